@@ -1,0 +1,75 @@
+# Each target is a line or two that a person could type. `make` alone lists them.
+
+# release, or dev: the profile of the tests, which starts faster where the tests were just built
+PROFILE = release
+# auto, cpu, cuda, or the folder of a libtorch of your own
+LIBTORCH ?= auto
+
+BIN := $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test --lib --bins --tests)
+
+# Cargo takes LIBTORCH for a folder, so only a folder may reach it; else .cargo/config.toml has it.
+ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
+unexport LIBTORCH
+endif
+
+.PHONY: help setup build demo test check exp report audit doctor ci deny lock typst-from-source clean distclean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install into .tools/ what is missing (LIBTORCH=cpu or LIBTORCH=cuda picks the set)
+	@setup/needs.sh
+	@setup/libtorch.sh $(LIBTORCH)
+	@setup/typst.sh
+	@setup/fonts.sh
+
+build: setup ## build harness and harness-trainer (PROFILE=dev for the profile of the tests)
+	cargo build --workspace --bins --locked --profile $(PROFILE)
+
+demo: build ## the whole job in minutes: corpus, two experiments, paper, audit
+	$(BIN)/harness demo
+
+test: setup ## run all tests
+	cargo build --workspace --all-targets --locked
+	$(CARGO_TEST) --workspace --locked
+	cargo test --workspace --locked --doc --quiet
+
+check: setup ## check format and lints, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+
+exp: build ## run one experiment: make exp NAME=lr-warmup [SEED=2] [ARGS=...]
+	@test -n "$(NAME)" || { echo "error: no experiment named"; echo "hint: make exp NAME=lr-warmup"; exit 2; } >&2
+	$(BIN)/harness run $(NAME) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+report: build ## write report/build/paper.pdf from the sealed runs
+	$(BIN)/harness report $(ARGS)
+
+audit: build ## trace every number of the paper to its run (ARGS=<run, value or PDF> for one thing)
+	$(BIN)/harness audit $(ARGS)
+
+doctor: ## say what is there, what is missing, and what mends it
+	@cargo run --quiet --locked --profile $(PROFILE) --bin harness -- doctor
+
+ci: ## all that continuous integration does
+	.ci/run
+
+deny: ## check licences, advisories and sources of the dependencies
+	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny is not installed"; echo "hint: cargo install cargo-deny --locked"; exit 1; } >&2
+	cargo deny --workspace check
+
+lock: ## pin again what make setup installs (needs the network)
+	setup/lock.sh
+
+typst-from-source: ## build the typst executable itself instead of the wheel (12 to 25 minutes)
+	rm -f .tools/bin/typst
+	cargo install typst-cli --version 0.15.1 --locked --root .tools
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf report/build
+
+distclean: clean ## remove what was installed as well
+	rm -rf .tools

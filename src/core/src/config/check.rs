@@ -1,0 +1,78 @@
+//! What cannot work is refused here, with the key it is about: each rule is one line of a table.
+
+use super::Choices;
+
+type Refusal = (&'static str, String, Option<String>);
+
+/// The first rule that the choices break, as (dotted key, problem, hint).
+pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
+    let (model, optimizer, schedule) = (&choices.model, &choices.optimizer, &choices.schedule);
+    let (training, evaluation) = (&choices.training, &choices.evaluation);
+
+    positive("model.layers", u64::from(model.layers))?;
+    positive("model.heads", u64::from(model.heads))?;
+    positive("model.width", u64::from(model.width))?;
+    positive("model.context_length", u64::from(model.context_length))?;
+    positive("model.feed_forward_ratio", u64::from(model.feed_forward_ratio))?;
+    if !model.width.is_multiple_of(model.heads) {
+        let below = model.width / model.heads * model.heads;
+        let hint = if below == 0 { model.heads } else { below };
+        return refuse(
+            "model.width",
+            format!("{} is not divisible by the {} heads", model.width, model.heads),
+            Some(format!("each head gets width / heads channels; {hint} would work")),
+        );
+    }
+    within("model.dropout", model.dropout, 0.0, 0.9)?;
+    above_zero("model.initialization_deviation", model.initialization_deviation)?;
+
+    above_zero("optimizer.learning_rate", optimizer.learning_rate)?;
+    within("optimizer.beta1", optimizer.beta1, 0.0, 0.999_999)?;
+    within("optimizer.beta2", optimizer.beta2, 0.0, 0.999_999_9)?;
+    above_zero("optimizer.epsilon", optimizer.epsilon)?;
+    within("optimizer.weight_decay", optimizer.weight_decay, 0.0, 10.0)?;
+    within("optimizer.gradient_clip_norm", optimizer.gradient_clip_norm, 0.0, 1e9)?;
+    within("schedule.final_learning_rate_ratio", schedule.final_learning_rate_ratio, 0.0, 1.0)?;
+
+    positive("training.steps", training.steps)?;
+    positive("training.batch_size", u64::from(training.batch_size))?;
+    positive("training.threads", u64::from(training.threads))?;
+    if !training.batch_size.is_multiple_of(training.sequences_per_pass()) {
+        return refuse(
+            "training.micro_batch_size",
+            format!("{} does not divide the batch size {}", training.micro_batch_size, training.batch_size),
+            Some("gradients accumulate over whole passes, so use a divisor of the batch size".to_owned()),
+        );
+    }
+    if schedule.warmup_steps > training.steps {
+        return refuse(
+            "schedule.warmup_steps",
+            format!("the warm-up of {} steps is longer than the {} steps", schedule.warmup_steps, training.steps),
+            Some(format!("at most a tenth of the steps is usual: {}", training.steps.div_ceil(10))),
+        );
+    }
+    for (index, task) in evaluation.tasks.iter().enumerate() {
+        if evaluation.tasks[..index].contains(task) {
+            return refuse("evaluation.tasks", format!("`{task}` is named twice"), None);
+        }
+    }
+    Ok(())
+}
+
+fn refuse(key: &'static str, problem: String, hint: Option<String>) -> Result<(), Refusal> {
+    Err((key, problem, hint))
+}
+
+fn positive(key: &'static str, value: u64) -> Result<(), Refusal> {
+    if value > 0 { Ok(()) } else { refuse(key, "must be at least 1".to_owned(), None) }
+}
+
+fn above_zero(key: &'static str, value: f64) -> Result<(), Refusal> {
+    let holds = value.is_finite() && value > 0.0;
+    if holds { Ok(()) } else { refuse(key, format!("must be a finite number above 0, not {value}"), None) }
+}
+
+fn within(key: &'static str, value: f64, least: f64, most: f64) -> Result<(), Refusal> {
+    let holds = value >= least && value <= most;
+    if holds { Ok(()) } else { refuse(key, format!("must be between {least} and {most}, not {value}"), None) }
+}

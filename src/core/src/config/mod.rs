@@ -1,0 +1,232 @@
+//! The experiment config: `experiments/<name>/experiment.toml`, as written and then checked.
+//!
+//! A child names its parent by `extends` and states only what it changes. The tables are merged, every default is
+//! filled in, and what cannot work is refused at its line and column with the nearest valid name. Analysis and
+//! training take an [`Experiment`], which only [`load`] can make.
+
+mod check;
+mod error;
+mod evaluation;
+mod model;
+mod optimizer;
+mod schedule;
+mod training;
+
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+pub use error::{ConfigError, Wrong, nearest, place_of};
+pub use evaluation::EvaluationConfig;
+pub use model::ModelConfig;
+pub use optimizer::{OptimizerConfig, OptimizerKind};
+pub use schedule::{ScheduleConfig, ScheduleKind};
+pub use training::{Device, Precision, TrainingConfig};
+
+use crate::digest::Digest;
+use crate::names::ExperimentName;
+
+/// An experiment as written, with every default filled in. See [`Experiment`] for the checked form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choices {
+    /// A short title for tables and figures.
+    #[serde(default)]
+    pub title: String,
+    /// What the experiment asks: one or two sentences.
+    #[serde(default)]
+    pub question: String,
+    /// What is claimed to happen, before the run.
+    #[serde(default)]
+    pub hypothesis: String,
+    /// Why that is plausible; may cite by BibTeX key as `@key`.
+    #[serde(default)]
+    pub rationale: String,
+    /// The experiment this one changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<ExperimentName>,
+    /// Seed of initial weights, dropout and data order.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Name of the corpus recipe under `experiments/corpora/`.
+    pub corpus: String,
+    /// The architecture.
+    #[serde(default)]
+    pub model: ModelConfig,
+    /// The optimizer.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// The learning rate over the steps.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// Batch, steps, precision, device.
+    #[serde(default)]
+    pub training: TrainingConfig,
+    /// Validation and tasks.
+    #[serde(default)]
+    pub evaluation: EvaluationConfig,
+}
+
+fn default_seed() -> u64 {
+    1
+}
+
+/// A checked experiment: its values are possible, alone and together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Experiment {
+    choices: Choices,
+}
+
+impl Deref for Experiment {
+    type Target = Choices;
+
+    fn deref(&self) -> &Choices {
+        &self.choices
+    }
+}
+
+impl Experiment {
+    /// The resolved config as TOML: the text whose digest stands in the record.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&self.choices).expect("a config of plain values is TOML")
+    }
+
+    /// Digest of what decides the numbers, without the prose (title, question, hypothesis, rationale, parent).
+    /// Two experiments with the same plan digest and code give the same run.
+    pub fn plan_digest(&self) -> Digest {
+        let mut plan = self.choices.clone();
+        plan.title.clear();
+        plan.question.clear();
+        plan.hypothesis.clear();
+        plan.rationale.clear();
+        plan.extends = None;
+        Digest::of(toml::to_string(&plan).expect("a config of plain values is TOML").as_bytes())
+    }
+
+    /// The same experiment with another seed.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.choices.seed = seed;
+        self
+    }
+}
+
+/// A config file of the chain, from the experiment itself up to the root it extends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The experiment that the file belongs to.
+    pub name: ExperimentName,
+    /// Path as shown to people, relative to the project.
+    pub path: String,
+    /// The file as written.
+    pub text: String,
+}
+
+/// An experiment with the files it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Its name.
+    pub name: ExperimentName,
+    /// The checked, resolved config.
+    pub experiment: Experiment,
+    /// The chain of files: itself, its parent, ... Never empty.
+    pub sources: Vec<Source>,
+    /// What the file itself states, without its parent: dotted key and value, in order.
+    pub stated: Vec<(String, String)>,
+}
+
+/// Keys that belong to one experiment and are not inherited.
+const OWN_KEYS: [&str; 5] = ["title", "question", "hypothesis", "rationale", "extends"];
+const MAX_CHAIN: usize = 32;
+
+/// Loads an experiment and all it extends. `read` gives the text of an experiment's file, or `None` if there is
+/// none, so that the same code reads the working tree and a commit.
+pub fn load(
+    name: &ExperimentName,
+    known: &[String],
+    read: &dyn Fn(&ExperimentName) -> Result<Option<String>, crate::files::FileError>,
+) -> Result<Loaded, ConfigError> {
+    let mut sources: Vec<Source> = Vec::new();
+    let mut tables: Vec<Table> = Vec::new();
+    let mut next = Some(name.clone());
+    while let Some(current) = next {
+        let text = match read(&current)? {
+            Some(text) => text,
+            None => return Err(ConfigError::missing_experiment(&current, &sources, known)),
+        };
+        let path = format!("experiments/{current}/experiment.toml");
+        let source = Source { name: current, path, text };
+        let table: Table = toml::from_str(&source.text).map_err(|e| ConfigError::syntax(&source, &e))?;
+        let parent = table.get("extends").and_then(Value::as_str).map(str::to_owned);
+        sources.push(source);
+        tables.push(table);
+        next = match parent {
+            None => None,
+            Some(parent) => {
+                let parent: ExperimentName =
+                    parent.parse().map_err(|e| ConfigError::at_key(&sources, "extends", format!("{e}"), None))?;
+                if sources.len() >= MAX_CHAIN || sources.iter().any(|s| s.name == parent) {
+                    let problem = format!("`{parent}` extends this experiment, directly or through others");
+                    return Err(ConfigError::at_key(&sources[sources.len() - 1..], "extends", problem, None));
+                }
+                Some(parent)
+            }
+        };
+    }
+
+    let mut merged = Table::new();
+    for (depth, table) in tables.iter().enumerate().rev() {
+        let mut table = table.clone();
+        if depth > 0 {
+            OWN_KEYS.iter().for_each(|key| drop(table.remove(*key)));
+        }
+        merge(&mut merged, table);
+    }
+    let choices: Choices =
+        serde_path_to_error::deserialize(Value::Table(merged)).map_err(|e| ConfigError::shape(&sources, &e))?;
+    check::check(&choices).map_err(|(key, problem, hint)| ConfigError::at_key(&sources, key, problem, hint))?;
+
+    let mut own = tables[0].clone();
+    OWN_KEYS.iter().for_each(|key| drop(own.remove(*key)));
+    let mut stated = Vec::new();
+    flatten("", &own, &mut stated);
+    Ok(Loaded { name: name.clone(), experiment: Experiment { choices }, sources, stated })
+}
+
+/// Parses a resolved config, as stored in a record.
+pub fn parse_resolved(text: &str) -> Result<Experiment, String> {
+    let choices: Choices = toml::from_str(text).map_err(|e| e.to_string())?;
+    check::check(&choices).map_err(|(key, problem, _)| format!("`{key}`: {problem}"))?;
+    Ok(Experiment { choices })
+}
+
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            (_, value) => drop(into.insert(key, value)),
+        }
+    }
+}
+
+fn flatten(prefix: &str, table: &Table, out: &mut Vec<(String, String)>) {
+    for (key, value) in table {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) => flatten(&path, inner, out),
+            other => out.push((path, other.to_string())),
+        }
+    }
+}
+
+/// Every key of a resolved config with its value, dotted and in order: the rows of config tables and diffs.
+pub fn flat(experiment: &Experiment) -> Vec<(String, String)> {
+    let table: Table = toml::from_str(&experiment.to_toml()).expect("our own TOML parses");
+    let mut rows = Vec::new();
+    flatten("", &table, &mut rows);
+    rows
+}
+
+#[cfg(test)]
+mod tests;

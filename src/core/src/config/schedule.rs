@@ -1,0 +1,34 @@
+//! `[schedule]`: the learning rate over the steps.
+
+use serde::{Deserialize, Serialize};
+
+/// The shape after warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleKind {
+    /// Half a cosine from the peak to the final rate (Loshchilov and Hutter 2017, SGDR).
+    #[default]
+    Cosine,
+    /// A straight line from the peak to the final rate.
+    Linear,
+    /// The peak rate to the end.
+    Constant,
+}
+
+/// Linear warm-up, then one shape to the last step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleConfig {
+    /// The shape after warm-up.
+    pub kind: ScheduleKind,
+    /// Steps over which the rate rises linearly to its peak; the peak is reached at this step.
+    pub warmup_steps: u64,
+    /// Final rate as a share of the peak.
+    pub final_learning_rate_ratio: f64,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        ScheduleConfig { kind: ScheduleKind::Cosine, warmup_steps: 0, final_learning_rate_ratio: 0.1 }
+    }
+}

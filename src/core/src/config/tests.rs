@@ -1,0 +1,63 @@
+use super::*;
+
+fn load_texts(texts: &[(&str, &str)]) -> Result<Loaded, String> {
+    let known: Vec<String> = texts.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let read = |name: &ExperimentName| {
+        Ok(texts.iter().find(|(n, _)| *n == name.as_str()).map(|(_, text)| (*text).to_owned()))
+    };
+    load(&texts[0].0.parse().unwrap(), &known, &read).map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_child_states_only_what_it_changes() {
+    let parent = "title = \"Base\"\nhypothesis = \"h\"\ncorpus = \"books\"\n[model]\nlayers = 6\nwidth = 384\nheads = 6\n";
+    let child = "extends = \"base\"\ntitle = \"Child\"\n[model]\nlayers = 8\n[schedule]\nwarmup_steps = 10\n";
+    let loaded = load_texts(&[("child", child), ("base", parent)]).unwrap();
+    assert_eq!(loaded.experiment.model.layers, 8);
+    assert_eq!(loaded.experiment.model.width, 384);
+    assert_eq!(loaded.experiment.corpus, "books");
+    assert_eq!(loaded.experiment.hypothesis, "", "prose is not inherited");
+    assert_eq!(loaded.stated, [("model.layers".into(), "8".into()), ("schedule.warmup_steps".into(), "10".into())]);
+    assert_eq!(parse_resolved(&loaded.experiment.to_toml()).unwrap(), loaded.experiment);
+}
+
+#[test]
+fn mistakes_are_shown_at_their_place() {
+    let base = "corpus = \"books\"\n[model]\nheads = 5\nwidth = 384\n";
+    let cases = [
+        ("corpus = \"books\"\n[model]\nlayres = 3\n", "unknown key `layres`", ":3:10", "`layers`"),
+        ("corpus = \"books\"\n[training]\nbatch_size = 0\n", "must be at least 1", ":3:14", ""),
+        ("corpus = \"books\"\n[training]\nsteps = \"many\"\n", "invalid type", ":3:9", ""),
+        ("corpus = \"books\"\n[training]\nprecision = \"fp16\"\n", "unknown value `fp16`", ":3:13", "bf16"),
+        (base, "not divisible", ":4:9", "380"),
+        ("corpus = \"books\"\n[model\n", "", ":2:", ""),
+        ("seed = 3\n", "`corpus` is not stated", "experiments/x/experiment.toml", "extends"),
+        ("extends = \"basline\"\n", "no experiment `basline`", ":1:11", ""),
+        ("extends = \"x\"\n", "extends this experiment", ":1:11", ""),
+    ];
+    for (text, problem, place, hint) in cases {
+        let message = load_texts(&[("x", text)]).unwrap_err();
+        assert!(message.contains(problem) && message.contains(place) && message.contains(hint), "{text}\n=> {message}");
+    }
+}
+
+#[test]
+fn a_mistake_in_the_parent_is_shown_in_the_parent() {
+    let child = "extends = \"base\"\n[model]\nlayers = 2\n";
+    let message = load_texts(&[("x", child), ("base", "corpus = \"b\"\n[model]\nwidth = 0\n")]).unwrap_err();
+    assert!(message.contains("experiments/base/experiment.toml:3:9"), "{message}");
+}
+
+#[test]
+fn gpt2_has_the_published_number_of_parameters() {
+    // Radford et al. 2019 name it 117M; the released weights count 124,439,808 (50,257 tokens, 1,024 positions).
+    let gpt2 = ModelConfig { layers: 12, heads: 12, width: 768, context_length: 1024, ..ModelConfig::default() };
+    assert_eq!(gpt2.parameters(50_257).0, 124_439_808);
+}
+
+#[test]
+fn evaluation_steps_hold_the_first_and_last() {
+    let evaluation = EvaluationConfig { validation_every: 40, ..EvaluationConfig::default() };
+    assert_eq!(evaluation.validation_steps(100), [0, 40, 80, 100]);
+    assert_eq!(evaluation.validation_steps(80), [0, 40, 80]);
+}

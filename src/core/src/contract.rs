@@ -1,0 +1,275 @@
+//! The contract between `harness` (which plans, supervises and records) and `harness-trainer` (which computes).
+//!
+//! `harness-trainer run JOB.json` reads a [`Job`] and writes one JSON [`Message`] a line to standard output; what
+//! it writes for people goes to standard error. A line `stop` on its standard input, or the end of that input
+//! (the parent is gone), makes it finish the current step, write a checkpoint and end with [`Message::Stopped`].
+//! `harness-trainer about` prints an [`About`] and ends. Both sides carry [`VERSION`] and refuse another one.
+//!
+//! The trainer sees token ids only, averages nothing but its own training objective, and writes files only below
+//! [`Job::output`]: `checkpoints/step-NNNNNNNN.safetensors`, `evaluations/step-NNNNNNNN/validation.csv` and
+//! `evaluations/step-NNNNNNNN/<task>.csv` (formats in [`crate::scores`]).
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig};
+use crate::digest::Digest;
+use crate::scores::StepLine;
+
+/// The version of this contract. Raised with every change that an older program would misread.
+pub const VERSION: u32 = 1;
+
+/// Exit codes of `harness-trainer`.
+pub mod exit_code {
+    /// Finished, or stopped on request: the closing message says which.
+    pub const SUCCESS: u8 = 0;
+    /// Something went wrong; the closing [`super::Message::Failed`] says what.
+    pub const FAILED: u8 = 1;
+    /// The job could not be understood, or the arguments were wrong.
+    pub const USAGE: u8 = 2;
+}
+
+/// Everything the trainer needs to know. All choices are made; nothing is read from anywhere else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// [`VERSION`] of the program that wrote the job.
+    pub version: u32,
+    /// Folder for everything the trainer writes; exists.
+    pub output: PathBuf,
+    /// Seed of initial weights, dropout and data order.
+    pub seed: u64,
+    /// The architecture.
+    pub model: ModelConfig,
+    /// Token ids the model tells apart (before padding).
+    pub vocabulary_size: u32,
+    /// The token that begins every document.
+    pub separator: u32,
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+    /// The learning rate over the steps.
+    pub schedule: ScheduleConfig,
+    /// Batch, steps, precision, device.
+    pub training: TrainingConfig,
+    /// Training shards in order; empty for a job that only evaluates.
+    pub train_shards: Vec<PathBuf>,
+    /// Validation shards in order.
+    pub validation_shards: Vec<PathBuf>,
+    /// Tasks to score.
+    pub tasks: Vec<JobTask>,
+    /// Steps after which the validation loss is computed, ascending; 0 is before the first step.
+    pub validation_steps: Vec<u64>,
+    /// Steps after which the tasks are scored, ascending.
+    pub task_steps: Vec<u64>,
+    /// Steps after which a checkpoint is written, ascending. The last step is always among them.
+    pub checkpoint_steps: Vec<u64>,
+    /// The checkpoint to go on from, if the run is a continuation.
+    pub resume_from: Option<PathBuf>,
+}
+
+/// One task of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobTask {
+    /// Its name; also the name of its score file.
+    pub id: String,
+    /// Its `requests.jsonl`.
+    pub requests: PathBuf,
+}
+
+/// One line from the trainer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Message {
+    /// The job was understood and the model is built.
+    Started(Started),
+    /// An optimizer step was done.
+    Step(StepLine),
+    /// Validation loss, task scores, or both were written.
+    Evaluation(Evaluation),
+    /// A checkpoint was written and synced.
+    Checkpoint(Checkpoint),
+    /// All steps are done.
+    Finished(Closing),
+    /// Ended early on request, after a checkpoint.
+    Stopped(Closing),
+    /// Ended by an error. The last checkpoint is intact.
+    Failed(Failure),
+}
+
+/// What runs and how, as read back from libtorch, not as asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// [`VERSION`] of the trainer.
+    pub version: u32,
+    /// The program and libraries.
+    pub about: About,
+    /// `cpu` or `cuda:0`.
+    pub device: String,
+    /// Trainable parameters, tied weights counted once.
+    pub parameters: u64,
+    /// Trainable parameters without token and position embeddings.
+    pub parameters_without_embeddings: u64,
+    /// Training FLOPs per token (forward and backward).
+    pub flops_per_token: f64,
+    /// Optimizer steps already done (0, or the resumed checkpoint's).
+    pub first_step: u64,
+    /// What a replay may promise.
+    pub determinism: Determinism,
+}
+
+/// The trainer and its native libraries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// [`VERSION`] of the trainer.
+    pub contract_version: u32,
+    /// Version of `harness-trainer`.
+    pub trainer_version: String,
+    /// Digest of the sources the trainer was built from ([`crate::build::SOURCE_SHA256`]).
+    pub source_sha256: String,
+    /// `debug` or `release`.
+    pub build_profile: String,
+    /// Compiler that built it.
+    pub rustc: String,
+    /// Version of libtorch.
+    pub libtorch: String,
+    /// Version of CUDA that libtorch was built for, if the CUDA backend loaded.
+    pub cuda: Option<String>,
+    /// Version of cuDNN, if loaded.
+    pub cudnn: Option<String>,
+    /// The GPUs seen.
+    pub gpus: Vec<Gpu>,
+    /// Why CUDA is not used, where it is not.
+    pub cuda_absent_because: Option<String>,
+    /// Shared objects of libtorch and CUDA mapped into the process, sorted by name.
+    pub libraries: Vec<Library>,
+}
+
+/// One GPU.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// Marketing name.
+    pub name: String,
+    /// Compute capability, such as `9.0`.
+    pub compute_capability: String,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// SHA-256 of its UUID: tells two cards apart without naming the machine.
+    pub uuid_sha256: Option<Digest>,
+    /// Driver version.
+    pub driver: Option<String>,
+    /// Power limit in watts.
+    pub power_limit_w: Option<f64>,
+}
+
+/// One shared object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Library {
+    /// File name without its folder.
+    pub name: String,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Digest of its content; only in [`Started`], not in `about`, because hashing gigabytes takes seconds.
+    pub sha256: Option<Digest>,
+}
+
+/// Switches that decide whether two runs give the same bits, read back after they were set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Determinism {
+    /// libtorch uses deterministic algorithms only.
+    pub deterministic_algorithms: bool,
+    /// cuDNN searches for the fastest algorithm (not deterministic).
+    pub cudnn_benchmark: bool,
+    /// TF32 allowed in matrix products.
+    pub tf32_matmul: bool,
+    /// libtorch's float32 matrix product precision.
+    pub float32_matmul_precision: String,
+    /// Attention kernels allowed, of `flash`, `memory_efficient`, `math`, `cudnn`.
+    pub attention_kernels: Vec<String>,
+    /// Data type of the matrix products.
+    pub compute_dtype: String,
+    /// Threads inside an operation.
+    pub intra_op_threads: u32,
+    /// Threads across operations.
+    pub inter_op_threads: u32,
+    /// CPU capability that libtorch's kernels were chosen for, such as `AVX512`.
+    pub cpu_capability: String,
+    /// Environment variables from an allow-list that change numbers or speed, as `NAME=value`, sorted.
+    pub environment: Vec<String>,
+}
+
+/// What one evaluation wrote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Training tokens consumed.
+    pub tokens: u64,
+    /// Files written, relative to the run folder.
+    pub files: Vec<OutputFile>,
+    /// How long it took.
+    pub wall_time_s: f64,
+}
+
+/// A file the trainer wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// Path relative to the run folder, with `/`.
+    pub path: String,
+    /// Digest of its content.
+    pub sha256: Digest,
+    /// Size in bytes.
+    pub size_bytes: u64,
+}
+
+/// A checkpoint: parameters, optimizer moments, step, and the order digest, as safetensors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Training tokens consumed.
+    pub tokens: u64,
+    /// The file.
+    pub file: OutputFile,
+    /// Digest of the weights alone: for each parameter in sorted order its name, shape and float32 bytes.
+    pub weights_sha256: Digest,
+    /// Rolling digest of the batches consumed (see [`crate::order`]).
+    pub order_sha256: Digest,
+}
+
+/// How an orderly run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Closing {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Training tokens consumed.
+    pub tokens: u64,
+    /// Digest of the final weights, as in [`Checkpoint::weights_sha256`].
+    pub weights_sha256: Digest,
+    /// Rolling digest of all batches.
+    pub order_sha256: Digest,
+    /// Seconds from the start of this process's work to its end.
+    pub wall_time_s: f64,
+    /// Seconds spent in optimizer steps alone.
+    pub training_time_s: f64,
+    /// Largest resident memory of the process, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Largest memory allocated on the GPU, in bytes.
+    pub peak_gpu_memory_bytes: Option<u64>,
+    /// Energy of the GPU over this process from NVML's counter, in joules.
+    pub gpu_energy_j: Option<f64>,
+}
+
+/// Why a run ended early.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// A short stable word: `job`, `data`, `out_of_memory`, `non_finite`, `checkpoint`, `disk_full`, `device`, `internal`.
+    pub kind: String,
+    /// What happened, where and why.
+    pub message: String,
+    /// What can be done about it.
+    pub hint: Option<String>,
+    /// Optimizer steps done before it.
+    pub step: u64,
+}

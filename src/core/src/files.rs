@@ -1,0 +1,259 @@
+//! The one door to `std::fs`: every error names its path, and every write is write, sync, rename.
+//!
+//! Clippy refuses `std::fs` elsewhere (see `.clippy.toml`), so that no file is ever half written under
+//! its own name and no I/O error reaches a person without saying which file it was about.
+#![expect(clippy::disallowed_methods, reason = "this is the door that the lint points to")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// An I/O error with what was tried and on which path.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {action} `{}`: {source}", path.display())]
+pub struct FileError {
+    /// What was tried: `read`, `write`, ...
+    pub action: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// Names the path of an I/O error.
+    pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        FileError { action, path: path.to_owned(), source }
+    }
+
+    /// Whether the file was simply not there.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether the disk was full, which callers explain in their own words.
+    pub fn is_disk_full(&self) -> bool {
+        self.source.kind() == io::ErrorKind::StorageFull
+    }
+}
+
+type Result<T> = std::result::Result<T, FileError>;
+
+fn named<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FileError + 'a {
+    move |source| FileError::new(action, path, source)
+}
+
+/// The whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(named("read", path))
+}
+
+/// The whole file as UTF-8.
+pub fn read_to_string(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(named("read", path))
+}
+
+/// Opens a file for reading.
+pub fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(named("open", path))
+}
+
+/// Opens a file for appending, creating it if needed.
+pub fn open_append(path: &Path) -> Result<File> {
+    OpenOptions::new().create(true).append(true).open(path).map_err(named("open", path))
+}
+
+/// Creates a file that must not exist yet, for streams into a folder of one's own that is renamed when complete.
+pub fn create_new(path: &Path) -> Result<File> {
+    if let Some(parent) = path.parent() {
+        create_folder(parent)?;
+    }
+    OpenOptions::new().create_new(true).write(true).open(path).map_err(named("create", path))
+}
+
+/// Size in bytes and time of last change in nanoseconds since 1970: what tells a changed file without reading it.
+pub fn size_and_change_time(path: &Path) -> Result<(u64, u128)> {
+    let metadata = fs::metadata(path).map_err(named("read", path))?;
+    let changed = metadata.modified().map_err(named("read", path))?;
+    let since_epoch = changed.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Ok((metadata.len(), since_epoch.as_nanos()))
+}
+
+/// Whether there is a file (or a link to one) at `path`.
+pub fn is_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|m| m.is_file())
+}
+
+/// Whether there is a folder at `path`.
+pub fn is_folder(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|m| m.is_dir())
+}
+
+/// Held by one process at a time; released when dropped, or by the system when the process ends.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held for its lock, which closing the file releases")] File);
+
+/// Waits until no other process holds the lock at `path`, and takes it. The lock file stays behind, empty.
+pub fn lock(path: &Path) -> Result<Lock> {
+    let file = open_append(path)?;
+    file.lock().map_err(named("lock", path))?;
+    Ok(Lock(file))
+}
+
+/// Writes `bytes` to `path` atomically: a reader sees the old file or the new one, never a part.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// Writes through `fill` into a temporary neighbour, syncs it, and renames it to `path`. On any error
+/// (a full disk, say) the temporary file is removed and `path` is as it was.
+pub fn write_with(path: &Path, fill: impl FnOnce(&mut io::BufWriter<File>) -> io::Result<()>) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        create_folder(parent)?;
+    }
+    let temporary = temporary_neighbour(path);
+    let result = (|| {
+        let mut writer = io::BufWriter::new(File::create(&temporary)?);
+        fill(&mut writer)?;
+        writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        fs::rename(&temporary, path)?;
+        sync_folder(path.parent())
+    })();
+    if result.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    result.map_err(named("write", path))
+}
+
+/// Moves a finished file or folder to its name, atomically on one file system.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    if let Some(parent) = to.parent() {
+        create_folder(parent)?;
+    }
+    fs::rename(from, to).and_then(|()| sync_folder(to.parent())).map_err(named("rename", from))
+}
+
+/// Copies a file through a temporary neighbour of the target.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let mut source = open(from)?;
+    write_with(to, |target| io::copy(&mut source, target).map(drop))
+}
+
+/// Creates a folder and its parents; an existing one is fine.
+pub fn create_folder(path: &Path) -> Result<()> {
+    if path.as_os_str().is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).map_err(named("create folder", path))
+}
+
+/// Creates a folder that must not exist yet (for names that have to be unique).
+pub fn create_new_folder(path: &Path) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        create_folder(parent)?;
+    }
+    fs::create_dir(path).map_err(named("create folder", path))
+}
+
+/// Removes a file; a missing one is fine.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(FileError::new("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with all it holds; a missing one is fine.
+pub fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(FileError::new("remove folder", path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// The size of a file in bytes.
+pub fn size_bytes(path: &Path) -> Result<u64> {
+    fs::metadata(path).map(|m| m.len()).map_err(named("read", path))
+}
+
+/// The names in a folder, sorted; empty if there is no such folder.
+pub fn list(path: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(named("list", path))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(named("list", path))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Every file below `folder`, as sorted relative paths with `/`. Symbolic links are listed, not followed.
+pub fn list_recursive(folder: &Path) -> Result<Vec<String>> {
+    fn walk(folder: &Path, prefix: &str, found: &mut Vec<String>) -> Result<()> {
+        for name in list(folder)? {
+            let path = folder.join(&name);
+            let relative = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+            let kind = fs::symlink_metadata(&path).map_err(named("read", &path))?;
+            if kind.is_dir() {
+                walk(&path, &relative, found)?;
+            } else {
+                found.push(relative);
+            }
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    walk(folder, "", &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+/// Appends one line to a file and syncs it, for logs that must survive a crash up to their last line.
+pub fn append_line(path: &Path, line: &str) -> Result<()> {
+    let mut file = open_append(path)?;
+    file.write_all(format!("{line}\n").as_bytes())
+        .and_then(|()| file.sync_data())
+        .map_err(named("append to", path))
+}
+
+fn temporary_neighbour(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+}
+
+/// Makes a rename durable: on Linux the folder's own entry has to be synced too.
+fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
+    let folder = folder.filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("value.txt");
+        write(&path, b"old").unwrap();
+        let error = write_with(&path, |file| {
+            file.write_all(b"half of the n")?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        })
+        .unwrap_err();
+        assert!(error.is_disk_full());
+        assert_eq!(read(&path).unwrap(), b"old");
+        assert_eq!(list(folder.path()).unwrap(), ["value.txt"]);
+    }
+
+    #[test]
+    fn errors_name_the_path() {
+        let error = read(Path::new("no/such/file")).unwrap_err();
+        assert!(error.is_not_found());
+        assert!(error.to_string().contains("`no/such/file`"), "{error}");
+    }
+}

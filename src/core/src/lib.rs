@@ -1,0 +1,17 @@
+//! What every other crate shares: names and digests, the one door to the file system, the experiment
+//! config, the formats of token shards and item scores, and the contract between the two programs.
+//!
+//! Nothing here prints, reads the clock or the environment, or knows of libtorch or the command line.
+
+pub mod build;
+pub mod config;
+pub mod contract;
+pub mod digest;
+pub mod files;
+pub mod names;
+pub mod order;
+pub mod random;
+pub mod scores;
+pub mod shards;
+
+pub use digest::Digest;

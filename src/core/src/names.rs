@@ -1,0 +1,178 @@
+//! Names that must not be mixed up: experiments, runs, and the places of a project.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of an experiment: its folder under `experiments/`. Lower-case letters, digits and `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ExperimentName(String);
+
+/// The name of a run: `20261123T081500123Z-7f3a00c2`, ordered by time, unique without a server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunId(String);
+
+/// A name that cannot be a folder of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("`{name}` cannot be the name of {what}: {rule}")]
+pub struct BadName {
+    name: String,
+    what: &'static str,
+    rule: &'static str,
+}
+
+impl RunId {
+    /// Builds an id from a UTC time stamp (`20261123T081500123Z`) and a few random bits.
+    pub fn new(utc_compact: &str, entropy: u32) -> Self {
+        RunId(format!("{utc_compact}-{entropy:08x}"))
+    }
+}
+
+impl FromStr for ExperimentName {
+    type Err = BadName;
+
+    fn from_str(name: &str) -> Result<Self, BadName> {
+        let valid = !name.is_empty()
+            && name.len() <= 64
+            && !name.starts_with('-')
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !["corpora", "tasks", "runs"].contains(&name);
+        let rule = "use 1 to 64 lower-case letters, digits and `-`; `corpora`, `tasks` and `runs` are taken";
+        valid.then(|| ExperimentName(name.to_owned())).ok_or_else(|| BadName {
+            name: name.chars().take(80).collect(),
+            what: "an experiment",
+            rule,
+        })
+    }
+}
+
+impl FromStr for RunId {
+    type Err = BadName;
+
+    fn from_str(name: &str) -> Result<Self, BadName> {
+        let valid = !name.is_empty()
+            && name.len() <= 64
+            && !name.starts_with('-')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        valid.then(|| RunId(name.to_owned())).ok_or_else(|| BadName {
+            name: name.chars().take(80).collect(),
+            what: "a run",
+            rule: "run ids are letters, digits and `-`, such as `20261123T081500123Z-00ab12cd`",
+        })
+    }
+}
+
+macro_rules! text_newtype {
+    ($name:ident) => {
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+            fn try_from(text: String) -> Result<Self, BadName> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+    };
+}
+text_newtype!(ExperimentName);
+text_newtype!(RunId);
+
+/// The folders of a project, all relative to the root of its git repository.
+#[derive(Clone, Debug)]
+pub struct Project {
+    root: PathBuf,
+}
+
+impl Project {
+    /// A project at `root`, the folder that holds `experiments/`.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Project { root: root.into() }
+    }
+
+    /// The root folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `experiments/`
+    pub fn experiments(&self) -> PathBuf {
+        self.root.join("experiments")
+    }
+
+    /// `experiments/<name>/`
+    pub fn experiment(&self, name: &ExperimentName) -> PathBuf {
+        self.experiments().join(name.as_str())
+    }
+
+    /// `experiments/<name>/runs/`
+    pub fn runs(&self, name: &ExperimentName) -> PathBuf {
+        self.experiment(name).join("runs")
+    }
+
+    /// `experiments/<name>/runs/<run>/`
+    pub fn run(&self, name: &ExperimentName, run: &RunId) -> PathBuf {
+        self.runs(name).join(run.as_str())
+    }
+
+    /// `experiments/corpora/<name>.toml`
+    pub fn corpus_recipe(&self, name: &str) -> PathBuf {
+        self.experiments().join("corpora").join(format!("{name}.toml"))
+    }
+
+    /// `experiments/tasks/<name>.toml`
+    pub fn task_recipe(&self, name: &str) -> PathBuf {
+        self.experiments().join("tasks").join(format!("{name}.toml"))
+    }
+
+    /// `.harness/`: downloads, prepared corpora and tasks. Ignored by git, can be made again.
+    pub fn store(&self) -> PathBuf {
+        self.root.join(".harness")
+    }
+
+    /// `templates/`
+    pub fn templates(&self) -> PathBuf {
+        self.root.join("templates")
+    }
+
+    /// `report/`
+    pub fn report(&self) -> PathBuf {
+        self.root.join("report")
+    }
+
+    /// `.tools/`: libtorch, typst and fonts, installed by `make setup`.
+    pub fn tools(&self) -> PathBuf {
+        self.root.join(".tools")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_folder() {
+        for name in ["..", "a/b", "", "-rf", "A", "corpora", "a b", "\u{202e}x"] {
+            assert!(name.parse::<ExperimentName>().is_err(), "{name}");
+        }
+        assert!("lr-warmup".parse::<ExperimentName>().is_ok());
+        assert!("../x".parse::<RunId>().is_err());
+    }
+}

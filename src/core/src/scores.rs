@@ -1,0 +1,159 @@
+//! What goes into and comes out of an evaluation, as files: the requests of a task (token ids), the score of
+//! each choice, and the loss of each validation window. Rows, never averages: every mean, interval and test is
+//! computed from these by `harness`, and again by an auditor.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::files::{self, FileError};
+
+/// One line of a task's `requests.jsonl`: score `continuation` after `context`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Index of the item in the task, from 0.
+    pub item: u64,
+    /// Index of the choice in the item, from 0.
+    pub choice: u32,
+    /// Whether this choice is the right one.
+    pub gold: bool,
+    /// Characters of the choice's text without the blank that joins it to the context (for `acc_norm`).
+    pub characters: u64,
+    /// Token ids before the continuation; never empty (an empty context is the document separator).
+    pub context: Vec<u32>,
+    /// Token ids to score; never empty.
+    pub continuation: Vec<u32>,
+}
+
+/// One row of `<task>.csv`: the score of one choice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChoiceScore {
+    /// Index of the item in the task.
+    pub item: u64,
+    /// Index of the choice in the item.
+    pub choice: u32,
+    /// Whether this choice is the right one.
+    pub gold: bool,
+    /// Characters of the choice, as in the request.
+    pub characters: u64,
+    /// Tokens scored.
+    pub tokens: u64,
+    /// Natural-log probability of the continuation given the context, summed over its tokens.
+    pub log_probability_nats: f64,
+    /// Whether every token of the continuation was the model's first choice.
+    pub greedy: bool,
+}
+
+/// One row of `validation.csv`: the loss of one window of one held-out document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowLoss {
+    /// Index of the document in the validation shards, in their order.
+    pub document: u64,
+    /// Index in the document of the first token predicted (1 is the first token after the separator).
+    pub first_token: u64,
+    /// Tokens predicted in this window. Windows do not overlap: each token of the document is predicted once.
+    pub tokens: u64,
+    /// Sum over the window's tokens of the negative log-likelihood.
+    pub loss_nats: f64,
+}
+
+/// One row of `steps.csv`: one optimizer step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepLine {
+    /// Optimizer steps done, from 1.
+    pub step: u64,
+    /// Training tokens consumed so far.
+    pub tokens: u64,
+    /// Mean negative log-likelihood of this step's batch: the training objective, in nats per token.
+    pub loss_nats: f64,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// L2 norm of the gradient over all parameters, before clipping.
+    pub gradient_norm: f64,
+    /// Seconds since training began, without those of earlier segments of a resumed run.
+    pub wall_time_s: f64,
+    /// Training tokens per second of this step, evaluation and checkpoints not counted.
+    pub tokens_per_s: f64,
+}
+
+/// Why a table could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A row is not what its format says.
+    #[error("`{file}`: {problem}")]
+    Row {
+        /// The file.
+        file: String,
+        /// What is wrong and where.
+        problem: String,
+    },
+}
+
+/// Reads a CSV with a header line into typed rows.
+pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TableError> {
+    parse_csv(&files::read(path)?, &path.display().to_string())
+}
+
+/// Parses CSV bytes; `name` is what errors call them.
+pub fn parse_csv<T: DeserializeOwned>(bytes: &[u8], name: &str) -> Result<Vec<T>, TableError> {
+    let row_error = |e: csv::Error| TableError::Row { file: name.to_owned(), problem: e.to_string() };
+    csv::Reader::from_reader(bytes).deserialize().map(|row| row.map_err(row_error)).collect()
+}
+
+/// Formats rows as CSV with a header line. Floats are written so that reading gives the same bits.
+pub fn to_csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<u8> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).expect("plain structs of numbers serialize to memory");
+    }
+    writer.into_inner().expect("memory does not fail to flush")
+}
+
+/// Reads a task's requests, one JSON object a line.
+pub fn read_requests(path: &Path) -> Result<Vec<Request>, TableError> {
+    let text = files::read_to_string(path)?;
+    let mut requests = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let row_error = |problem: String| TableError::Row {
+            file: path.display().to_string(),
+            problem: format!("line {}: {problem}", index + 1),
+        };
+        let request: Request = serde_json::from_str(line).map_err(|e| row_error(e.to_string()))?;
+        if request.context.is_empty() || request.continuation.is_empty() {
+            return Err(row_error("context and continuation must each hold a token".to_owned()));
+        }
+        requests.push(request);
+    }
+    Ok(requests)
+}
+
+/// Formats requests as JSON lines.
+pub fn to_json_lines<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut out, &row).expect("plain structs serialize to memory");
+        out.push(b'\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn step_lines_keep_their_exact_bits(loss_nats: f64, gradient_norm: f64, step: u64) {
+            prop_assume!(loss_nats.is_finite() && gradient_norm.is_finite());
+            let line = StepLine {
+                step, tokens: 1, loss_nats, learning_rate: 1e-3, gradient_norm, wall_time_s: 0.5, tokens_per_s: 10.0,
+            };
+            let read: Vec<StepLine> = parse_csv(&to_csv([&line]), "steps.csv").unwrap();
+            prop_assert_eq!(read, vec![line]);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a model has to beat: n-gram models of the training tokens, scored on the validation documents exactly as a
+//! trained model is (every token of text, the separator being the context of the first).
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use harness_core::shards::{ShardError, TokenStream};
+use serde::{Deserialize, Serialize};
+
+/// The training tokens that the bigram model counts, at most: its memory grows with them.
+const BIGRAM_TOKENS: u64 = 1 << 25;
+
+/// The validation loss of one baseline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// `unigram` or `bigram`.
+    pub model: String,
+    /// How it estimates.
+    pub estimate: String,
+    /// Training tokens it has counted.
+    pub train_tokens: u64,
+    /// Mean negative log-likelihood of a validation token, in nats.
+    pub loss_nats_per_token: f64,
+    /// The same as bits for each byte of validation text.
+    pub bits_per_byte: f64,
+}
+
+/// What counting the training shards gives.
+pub(crate) struct Baselines {
+    pub models: Vec<Baseline>,
+    /// Token ids that no training document contains, the separator not counted.
+    pub unused_tokens: u32,
+}
+
+/// Counts the training shards and scores the validation shards.
+pub(crate) fn baselines(
+    train: &[PathBuf],
+    validation: &[PathBuf],
+    separator: u32,
+) -> Result<Baselines, ShardError> {
+    let train = TokenStream::open(train)?;
+    let validation = TokenStream::open(validation)?;
+    let vocabulary = validation
+        .shards()
+        .first()
+        .map_or(1, |s| s.vocabulary_size()) as usize;
+
+    let mut counts = vec![0u64; vocabulary];
+    let mut counted = 0;
+    let mut pairs: HashMap<u64, u32> = HashMap::new();
+    let mut after = vec![0u64; vocabulary];
+    let mut kinds_after = vec![0u32; vocabulary];
+    let mut bigram_tokens = 0;
+    each_document(&train, |tokens| {
+        for pair in tokens.windows(2) {
+            counts[pair[1] as usize] += 1;
+            counted += 1;
+            if bigram_tokens < BIGRAM_TOKENS {
+                bigram_tokens += 1;
+                after[pair[0] as usize] += 1;
+                let count = pairs.entry(pair_key(pair)).or_insert(0);
+                kinds_after[pair[0] as usize] += u32::from(*count == 0);
+                *count += 1;
+            }
+        }
+    });
+
+    // Add-one (Laplace): a token never seen has the count 1.
+    let total = (counted + vocabulary as u64) as f64;
+    let unigram = |token: i64| (counts[token as usize] + 1) as f64 / total;
+    // Witten and Bell 1991, The Zero-Frequency Problem, method C: the weight of the unigram after a token is the
+    // share of new kinds among what was seen after it.
+    let bigram = |pair: &[i64]| {
+        let (seen, kinds) = (
+            after[pair[0] as usize] as f64,
+            f64::from(kinds_after[pair[0] as usize]),
+        );
+        let count = f64::from(pairs.get(&pair_key(pair)).copied().unwrap_or(0));
+        if seen == 0.0 {
+            unigram(pair[1])
+        } else {
+            (count + kinds * unigram(pair[1])) / (seen + kinds)
+        }
+    };
+    let (mut unigram_nats, mut bigram_nats, mut tokens_scored) = (0.0, 0.0, 0u64);
+    each_document(&validation, |tokens| {
+        for pair in tokens.windows(2) {
+            unigram_nats -= libm::log(unigram(pair[1]));
+            bigram_nats -= libm::log(bigram(pair));
+            tokens_scored += 1;
+        }
+    });
+    let bytes: u64 = validation
+        .shards()
+        .iter()
+        .flat_map(|s| s.documents())
+        .map(|d| d.text_bytes)
+        .sum();
+    let baseline = |model: &str, estimate: &str, train_tokens: u64, nats: f64| Baseline {
+        model: model.to_owned(),
+        estimate: estimate.to_owned(),
+        train_tokens,
+        loss_nats_per_token: nats / tokens_scored.max(1) as f64,
+        bits_per_byte: nats / std::f64::consts::LN_2 / bytes.max(1) as f64,
+    };
+    let unused = counts
+        .iter()
+        .enumerate()
+        .filter(|&(id, &count)| count == 0 && id != separator as usize)
+        .count();
+    Ok(Baselines {
+        models: vec![
+            baseline("unigram", "add one to each count", counted, unigram_nats),
+            baseline(
+                "bigram",
+                "interpolated with the unigram (Witten and Bell 1991, method C)",
+                bigram_tokens,
+                bigram_nats,
+            ),
+        ],
+        unused_tokens: unused as u32,
+    })
+}
+
+fn pair_key(pair: &[i64]) -> u64 {
+    (pair[0] as u64) << 32 | pair[1] as u64
+}
+
+/// Hands over the tokens of each document, its separator first.
+fn each_document(stream: &TokenStream, mut take: impl FnMut(&[i64])) {
+    let mut tokens = Vec::new();
+    for shard in stream.shards() {
+        for document in shard.documents() {
+            tokens.resize(document.tokens as usize, 0);
+            shard.copy_tokens(document.first_token, &mut tokens);
+            take(&tokens);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harness_core::shards::ShardWriter;
+
+    #[test]
+    fn agrees_with_hand_computed_losses() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = [
+            folder.path().join("train"),
+            folder.path().join("validation"),
+        ];
+        let mut train = ShardWriter::new(4);
+        train.push(0, &[1, 2], 4);
+        train.push(0, &[1, 1], 4);
+        train.write(&paths[0]).unwrap();
+        let mut validation = ShardWriter::new(4);
+        validation.push(0, &[1, 3], 2);
+        validation.write(&paths[1]).unwrap();
+        let found = baselines(&paths[..1], &paths[1..], 0).unwrap();
+        assert_eq!(found.unused_tokens, 1, "token 3");
+        // Unigram: four tokens 1, 2, 1, 1 and one more of each of four: p(1) = 4/8, p(3) = 1/8.
+        let unigram = -(libm::log(0.5) + libm::log(0.125)) / 2.0;
+        assert!((found.models[0].loss_nats_per_token - unigram).abs() < 1e-12);
+        // Bits: 1 + 3 over two bytes.
+        assert!((found.models[0].bits_per_byte - 2.0).abs() < 1e-12);
+        // After 0: twice 1, one kind: (2 + 1 * 1/2) / 3. After 1: 2 and 1, two kinds: (0 + 2 * 1/8) / 4.
+        let bigram = -(libm::log(2.5 / 3.0) + libm::log(0.25 / 4.0)) / 2.0;
+        assert!((found.models[1].loss_nats_per_token - bigram).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,94 @@
+//! Documents between two stages: files with one JSON object a line, so that they stream through in constant memory
+//! and a person can look into them.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use harness_core::digest::Digest;
+use harness_core::files::{self, FileError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A document after cleaning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CleanDocument {
+    /// Its place in its source, from 0, those removed counted too.
+    pub index: u64,
+    /// Bytes before cleaning.
+    pub raw_bytes: u64,
+    /// Digest of `text`.
+    pub sha256: Digest,
+    /// The text.
+    pub text: String,
+}
+
+/// A document that a cleaning step removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RemovedDocument {
+    /// Its place in its source.
+    pub index: u64,
+    /// Bytes before cleaning.
+    pub raw_bytes: u64,
+    /// The step.
+    pub step: String,
+}
+
+/// Writes values one a line.
+pub(crate) struct LineWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl LineWriter {
+    pub fn create(path: PathBuf) -> Result<Self, FileError> {
+        let file = BufWriter::with_capacity(1 << 18, files::create_new(&path)?);
+        Ok(LineWriter { path, file })
+    }
+
+    pub fn push(&mut self, value: &impl Serialize) -> Result<(), FileError> {
+        serde_json::to_writer(&mut self.file, value)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.file.write_all(b"\n"))
+            .map_err(|e| FileError::new("write", &self.path, e))
+    }
+
+    /// Writes what is left and syncs it.
+    pub fn finish(self) -> Result<(), FileError> {
+        let LineWriter { path, file } = self;
+        file.into_inner()
+            .map_err(std::io::IntoInnerError::into_error)
+            .and_then(|file| file.sync_all())
+            .map_err(|e| FileError::new("write", &path, e))
+    }
+}
+
+/// Reads values back, one a line.
+pub(crate) struct LineReader {
+    path: PathBuf,
+    file: BufReader<File>,
+    line: String,
+}
+
+impl LineReader {
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let file = BufReader::with_capacity(1 << 18, files::open(path)?);
+        Ok(LineReader {
+            path: path.to_owned(),
+            file,
+            line: String::new(),
+        })
+    }
+
+    /// The next value, or `None` after the last.
+    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FileError> {
+        self.line.clear();
+        let named = |e| FileError::new("read", &self.path, e);
+        if self.file.read_line(&mut self.line).map_err(named)? == 0 {
+            return Ok(None);
+        }
+        serde_json::from_str(&self.line)
+            .map(Some)
+            .map_err(|e| named(e.into()))
+    }
+}

@@ -1,0 +1,173 @@
+//! What a prepared corpus says of itself: `manifest.json`. It names every input, stage and output by its digest and
+//! accounts for every document. It holds nothing that depends on the machine, the folder or the time, so the digest
+//! of the file itself is the root that stands for the whole corpus; `sha256sum manifest.json` gives the same number.
+
+use harness_core::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+pub use crate::baselines::Baseline;
+use crate::clean::StepCounts;
+pub use crate::store::ListedFile as ManifestFile;
+
+/// Raised with every change that an older reader would misread.
+pub const FORMAT: u32 = 1;
+
+/// The manifest of a corpus.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The recipe's name.
+    pub name: String,
+    /// Digest of what the corpus depends on: the recipe and the version of the stages.
+    pub key: Digest,
+    /// Its title.
+    pub title: String,
+    /// What it is.
+    pub description: String,
+    /// Language of the text.
+    pub language: String,
+    /// Licence of the corpus as a whole.
+    pub licence: String,
+    /// How to cite it.
+    pub citation: String,
+    /// Gaps, slants, leakage.
+    pub limitations: String,
+    /// The recipe as checked, every default filled in.
+    pub recipe: serde_json::Value,
+    /// Inputs and what each gave.
+    pub sources: Vec<SourceRecord>,
+    /// What each cleaning step did, over all sources, in order.
+    pub steps: Vec<StepCounts>,
+    /// Documents by fate; the parts add up to `read`.
+    pub documents: DocumentCounts,
+    /// How documents were divided, in words.
+    pub split_rule: String,
+    /// The training side.
+    pub train: Side,
+    /// The validation side.
+    pub validation: Side,
+    /// The vocabulary.
+    pub tokenizer: TokenizerRecord,
+    /// What a model has to beat on validation.
+    pub baselines: Vec<Baseline>,
+    /// The validation documents, in the order of the validation shards.
+    pub validation_documents: Vec<ValidationDocument>,
+    /// Every other file of the folder, sorted by path.
+    pub files: Vec<ManifestFile>,
+}
+
+/// One input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceRecord {
+    /// Its name in the recipe.
+    pub name: String,
+    /// Its title.
+    pub title: String,
+    /// Where it can be had; none if it was generated.
+    pub url: Option<String>,
+    /// Digest of its content; of a generated source, of its documents as JSON lines.
+    pub sha256: Digest,
+    /// Size of its content in bytes.
+    pub bytes: u64,
+    /// Its licence.
+    pub licence: String,
+    /// How to cite it.
+    pub citation: String,
+    /// Digest of what the cleaning stage depends on.
+    pub stage_key: Digest,
+    /// Digest of its documents after cleaning, as JSON lines.
+    pub cleaned_sha256: Digest,
+    /// Bytes of its head that were left out.
+    pub head_bytes: u64,
+    /// Documents read.
+    pub documents_read: u64,
+    /// Documents for training.
+    pub train_documents: u64,
+    /// Their text in bytes.
+    pub train_bytes: u64,
+    /// Their tokens, separators not counted.
+    pub train_tokens: u64,
+    /// Documents for validation.
+    pub validation_documents: u64,
+    /// Their text in bytes.
+    pub validation_bytes: u64,
+    /// Their tokens, separators not counted.
+    pub validation_tokens: u64,
+}
+
+/// Documents by fate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentCounts {
+    /// Read from the sources.
+    pub read: u64,
+    /// Removed by a cleaning step.
+    pub removed_by_steps: u64,
+    /// Left out because an earlier one has the same text.
+    pub exact_duplicates: u64,
+    /// For training.
+    pub train: u64,
+    /// For validation.
+    pub validation: u64,
+}
+
+/// One side of the split.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Side {
+    /// Documents.
+    pub documents: u64,
+    /// Bytes of their text.
+    pub text_bytes: u64,
+    /// Tokens of their text, separators not counted.
+    pub text_tokens: u64,
+    /// Tokens in the shards: those of the text and one separator for each document.
+    pub tokens: u64,
+    /// The shards in order.
+    pub shards: Vec<ManifestFile>,
+}
+
+/// The vocabulary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerRecord {
+    /// `bpe` (trained here), `gpt2` or `file`.
+    pub kind: String,
+    /// Digest of `tokenizer.json`.
+    pub sha256: Digest,
+    /// Token ids, the separator included.
+    pub vocabulary_size: u32,
+    /// The token that stands before every document.
+    pub separator: u32,
+    /// How it is spelled.
+    pub separator_text: String,
+    /// Bytes of validation text for each token of it.
+    pub validation_bytes_per_token: f64,
+    /// Bytes of training text for each token of it.
+    pub train_bytes_per_token: f64,
+    /// Token ids that no training document contains.
+    pub unused_tokens: u32,
+    /// Licence of an existing vocabulary.
+    pub licence: String,
+    /// How to cite an existing vocabulary.
+    pub citation: String,
+    /// Digests of the files that an existing vocabulary came from.
+    pub inputs: Vec<Digest>,
+}
+
+/// One validation document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationDocument {
+    /// Its source and its place there: `aesops-fables#12`.
+    pub id: String,
+    /// Digest of its text.
+    pub sha256: Digest,
+    /// Bytes of its text.
+    pub bytes: u64,
+    /// Tokens of its text.
+    pub tokens: u64,
+}

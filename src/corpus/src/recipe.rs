@@ -1,0 +1,524 @@
+//! Corpus recipes: `experiments/corpora/<name>.toml`, as written and then checked. A [`Recipe`] is one that can be
+//! prepared; only [`Recipe::load`] makes it.
+
+use std::ops::Deref;
+
+use harness_core::config::Wrong;
+use harness_core::digest::Digest;
+use harness_core::files::{self, FileError};
+use harness_core::names::Project;
+use serde::{Deserialize, Serialize};
+
+use crate::clean::Step;
+pub use crate::fetch::Remote;
+use crate::toml_text::{TomlText, no_such_recipe};
+use crate::unpack::Packing;
+
+/// Why a recipe was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// A file could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// There is no such recipe, or something in it is wrong.
+    #[error("{0}")]
+    Wrong(Box<Wrong>),
+}
+
+impl From<Box<Wrong>> for RecipeError {
+    fn from(wrong: Box<Wrong>) -> Self {
+        RecipeError::Wrong(wrong)
+    }
+}
+
+/// A corpus recipe as written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecipeText {
+    /// A short title for tables.
+    pub title: String,
+    /// What the corpus is, in a sentence or two.
+    #[serde(default)]
+    pub description: String,
+    /// Language of the text, as an ISO 639 code.
+    pub language: String,
+    /// Licence of the corpus as a whole.
+    pub licence: String,
+    /// How to cite it.
+    pub citation: String,
+    /// What a reader of results has to know: gaps, slants, leakage.
+    #[serde(default)]
+    pub limitations: String,
+    /// Files that the corpus is made of.
+    #[serde(default, rename = "source")]
+    pub sources: Vec<Source>,
+    /// A corpus that is generated instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generate: Option<Generate>,
+    /// How sources are cut into documents, unless they say otherwise.
+    #[serde(default)]
+    pub documents: DocumentRule,
+    /// Cleaning steps, in order.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// Which repeated documents are left out.
+    #[serde(default)]
+    pub duplicates: Duplicates,
+    /// How documents are divided.
+    pub split: Split,
+    /// The vocabulary.
+    pub tokenizer: TokenizerChoice,
+    /// The files written.
+    #[serde(default)]
+    pub output: Output,
+}
+
+/// A file of text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Its name in the manifest: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// Its title, for people.
+    #[serde(default)]
+    pub title: String,
+    /// Where it can be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Digest of its content without packing.
+    pub sha256: Digest,
+    /// Size of its content without packing.
+    pub bytes: u64,
+    /// How the bytes at `url` are packed.
+    #[serde(default)]
+    pub packing: Packing,
+    /// Its licence, where it differs from the corpus's.
+    #[serde(default)]
+    pub licence: String,
+    /// How to cite it, where it differs.
+    #[serde(default)]
+    pub citation: String,
+    /// What its bytes are.
+    #[serde(default)]
+    pub format: Format,
+    /// How it is cut into documents, where it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents: Option<DocumentRule>,
+}
+
+impl Source {
+    /// The file to fetch.
+    pub fn remote(&self) -> Remote {
+        Remote {
+            name: self.name.clone(),
+            url: self.url.clone(),
+            sha256: self.sha256,
+            bytes: self.bytes,
+            packing: self.packing,
+        }
+    }
+}
+
+/// What the bytes of a source are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// UTF-8 text.
+    #[default]
+    Text,
+    /// UTF-8 text with Markdown marks; lines that begin with `#` are headings.
+    Markdown,
+}
+
+/// How a source is cut into documents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DocumentRule {
+    /// Where one document ends and the next begins.
+    pub split: DocumentSplit,
+    /// For `split = "separator"`: the text between two documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
+    /// The text of a line that ends the head of a file; everything up to it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_ends_with: Option<String>,
+}
+
+/// Where documents end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentSplit {
+    /// A file is one document.
+    #[default]
+    File,
+    /// A Markdown heading begins a document; one without text before the next heading joins it.
+    Headings,
+    /// A separator stands between documents.
+    Separator,
+    /// Blank lines stand between documents.
+    BlankLines,
+    /// Every line is a document.
+    Lines,
+}
+
+/// A corpus that is generated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generate {
+    /// The generator.
+    pub kind: GeneratorKind,
+    /// Its seed.
+    pub seed: u64,
+    /// How many documents it writes.
+    pub documents: u64,
+}
+
+/// The generators there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GeneratorKind {
+    /// The English-like grammar of [`crate::grammar`].
+    Grammar,
+}
+
+/// Which repeated documents are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Duplicates {
+    /// Documents whose cleaned text is the same, byte for byte, as that of an earlier one.
+    pub exact: bool,
+}
+
+impl Default for Duplicates {
+    fn default() -> Self {
+        Duplicates { exact: true }
+    }
+}
+
+/// How documents are divided into training and validation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// The share of validation. Without `by_source`: of the documents, each decided by its own digest alone.
+    /// With it: of the bytes of each source.
+    pub validation: f64,
+    /// Takes the documents of lowest digest from each source until they hold the share of its bytes, so that every
+    /// source is represented. Other sources never matter; a document added to the source can change the last one taken.
+    #[serde(default)]
+    pub by_source: bool,
+}
+
+/// The vocabulary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerChoice {
+    /// Where it comes from.
+    pub kind: TokenizerKind,
+    /// For `bpe`: tokens in all, the separator and the 256 bytes included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary_size: Option<u32>,
+    /// For `gpt2`: `encoder.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<TokenizerFile>,
+    /// For `gpt2`: `vocab.bpe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merges: Option<TokenizerFile>,
+    /// For `file`: a `tokenizer.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<TokenizerFile>,
+    /// The token that stands before every document.
+    #[serde(default = "default_separator")]
+    pub separator: String,
+}
+
+fn default_separator() -> String {
+    "<|endoftext|>".to_owned()
+}
+
+/// Where a vocabulary comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenizerKind {
+    /// A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019), trained on the training documents.
+    Bpe,
+    /// GPT-2's own two files.
+    Gpt2,
+    /// A `tokenizer.json`.
+    File,
+}
+
+/// A file of an existing tokenizer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerFile {
+    /// Where it can be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Digest of its content.
+    pub sha256: Digest,
+    /// Size of its content.
+    pub bytes: u64,
+    /// How the bytes at `url` are packed.
+    #[serde(default)]
+    pub packing: Packing,
+    /// Its licence.
+    #[serde(default)]
+    pub licence: String,
+    /// How to cite it.
+    #[serde(default)]
+    pub citation: String,
+}
+
+impl TokenizerFile {
+    fn remote(&self, name: &str) -> Remote {
+        let (url, packing) = (self.url.clone(), self.packing);
+        Remote {
+            name: name.to_owned(),
+            url,
+            sha256: self.sha256,
+            bytes: self.bytes,
+            packing,
+        }
+    }
+}
+
+impl TokenizerChoice {
+    /// The files it needs: none for `bpe`, vocabulary and merges for `gpt2`, one for `file`.
+    pub fn remotes(&self) -> Vec<Remote> {
+        let named = [
+            (&self.vocabulary, "vocabulary"),
+            (&self.merges, "merges"),
+            (&self.file, "tokenizer"),
+        ];
+        named
+            .iter()
+            .filter_map(|(file, name)| file.as_ref().map(|f| f.remote(name)))
+            .collect()
+    }
+}
+
+/// The files written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Output {
+    /// A shard is closed when it holds at least this many tokens; documents are never cut.
+    pub shard_tokens: u64,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Output {
+            shard_tokens: 1 << 24,
+        }
+    }
+}
+
+/// A checked corpus recipe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    name: String,
+    text: RecipeText,
+}
+
+impl Deref for Recipe {
+    type Target = RecipeText;
+
+    fn deref(&self) -> &RecipeText {
+        &self.text
+    }
+}
+
+impl Recipe {
+    /// Loads `experiments/corpora/<name>.toml`.
+    pub fn load(project: &Project, name: &str) -> Result<Self, RecipeError> {
+        let path = project.corpus_recipe(name);
+        let well_named = !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        if !well_named || !files::is_file(&path) {
+            return Err(no_such_recipe(project, "corpora", "corpus", name)?.into());
+        }
+        Self::parse(
+            name,
+            &format!("experiments/corpora/{name}.toml"),
+            &files::read_to_string(&path)?,
+        )
+    }
+
+    /// Checks a recipe's text; `path` is what errors call it.
+    pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, RecipeError> {
+        let source = TomlText {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        };
+        let text: RecipeText = source.parse()?;
+        check(&source, &text)?;
+        Ok(Recipe {
+            name: name.to_owned(),
+            text,
+        })
+    }
+
+    /// The name of its file, without `.toml`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Every file to fetch: the sources, then those of the tokenizer.
+    pub fn remotes(&self) -> Vec<Remote> {
+        self.sources
+            .iter()
+            .map(Source::remote)
+            .chain(self.tokenizer.remotes())
+            .collect()
+    }
+
+    /// The rule by which a source is cut into documents.
+    pub(crate) fn document_rule<'a>(&'a self, source: &'a Source) -> &'a DocumentRule {
+        source.documents.as_ref().unwrap_or(&self.documents)
+    }
+}
+
+fn check(text: &TomlText, recipe: &RecipeText) -> Result<(), Box<Wrong>> {
+    match (&recipe.generate, recipe.sources.is_empty()) {
+        (None, true) => {
+            return Err(text.wrong(
+                "source",
+                "there is none",
+                Some("add a [[source]] with name, url, sha256 and bytes, or [generate]"),
+            ));
+        }
+        (Some(_), false) => {
+            return Err(text.wrong(
+                "generate",
+                "a corpus is generated or made from sources, not both",
+                Some("remove one of them"),
+            ));
+        }
+        (Some(generate), true) if generate.documents == 0 => {
+            return Err(text.wrong("generate.documents", "must be at least 1", None));
+        }
+        _ => {}
+    }
+    for (index, source) in recipe.sources.iter().enumerate() {
+        let key = |field: &str| format!("source.{index}.{field}");
+        let well_named = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        if source.name.is_empty() || !source.name.bytes().all(well_named) {
+            return Err(text.wrong(
+                &key("name"),
+                format!("`{}` is not letters, digits, `-`, `_` and `.`", source.name),
+                None,
+            ));
+        }
+        if recipe.sources[..index]
+            .iter()
+            .any(|other| other.name == source.name)
+        {
+            return Err(text.wrong(
+                &key("name"),
+                format!("`{}` is named twice", source.name),
+                None,
+            ));
+        }
+        if let Some(url) = source.url.as_ref().filter(|url| !is_address(url)) {
+            return Err(text.wrong(
+                &key("url"),
+                format!("`{url}` is not an http or https address"),
+                None,
+            ));
+        }
+        if let Some(rule) = &source.documents {
+            check_documents(text, rule, &key("documents"))?;
+        }
+    }
+    check_documents(text, &recipe.documents, "documents")?;
+    for (index, step) in recipe.steps.iter().enumerate() {
+        step.check()
+            .map_err(|problem| text.wrong(&format!("steps.{index}"), problem, None))?;
+    }
+    let share = recipe.split.validation;
+    if !(share > 0.0 && share <= 0.5) {
+        let hint = "0.05 holds one document in twenty out";
+        return Err(text.wrong(
+            "split.validation",
+            format!("must be above 0 and at most 0.5, not {share}"),
+            Some(hint),
+        ));
+    }
+    if recipe.output.shard_tokens == 0 {
+        return Err(text.wrong("output.shard_tokens", "must be at least 1", None));
+    }
+    check_tokenizer(text, &recipe.tokenizer)
+}
+
+fn check_documents(text: &TomlText, rule: &DocumentRule, key: &str) -> Result<(), Box<Wrong>> {
+    let wanted = rule.split == DocumentSplit::Separator;
+    match &rule.separator {
+        None if wanted => Err(text.wrong(
+            key,
+            "`split = \"separator\"` needs a `separator`",
+            Some("such as separator = \"<|endoftext|>\""),
+        )),
+        Some(separator) if wanted && separator.is_empty() => {
+            Err(text.wrong(&format!("{key}.separator"), "must not be empty", None))
+        }
+        Some(_) if !wanted => Err(text.wrong(
+            &format!("{key}.separator"),
+            "is used only with `split = \"separator\"`",
+            None,
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_tokenizer(text: &TomlText, choice: &TokenizerChoice) -> Result<(), Box<Wrong>> {
+    let needs = |present: bool, field: &str, wanted: bool| match (present, wanted) {
+        (false, true) => Err(text.wrong("tokenizer", format!("this kind needs `{field}`"), None)),
+        (true, false) => Err(text.wrong(
+            &format!("tokenizer.{field}"),
+            "is not used by this kind",
+            Some("remove the line"),
+        )),
+        _ => Ok(()),
+    };
+    let kind = choice.kind;
+    needs(
+        choice.vocabulary_size.is_some(),
+        "vocabulary_size",
+        kind == TokenizerKind::Bpe,
+    )?;
+    needs(
+        choice.vocabulary.is_some(),
+        "vocabulary",
+        kind == TokenizerKind::Gpt2,
+    )?;
+    needs(
+        choice.merges.is_some(),
+        "merges",
+        kind == TokenizerKind::Gpt2,
+    )?;
+    needs(choice.file.is_some(), "file", kind == TokenizerKind::File)?;
+    if choice.separator.is_empty() {
+        return Err(text.wrong("tokenizer.separator", "must not be empty", None));
+    }
+    match choice.vocabulary_size {
+        Some(size) if !(257..=1_000_000).contains(&size) => {
+            let hint =
+                "256 bytes and the separator are 257 tokens; 8192 suits a few megabytes of text";
+            Err(text.wrong(
+                "tokenizer.vocabulary_size",
+                format!("must be between 257 and 1000000, not {size}"),
+                Some(hint),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether this is an address that [`crate::Fetcher`] can use.
+pub(crate) fn is_address(url: &str) -> bool {
+    url.strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+        .is_some_and(|rest| !rest.is_empty())
+}

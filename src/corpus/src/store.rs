@@ -1,0 +1,173 @@
+//! The data store, `.harness/`: what was fetched and what was made from it, each in a folder named by the digest of
+//! what it depends on. A folder is filled under a name of its own and then renamed, so that it is there whole or
+//! not at all, and two processes that make the same one do not harm each other.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use harness_core::digest::{Digest, Hasher};
+use harness_core::files::{self, FileError};
+use harness_core::names::Project;
+use serde::{Deserialize, Serialize};
+
+/// Raised when a change of code changes what a stage makes from the same input, so that nothing stale is reused.
+pub const STAGES_VERSION: u32 = 1;
+
+/// The data store of a project.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// The store at `root`; need not exist yet.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Store { root: root.into() }
+    }
+
+    /// The store of a project.
+    pub fn of(project: &Project) -> Self {
+        Store::at(project.store())
+    }
+
+    /// The root folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the file with this content is or will be.
+    pub fn download(&self, content: &Digest) -> PathBuf {
+        self.root.join("downloads").join(content.to_string())
+    }
+
+    /// Where the results of a stage are or will be.
+    pub(crate) fn stage(&self, name: &str, key: &Digest) -> PathBuf {
+        self.root
+            .join("stages")
+            .join(format!("{name}-{}", key.short()))
+    }
+
+    /// Where the corpora of one recipe are.
+    pub fn corpora(&self, recipe: &str) -> PathBuf {
+        self.root.join("corpora").join(recipe)
+    }
+
+    /// Where the prepared forms of one task recipe are.
+    pub fn tasks(&self, recipe: &str) -> PathBuf {
+        self.root.join("tasks").join(recipe)
+    }
+
+    /// A new empty folder on the same file system, removed again if it is dropped before [`Draft::publish`].
+    pub(crate) fn draft(&self) -> Result<Draft, FileError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let folder = self
+                .root
+                .join("drafts")
+                .join(format!("{}-{number}", std::process::id()));
+            match files::create_new_folder(&folder) {
+                Ok(()) => {
+                    return Ok(Draft {
+                        folder,
+                        published: false,
+                    });
+                }
+                // The folder of a process that was killed and had our number: take the next.
+                Err(e) if e.source.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+/// A folder being filled.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    folder: PathBuf,
+    published: bool,
+}
+
+impl Draft {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Gives the folder its name. If another process got there first, its work stands and ours is dropped.
+    pub fn publish(mut self, target: &Path) -> Result<(), FileError> {
+        match files::rename(&self.folder, target) {
+            Ok(()) => {
+                self.published = true;
+                Ok(())
+            }
+            Err(_) if files::is_folder(target) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// As [`Draft::publish`], but a folder that is already there is found damaged: it makes way.
+    pub fn replace(self, target: &Path, store: &Store) -> Result<(), FileError> {
+        if files::is_folder(target) {
+            let away = store.draft()?;
+            match files::rename(target, &away.path("damaged")) {
+                Err(e) if !e.is_not_found() => return Err(e),
+                _ => {}
+            }
+        }
+        self.publish(target)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.published {
+            let _ = files::remove_folder(&self.folder);
+        }
+    }
+}
+
+/// The digest of a value that decides what a stage makes: of its JSON, with the version of the stages.
+pub(crate) fn key(stage: &str, depends_on: &impl Serialize) -> Digest {
+    let json = serde_json::to_vec(depends_on).expect("plain structs serialize to memory");
+    let mut hasher = Hasher::new();
+    hasher.update(format!("{stage} {STAGES_VERSION}\n").as_bytes());
+    hasher.update(&json);
+    hasher.finish()
+}
+
+/// A file as a manifest lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedFile {
+    /// Path relative to the folder of the manifest, with `/`.
+    pub path: String,
+    /// Digest of its content.
+    pub sha256: Digest,
+    /// Size in bytes.
+    pub size_bytes: u64,
+}
+
+impl ListedFile {
+    /// Digests the file `path` of `folder`.
+    pub fn of(folder: &Path, path: &str) -> Result<Self, FileError> {
+        let whole = folder.join(path);
+        Ok(ListedFile {
+            path: path.to_owned(),
+            sha256: Digest::of_file(&whole)?,
+            size_bytes: files::size_bytes(&whole)?,
+        })
+    }
+
+    /// What is wrong with the file of this name in `folder`, if anything is.
+    pub fn damage(&self, folder: &Path) -> Option<String> {
+        match Self::of(folder, &self.path) {
+            Err(e) if e.is_not_found() => Some("it is missing".to_owned()),
+            Err(e) => Some(e.to_string()),
+            Ok(found) if found.sha256 != self.sha256 => Some(format!(
+                "its digest is {}, not {} as recorded",
+                found.sha256.short(),
+                self.sha256.short()
+            )),
+            Ok(_) => None,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The vocabulary: a byte-level BPE trained here, or an existing one. Kept as `tokenizer.json`, the format of the
+//! `tokenizers` library, so that other programs read it.
+//!
+//! Text is always encoded as text: a document that happens to contain the separator's spelling does not get the
+//! separator token.
+
+use std::path::Path;
+
+use harness_core::digest::Digest;
+use harness_core::files::{self, FileError};
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{
+    AddedToken, DecoderWrapper, Model as _, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
+};
+use tokenizers::{PreTokenizerWrapper, TokenizerBuilder, TokenizerImpl};
+
+/// Why there is no tokenizer.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// A file could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The library refused.
+    #[error("the tokenizer could not be {action}: {problem}")]
+    Library {
+        /// What was tried.
+        action: &'static str,
+        /// What the library said.
+        problem: String,
+    },
+    /// There is no such token.
+    #[error(
+        "the tokenizer has no token `{0}` to stand before documents\nhint: name one that it has as `separator` in [tokenizer]"
+    )]
+    NoSeparator(String),
+    /// The training text is too small.
+    #[error(
+        "the text yields only {found} tokens, not the {wanted} of the recipe\nhint: set vocabulary_size = {found} or less, or add text"
+    )]
+    TooLittleText {
+        /// Tokens learned.
+        found: u32,
+        /// Tokens wanted.
+        wanted: u32,
+    },
+}
+
+fn refused(action: &'static str) -> impl FnOnce(tokenizers::Error) -> TokenizerError {
+    move |e| TokenizerError::Library {
+        action,
+        problem: e.to_string(),
+    }
+}
+
+/// A vocabulary with its separator.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    sha256: Digest,
+    separator: u32,
+    vocabulary_size: u32,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`; `separator` must be one of its tokens.
+    pub fn from_file(path: &Path, separator: &str) -> Result<Self, TokenizerError> {
+        Self::from_json(&files::read(path)?, separator)
+    }
+
+    /// Reads the bytes of a `tokenizer.json`.
+    pub fn from_json(json: &[u8], separator: &str) -> Result<Self, TokenizerError> {
+        let mut inner: tokenizers::Tokenizer =
+            tokenizers::Tokenizer::from_bytes(json).map_err(refused("read"))?;
+        inner.set_encode_special_tokens(true);
+        let id = inner
+            .token_to_id(separator)
+            .ok_or_else(|| TokenizerError::NoSeparator(separator.to_owned()))?;
+        // Ids are indices, so the vocabulary reaches to the largest one even where some are not used.
+        let largest = inner.get_vocab(true).into_values().max().unwrap_or(0);
+        Ok(Tokenizer {
+            inner,
+            sha256: Digest::of(json),
+            separator: id,
+            vocabulary_size: largest + 1,
+        })
+    }
+
+    /// Digest of its `tokenizer.json`.
+    pub fn sha256(&self) -> Digest {
+        self.sha256
+    }
+
+    /// The token that stands before every document.
+    pub fn separator(&self) -> u32 {
+        self.separator
+    }
+
+    /// The largest token id plus one.
+    pub fn vocabulary_size(&self) -> u32 {
+        self.vocabulary_size
+    }
+
+    /// The tokens of a text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self
+            .inner
+            .encode_fast(text, false)
+            .map_err(refused("applied"))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of tokens.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, TokenizerError> {
+        self.inner.decode(tokens, false).map_err(refused("applied"))
+    }
+}
+
+type ByteLevelBpe = TokenizerImpl<BPE, NormalizerWrapper, ByteLevel, ByteLevel, ByteLevel>;
+
+fn byte_level(model: BPE) -> Result<ByteLevelBpe, TokenizerError> {
+    TokenizerBuilder::new()
+        .with_model(model)
+        .with_normalizer(None)
+        .with_pre_tokenizer(Some(ByteLevel::new(false, true, true)))
+        .with_post_processor(Some(ByteLevel::new(false, false, true)))
+        .with_decoder(Some(ByteLevel::default()))
+        .build()
+        .map_err(refused("built"))
+}
+
+/// Trains a byte-level BPE of exactly `vocabulary_size` tokens, the separator being token 0 and the 256 bytes the
+/// next. Deterministic: ties between pairs go to the lower ids, whatever the number of threads.
+pub(crate) fn train(
+    texts: impl Iterator<Item = String> + Send,
+    vocabulary_size: u32,
+    separator: &str,
+) -> Result<Vec<u8>, TokenizerError> {
+    let mut trainer = BpeTrainer::builder()
+        .vocab_size(vocabulary_size as usize)
+        .min_frequency(2)
+        .show_progress(false)
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .special_tokens(vec![AddedToken::from(separator, true)])
+        .build();
+    let mut tokenizer = byte_level(BPE::default())?;
+    tokenizer
+        .train(&mut trainer, texts)
+        .map_err(refused("trained"))?;
+    let found = tokenizer.get_model().get_vocab_size() as u32;
+    if found < vocabulary_size {
+        return Err(TokenizerError::TooLittleText {
+            found,
+            wanted: vocabulary_size,
+        });
+    }
+    to_json(tokenizer)
+}
+
+/// GPT-2's two files as one `tokenizer.json`.
+pub(crate) fn from_gpt2(
+    vocabulary: &Path,
+    merges: &Path,
+    separator: &str,
+) -> Result<Vec<u8>, TokenizerError> {
+    let model = BPE::from_file(&vocabulary.to_string_lossy(), &merges.to_string_lossy())
+        .build()
+        .map_err(refused("read"))?;
+    let mut tokenizer = byte_level(model)?;
+    tokenizer.add_special_tokens(&[AddedToken::from(separator, true)]);
+    to_json(tokenizer)
+}
+
+fn to_json(tokenizer: ByteLevelBpe) -> Result<Vec<u8>, TokenizerError> {
+    let tokenizer: TokenizerImpl<
+        ModelWrapper,
+        NormalizerWrapper,
+        PreTokenizerWrapper,
+        PostProcessorWrapper,
+        DecoderWrapper,
+    > = tokenizers::Tokenizer::from(tokenizer).into_inner();
+    let json =
+        serde_json::to_string_pretty(&tokenizer).map_err(|e| refused("written")(e.into()))?;
+    Ok(json.into_bytes())
+}

@@ -1,0 +1,72 @@
+//! Which numbers a damaged file reaches, known without reading the file: an auditor has to say it of a run whose
+//! rows can no longer be trusted. A test holds it against the files that each value really came from.
+
+use crate::record::format::{Open, file};
+
+/// Keys of the values computed from a file of the run folder. A `*` stands for the rest of a key.
+pub fn numbers_from(path: &str, open: Option<&Open>) -> Vec<String> {
+    let some = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+    if let Some(name) = path.strip_prefix("evaluations/").and_then(|rest| rest.split('/').nth(1)) {
+        return match name.trim_end_matches(".csv") {
+            "validation" => some(&VALIDATION),
+            task => task_numbers(task, open),
+        };
+    }
+    match path {
+        file::STEPS => some(&["training.*", "resources.tokens_per_s"]),
+        file::CONFIG => some(&["config.*", "model.*", "training.flops", "training.clipped_share"]),
+        file::CORPUS_MANIFEST => some(&["data.*"]),
+        file::OPEN => {
+            let mut keys = some(&["data.*", "model.*", "training.epochs", "training.flops"]);
+            keys.extend(all_measured_results(open));
+            keys
+        }
+        file::RECORD => {
+            let mut keys = some(&["resources.*"]);
+            keys.extend(all_measured_results(open));
+            keys
+        }
+        file::MANIFEST => some(&["*"]),
+        _ => Vec::new(),
+    }
+}
+
+const VALIDATION: [&str; 5] = [
+    "validation.bits_per_byte",
+    "validation.best_bits_per_byte",
+    "validation.initial_bits_per_byte",
+    "validation.loss",
+    "validation.perplexity",
+];
+
+fn task_numbers(task: &str, open: Option<&Open>) -> Vec<String> {
+    let group = open.and_then(|o| o.tasks.iter().find(|t| t.id == task)).and_then(|t| t.group.as_ref());
+    let ids = std::iter::once(task).chain(group.map(String::as_str));
+    ids.flat_map(|id| ["accuracy", "accuracy_normalized", "perplexity", "items"].map(|m| format!("tasks.{id}.{m}"))).collect()
+}
+
+fn all_measured_results(open: Option<&Open>) -> Vec<String> {
+    let mut keys: Vec<String> = VALIDATION.iter().map(|key| (*key).to_owned()).collect();
+    keys.push("tasks.*".to_owned());
+    if open.is_some_and(|o| o.tasks.is_empty()) {
+        keys.pop();
+    }
+    keys
+}
+
+/// Keys of everything that was measured with the model: what a changed shard or tokenizer reaches.
+pub fn all_measured(open: &Open) -> Vec<String> {
+    let mut keys = vec!["training.*".to_owned(), "data.*".to_owned()];
+    keys.extend(all_measured_results(Some(open)));
+    keys
+}
+
+/// Whether a key is among the dependents, `*` standing for any text.
+pub fn is_among(key: &str, dependents: &[String]) -> bool {
+    dependents.iter().any(|pattern| match pattern.split_once('*') {
+        None => pattern == key,
+        Some((before, after)) => {
+            key.len() >= before.len() + after.len() && key.starts_with(before) && key.ends_with(after)
+        }
+    })
+}

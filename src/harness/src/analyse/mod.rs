@@ -1,0 +1,117 @@
+//! From a sealed run to numbers: every mean, share and perplexity is computed here from per-step, per-window and
+//! per-item rows, with the names under which the paper asks for them.
+//!
+//! Comes in: a [`SealedRun`], which only verification can make. Goes out: a [`RunAnalysis`], whose [`Value`]s know
+//! the files they came from, so that an audit can say which number a changed byte reaches.
+
+mod dependents;
+pub mod stats;
+mod values;
+
+use std::collections::BTreeMap;
+
+use harness_core::scores::{StepLine, TableError};
+use harness_corpus::tasks::Metric;
+
+use crate::record::SealedRun;
+
+pub use dependents::{all_measured, is_among, numbers_from};
+pub use values::{Unit, Value, show};
+
+/// A curve: step, tokens and value at each evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CurvePoint {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Training tokens consumed.
+    pub tokens: u64,
+    /// The value.
+    pub value: f64,
+}
+
+/// Everything computed from one run.
+#[derive(Clone, Debug)]
+pub struct RunAnalysis {
+    /// The run.
+    pub run: SealedRun,
+    /// One row for each optimizer step.
+    pub steps: Vec<StepLine>,
+    /// Validation bits per byte at each evaluation.
+    pub validation_curve: Vec<CurvePoint>,
+    /// For each task or group with more than one evaluation or one: the quoted metric at each evaluation.
+    pub task_curves: BTreeMap<String, Vec<CurvePoint>>,
+    /// Scores of each task after the last step, by task id, in the order of the record.
+    pub tasks: Vec<TaskResult>,
+    /// Groups of tasks: the unweighted mean over their tasks.
+    pub groups: Vec<TaskResult>,
+    /// Every number the paper can ask for, by key.
+    pub values: BTreeMap<String, Value>,
+}
+
+/// The result of one task, or the unweighted mean over the tasks of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskResult {
+    /// Task id or group name.
+    pub id: String,
+    /// The group a task counts in.
+    pub group: Option<String>,
+    /// Items scored.
+    pub items: u64,
+    /// Accuracy of guessing.
+    pub chance: f64,
+    /// Its title, for tables.
+    pub title: String,
+    /// Which metric is usually quoted.
+    pub metric: Metric,
+    /// Share of items answered right.
+    pub accuracy: stats::Share,
+    /// Share of items answered right by log-probability per character; for tasks with choices.
+    pub accuracy_normalized: Option<stats::Share>,
+    /// exp of the mean negative log-probability of the word; for last-word tasks.
+    pub perplexity: Option<f64>,
+    /// The score file, relative to the run folder (empty for a group).
+    pub file: String,
+}
+
+impl TaskResult {
+    /// The quoted accuracy: normalized where the task quotes that.
+    pub fn quoted_accuracy(&self) -> stats::Share {
+        match (self.metric, self.accuracy_normalized) {
+            (Metric::AccuracyPerCharacter, Some(normalized)) => normalized,
+            _ => self.accuracy,
+        }
+    }
+}
+
+/// Why a run could not be analysed.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyseError {
+    /// A table is missing or damaged.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The tables do not fit each other.
+    #[error("run `{run}`: {problem}\nhint: `harness audit {run}` says what else is wrong with it")]
+    Inconsistent {
+        /// The run.
+        run: String,
+        /// What does not fit.
+        problem: String,
+    },
+}
+
+impl RunAnalysis {
+    /// Computes everything from the files of a sealed run.
+    pub fn of(run: SealedRun) -> Result<Self, AnalyseError> {
+        values::analyse(run)
+    }
+
+    /// The value of a key, or the nearest key there is.
+    pub fn value(&self, key: &str) -> Result<&Value, Option<&str>> {
+        let nearest = || {
+            let keys: Vec<&String> = self.values.keys().collect();
+            let near = harness_core::config::nearest(key, &keys)?.to_owned();
+            self.values.get_key_value(&near).map(|(name, _)| name.as_str())
+        };
+        self.values.get(key).ok_or_else(nearest)
+    }
+}

@@ -1,0 +1,377 @@
+//! Every number the paper can ask for: its key, unit, rounding, and the files of the run that it came from.
+
+use std::collections::BTreeMap;
+use std::f64::consts::LN_2;
+
+use harness_core::config::flat;
+use harness_core::scores::{ChoiceScore, StepLine, WindowLoss, read_csv};
+use harness_corpus::tasks::Kind;
+use serde::{Deserialize, Serialize};
+
+use super::stats::{self, Share, mean_of_shares, right_choices, share};
+use super::{AnalyseError, CurvePoint, RunAnalysis, TaskResult};
+use crate::record::SealedRun;
+use crate::record::format::{Task, file};
+
+/// The unit of a value; it decides how the number is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Bits per byte of text: three decimals.
+    BitsPerByte,
+    /// Nats per token: three decimals.
+    NatsPerToken,
+    /// A share, shown in percent with one decimal.
+    Share,
+    /// A count, with separators between thousands.
+    Count,
+    /// Perplexity: one decimal, none from 1,000 on.
+    Perplexity,
+    /// Seconds: one decimal, none from 100 on.
+    Seconds,
+    /// Bytes, shown in MiB with no decimals.
+    Bytes,
+    /// Floating-point operations, in scientific notation.
+    Flops,
+    /// A plain number with two decimals.
+    Decimal,
+    /// A setting, as written: up to six significant digits.
+    Number,
+}
+
+/// A number of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Value {
+    /// Its name, such as `validation.bits_per_byte`.
+    pub key: String,
+    /// The exact number.
+    pub number: f64,
+    /// Its unit.
+    pub unit: Unit,
+    /// Standard error in the same unit, where there is one.
+    pub standard_error: Option<f64>,
+    /// Files of the run it was computed from, sorted.
+    pub files: Vec<String>,
+}
+
+impl Value {
+    /// The number under its declared rounding, without unit.
+    pub fn shown(&self) -> String {
+        show(self.number, self.unit)
+    }
+
+    /// The standard error under the same rounding.
+    pub fn shown_standard_error(&self) -> Option<String> {
+        self.standard_error.map(|error| show(error, self.unit))
+    }
+}
+
+/// Formats a number under its unit's rounding rule.
+pub fn show(number: f64, unit: Unit) -> String {
+    match unit {
+        Unit::BitsPerByte | Unit::NatsPerToken => format!("{number:.3}"),
+        Unit::Share => format!("{:.1}", 100.0 * number),
+        Unit::Count => grouped(number),
+        Unit::Perplexity | Unit::Seconds if number.abs() >= 100.0 => grouped(number),
+        Unit::Perplexity | Unit::Seconds => format!("{number:.1}"),
+        Unit::Bytes => grouped(number / (1u64 << 20) as f64),
+        Unit::Flops => format!("{number:.2e}"),
+        Unit::Decimal => format!("{number:.2}"),
+        Unit::Number => plain(number),
+    }
+}
+
+fn grouped(number: f64) -> String {
+    let digits = format!("{:.0}", number.abs());
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if number < 0.0 && digits != "0" { format!("-{out}") } else { out }
+}
+
+fn plain(number: f64) -> String {
+    let text = format!("{number}");
+    if text.len() <= 8 {
+        return text;
+    }
+    let short = format!("{number:.5e}");
+    let (mantissa, exponent) = short.split_once('e').expect("scientific notation has an exponent");
+    let mantissa = if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
+    format!("{mantissa}e{exponent}")
+}
+
+/// The mean over the last tenth of the steps: what "the training loss" means in tables.
+fn late_mean(steps: &[StepLine]) -> Option<f64> {
+    let late = &steps[steps.len() - steps.len().div_ceil(10).min(steps.len())..];
+    (!late.is_empty()).then(|| late.iter().map(|s| s.loss_nats).sum::<f64>() / late.len() as f64)
+}
+
+struct Builder {
+    values: BTreeMap<String, Value>,
+}
+
+impl Builder {
+    fn add(&mut self, key: impl Into<String>, number: f64, unit: Unit, files: &[&str]) {
+        self.add_with_error(key, number, None, unit, files);
+    }
+
+    fn add_with_error(&mut self, key: impl Into<String>, number: f64, error: Option<f64>, unit: Unit, files: &[&str]) {
+        let mut files: Vec<String> = files.iter().map(|f| (*f).to_owned()).collect();
+        files.sort();
+        files.dedup();
+        let key = key.into();
+        self.values.insert(key.clone(), Value { key, number, unit, standard_error: error, files });
+    }
+}
+
+pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
+    let steps: Vec<StepLine> = read_csv(&run.path(file::STEPS))?;
+    let mut values = Builder { values: BTreeMap::new() };
+    describe_plan(&run, &mut values);
+    describe_training(&run, &steps, &mut values);
+
+    let last_step = run.record.evaluations.last().map(|e| e.step);
+    let mut validation_curve = Vec::new();
+    let mut task_points: BTreeMap<String, Vec<CurvePoint>> = BTreeMap::new();
+    let (mut tasks, mut groups) = (Vec::new(), Vec::new());
+    for evaluation in &run.record.evaluations {
+        let point = |value: f64| CurvePoint { step: evaluation.step, tokens: evaluation.tokens, value };
+        let mut now = Vec::new();
+        for output in &evaluation.files {
+            let name = output.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".csv");
+            if name == "validation" {
+                let bits = validation(&run, &output.path, evaluation.step, &mut values)?;
+                validation_curve.push(point(bits));
+            } else {
+                let task = run.open.tasks.iter().find(|task| task.id == name).ok_or_else(|| {
+                    inconsistent(&run, format!("`{}` belongs to no task of its plan", output.path))
+                })?;
+                now.push(task_result(&run, task, &output.path)?);
+            }
+        }
+        let grouped = group_results(&now);
+        for result in now.iter().chain(&grouped) {
+            task_points.entry(result.id.clone()).or_default().push(point(result.quoted_accuracy().mean));
+        }
+        if Some(evaluation.step) == last_step {
+            now.iter().for_each(|result| add_task(result, std::slice::from_ref(result), &mut values));
+            for group in &grouped {
+                let members: Vec<TaskResult> = now.iter().filter(|t| t.group.as_ref() == Some(&group.id)).cloned().collect();
+                add_task(group, &members, &mut values);
+            }
+            (tasks, groups) = (now, grouped);
+        }
+    }
+    let best = validation_curve.iter().map(|p| p.value).reduce(f64::min);
+    if let Some(best) = best {
+        let files: Vec<String> = validation_files(&run);
+        let files: Vec<&str> = files.iter().map(String::as_str).chain([file::OPEN, file::RECORD]).collect();
+        values.add("validation.best_bits_per_byte", best, Unit::BitsPerByte, &files);
+    }
+    Ok(RunAnalysis { run, steps, validation_curve, task_curves: task_points, tasks, groups, values: values.values })
+}
+
+fn inconsistent(run: &SealedRun, problem: String) -> AnalyseError {
+    AnalyseError::Inconsistent { run: run.open.run.to_string(), problem }
+}
+
+fn validation_files(run: &SealedRun) -> Vec<String> {
+    let files = run.record.evaluations.iter().flat_map(|e| &e.files);
+    files.map(|f| f.path.clone()).filter(|path| path.ends_with("/validation.csv")).collect()
+}
+
+fn describe_plan(run: &SealedRun, values: &mut Builder) {
+    for (key, text) in flat(&run.experiment) {
+        if let Ok(number) = text.parse::<f64>() {
+            values.add(format!("config.{key}"), number, Unit::Number, &[file::CONFIG]);
+        }
+    }
+    let data = &run.open.data;
+    let of_split = |split: &str, count: fn(&crate::record::format::Shard) -> u64| {
+        data.shards.iter().filter(|s| s.split == split).map(count).sum::<u64>() as f64
+    };
+    let files = [file::OPEN];
+    values.add("data.train_tokens", of_split("train", |s| s.tokens), Unit::Count, &files);
+    values.add("data.validation_tokens", of_split("validation", |s| s.tokens), Unit::Count, &files);
+    values.add("data.train_documents", of_split("train", |s| s.documents), Unit::Count, &files);
+    values.add("data.validation_documents", of_split("validation", |s| s.documents), Unit::Count, &files);
+    values.add("data.validation_bytes", data.validation_bytes as f64, Unit::Count, &files);
+    values.add("data.vocabulary_size", f64::from(data.vocabulary_size), Unit::Count, &files);
+    for baseline in &run.corpus.baselines {
+        let key = format!("data.{}_bits_per_byte", baseline.model);
+        values.add(key, baseline.bits_per_byte, Unit::BitsPerByte, &[file::CORPUS_MANIFEST]);
+    }
+    let tokenizer = &run.corpus.tokenizer;
+    let bytes_per_token = tokenizer.validation_bytes_per_token;
+    values.add("data.bytes_per_token", bytes_per_token, Unit::Decimal, &[file::CORPUS_MANIFEST]);
+    let documents = &run.corpus.documents;
+    for (name, count) in [("documents_read", documents.read), ("exact_duplicates", documents.exact_duplicates)] {
+        values.add(format!("data.{name}"), count as f64, Unit::Count, &[file::CORPUS_MANIFEST]);
+    }
+    let train_bytes = run.corpus.train.text_bytes as f64;
+    values.add("data.train_bytes", train_bytes, Unit::Count, &[file::CORPUS_MANIFEST]);
+    let parameters = run.experiment.model.parameters(data.vocabulary_size);
+    let files = [file::CONFIG, file::OPEN];
+    values.add("model.parameters", parameters.0 as f64, Unit::Count, &files);
+    values.add("model.parameters_without_embeddings", parameters.1 as f64, Unit::Count, &files);
+    let flops = run.experiment.model.training_flops_per_token(data.vocabulary_size);
+    values.add("model.training_flops_per_token", flops, Unit::Flops, &files);
+}
+
+fn describe_training(run: &SealedRun, steps: &[StepLine], values: &mut Builder) {
+    let files = [file::STEPS];
+    if let (Some(last), Some(loss)) = (steps.last(), late_mean(steps)) {
+        values.add("training.steps", last.step as f64, Unit::Count, &files);
+        values.add("training.tokens", last.tokens as f64, Unit::Count, &files);
+        values.add("training.loss", loss, Unit::NatsPerToken, &files);
+        let train_tokens = values.values["data.train_tokens"].number;
+        values.add("training.epochs", last.tokens as f64 / train_tokens, Unit::Decimal, &[file::STEPS, file::OPEN]);
+        let flops = values.values["model.training_flops_per_token"].number * last.tokens as f64;
+        values.add("training.flops", flops, Unit::Flops, &[file::STEPS, file::CONFIG, file::OPEN]);
+        let norms: Vec<f64> = steps.iter().map(|s| s.gradient_norm).collect();
+        values.add("training.gradient_norm_p90", stats::quantile(&norms, 0.9), Unit::Decimal, &files);
+        let limit = run.experiment.optimizer.gradient_clip_norm;
+        let clipped = norms.iter().filter(|&&norm| limit > 0.0 && norm > limit).count() as f64 / norms.len() as f64;
+        values.add("training.clipped_share", clipped, Unit::Share, &[file::STEPS, file::CONFIG]);
+        let rates: Vec<f64> = steps.iter().map(|s| s.tokens_per_s).collect();
+        values.add("resources.tokens_per_s", stats::quantile(&rates, 0.5), Unit::Count, &files);
+    }
+    let (resources, files) = (&run.record.resources, [file::RECORD]);
+    values.add("resources.wall_time_s", resources.wall_time_s, Unit::Seconds, &files);
+    values.add("resources.cpu_time_s", resources.cpu_time_s, Unit::Seconds, &files);
+    values.add("resources.gpu_time_s", resources.gpu_time_s, Unit::Seconds, &files);
+    if let Some(closing) = &run.record.closing {
+        values.add("resources.training_time_s", closing.training_time_s, Unit::Seconds, &files);
+        values.add("resources.peak_memory_bytes", closing.peak_memory_bytes as f64, Unit::Bytes, &files);
+    }
+}
+
+/// Bits per byte of one evaluation: all nats of the validation text over its bytes, so that it does not depend on
+/// the tokenizer. The rows must cover each validation token exactly once.
+fn validation(run: &SealedRun, path: &str, step: u64, values: &mut Builder) -> Result<f64, AnalyseError> {
+    let rows: Vec<WindowLoss> = read_csv(&run.path(path))?;
+    let data = &run.open.data;
+    let shards = data.shards.iter().filter(|s| s.split == "validation");
+    let expected: u64 = shards.map(|s| s.tokens - s.documents).sum();
+    let tokens: u64 = rows.iter().map(|row| row.tokens).sum();
+    if tokens != expected {
+        let problem = format!("`{path}` scores {tokens} tokens, but the validation shards hold {expected}");
+        return Err(inconsistent(run, problem));
+    }
+    let nats: f64 = rows.iter().map(|row| row.loss_nats).sum();
+    let bits = nats / LN_2 / data.validation_bytes as f64;
+    let files = [path, file::OPEN, file::RECORD];
+    if step == 0 {
+        values.add("validation.initial_bits_per_byte", bits, Unit::BitsPerByte, &files);
+    }
+    values.add("validation.bits_per_byte", bits, Unit::BitsPerByte, &files);
+    values.add("validation.loss", nats / tokens as f64, Unit::NatsPerToken, &files);
+    values.add("validation.perplexity", libm::exp(nats / tokens as f64), Unit::Perplexity, &files);
+    Ok(bits)
+}
+
+/// Scores one task from its rows.
+fn task_result(run: &SealedRun, task: &Task, path: &str) -> Result<TaskResult, AnalyseError> {
+    let rows: Vec<ChoiceScore> = read_csv(&run.path(path))?;
+    let items = rows.chunk_by(|a, b| a.item == b.item).count() as u64;
+    if items != task.items || rows.is_empty() {
+        let problem = format!("`{path}` scores {items} items, but the plan names {}", task.items);
+        return Err(inconsistent(run, problem));
+    }
+    let last_word = task.kind == Kind::LastWord;
+    let right: Vec<bool> = if last_word {
+        rows.iter().map(|row| row.greedy).collect()
+    } else {
+        right_choices(&rows, |row| row.log_probability_nats)
+    };
+    let accuracy_normalized = (!last_word)
+        .then(|| share(&right_choices(&rows, |row| row.log_probability_nats / row.characters.max(1) as f64)));
+    let nats = rows.iter().map(|row| row.log_probability_nats).sum::<f64>();
+    Ok(TaskResult {
+        id: task.id.clone(),
+        group: task.group.clone(),
+        items,
+        chance: task.chance,
+        title: task.title.clone(),
+        metric: task.metric,
+        accuracy: share(&right),
+        accuracy_normalized,
+        perplexity: last_word.then(|| libm::exp(-nats / rows.len() as f64)),
+        file: path.to_owned(),
+    })
+}
+
+/// The unweighted mean over the tasks of each group, in the order of first appearance.
+fn group_results(tasks: &[TaskResult]) -> Vec<TaskResult> {
+    let mut names: Vec<&String> = Vec::new();
+    tasks.iter().filter_map(|t| t.group.as_ref()).for_each(|name| {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    });
+    let mean_over = |members: &[&TaskResult], of: fn(&TaskResult) -> Option<Share>| {
+        let shares: Vec<Share> = members.iter().filter_map(|t| of(t)).collect();
+        (shares.len() == members.len()).then(|| mean_of_shares(&shares))
+    };
+    let group = |name: &String| {
+        let members: Vec<&TaskResult> = tasks.iter().filter(|t| t.group.as_ref() == Some(name)).collect();
+        TaskResult {
+            id: name.clone(),
+            group: None,
+            items: members.iter().map(|t| t.items).sum(),
+            chance: members.iter().map(|t| t.chance).sum::<f64>() / members.len() as f64,
+            title: members[0].title.clone(),
+            metric: members[0].metric,
+            accuracy: mean_over(&members, |t| Some(t.accuracy)).expect("every task has an accuracy"),
+            accuracy_normalized: mean_over(&members, |t| t.accuracy_normalized),
+            perplexity: None,
+            file: String::new(),
+        }
+    };
+    names.into_iter().map(group).collect()
+}
+
+fn add_task(result: &TaskResult, members: &[TaskResult], values: &mut Builder) {
+    let files: Vec<&str> = members.iter().map(|t| t.file.as_str()).chain([file::OPEN, file::RECORD]).collect();
+    let key = |name: &str| format!("tasks.{}.{name}", result.id);
+    let mut add_share = |name: &str, share: Share| {
+        values.add_with_error(key(name), share.mean, Some(share.standard_error), Unit::Share, &files);
+    };
+    add_share("accuracy", result.accuracy);
+    if let Some(normalized) = result.accuracy_normalized {
+        add_share("accuracy_normalized", normalized);
+    }
+    if let Some(perplexity) = result.perplexity {
+        values.add(key("perplexity"), perplexity, Unit::Perplexity, &files);
+    }
+    values.add(key("chance"), result.chance, Unit::Share, &[file::OPEN]);
+    values.add(key("items"), result.items as f64, Unit::Count, &files);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_under_their_rule() {
+        let cases = [
+            (1.234_56, Unit::BitsPerByte, "1.235"),
+            (0.512_34, Unit::Share, "51.2"),
+            (1_234_567.0, Unit::Count, "1,234,567"),
+            (999.0, Unit::Count, "999"),
+            (0.000_6, Unit::Number, "0.0006"),
+            (1.0 / 3.0, Unit::Number, "3.33333e-1"),
+            (3.2e14, Unit::Flops, "3.20e14"),
+            (12.34, Unit::Seconds, "12.3"),
+            (1234.0, Unit::Perplexity, "1,234"),
+        ];
+        for (number, unit, expected) in cases {
+            assert_eq!(show(number, unit), expected);
+        }
+    }
+}

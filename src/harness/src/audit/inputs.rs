@@ -1,0 +1,151 @@
+//! What a run was made from: the commit, the config at that commit, the sources of the programs, the shards,
+//! tokenizer and tasks.
+
+use harness_core::names::Project;
+use harness_core::{Digest, files};
+
+use super::{Audit, Check, Outcome};
+use crate::analyse::all_measured;
+use crate::git::{Git, GitError};
+use crate::record::format::Open;
+use crate::record::{Checkpoints, verify};
+
+pub(super) fn check(project: &Project, git: &Git, open: &Open, subject: &str, audit: &mut Audit) {
+    code(git, open, subject, audit);
+    data(project, open, subject, audit);
+    lineage(project, open, subject, audit);
+}
+
+fn code(git: &Git, open: &Open, subject: &str, audit: &mut Audit) {
+    let commit = &open.code.commit;
+    let what = format!("commit {}", short(commit));
+    match git.tree_of(commit) {
+        Ok(tree) if tree == open.code.tree => {
+            audit.add("L1", subject, what, Outcome::Holds, format!("holds tree {}", short(&tree)));
+        }
+        Ok(tree) => {
+            let detail = format!("holds tree {}, recorded was {}", short(&tree), short(&open.code.tree));
+            contradiction(audit, subject, &what, detail);
+            return;
+        }
+        Err(error @ GitError::UnknownCommit { .. }) => {
+            audit.add("L1", subject, what, Outcome::Missing, first_line(&error));
+            return;
+        }
+        Err(error) => {
+            contradiction(audit, subject, &what, first_line(&error));
+            return;
+        }
+    }
+    for planned in open.plan.files.iter().filter(|f| f.committed) {
+        let what = format!("{} at commit {}", planned.path, short(commit));
+        match git.file_at(commit, &planned.path) {
+            Ok(Some(bytes)) if Digest::of(&bytes) == planned.sha256 => {
+                audit.add("L1", subject, what, Outcome::Holds, format!("sha256 {}", planned.sha256.short()));
+            }
+            Ok(Some(bytes)) => {
+                let found = Digest::of(&bytes).short();
+                let detail = format!("the commit holds {found}, the run used {}", planned.sha256.short());
+                contradiction(audit, subject, &what, detail);
+            }
+            Ok(None) => contradiction(audit, subject, &what, "the commit does not hold this file".to_owned()),
+            Err(error) => contradiction(audit, subject, &what, first_line(&error)),
+        }
+    }
+    let Some(recorded) = open.binaries.committed_sources_sha256 else { return };
+    match git.sources_at(commit) {
+        Ok(Some(found)) if found == recorded => {
+            let same = found.to_string() == open.binaries.built_from_sha256;
+            let detail = if same {
+                "the programs were built from the sources of the commit".to_owned()
+            } else {
+                "the programs were built from other sources than those of the commit".to_owned()
+            };
+            let outcome = if same || open.not_citable_because.is_some() { Outcome::Holds } else { Outcome::Contradiction };
+            audit.add("L1", subject, "sources of the programs", outcome, detail);
+        }
+        Ok(found) => {
+            let found = found.map_or_else(|| "none".to_owned(), |f| f.short());
+            let detail = format!("the commit's sources have digest {found}, recorded was {}", recorded.short());
+            contradiction(audit, subject, "sources of the programs", detail);
+        }
+        Err(error) => contradiction(audit, subject, "sources of the programs", first_line(&error)),
+    }
+}
+
+fn data(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
+    let data = &open.data;
+    let mut promised: Vec<(&str, Digest, Vec<String>)> = Vec::new();
+    for shard in &data.shards {
+        promised.push((&shard.path, shard.sha256, all_measured(open)));
+    }
+    promised.push((&data.tokenizer, data.tokenizer_sha256, all_measured(open)));
+    for task in &open.tasks {
+        let group = task.group.iter().map(|g| format!("tasks.{g}.accuracy"));
+        let numbers = std::iter::once(format!("tasks.{}.accuracy", task.id)).chain(group).collect();
+        promised.push((&task.requests, task.requests_sha256, numbers));
+    }
+    let mut held = 0;
+    for (path, expected, numbers) in promised {
+        // A path of a record that was tampered with must not lead the auditor out of the project.
+        let inside = !path.starts_with('/') && path.split('/').all(|part| part != "..");
+        let whole = project.root().join(path);
+        let found = if inside { Digest::of_file(&whole).map_err(|e| e.is_not_found()) } else { Err(false) };
+        let (outcome, detail) = match found {
+            Ok(found) if found == expected => {
+                held += 1;
+                continue;
+            }
+            Ok(found) => {
+                let detail = format!("has digest {}, the run used {}", found.short(), expected.short());
+                (Outcome::Contradiction, detail)
+            }
+            Err(true) => (Outcome::Missing, format!("is not here; `harness data prepare {}` makes it again", data.corpus)),
+            Err(false) => (Outcome::Contradiction, "cannot be read as a file of this project".to_owned()),
+        };
+        let numbers = if outcome == Outcome::Contradiction { numbers } else { Vec::new() };
+        let (subject, what) = (subject.to_owned(), path.to_owned());
+        audit.checks.push(Check { level: "L1", subject, what, outcome, detail, numbers });
+    }
+    if held > 0 {
+        let detail = format!("{held} files of shards, tokenizer and tasks are those the run used");
+        audit.add("L1", subject, format!("data root {}", data.root.short()), Outcome::Holds, detail);
+    }
+}
+
+fn lineage(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
+    let Some(origin) = &open.resumed_from else { return };
+    let folder = project.run(&open.experiment, &origin.run);
+    let what = format!("run {} it goes on from", origin.run);
+    match verify(&folder, Checkpoints::Skip) {
+        Ok(verified) if verified.root == Some(origin.root) => {
+            audit.add("L1", subject, what, Outcome::Holds, format!("root {}", origin.root.short()));
+        }
+        Ok(verified) if verified.root.is_some() => {
+            contradiction(audit, subject, &what, "has another root than the one recorded".to_owned());
+        }
+        _ => audit.add("L1", subject, what, Outcome::Missing, "is not here".to_owned()),
+    }
+}
+
+/// A config of the working tree that changed since the run says nothing against the run, but a reader may wonder.
+pub(super) fn changed_since(project: &Project, open: &Open) -> Vec<String> {
+    let differs = |path: &str, sha256: Digest| {
+        files::read(&project.root().join(path)).is_ok_and(|bytes| Digest::of(&bytes) != sha256)
+    };
+    open.plan.files.iter().filter(|f| differs(&f.path, f.sha256)).map(|f| f.path.clone()).collect()
+}
+
+fn contradiction(audit: &mut Audit, subject: &str, what: &str, detail: String) {
+    audit.add("L1", subject, what, Outcome::Contradiction, detail);
+    let numbers = vec!["every number of this run".to_owned()];
+    audit.checks.last_mut().expect("a check was just added").numbers = numbers;
+}
+
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+fn first_line(error: &GitError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}

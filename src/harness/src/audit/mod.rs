@@ -1,0 +1,161 @@
+//! Does it hold? Follows runs, numbers and the paper back through their digests to commit, config and data.
+//!
+//! Levels (docs/formats.md): L0, every file parses; L1, every digest holds; and of L3 what the paper needs: each
+//! bound number is computed again from the rows of its run. Nothing of the audited repository is executed.
+
+mod inputs;
+mod outputs;
+mod paper;
+mod trace;
+
+use std::path::Path;
+
+use harness_core::files::FileError;
+use harness_core::names::{ExperimentName, Project, RunId};
+use serde::Serialize;
+
+use crate::analyse::is_among;
+use crate::git::{Git, GitError};
+use crate::record::{self, RecordError};
+
+pub use trace::{Link, Trace, trace};
+
+/// What a check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// What is recorded is what is there.
+    Holds,
+    /// What is there contradicts what is recorded.
+    Contradiction,
+    /// It could not be checked, because something is not here.
+    Missing,
+}
+
+/// One thing that was checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// `L0`, `L1` or `L3`.
+    pub level: &'static str,
+    /// The run or the paper that was checked.
+    pub subject: String,
+    /// What was checked: a file, a commit, a number.
+    pub what: String,
+    /// What was found.
+    pub outcome: Outcome,
+    /// In words: what was expected, what is there.
+    pub detail: String,
+    /// Numbers that depend on it, where it does not hold.
+    pub numbers: Vec<String>,
+}
+
+/// Everything an audit found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Audit {
+    /// All checks, in the order they were made.
+    pub checks: Vec<Check>,
+    /// Each number of the paper, traced.
+    pub traces: Vec<Trace>,
+}
+
+/// Why an audit could not be made at all.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// A file could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Git could not answer.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// What was named is not there.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The paper has no proof beside it.
+    #[error("`{pdf}` has no proof beside it (`{proof}`): {problem}\nhint: `harness report` writes the paper together with its proof")]
+    NoProof {
+        /// The paper.
+        pdf: String,
+        /// Where its proof should be.
+        proof: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A number that does not exist.
+    #[error("{0}")]
+    UnknownValue(String),
+}
+
+impl Audit {
+    /// Checks that found a contradiction.
+    pub fn contradictions(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|c| c.outcome == Outcome::Contradiction)
+    }
+
+    /// Checks that could not be made.
+    pub fn missing(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|c| c.outcome == Outcome::Missing)
+    }
+
+    /// 0, 1 or 3, as documented in [`crate::exit_code`].
+    pub fn exit_code(&self) -> u8 {
+        if self.contradictions().next().is_some() {
+            crate::exit_code::CONTRADICTION
+        } else if self.missing().next().is_some() {
+            crate::exit_code::INCOMPLETE
+        } else {
+            crate::exit_code::SUCCESS
+        }
+    }
+
+    fn add(&mut self, level: &'static str, subject: &str, what: impl Into<String>, outcome: Outcome, detail: String) {
+        let subject = subject.to_owned();
+        self.checks.push(Check { level, subject, what: what.into(), outcome, detail, numbers: Vec::new() });
+    }
+}
+
+/// Audits every run of the project, and the paper if there is one.
+pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
+    let mut audit = Audit::default();
+    for (experiment, run) in record::all_runs(project)? {
+        outputs::run(project, git, &experiment, &run, &mut audit)?;
+    }
+    let pdf = project.report().join("build/paper.pdf");
+    if pdf.is_file() {
+        paper::paper(project, &pdf, &mut audit)?;
+    }
+    name_paper_numbers(project, &mut audit);
+    Ok(audit)
+}
+
+/// Audits one run.
+pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunId) -> Result<Audit, AuditError> {
+    let mut audit = Audit::default();
+    outputs::run(project, git, experiment, run, &mut audit)?;
+    name_paper_numbers(project, &mut audit);
+    Ok(audit)
+}
+
+/// Audits a paper and every run it uses.
+pub fn pdf(project: &Project, git: &Git, pdf: &Path) -> Result<Audit, AuditError> {
+    let mut audit = Audit::default();
+    for (experiment, run) in paper::runs_used(pdf)? {
+        outputs::run(project, git, &experiment, &run, &mut audit)?;
+    }
+    paper::paper(project, pdf, &mut audit)?;
+    name_paper_numbers(project, &mut audit);
+    Ok(audit)
+}
+
+/// Adds to each contradiction where the paper shows a number that depends on it.
+fn name_paper_numbers(project: &Project, audit: &mut Audit) {
+    let shown = paper::shown_numbers(&project.report().join("build/paper.pdf"));
+    for check in audit.checks.iter_mut().filter(|c| c.outcome == Outcome::Contradiction) {
+        let mut places = Vec::new();
+        for number in &shown {
+            if check.subject.contains(number.run.as_str()) && is_among(&number.key, &check.numbers) {
+                places.push(format!("{} = {} on page {} of the paper", number.key, number.shown, number.page));
+            }
+        }
+        check.numbers.extend(places);
+    }
+}

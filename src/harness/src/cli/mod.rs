@@ -1,0 +1,158 @@
+//! The command line: one command a file, the doc comments are the help. The only room that prints, and the one
+//! place where errors become exit codes.
+
+mod audit;
+mod data;
+mod demo;
+mod doctor;
+mod report;
+mod run;
+mod runs;
+mod show;
+mod terminal;
+
+use std::env;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use harness_core::names::Project;
+
+use crate::exit_code;
+use crate::git::Git;
+
+/// Train small language models under a budget, and write a paper whose every number can be traced.
+///
+/// Exit codes: 0 done, or it holds; 1 it failed, or an audit found a contradiction; 2 wrong usage or input; 3 an
+/// audit lacked something; 130 interrupted.
+#[derive(Parser)]
+#[command(name = "harness", version, max_term_width = 110)]
+struct Arguments {
+    /// Work on the project in this folder instead of the one around the current folder.
+    #[arg(short = 'C', long, global = true, value_name = "FOLDER")]
+    project: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Show(show::Arguments),
+    Runs(runs::Arguments),
+    Data(data::Arguments),
+    Report(report::Arguments),
+    Audit(audit::Arguments),
+    Doctor(doctor::Arguments),
+    Demo(demo::Arguments),
+}
+
+/// What a command gives back: an exit code, or an error that is printed.
+type Outcome = Result<u8, Failure>;
+
+/// An error on its way to the terminal, with the exit code it leads to.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    exit_code: u8,
+}
+
+impl Failure {
+    /// A mistake in what the user wrote.
+    fn usage(message: impl Display) -> Self {
+        Failure { message: message.to_string(), exit_code: exit_code::USAGE }
+    }
+
+    /// Something that did not work.
+    fn failed(message: impl Display) -> Self {
+        Failure { message: message.to_string(), exit_code: exit_code::CONTRADICTION }
+    }
+}
+
+/// Errors of the rooms below: wrong input is 2, all else is 1.
+macro_rules! failure_from {
+    ($($error:ty => $kind:ident),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Failure::$kind(error)
+            }
+        })*
+    };
+}
+failure_from! {
+    harness_core::config::ConfigError => usage,
+    harness_core::names::BadName => usage,
+    harness_core::files::FileError => failed,
+    crate::git::GitError => usage,
+    crate::record::RecordError => failed,
+    crate::analyse::AnalyseError => failed,
+    harness_corpus::RecipeError => usage,
+    harness_corpus::CorpusError => failed,
+    harness_corpus::FetchError => failed,
+    harness_corpus::tasks::TaskError => failed,
+}
+
+impl From<crate::run::RunError> for Failure {
+    fn from(error: crate::run::RunError) -> Self {
+        use crate::run::RunError as E;
+        let wrong_input = matches!(
+            error,
+            E::Config(_) | E::Git(_) | E::Dirty { .. } | E::NothingToResume { .. } | E::Recipe(_)
+        );
+        if wrong_input { Failure::usage(error) } else { Failure::failed(error) }
+    }
+}
+
+impl From<crate::audit::AuditError> for Failure {
+    fn from(error: crate::audit::AuditError) -> Self {
+        Failure::usage(error)
+    }
+}
+
+/// The project around a folder, with its repository.
+struct Workplace {
+    project: Project,
+    git: Git,
+}
+
+impl Workplace {
+    fn find(folder: Option<PathBuf>) -> Result<Self, Failure> {
+        let folder = match folder {
+            Some(folder) => folder,
+            None => env::current_dir().map_err(|e| Failure::failed(format!("the current folder cannot be read: {e}")))?,
+        };
+        let git = Git::discover(&folder)?;
+        let root = git.root().components().as_path().to_owned();
+        if !root.join("experiments").is_dir() {
+            return Err(Failure::usage(format!(
+                "`{}` is not a project: it has no folder `experiments`\nhint: go to the project's folder, or name it with -C",
+                root.display()
+            )));
+        }
+        Ok(Workplace { project: Project::at(root), git })
+    }
+}
+
+/// Parses the command line, runs the command, prints its error. Gives the exit code.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let workplace = || Workplace::find(arguments.project.clone());
+    let outcome = match arguments.command {
+        Command::Run(a) => workplace().and_then(|w| run::execute(&w, &a)),
+        Command::Show(a) => workplace().and_then(|w| show::execute(&w, &a)),
+        Command::Runs(a) => workplace().and_then(|w| runs::execute(&w, &a)),
+        Command::Data(a) => workplace().and_then(|w| data::execute(&w, &a)),
+        Command::Report(a) => workplace().and_then(|w| report::execute(&w, &a)),
+        Command::Audit(a) => workplace().and_then(|w| audit::execute(&w, &a)),
+        Command::Doctor(a) => doctor::execute(arguments.project.clone(), &a),
+        Command::Demo(a) => workplace().and_then(|w| demo::execute(&w, &a)),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            terminal::complain(&failure.message);
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Exit codes of `harness`. 1 means "ran well and found a difference", as in grep and diff.
+
+/// It holds, or it was done.
+pub const SUCCESS: u8 = 0;
+/// An audit found a contradiction, or a run or report did not succeed.
+pub const CONTRADICTION: u8 = 1;
+/// The command line or a file written by the user was wrong; nothing was done.
+pub const USAGE: u8 = 2;
+/// An audit found nothing wrong, but something is missing (a file, a pruned checkpoint, data not here).
+pub const INCOMPLETE: u8 = 3;
+/// A run was interrupted and sealed as such.
+pub const INTERRUPTED: u8 = 130;

@@ -1,0 +1,7 @@
+//! The program `harness`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::cli::main()
+}

@@ -1,0 +1,99 @@
+//! What the machine and the programs are. Reads `/proc` and the environment by an allow-list; keeps no secret, no
+//! user name and no absolute path.
+
+use std::env;
+use std::path::Path;
+
+use harness_core::files::{self, FileError};
+use harness_core::{Digest, build};
+
+use super::format::{Binaries, Host};
+
+/// The machine this process runs on.
+pub fn host() -> Host {
+    let system = rustix::system::uname();
+    let text = |c: &std::ffi::CStr| c.to_string_lossy().into_owned();
+    Host {
+        os: os_name(),
+        kernel: format!("{} {}", text(system.sysname()), text(system.release())),
+        libc: libc_name(),
+        cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| env::consts::ARCH.to_owned()),
+        cores: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
+        memory_bytes: field("/proc/meminfo", "MemTotal").and_then(|t| kibibytes(&t)).unwrap_or(0),
+        hostname_sha256: Digest::of(system.nodename().to_bytes()),
+        slurm_job_id: env::var("SLURM_JOB_ID").ok(),
+    }
+}
+
+/// The two programs and what they were built from.
+pub fn binaries(trainer: &Path, root: &Path, committed_sources: Option<Digest>) -> Result<Binaries, FileError> {
+    let own = env::current_exe().map_err(|e| FileError::new("find", Path::new("the running program"), e))?;
+    let lock = root.join("Cargo.lock");
+    Ok(Binaries {
+        harness_sha256: Digest::of_file(&own)?,
+        trainer_sha256: Digest::of_file(trainer)?,
+        cargo_lock_sha256: if lock.is_file() { Some(Digest::of_file(&lock)?) } else { None },
+        harness_version: build::VERSION.to_owned(),
+        built_from_sha256: build::SOURCE_SHA256.to_owned(),
+        committed_sources_sha256: committed_sources,
+        rustc: build::RUSTC.to_owned(),
+        profile: build::PROFILE.to_owned(),
+    })
+}
+
+/// Now, in UTC, to the second.
+pub fn now() -> jiff::Timestamp {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// Now as the beginning of a run id: `20261123T081500123Z`, to the millisecond, so that ids sort by age.
+pub fn now_compact() -> String {
+    let now = jiff::Timestamp::now();
+    let now = now.round(jiff::Unit::Millisecond).unwrap_or(now);
+    format!("{now:.3}").replace(['-', ':', '.'], "")
+}
+
+/// Random bits that tell apart runs opened in the same millisecond, on one machine or several.
+pub fn entropy() -> u32 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds this from the system's random source.
+    std::collections::hash_map::RandomState::new().build_hasher().finish() as u32
+}
+
+/// Digest of the commands and paths of this machine that must not reach a record.
+pub fn scrub(text: &str, root: &Path) -> String {
+    let mut out = text.replace(&root.display().to_string(), ".");
+    if let Ok(home) = env::var("HOME")
+        && home.len() > 1
+    {
+        out = out.replace(&home, "~");
+    }
+    out
+}
+
+fn os_name() -> String {
+    let release = files::read_to_string(Path::new("/etc/os-release")).unwrap_or_default();
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.map_or_else(|| env::consts::OS.to_owned(), |n| n.trim_matches('"').to_owned())
+}
+
+fn libc_name() -> String {
+    let maps = files::read_to_string(Path::new("/proc/self/maps")).unwrap_or_default();
+    if maps.contains("ld-musl") {
+        return "musl".to_owned();
+    }
+    let ldd = std::process::Command::new("ldd").arg("--version").output();
+    let text = ldd.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+    text.lines().next().map_or_else(|| "unknown".to_owned(), str::to_owned)
+}
+
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = files::read_to_string(Path::new(path)).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn kibibytes(text: &str) -> Option<u64> {
+    text.trim_end_matches("kB").trim().parse::<u64>().ok().map(|k| k * 1024)
+}

@@ -1,0 +1,237 @@
+//! Reading a run folder back: is every file what it was when the run was sealed, and do its parts fit each other?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use harness_core::Digest;
+use harness_core::files::{self, FileError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::format::{self, Open, Record, file};
+use super::seal::is_temporary;
+
+/// Whether to hash the checkpoints too. No number is computed from them, and they are large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checkpoints {
+    /// Hash them.
+    Check,
+    /// Leave them out.
+    Skip,
+}
+
+/// What is wrong with one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// Its bytes are not those that were sealed.
+    Changed {
+        /// The digest that was sealed.
+        expected: Digest,
+        /// The digest now.
+        found: Digest,
+    },
+    /// It is not there.
+    Missing,
+    /// It was not there when the run was sealed.
+    Added,
+    /// It cannot be read as what it is, or does not fit the other files.
+    Wrong(String),
+}
+
+/// One difference between a run folder and its seal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The file, relative to the run folder.
+    pub file: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+impl Finding {
+    fn new(file: &str, problem: Problem) -> Self {
+        Finding { file: file.to_owned(), problem }
+    }
+
+    /// A checkpoint that is missing was pruned, or the run was cloned: nothing contradicts it.
+    pub fn is_contradiction(&self) -> bool {
+        !(self.problem == Problem::Missing && self.file.starts_with(file::CHECKPOINTS))
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = &self.file;
+        match &self.problem {
+            Problem::Changed { expected, found } => {
+                write!(f, "`{file}`, or its line in MANIFEST, was changed: sealed as {}, now {}", expected.short(), found.short())
+            }
+            Problem::Missing => write!(f, "`{file}` is missing"),
+            Problem::Added => write!(f, "`{file}` was not there when the run was sealed"),
+            Problem::Wrong(problem) => write!(f, "`{file}`: {problem}"),
+        }
+    }
+}
+
+/// What verification found.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// Digest of MANIFEST; `None` if the run is not sealed.
+    pub root: Option<Digest>,
+    /// Files whose digests were compared.
+    pub checked: usize,
+    /// What is wrong, sorted by file.
+    pub findings: Vec<Finding>,
+    /// `open.json`, if it can be read.
+    pub open: Option<Open>,
+    /// `record.json`, if it can be read.
+    pub record: Option<Record>,
+}
+
+/// Compares a run folder with its seal. Every file is read once; nothing is executed.
+pub fn verify(folder: &Path, checkpoints: Checkpoints) -> Result<Verified, FileError> {
+    let manifest = match files::read(&folder.join(file::MANIFEST)) {
+        Ok(bytes) => Some(bytes),
+        Err(e) if e.is_not_found() => None,
+        Err(e) => return Err(e),
+    };
+    let mut verified = Verified { root: None, checked: 0, findings: Vec::new(), open: None, record: None };
+    let Some(manifest) = manifest else { return Ok(verified) };
+    verified.root = Some(Digest::of(&manifest));
+    let sealed = match parse_manifest(&manifest) {
+        Ok(sealed) => sealed,
+        Err(problem) => {
+            verified.findings.push(Finding::new(file::MANIFEST, Problem::Wrong(problem)));
+            return Ok(verified);
+        }
+    };
+
+    let present: BTreeSet<String> = files::list_recursive(folder)?.into_iter().collect();
+    for (path, &expected) in &sealed {
+        if !present.contains(path) {
+            verified.findings.push(Finding::new(path, Problem::Missing));
+        } else if !(checkpoints == Checkpoints::Skip && path.starts_with(file::CHECKPOINTS)) {
+            let found = Digest::of_file(&folder.join(path))?;
+            verified.checked += 1;
+            if found != expected {
+                verified.findings.push(Finding::new(path, Problem::Changed { expected, found }));
+            }
+        }
+    }
+    let added = present.iter().filter(|p| !sealed.contains_key(*p) && *p != file::MANIFEST && !is_temporary(p));
+    verified.findings.extend(added.map(|path| Finding::new(path, Problem::Added)));
+
+    verified.open = read_json(folder, file::OPEN, &mut verified.findings);
+    verified.record = read_json(folder, file::RECORD, &mut verified.findings);
+    check_log(folder, &mut verified.findings);
+    if let (Some(open), Some(record)) = (&verified.open, &verified.record) {
+        check_fit(open, record, &sealed, &mut verified.findings);
+    }
+    verified.findings.sort_by(|a, b| a.file.cmp(&b.file));
+    Ok(verified)
+}
+
+/// Parses a MANIFEST: lines of `<sha256>  <path>`, sorted, with paths that stay inside the folder.
+pub fn parse_manifest(bytes: &[u8]) -> Result<BTreeMap<String, Digest>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+    let mut sealed = BTreeMap::new();
+    let mut last = "";
+    for (index, line) in text.lines().enumerate() {
+        let wrong = |what: &str| format!("line {}: {what}", index + 1);
+        let (digest, path) = line.split_once("  ").ok_or_else(|| wrong("not `<sha256>  <path>`"))?;
+        let digest = digest.parse().map_err(|_| wrong("not a SHA-256 digest"))?;
+        let inside = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        if !inside || path.contains('\\') {
+            return Err(wrong("the path leaves the run folder"));
+        }
+        if path <= last {
+            return Err(wrong("the paths are not sorted"));
+        }
+        last = path;
+        sealed.insert(path.to_owned(), digest);
+    }
+    if !text.ends_with('\n') || !sealed.contains_key(file::OPEN) || !sealed.contains_key(file::RECORD) {
+        return Err("it is cut short".to_owned());
+    }
+    Ok(sealed)
+}
+
+fn read_json<T: DeserializeOwned>(folder: &Path, name: &str, findings: &mut Vec<Finding>) -> Option<T> {
+    // A missing file is already among the findings.
+    let bytes = files::read(&folder.join(name)).ok()?;
+    match serde_json::from_slice(&bytes) {
+        Ok(value) => Some(value),
+        Err(e) => {
+            findings.push(Finding::new(name, Problem::Wrong(format!("cannot be read: {e}"))));
+            None
+        }
+    }
+}
+
+/// Each line of the log holds the digest of the line before it.
+fn check_log(folder: &Path, findings: &mut Vec<Finding>) {
+    let Ok(log) = files::read_to_string(&folder.join(file::LOG)) else { return };
+    let mut previous = Digest::of(b"");
+    for (index, line) in log.lines().enumerate() {
+        let linked = serde_json::from_str::<serde_json::Value>(line)
+            .ok()
+            .and_then(|event| event["previous_sha256"].as_str()?.parse::<Digest>().ok());
+        if linked != Some(previous) {
+            let problem = Problem::Wrong(format!("line {} does not follow the line before it", index + 1));
+            findings.push(Finding::new(file::LOG, problem));
+            return;
+        }
+        previous = Digest::of(line.as_bytes());
+    }
+}
+
+/// The parts of a record name each other by digest; a folder sealed anew after an edit has to change all of them.
+fn check_fit(open: &Open, record: &Record, sealed: &BTreeMap<String, Digest>, findings: &mut Vec<Finding>) {
+    let mut wrong = |file: &str, problem: String| findings.push(Finding::new(file, Problem::Wrong(problem)));
+    for (name, found) in [(file::OPEN, open.format), (file::RECORD, record.format)] {
+        if found != format::VERSION {
+            wrong(name, format!("has format {found}, this program knows {}", format::VERSION));
+        }
+    }
+    if open.run != record.run {
+        wrong(file::RECORD, format!("belongs to run `{}`, not to `{}`", record.run, open.run));
+    }
+    let mut promised: Vec<(&str, Digest)> =
+        vec![(file::CONFIG, open.plan.config_sha256), (file::CORPUS_MANIFEST, open.data.root)];
+    promised.extend(open.plan.files.iter().map(|f| (f.copy.as_str(), f.sha256)));
+    let outputs = record.evaluations.iter().flat_map(|e| &e.files);
+    promised.extend(outputs.map(|f| (f.path.as_str(), f.sha256)));
+    promised.extend(record.checkpoints.iter().map(|c| (c.file.path.as_str(), c.file.sha256)));
+    for (path, digest) in promised {
+        match sealed.get(path) {
+            Some(found) if *found == digest => {}
+            // Pruned before the seal: its digest stays in the record.
+            None if path.starts_with(file::CHECKPOINTS) => {}
+            Some(_) => wrong(path, "its sealed digest is not the one its record names".to_owned()),
+            None => wrong(path, "its record names it, but the seal does not".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn manifests_cannot_point_outside() {
+        let digest = Digest::of(b"");
+        for path in ["../x", "/etc/passwd", "a/../../b", "", "a//b", "a\\..\\b"] {
+            let text = format!("{digest}  {path}\n{digest}  open.json\n{digest}  record.json\n");
+            assert!(parse_manifest(text.as_bytes()).is_err(), "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_manifests_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = parse_manifest(&bytes);
+        }
+    }
+}

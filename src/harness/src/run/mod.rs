@@ -1,0 +1,257 @@
+//! One run of an experiment, from the plan to the seal: look at code and config, make the data ready, open the
+//! record, watch over the trainer, seal. Whatever happens after the record is opened, it is sealed.
+
+mod plan;
+mod resume;
+mod supervise;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use harness_core::Digest;
+use harness_core::config::ConfigError;
+use harness_core::contract::{Checkpoint, Closing, Evaluation, Failure, Message, Started};
+use harness_core::files::FileError;
+use harness_core::names::{ExperimentName, Project, RunId};
+use harness_core::scores::TableError;
+use harness_core::shards::ShardError;
+use harness_corpus::Progress;
+
+pub use plan::{load_config, trainer_beside};
+pub use supervise::Interrupts;
+
+use crate::git::{Git, GitError};
+use crate::record::format::{self, Open, Record, Resources, Status};
+use crate::record::{RecordError, Recorder, SealError, environment};
+
+/// What the user may ask of a run beyond its config.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Another seed than the config's.
+    pub seed: Option<u64>,
+    /// Run on a tree that differs from its commit; the run is then not citable.
+    pub allow_dirty: bool,
+    /// Go on from the last checkpoint of the latest run that did not complete.
+    pub resume: bool,
+    /// A folder with copies of files that recipes name by URL.
+    pub mirror: Option<PathBuf>,
+    /// The trainer program.
+    pub trainer: PathBuf,
+}
+
+/// Who is told what happens. The command line draws it.
+pub trait Watcher {
+    /// Draws the making of the data.
+    fn progress(&mut self) -> &mut dyn Progress;
+    /// The record is open; training begins with `steps` steps to do in all.
+    fn opened(&mut self, open: &Open, steps: u64);
+    /// A message of the trainer.
+    fn message(&mut self, message: &Message);
+}
+
+/// A sealed run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The run.
+    pub run: RunId,
+    /// How it ended.
+    pub record: Record,
+    /// Digest of its MANIFEST.
+    pub root: Digest,
+}
+
+/// Why a run could not be opened or sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The config was refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Git could not answer.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The corpus could not be made ready.
+    #[error(transparent)]
+    Corpus(#[from] harness_corpus::CorpusError),
+    /// A file could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] harness_corpus::FetchError),
+    /// The corpus recipe was refused.
+    #[error(transparent)]
+    Recipe(#[from] harness_corpus::RecipeError),
+    /// A task could not be made ready.
+    #[error(transparent)]
+    Task(#[from] harness_corpus::tasks::TaskError),
+    /// A shard cannot be used.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// The record could not be written.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// An earlier run could not be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// An earlier table could not be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The tree differs from its commit.
+    #[error("the working tree differs from its commit, so the record could not say which code ran:\n{}\nhint: commit these files, or pass --allow-dirty to record a patch (the paper cannot cite such a run)", list(files))]
+    Dirty {
+        /// The files that differ.
+        files: Vec<String>,
+    },
+    /// The trainer could not be started.
+    #[error("could not start the trainer `{}`: {source}\nhint: `make build` builds it; `harness doctor` says what is missing", path.display())]
+    Trainer {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is nothing to go on from.
+    #[error("there is nothing to resume: {problem}\nhint: {hint}")]
+    NothingToResume {
+        /// Why.
+        problem: String,
+        /// What to do instead.
+        hint: String,
+    },
+}
+
+fn list(files: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let mut lines: Vec<String> = files.iter().take(SHOWN).map(|file| format!("  {file}")).collect();
+    if files.len() > SHOWN {
+        lines.push(format!("  ... and {} more", files.len() - SHOWN));
+    }
+    lines.join("\n")
+}
+
+/// Runs an experiment to its seal.
+pub fn run(
+    project: &Project,
+    git: &Git,
+    name: &ExperimentName,
+    options: &Options,
+    interrupts: &Interrupts,
+    watcher: &mut dyn Watcher,
+) -> Result<Outcome, RunError> {
+    let origin = if options.resume { Some(resume::origin(project, name)?) } else { None };
+    let plan = plan::plan(project, git, name, options, origin.as_ref(), watcher.progress())?;
+    let folder = project.run(name, &plan.open.run);
+    let earlier = origin.as_ref().map(|o| o.inherited_steps()).transpose()?.unwrap_or_default();
+    let mut recorder = Recorder::open(&folder, &plan.open, &plan.files, &earlier)?;
+    let _lock = resume::hold(&folder)?;
+    let mut story = Story::default();
+    if let Some(origin) = &origin {
+        story.evaluations = origin.copy_evaluations(&folder)?;
+    }
+    watcher.opened(&plan.open, plan.steps);
+
+    let job = folder.join(format::file::JOB);
+    let start = supervise::Start {
+        trainer: &options.trainer,
+        root: project.root(),
+        job: job.strip_prefix(project.root()).unwrap_or(&job),
+        folder: &folder,
+        threads: plan.threads,
+        deterministic: plan.deterministic,
+    };
+    let ended = supervise::supervise(&start, interrupts, &mut |message| {
+        recorder.message(message)?;
+        story.take(message);
+        watcher.message(message);
+        Ok(())
+    });
+    let ended = match ended {
+        Ok(ended) => ended,
+        // The trainer never ran, or the record could not be written: what there is gets sealed, then the error told.
+        Err(error) => {
+            story.failure = Some(Failure {
+                kind: "supervisor".to_owned(),
+                message: environment::scrub(&error.to_string(), project.root()),
+                hint: None,
+                step: 0,
+            });
+            recorder.seal(&story.record(&plan.open.run, None))?;
+            return Err(error);
+        }
+    };
+    story.failure = ended.failure.clone();
+    let record = story.record(&plan.open.run, Some(&ended));
+    let root = recorder.seal(&record)?;
+    Ok(Outcome { run: plan.open.run, record, root })
+}
+
+/// What the trainer has told so far.
+#[derive(Default)]
+struct Story {
+    started: Option<Started>,
+    evaluations: Vec<Evaluation>,
+    checkpoints: Vec<Checkpoint>,
+    finished: bool,
+    closing: Option<Closing>,
+    failure: Option<Failure>,
+    tokens_per_s: Vec<f64>,
+}
+
+impl Story {
+    fn take(&mut self, message: &Message) {
+        match message {
+            Message::Started(started) => self.started = Some(started.clone()),
+            Message::Step(line) => self.tokens_per_s.push(line.tokens_per_s),
+            Message::Evaluation(evaluation) => self.evaluations.push(evaluation.clone()),
+            Message::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint.clone()),
+            Message::Finished(closing) => (self.finished, self.closing) = (true, Some(closing.clone())),
+            Message::Stopped(closing) => self.closing = Some(closing.clone()),
+            Message::Failed(failure) => self.failure = Some(failure.clone()),
+        }
+    }
+
+    /// The closing record. Without `ended` the trainer's end was not seen.
+    fn record(self, run: &RunId, ended: Option<&supervise::Ended>) -> Record {
+        let status = match (&self.failure, self.finished, &self.closing) {
+            (None, true, _) => Status::Completed,
+            (None, false, Some(_)) => Status::Interrupted,
+            _ => Status::Failed,
+        };
+        let wall_time_s = ended.map_or(0.0, |e| e.wall_time_s);
+        let on_gpu = self.started.as_ref().is_some_and(|s| s.device.starts_with("cuda"));
+        let energy_j = self.closing.as_ref().and_then(|c| c.gpu_energy_j);
+        let resources = Resources {
+            wall_time_s,
+            gpu_time_s: if on_gpu { wall_time_s } else { 0.0 },
+            cpu_time_s: ended.map_or(0.0, |e| e.cpu_time_s),
+            tokens_per_s: (!self.tokens_per_s.is_empty())
+                .then(|| crate::analyse::stats::quantile(&self.tokens_per_s, 0.5)),
+            energy_j,
+            energy_source: match (energy_j, on_gpu) {
+                (Some(_), _) => "counter of the GPU, read by NVML".to_owned(),
+                (None, true) => "not measured: the GPU's energy counter could not be read".to_owned(),
+                (None, false) => "not measured: this processor's energy was not read".to_owned(),
+            },
+        };
+        Record {
+            format: format::VERSION,
+            run: run.clone(),
+            status,
+            failure: self.failure,
+            exit_code: ended.and_then(|e| e.exit_code),
+            signal: ended.and_then(|e| e.signal),
+            ended_at: environment::now().to_string(),
+            started: self.started,
+            evaluations: self.evaluations,
+            checkpoints: self.checkpoints,
+            closing: self.closing,
+            resources,
+        }
+    }
+}
+
+/// A path as it stands in records: relative to the project, with `/`.
+fn relative(project: &Project, path: &Path) -> String {
+    let path = path.strip_prefix(project.root()).unwrap_or(path);
+    path.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}

@@ -1,0 +1,294 @@
+//! Everything that is decided and looked at before the first step: config, code, programs, machine, data, tasks,
+//! and the job that follows from them.
+
+use std::path::{Path, PathBuf};
+
+use harness_core::config::{ConfigError, Experiment, Loaded, load};
+use harness_core::contract::{self, Job, JobTask, OutputFile};
+use harness_core::names::{ExperimentName, Project, RunId};
+use harness_core::{Digest, files, order};
+use harness_corpus::tasks::{self, TaskRecipe};
+use harness_corpus::{Fetcher, PreparedCorpus, Progress, Recipe, Store};
+
+use super::resume::Origin;
+use super::{Options, RunError, relative};
+use crate::git::{Git, State};
+use crate::record::format::{self, Code, Data, Open, Plan, PlanFile, Shard, Task, file};
+use crate::record::{self, environment};
+
+/// A plan that is ready to run.
+pub(super) struct Ready {
+    pub open: Open,
+    /// Files of the run folder that hold the plan: path and content.
+    pub files: Vec<(String, Vec<u8>)>,
+    pub steps: u64,
+    pub threads: u32,
+    pub deterministic: bool,
+}
+
+/// Loads an experiment of the working tree.
+pub fn load_config(project: &Project, name: &ExperimentName) -> Result<Loaded, ConfigError> {
+    let known: Vec<String> = record::experiments(project)?.iter().map(ToString::to_string).collect();
+    load(name, &known, &|name| match files::read_to_string(&project.experiment(name).join("experiment.toml")) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(e),
+    })
+}
+
+/// `harness-trainer` in the folder of this program.
+pub fn trainer_beside() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.with_file_name("harness-trainer")
+}
+
+pub(super) fn plan(
+    project: &Project,
+    git: &Git,
+    name: &ExperimentName,
+    options: &Options,
+    origin: Option<&Origin>,
+    progress: &mut dyn Progress,
+) -> Result<Ready, RunError> {
+    // What is cheap to refuse comes first.
+    let loaded = load_config(project, name)?;
+    let seed = options.seed.or(origin.map(|o| o.open().plan.seed));
+    let experiment = seed.map_or(loaded.experiment.clone(), |seed| loaded.experiment.clone().with_seed(seed));
+    let state = git.state()?;
+    if state.is_dirty() && !options.allow_dirty {
+        return Err(RunError::Dirty { files: [state.changed, state.untracked].concat() });
+    }
+    if !options.trainer.is_file() {
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(RunError::Trainer { path: options.trainer.clone(), source });
+    }
+    let recipe = Recipe::load(project, &experiment.corpus)?;
+    let task_recipes = experiment.evaluation.tasks.iter().map(|task| TaskRecipe::load(project, task));
+    let task_recipes = task_recipes.collect::<Result<Vec<_>, _>>()?;
+
+    let store = Store::of(project);
+    let fetcher = Fetcher::new(&store).with_mirror(options.mirror.clone());
+    fetcher.fetch(&recipe.remotes(), progress)?;
+    let corpus = harness_corpus::prepare(&recipe, &store, progress)?;
+    let tasks = prepare_tasks(project, &experiment, &task_recipes, &corpus, &store, &fetcher, progress)?;
+
+    let now = environment::now();
+    let run = RunId::new(&environment::now_compact(), environment::entropy());
+    let folder = project.run(name, &run);
+    let data = data(project, &experiment, &corpus)?;
+    let job = job(project, &folder, &experiment, &corpus, &tasks, origin);
+
+    let mut written = Vec::new();
+    let config = experiment.to_toml();
+    written.push((file::CONFIG.to_owned(), config.clone().into_bytes()));
+    written.push((file::CORPUS_MANIFEST.to_owned(), files::read(&corpus.manifest_path())?));
+    written.push((file::JOB.to_owned(), record::pretty(&job).into_bytes()));
+    let plan_files = plan_files(project, git, &state, &loaded, &mut written)?;
+    let code = code(project, git, &state, &mut written)?;
+    let committed_sources = git.sources_at(&state.commit)?;
+    let binaries = environment::binaries(&options.trainer, project.root(), committed_sources)?;
+    let other_sources = committed_sources.is_some_and(|sources| sources.to_string() != binaries.built_from_sha256);
+    let open = Open {
+        format: format::VERSION,
+        run,
+        experiment: name.clone(),
+        opened_at: now.to_string(),
+        resumed_from: origin.map(Origin::continuation).transpose()?,
+        not_citable_because: not_citable(&state, other_sources),
+        plan: Plan {
+            seed: experiment.seed,
+            config_sha256: Digest::of(config.as_bytes()),
+            plan_sha256: experiment.plan_digest(),
+            files: plan_files,
+            order: order::ALGORITHM.to_owned(),
+        },
+        code,
+        binaries,
+        host: environment::host(),
+        data,
+        tasks,
+    };
+    if let Some(origin) = origin {
+        origin.check_same_plan(&open)?;
+    }
+    let training = &experiment.training;
+    Ok(Ready {
+        open,
+        files: written,
+        steps: training.steps,
+        threads: training.threads,
+        deterministic: training.deterministic,
+    })
+}
+
+/// Why the paper may not use the run, if it may not. A repository that holds experiments only says nothing about
+/// the sources of the programs.
+fn not_citable(state: &State, other_sources: bool) -> Option<String> {
+    if state.is_dirty() {
+        return Some("the working tree differed from its commit".to_owned());
+    }
+    other_sources.then(|| "the programs were built from other sources than those of the commit".to_owned())
+}
+
+fn prepare_tasks(
+    project: &Project,
+    experiment: &Experiment,
+    recipes: &[TaskRecipe],
+    corpus: &PreparedCorpus,
+    store: &Store,
+    fetcher: &Fetcher,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Task>, RunError> {
+    let tokenizer = corpus.tokenizer().map_err(harness_corpus::CorpusError::from)?;
+    let limit = experiment.evaluation.items_per_task;
+    let mut records = Vec::new();
+    for recipe in recipes {
+        fetcher.fetch(&recipe.remotes(), progress)?;
+        let prepared = tasks::prepare(recipe, &tokenizer, limit, store, progress)?;
+        records.extend(prepared.tasks().iter().map(|task| Task {
+            id: task.id.clone(),
+            group: (task.group != task.id).then(|| task.group.clone()),
+            title: task.title.clone(),
+            phenomenon: task.phenomenon.clone(),
+            kind: task.kind,
+            metric: task.metric,
+            chance: task.chance,
+            items: task.items,
+            version: task.version,
+            data_sha256: task.data_sha256.clone(),
+            requests_sha256: task.requests.sha256,
+            requests: relative(project, &prepared.requests_path(task)),
+        }));
+    }
+    Ok(records)
+}
+
+fn data(project: &Project, experiment: &Experiment, corpus: &PreparedCorpus) -> Result<Data, RunError> {
+    let manifest = corpus.manifest();
+    let mut shards = Vec::new();
+    let train = corpus.train_shards().into_iter().zip(&manifest.train.shards).map(|pair| ("train", pair));
+    let validation = corpus.validation_shards().into_iter().zip(&manifest.validation.shards);
+    for (split, (path, listed)) in train.chain(validation.map(|pair| ("validation", pair))) {
+        let shard = harness_core::shards::Shard::open(&path)?;
+        shards.push(Shard {
+            split: split.to_owned(),
+            path: relative(project, &path),
+            sha256: listed.sha256,
+            size_bytes: listed.size_bytes,
+            tokens: shard.tokens(),
+            documents: shard.documents().len() as u64,
+        });
+    }
+    Ok(Data {
+        corpus: experiment.corpus.clone(),
+        root: corpus.root(),
+        shards,
+        tokenizer_sha256: manifest.tokenizer.sha256,
+        tokenizer: relative(project, &corpus.tokenizer_path()),
+        vocabulary_size: manifest.tokenizer.vocabulary_size,
+        validation_bytes: manifest.validation.text_bytes,
+    })
+}
+
+/// All choices, in the trainer's terms. Every path is relative to the project.
+fn job(
+    project: &Project,
+    folder: &Path,
+    experiment: &Experiment,
+    corpus: &PreparedCorpus,
+    tasks: &[Task],
+    origin: Option<&Origin>,
+) -> Job {
+    let place = |path: &Path| PathBuf::from(relative(project, path));
+    let places = |paths: Vec<PathBuf>| paths.iter().map(|p| place(p)).collect::<Vec<_>>();
+    let (evaluation, training) = (&experiment.evaluation, &experiment.training);
+    let steps = training.steps;
+    // What the earlier run already evaluated is taken over, not computed again.
+    let first = origin.map_or(0, |o| o.checkpoint.step);
+    let done = |name: &str| {
+        origin.is_some_and(|o| {
+            let ends = format!("/{name}.csv");
+            o.evaluations().iter().any(|e| e.step == first && e.files.iter().any(|f| f.path.ends_with(&ends)))
+        })
+    };
+    let (validated, scored) = (done("validation"), tasks.first().is_some_and(|task| done(&task.id)));
+    let from = |all: Vec<u64>, done: bool| {
+        all.into_iter().filter(|&step| step > first || (step == first && !done)).collect::<Vec<_>>()
+    };
+    Job {
+        version: contract::VERSION,
+        output: place(folder),
+        seed: experiment.seed,
+        model: experiment.model.clone(),
+        vocabulary_size: corpus.manifest().tokenizer.vocabulary_size,
+        separator: corpus.manifest().tokenizer.separator,
+        optimizer: experiment.optimizer.clone(),
+        schedule: experiment.schedule.clone(),
+        training: training.clone(),
+        train_shards: places(corpus.train_shards()),
+        validation_shards: places(corpus.validation_shards()),
+        tasks: tasks.iter().map(|t| JobTask { id: t.id.clone(), requests: PathBuf::from(&t.requests) }).collect(),
+        validation_steps: from(evaluation.validation_steps(steps), validated),
+        task_steps: from(evaluation.task_steps(steps), scored),
+        checkpoint_steps: training.checkpoint_steps(),
+        resume_from: origin.map(|o| place(&o.checkpoint_path())),
+    }
+}
+
+/// The files the plan was made from, copied into the run folder.
+fn plan_files(
+    project: &Project,
+    git: &Git,
+    state: &State,
+    loaded: &Loaded,
+    written: &mut Vec<(String, Vec<u8>)>,
+) -> Result<Vec<PlanFile>, RunError> {
+    let mut paths: Vec<PathBuf> =
+        loaded.sources.iter().map(|s| project.experiment(&s.name).join("experiment.toml")).collect();
+    paths.push(project.corpus_recipe(&loaded.experiment.corpus));
+    paths.extend(loaded.experiment.evaluation.tasks.iter().map(|task| project.task_recipe(task)));
+    let mut plan_files = Vec::new();
+    for path in paths {
+        let content = files::read(&path)?;
+        let path = relative(project, &path);
+        let copy = format!("{}/{path}", file::PLAN_FILES);
+        let committed = git.file_at(&state.commit, &path)?.is_some_and(|held| held == content);
+        plan_files.push(PlanFile { sha256: Digest::of(&content), copy: copy.clone(), committed, path });
+        written.push((copy, content));
+    }
+    Ok(plan_files)
+}
+
+/// The commit, and what the tree has beyond it.
+fn code(
+    project: &Project,
+    git: &Git,
+    state: &State,
+    written: &mut Vec<(String, Vec<u8>)>,
+) -> Result<Code, RunError> {
+    if !state.changed.is_empty() {
+        written.push((file::PATCH.to_owned(), git.patch()?));
+    }
+    let mut untracked = Vec::new();
+    for path in &state.untracked {
+        let content = files::read(&project.root().join(path))?;
+        untracked.push(OutputFile {
+            path: path.clone(),
+            sha256: Digest::of(&content),
+            size_bytes: content.len() as u64,
+        });
+        // A copy of a source file is worth its bytes; a data file that somebody forgot to ignore is not.
+        const LARGEST_COPY_BYTES: usize = 1 << 20;
+        if content.len() <= LARGEST_COPY_BYTES {
+            written.push((format!("{}/{path}", file::UNTRACKED), content));
+        }
+    }
+    Ok(Code {
+        commit: state.commit.clone(),
+        tree: state.tree.clone(),
+        branch: state.branch.clone(),
+        dirty: state.is_dirty(),
+        untracked,
+        remote: state.remote.clone(),
+    })
+}

@@ -1,0 +1,232 @@
+//! Starting the trainer and watching over it until it has ended, in whatever way it ends.
+//!
+//! The trainer is a child in a process group of its own, so that Ctrl-C reaches only the supervisor, which passes on
+//! the wish: `stop` on the child's standard input at the first, a kill at the second.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness_core::contract::{self, Failure, Message};
+use harness_core::files::{self, FileError};
+
+use super::RunError;
+use crate::record::environment;
+use crate::record::format::file;
+
+/// How many times the user has asked to stop. Signal handlers count it up.
+pub type Interrupts = Arc<AtomicUsize>;
+
+/// How the trainer ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Exit code, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// Signal, if one ended it.
+    pub signal: Option<i32>,
+    /// What went wrong, if something did.
+    pub failure: Option<Failure>,
+    /// Seconds from start to end.
+    pub wall_time_s: f64,
+    /// Processor seconds, user and system.
+    pub cpu_time_s: f64,
+}
+
+/// What to start, and where.
+pub(super) struct Start<'a> {
+    pub trainer: &'a Path,
+    /// Working directory; every path of the job is relative to it.
+    pub root: &'a Path,
+    /// The job, relative to `root`.
+    pub job: &'a Path,
+    /// The run folder.
+    pub folder: &'a Path,
+    pub threads: u32,
+    pub deterministic: bool,
+}
+
+/// Runs the trainer to its end, handing each message on. An error of `on_message` (a full disk, say) kills it.
+pub(super) fn supervise(
+    start: &Start<'_>,
+    interrupts: &Interrupts,
+    on_message: &mut dyn FnMut(&Message) -> Result<(), RunError>,
+) -> Result<Ended, RunError> {
+    let begun = Instant::now();
+    let mut child = spawn(start)?;
+    let mut input = child.stdin.take();
+    let lines = read_lines(child.stdout.take().expect("standard output is piped"));
+    let complaints = collect(child.stderr.take().expect("standard error is piped"));
+
+    let (mut step, mut failure, mut closed, mut asked) = (0, None, false, false);
+    let mut told = None;
+    loop {
+        match interrupts.load(Ordering::Relaxed) {
+            0 => {}
+            1 if !asked => asked = ask_to_stop(&mut input),
+            1 => {}
+            _ => drop(child.kill()),
+        }
+        let line = match lines.recv_timeout(Duration::from_millis(100)) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        match serde_json::from_str::<Message>(&line) {
+            Ok(message) => {
+                match &message {
+                    Message::Started(s) if s.version != contract::VERSION => {
+                        failure = Some(version_failure(s.version));
+                        drop(child.kill());
+                    }
+                    Message::Step(line) => step = line.step,
+                    Message::Finished(_) | Message::Stopped(_) => closed = true,
+                    Message::Failed(f) => failure = Some(f.clone()),
+                    _ => {}
+                }
+                if told.is_none()
+                    && let Err(error) = on_message(&message)
+                {
+                    drop(child.kill());
+                    told = Some(error);
+                }
+            }
+            // Libraries may write to standard output; only what looks like a message has to be one.
+            Err(error) if line.starts_with('{') => {
+                failure = Some(contract_failure(&error, step));
+                drop(child.kill());
+            }
+            Err(_) => {}
+        }
+    }
+    let cpu_time_s = cpu_time_s(child.id());
+    let status = child.wait().map_err(|e| FileError::new("wait for", start.trainer, e))?;
+    let complaints = complaints.join().unwrap_or_default();
+    write_complaints(start, &complaints)?;
+    if let Some(error) = told {
+        return Err(error);
+    }
+    if !closed && failure.is_none() {
+        failure = Some(death(status.code(), status.signal(), step, &complaints));
+    }
+    Ok(Ended {
+        exit_code: status.code(),
+        signal: status.signal(),
+        failure,
+        wall_time_s: begun.elapsed().as_secs_f64(),
+        cpu_time_s,
+    })
+}
+
+fn spawn(start: &Start<'_>) -> Result<Child, RunError> {
+    let mut command = Command::new(start.trainer);
+    command.arg("run").arg(start.job).current_dir(start.root);
+    // Waiting threads that spin steal the cores from those that work, many times over on a busy machine.
+    command.env("OMP_WAIT_POLICY", "passive");
+    command.env("OMP_NUM_THREADS", start.threads.to_string()).env("MKL_NUM_THREADS", start.threads.to_string());
+    if start.deterministic {
+        command.env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.spawn().map_err(|source| RunError::Trainer { path: start.trainer.to_owned(), source })
+}
+
+fn ask_to_stop(input: &mut Option<ChildStdin>) -> bool {
+    if let Some(pipe) = input {
+        let _ = pipe.write_all(b"stop\n").and_then(|()| pipe.flush());
+    }
+    true
+}
+
+fn read_lines(output: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(output);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if sender.send(text).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    receiver
+}
+
+fn collect(mut output: impl std::io::Read + Send + 'static) -> thread::JoinHandle<String> {
+    const KEPT_BYTES: usize = 1 << 20;
+    thread::spawn(move || {
+        let (mut kept, mut buffer) = (Vec::new(), [0u8; 8192]);
+        while let Ok(read @ 1..) = output.read(&mut buffer) {
+            if kept.len() < KEPT_BYTES {
+                kept.extend_from_slice(&buffer[..read]);
+            }
+        }
+        String::from_utf8_lossy(&kept).into_owned()
+    })
+}
+
+fn write_complaints(start: &Start<'_>, text: &str) -> Result<(), RunError> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let text = environment::scrub(text, start.root);
+    Ok(files::write(&start.folder.join(file::TRAINER_OUTPUT), text.as_bytes())?)
+}
+
+/// User and system seconds of a process, which Linux still tells of one that has ended but was not waited for.
+fn cpu_time_s(pid: u32) -> f64 {
+    let stat = files::read_to_string(Path::new(&format!("/proc/{pid}/stat"))).unwrap_or_default();
+    // Fields 14 and 15 of proc(5), counted after the program's name, which may hold blanks.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: Vec<f64> = fields.skip(11).take(2).filter_map(|t| t.parse().ok()).collect();
+    ticks.iter().sum::<f64>() / rustix::param::clock_ticks_per_second() as f64
+}
+
+fn version_failure(found: u32) -> Failure {
+    Failure {
+        kind: "contract".to_owned(),
+        message: format!("the trainer speaks version {found} of the contract, harness speaks {}", contract::VERSION),
+        hint: Some("build both programs from the same commit: `make build`".to_owned()),
+        step: 0,
+    }
+}
+
+fn contract_failure(error: &serde_json::Error, step: u64) -> Failure {
+    Failure {
+        kind: "contract".to_owned(),
+        message: format!("the trainer wrote a message that harness cannot read: {error}"),
+        hint: Some("build both programs from the same commit: `make build`".to_owned()),
+        step,
+    }
+}
+
+fn death(exit_code: Option<i32>, signal: Option<i32>, step: u64, complaints: &str) -> Failure {
+    let last = complaints.lines().rev().find(|line| !line.trim().is_empty());
+    let said = last.map_or(String::new(), |line| format!("; its last words: {}", line.trim()));
+    let (kind, message, hint) = match (signal, exit_code) {
+        (Some(9), _) => (
+            "killed",
+            format!("the trainer was killed (signal 9) after step {step}{said}"),
+            "if nobody killed it, the system ran out of memory: lower `training.micro_batch_size`; \
+             then go on with `--resume`",
+        ),
+        (Some(signal), _) => (
+            "crashed",
+            format!("the trainer was ended by signal {signal} after step {step}{said}"),
+            "see trainer.log in the run folder; go on with `--resume`",
+        ),
+        (None, code) => (
+            "crashed",
+            format!("the trainer ended with code {} after step {step} and no closing message{said}", code.unwrap_or(-1)),
+            "see trainer.log in the run folder",
+        ),
+    };
+    Failure { kind: kind.to_owned(), message, hint: Some(hint.to_owned()), step }
+}

@@ -1,0 +1,256 @@
+//! Evaluation: the loss of every window of the held-out documents, and the log-probability of every choice of a
+//! task. One row per item; nothing is averaged here.
+//!
+//! Both are the same question, how probable some tokens are after others, so both become [`Span`]s. Spans are
+//! sorted by length and padded on the right to a multiple of 8: causal attention keeps the padding, and the other
+//! rows of a batch, out of a row's result but for the last bits of a sum.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use harness_core::contract::{Evaluation, Job, JobTask, OutputFile};
+use harness_core::scores::{self, ChoiceScore, Request, WindowLoss};
+use harness_core::shards::TokenStream;
+use harness_core::{Digest, files};
+use tch::{Device, Kind, Tensor};
+
+use crate::batch::{open_stream, to_device};
+use crate::error::Error;
+use crate::model::{Transformer, loss};
+
+/// Tokens (padding included) of one forward pass.
+const BATCH_TOKENS: usize = 4096;
+/// Lengths are rounded up to a multiple of this, so that few shapes occur.
+const LENGTH_STEP: usize = 8;
+
+/// Tokens whose probability is asked for: `targets` are predicted at the last positions of `inputs`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// What the model reads; at most the context length.
+    pub inputs: Vec<i64>,
+    /// What it should predict; not more than `inputs`.
+    pub targets: Vec<i64>,
+}
+
+/// How probable a span's targets are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpanScore {
+    /// Natural logarithm of the probability of all targets.
+    pub log_probability_nats: f64,
+    /// Whether each target was the most probable token.
+    pub greedy: bool,
+}
+
+/// Held-out data and tasks of a job, read and checked before training begins.
+pub struct Evaluator {
+    documents: Option<TokenStream>,
+    tasks: Vec<(JobTask, Vec<Request>)>,
+    context_length: usize,
+}
+
+impl Evaluator {
+    /// Opens the validation shards and reads the tasks' requests.
+    pub fn open(job: &Job) -> Result<Self, Error> {
+        let documents = match job.validation_shards.as_slice() {
+            [] => None,
+            paths => Some(open_stream(paths, job.vocabulary_size)?),
+        };
+        let mut tasks = Vec::new();
+        for task in &job.tasks {
+            let requests = scores::read_requests(&task.requests)?;
+            let unknown = |r: &&Request| r.context.iter().chain(&r.continuation).any(|&id| id >= job.vocabulary_size);
+            if let Some(request) = requests.iter().find(unknown) {
+                return Err(Error::Data(format!(
+                    "`{}`: item {} holds a token outside the vocabulary of {} tokens",
+                    task.requests.display(),
+                    request.item,
+                    job.vocabulary_size
+                )));
+            }
+            tasks.push((task.clone(), requests));
+        }
+        Ok(Evaluator { documents, tasks, context_length: job.model.context_length as usize })
+    }
+
+    /// Evaluates as asked and writes `evaluations/step-NNNNNNNN/*.csv`. `None` if `should_stop` said so before the
+    /// end; then nothing is left half written.
+    pub fn run(
+        &self,
+        model: &Transformer,
+        job: &Job,
+        wanted: Wanted,
+        at: (u64, u64),
+        device: Device,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Evaluation>, Error> {
+        let start = Instant::now();
+        let (step, tokens) = at;
+        let mut written = Vec::new();
+        let mut write = |name: &str, bytes: Vec<u8>| -> Result<(), Error> {
+            let path = format!("evaluations/step-{step:08}/{name}.csv");
+            files::write(&job.output.join(&path), &bytes)?;
+            written.push(OutputFile { path, sha256: Digest::of(&bytes), size_bytes: bytes.len() as u64 });
+            Ok(())
+        };
+        if wanted.validation && let Some(documents) = &self.documents {
+            let Some(rows) = validation(model, documents, self.context_length, device, should_stop)? else {
+                return Ok(None);
+            };
+            write("validation", scores::to_csv(rows))?;
+        }
+        for (task, requests) in self.tasks.iter().filter(|_| wanted.tasks) {
+            let Some(rows) = task_scores(model, requests, self.context_length, device, should_stop)? else {
+                return Ok(None);
+            };
+            write(&task.id, scores::to_csv(rows))?;
+        }
+        let wall_time_s = start.elapsed().as_secs_f64();
+        Ok(Some(Evaluation { step, tokens, files: written, wall_time_s }))
+    }
+}
+
+/// What an evaluation is to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The loss on the held-out documents.
+    pub validation: bool,
+    /// The tasks.
+    pub tasks: bool,
+}
+
+/// The windows of a document of `tokens` tokens: (first token predicted, tokens predicted). Each token after the
+/// leading separator is predicted once; a window's first context is the last token predicted before it.
+pub fn windows(tokens: u64, context_length: u64) -> impl Iterator<Item = (u64, u64)> {
+    (1..tokens).step_by(context_length as usize).map(move |first| (first, context_length.min(tokens - first)))
+}
+
+fn validation(
+    model: &Transformer,
+    stream: &TokenStream,
+    context_length: usize,
+    device: Device,
+    should_stop: &dyn Fn() -> bool,
+) -> Result<Option<Vec<WindowLoss>>, Error> {
+    let (mut rows, mut spans) = (Vec::new(), Vec::new());
+    let mut document = 0;
+    for shard in stream.shards() {
+        for place in shard.documents() {
+            for (first_token, tokens) in windows(place.tokens, context_length as u64) {
+                let mut text = vec![0; tokens as usize + 1];
+                shard.copy_tokens(place.first_token + first_token - 1, &mut text);
+                rows.push(WindowLoss { document, first_token, tokens, loss_nats: 0.0 });
+                spans.push(Span { inputs: text[..text.len() - 1].to_vec(), targets: text[1..].to_vec() });
+            }
+            document += 1;
+        }
+    }
+    let Some(scores) = score(model, &spans, device, should_stop)? else { return Ok(None) };
+    for (row, score) in rows.iter_mut().zip(scores) {
+        row.loss_nats = -score.log_probability_nats;
+    }
+    Ok(Some(rows))
+}
+
+/// The span of a request, as lm-evaluation-harness forms it: context and continuation are cut from the left to one
+/// token more than the context length, and the last token is not read, only predicted. (A continuation longer than
+/// the context length, which lm-evaluation-harness refuses, keeps its last tokens.)
+pub fn span_of(request: &Request, context_length: usize) -> Span {
+    let all: Vec<i64> = request.context.iter().chain(&request.continuation).map(|&id| i64::from(id)).collect();
+    let kept = &all[all.len().saturating_sub(context_length + 1)..];
+    let inputs = &kept[..kept.len() - 1];
+    let scored = request.continuation.len().min(inputs.len());
+    Span { inputs: inputs.to_vec(), targets: kept[kept.len() - scored..].to_vec() }
+}
+
+fn task_scores(
+    model: &Transformer,
+    requests: &[Request],
+    context_length: usize,
+    device: Device,
+    should_stop: &dyn Fn() -> bool,
+) -> Result<Option<Vec<ChoiceScore>>, Error> {
+    let spans: Vec<Span> = requests.iter().map(|request| span_of(request, context_length)).collect();
+    let Some(scores) = score(model, &spans, device, should_stop)? else { return Ok(None) };
+    let mut rows: Vec<ChoiceScore> = requests
+        .iter()
+        .zip(spans.iter().zip(scores))
+        .map(|(request, (span, score))| ChoiceScore {
+            item: request.item,
+            choice: request.choice,
+            gold: request.gold,
+            characters: request.characters,
+            tokens: span.targets.len() as u64,
+            log_probability_nats: score.log_probability_nats,
+            greedy: score.greedy,
+        })
+        .collect();
+    rows.sort_by_key(|row| (row.item, row.choice));
+    Ok(Some(rows))
+}
+
+/// Scores spans in the order given. Spans with the same inputs and number of targets, such as choices of one token
+/// after the same context, share their forward pass. `None` if `should_stop` said so.
+pub fn score(
+    model: &Transformer,
+    spans: &[Span],
+    device: Device,
+    should_stop: &dyn Fn() -> bool,
+) -> Result<Option<Vec<SpanScore>>, Error> {
+    let mut readers: BTreeMap<(usize, &[i64], usize), Vec<usize>> = BTreeMap::new();
+    for (i, span) in spans.iter().enumerate() {
+        assert!(!span.targets.is_empty() && span.targets.len() <= span.inputs.len(), "targets need inputs");
+        readers.entry((span.inputs.len(), &span.inputs, span.targets.len())).or_default().push(i);
+    }
+    let readings: Vec<(&[i64], Vec<usize>)> = readers.into_iter().map(|((_, inputs, _), who)| (inputs, who)).collect();
+    let mut scores = vec![SpanScore { log_probability_nats: 0.0, greedy: true }; spans.len()];
+    let mut rest = readings.as_slice();
+    while !rest.is_empty() {
+        if should_stop() {
+            return Ok(None);
+        }
+        // From the longest on, so that memory runs out in the first batch or not at all.
+        let length = rest[rest.len() - 1].0.len().next_multiple_of(LENGTH_STEP);
+        let rows = (BATCH_TOKENS / length).clamp(1, rest.len());
+        let (earlier, batch) = rest.split_at(rest.len() - rows);
+        rest = earlier;
+        score_batch(model, spans, batch, length, device, &mut scores);
+    }
+    Ok(Some(scores))
+}
+
+fn score_batch(
+    model: &Transformer,
+    spans: &[Span],
+    batch: &[(&[i64], Vec<usize>)],
+    length: usize,
+    device: Device,
+    scores: &mut [SpanScore],
+) {
+    let mut tokens = vec![0i64; batch.len() * length];
+    let (mut places, mut targets) = (Vec::new(), Vec::new());
+    for (row, (inputs, readers)) in batch.iter().enumerate() {
+        tokens[row * length..row * length + inputs.len()].copy_from_slice(inputs);
+        for &reader in readers {
+            let span = &spans[reader];
+            let end = row * length + inputs.len();
+            places.extend((end - span.targets.len()..end).map(|place| place as i64));
+            targets.extend_from_slice(&span.targets);
+        }
+    }
+    let (values, greedy) = tch::no_grad(|| {
+        let tokens = Tensor::from_slice(&tokens).view([batch.len() as i64, length as i64]); // (B, T)
+        let hidden = model.hidden(&to_device(tokens, device), 0.0).flatten(0, 1); // (B T, C)
+        let wanted = hidden.index_select(0, &to_device(Tensor::from_slice(&places), device)); // (N, C)
+        let targets = to_device(Tensor::from_slice(&targets), device); // (N)
+        loss::log_probabilities(model.head(), &wanted, &targets)
+    });
+    let values: Vec<f32> = Vec::try_from(values.to_device(Device::Cpu)).expect("a vector of float32");
+    let greedy: Vec<bool> = Vec::try_from(greedy.to_device(Device::Cpu).to_kind(Kind::Bool)).expect("a vector of booleans");
+    let mut at = 0;
+    for &reader in batch.iter().flat_map(|(_, readers)| readers) {
+        let end = at + spans[reader].targets.len();
+        let sum = values[at..end].iter().map(|&value| f64::from(value)).sum();
+        scores[reader] = SpanScore { log_probability_nats: sum, greedy: greedy[at..end].iter().all(|&g| g) };
+        at = end;
+    }
+}

@@ -1,0 +1,17 @@
+//! The program `harness-trainer`: token ids and a [`harness_core::contract::Job`] in; step lines, scores of
+//! single items and checkpoints out.
+//!
+//! `device`, `batch`, `model`, `optimizer`, `schedule` and `checkpoint` are what [`train`] puts together;
+//! [`evaluate`] never uses it. The architecture is in [`model`].
+
+pub mod batch;
+pub mod checkpoint;
+pub mod device;
+pub mod error;
+pub mod evaluate;
+pub mod messages;
+pub mod model;
+pub mod native;
+pub mod optimizer;
+pub mod schedule;
+pub mod train;

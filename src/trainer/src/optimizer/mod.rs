@@ -1,0 +1,26 @@
+//! From gradients to updates. Each rule owns its state as plain tensors, so that a checkpoint can hold them.
+
+mod adamw;
+
+use harness_core::config::{OptimizerConfig, OptimizerKind};
+use tch::Tensor;
+
+use crate::error::Error;
+use crate::model::weights::Parameters;
+
+/// An update rule.
+pub trait Optimizer {
+    /// Updates every parameter in place from its gradient divided by `divisor` (shape ()), then forgets nothing:
+    /// clearing the gradients is the caller's part.
+    fn step(&mut self, gradients: &[Tensor], divisor: &Tensor, learning_rate: f64) -> Result<(), Error>;
+
+    /// The state by name, for checkpoints: names end in the parameter's.
+    fn state(&self) -> Vec<(String, Tensor)>;
+}
+
+/// The rule that the config names, over `parameters`, with fresh state as after `steps` updates.
+pub fn build(config: &OptimizerConfig, parameters: &Parameters, steps: u64) -> Box<dyn Optimizer> {
+    match config.kind {
+        OptimizerKind::Adamw => Box::new(adamw::Adamw::new(config, parameters, steps)),
+    }
+}

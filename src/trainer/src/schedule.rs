@@ -1,0 +1,59 @@
+//! The learning rate of a step: a pure function of the config and the step.
+
+use harness_core::config::{ScheduleConfig, ScheduleKind};
+
+/// The learning rate of optimizer step `step` (from 1) of `steps`: a straight rise to `peak`, reached at the last
+/// step of the warm-up, then the shape, which ends at the final rate with the last step.
+pub fn learning_rate(config: &ScheduleConfig, peak: f64, step: u64, steps: u64) -> f64 {
+    if step < config.warmup_steps {
+        return peak * step as f64 / config.warmup_steps as f64;
+    }
+    let (done, all) = (step - config.warmup_steps, steps.saturating_sub(config.warmup_steps));
+    let progress = if all == 0 { 0.0 } else { (done as f64 / all as f64).min(1.0) };
+    let last = peak * config.final_learning_rate_ratio;
+    match config.kind {
+        ScheduleKind::Cosine => last + (peak - last) * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * progress)),
+        ScheduleKind::Linear => last + (peak - last) * (1.0 - progress),
+        ScheduleKind::Constant => peak,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KINDS: [ScheduleKind; 3] = [ScheduleKind::Cosine, ScheduleKind::Linear, ScheduleKind::Constant];
+
+    fn config(kind: usize, warmup_steps: u64, final_learning_rate_ratio: f64) -> ScheduleConfig {
+        ScheduleConfig { kind: KINDS[kind], warmup_steps, final_learning_rate_ratio }
+    }
+
+    proptest! {
+        #[test]
+        fn the_rate_rises_to_the_peak_then_never_rises(
+            kind in 0usize..3, steps in 1u64..300, share in 0.0f64..=1.0, ratio in 0.0f64..=1.0, peak in 1e-6f64..1.0,
+        ) {
+            let schedule = config(kind, (steps as f64 * share) as u64, ratio);
+            let rates: Vec<f64> = (1..=steps).map(|s| learning_rate(&schedule, peak, s, steps)).collect();
+            let top = schedule.warmup_steps.max(1) as usize - 1;
+            for (i, &rate) in rates.iter().enumerate() {
+                prop_assert!(rate > 0.0 || ratio == 0.0);
+                prop_assert!(rate <= peak * (1.0 + 1e-12));
+                if i < top { prop_assert!(rate < rates[i + 1]) }
+                if i > top { prop_assert!(rate <= rates[i - 1] * (1.0 + 1e-12)) }
+            }
+            if schedule.warmup_steps > 0 { prop_assert!((rates[top] - peak).abs() <= peak * 1e-12) }
+            if schedule.warmup_steps < steps && schedule.kind != ScheduleKind::Constant {
+                prop_assert!((rates[steps as usize - 1] - peak * ratio).abs() <= peak * 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cosine_is_half_way_down_in_the_middle() {
+        let rate = |step| learning_rate(&config(0, 10, 0.1), 1.0, step, 110);
+        assert!((rate(5) - 0.5).abs() < 1e-12);
+        assert!((rate(60) - 0.55).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,172 @@
+//! Whatever is changed after a run was sealed is found, and said with the numbers that depend on it.
+#![allow(clippy::disallowed_methods, reason = "tests set up and damage files as they like")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{Project, flip};
+use harness_core::files::list_recursive;
+
+/// Damages a file, audits, and puts the file back.
+fn audit_damaged(project: &Project, path: &Path, damage: impl FnOnce(&Path)) -> common::Ran {
+    let before = fs::read(path).unwrap();
+    damage(path);
+    let ran = project.harness(&["audit", "tiny"]);
+    fs::write(path, before).unwrap();
+    ran
+}
+
+#[test]
+fn one_byte_of_any_file_of_a_run_is_found() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let run = project.latest("tiny");
+    project.harness(&["audit", "tiny"]).expect(0);
+    let files = list_recursive(&run).unwrap();
+    assert!(files.len() > 15, "{files:?}");
+    for file in &files {
+        let length = fs::metadata(run.join(file)).unwrap().len() as usize;
+        for at in [0, length / 2, length - 1] {
+            let ran = audit_damaged(&project, &run.join(file), |path| flip(path, at)).expect(1);
+            assert!(ran.stdout.contains(file.as_str()), "byte {at} of {file}: {}", ran.stdout);
+        }
+        let ran = audit_damaged(&project, &run.join(file), |path| fs::remove_file(path).unwrap());
+        let pruned = file.starts_with("checkpoints/");
+        let gone = if pruned || file == "MANIFEST" { 3 } else { 1 };
+        assert!(ran.code == gone && ran.stdout.contains(file.as_str()), "without {file}: {}", ran.all());
+    }
+    fs::write(run.join("evaluations/extra.csv"), "x\n").unwrap();
+    let ran = project.harness(&["audit", "tiny"]).expect(1);
+    assert!(ran.stdout.contains("evaluations/extra.csv"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_finding_names_the_numbers_that_depend_on_the_file() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let run = project.latest("tiny");
+    let cases = [
+        ("evaluations/step-00000020/validation.csv", "validation.bits_per_byte"),
+        ("evaluations/step-00000020/grammar-agreement.simple.csv", "tasks.grammar-agreement.simple.accuracy"),
+        ("evaluations/step-00000020/grammar-agreement.simple.csv", "tasks.grammar-agreement.accuracy"),
+        ("steps.csv", "training.*"),
+        ("plan/config.toml", "config.*"),
+    ];
+    for (file, number) in cases {
+        let ran = audit_damaged(&project, &run.join(file), |path| flip(path, 40)).expect(1);
+        assert!(ran.stdout.contains(number), "{file}: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn the_declared_dependents_are_the_real_ones() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let shown = project.harness(&["show", "tiny", "--values", "--json"]).expect(0);
+    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+    let open = serde_json::from_slice(&fs::read(project.latest("tiny").join("open.json")).unwrap()).unwrap();
+    for (key, value) in shown["values"].as_object().unwrap() {
+        for file in value["files"].as_array().unwrap() {
+            let declared = harness::analyse::numbers_from(file.as_str().unwrap(), Some(&open));
+            assert!(harness::analyse::is_among(key, &declared), "{key} comes from {file}, declared are {declared:?}");
+        }
+    }
+}
+
+#[test]
+fn one_byte_of_the_data_is_found() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let open = Project::json(&project.latest("tiny").join("open.json"));
+    // The store is shared between tests, so this project gets copies of its own to damage.
+    let store = project.path(".harness");
+    let shared = fs::read_link(&store).unwrap();
+    fs::remove_file(&store).unwrap();
+    copy_folder(&shared, &store);
+    let mut paths: Vec<&str> =
+        open["data"]["shards"].as_array().unwrap().iter().map(|s| s["path"].as_str().unwrap()).collect();
+    paths.push(open["data"]["tokenizer"].as_str().unwrap());
+    paths.extend(open["tasks"].as_array().unwrap().iter().map(|t| t["requests"].as_str().unwrap()));
+    project.harness(&["audit", "tiny"]).expect(0);
+    for path in paths {
+        let ran = audit_damaged(&project, &project.path(path), |path| flip(path, 100)).expect(1);
+        assert!(ran.stdout.contains(path) && ran.stdout.contains("tasks."), "{path}: {}", ran.stdout);
+    }
+    fs::remove_dir_all(&store).unwrap();
+    let ran = project.harness(&["audit", "tiny"]).expect(3);
+    assert!(ran.stdout.contains("harness data prepare tiny"), "{}", ran.stdout);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for file in list_recursive(from).unwrap() {
+        let target: PathBuf = to.join(&file);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        // Another test may be writing: what is still a draft is no part of the store.
+        let _ = fs::copy(from.join(file), target);
+    }
+}
+
+#[test]
+fn a_config_that_changed_at_its_commit_is_found() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    // The blob of the config at the commit, as a loose object: damaged, then replaced by a well-formed other one.
+    let blob = project.git(&["rev-parse", "HEAD:experiments/tiny/experiment.toml"]);
+    let object = |id: &str| project.path(&format!(".git/objects/{}/{}", &id[..2], id[2..].trim()));
+    let original = fs::read(object(&blob)).unwrap();
+    make_writable(&object(&blob));
+    flip(&object(&blob), original.len() / 2);
+    let ran = project.harness(&["audit", "tiny"]).expect(1);
+    assert!(ran.stdout.contains("experiments/tiny/experiment.toml at commit"), "{}", ran.stdout);
+
+    project.write("other.toml", &common::TINY.replace("seed = 3", "seed = 9"));
+    let other = project.git(&["hash-object", "-w", "other.toml"]);
+    fs::copy(object(&other), object(&blob)).unwrap();
+    let ran = project.harness(&["audit", "tiny"]).expect(1);
+    assert!(ran.stdout.contains("experiments/tiny/experiment.toml at commit"), "{}", ran.stdout);
+
+    fs::write(object(&blob), original).unwrap();
+    project.harness(&["audit", "tiny"]).expect(0);
+}
+
+fn make_writable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+}
+
+#[test]
+fn a_run_sealed_anew_after_an_edit_contradicts_itself() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let run = project.latest("tiny");
+    // The forger lowers a loss and makes a new MANIFEST; the record still names the old digest.
+    let path = run.join("evaluations/step-00000020/validation.csv");
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, last) = text.trim_end().rsplit_once(',').unwrap();
+    fs::write(&path, format!("{head},{}\n", last.parse::<f64>().unwrap() * 0.5)).unwrap();
+    let files = list_recursive(&run).unwrap();
+    let lines = files.iter().filter(|f| *f != "MANIFEST").map(|f| {
+        format!("{}  {f}\n", harness_core::Digest::of(&fs::read(run.join(f)).unwrap()))
+    });
+    fs::write(run.join("MANIFEST"), lines.collect::<String>()).unwrap();
+    let ran = project.harness(&["audit", "tiny"]).expect(1);
+    assert!(ran.stdout.contains("not the one its record names"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_value_is_traced_to_its_sources() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let ran = project.harness(&["audit", "tiny:validation.bits_per_byte"]).expect(0);
+    for link in ["validation.csv", "MANIFEST", "commit", "experiments/tiny/experiment.toml", "shard", "corpus"] {
+        assert!(ran.stdout.contains(link), "{link}: {}", ran.stdout);
+    }
+    let ran = project.harness(&["audit", "tiny:validation.bits_per_bite"]).expect(2);
+    assert!(ran.stderr.contains("did you mean `validation.bits_per_byte`?"), "{}", ran.stderr);
+    let ran = project.harness(&["audit", "--json", "tiny:training.tokens"]).expect(0);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(report["contradictions"], 0);
+    assert_eq!(report["numbers"][0]["number"], 20.0 * 2.0 * 32.0);
+}

@@ -1,0 +1,204 @@
+//! A project in a fresh git repository, and the real `harness` run in it with an empty environment.
+#![allow(clippy::disallowed_methods, dead_code, reason = "tests set up and damage files as they like")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// The experiment that every test project has: it trains in no time, because the stand-in computes nothing.
+pub const TINY: &str = r#"title = "Tiny"
+hypothesis = "It runs."
+corpus = "tiny"
+seed = 3
+
+[model]
+layers = 1
+heads = 2
+width = 16
+context_length = 32
+
+[training]
+steps = 20
+batch_size = 2
+device = "cpu"
+threads = 1
+checkpoint_every = 4
+
+[evaluation]
+validation_every = 5
+tasks_every = 10
+tasks = ["grammar-agreement"]
+"#;
+
+const TINY_CORPUS: &str = r#"title = "Tiny"
+language = "en"
+licence = "CC0-1.0"
+citation = "none"
+
+[generate]
+kind = "grammar"
+seed = 5
+documents = 400
+
+[split]
+validation = 0.1
+
+[tokenizer]
+kind = "bpe"
+vocabulary_size = 300
+"#;
+
+/// A project.
+pub struct Project {
+    folder: TempDir,
+    /// Prepared data are the same for every test: one store serves all.
+    store: PathBuf,
+}
+
+/// What a command did.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
+        let code = output.status.code().unwrap_or(-1);
+        Ran { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Panics with everything the command printed if its exit code is another one.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Both outputs.
+    pub fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+impl Project {
+    /// A project with one commit.
+    pub fn new() -> Self {
+        let project = Project { folder: tempfile::tempdir().unwrap(), store: shared_store() };
+        fs::create_dir_all(&project.store).unwrap();
+        std::os::unix::fs::symlink(&project.store, project.path(".harness")).unwrap();
+        project.write("experiments/tiny/experiment.toml", TINY);
+        project.write("experiments/corpora/tiny.toml", TINY_CORPUS);
+        let task = fs::read_to_string(repository().join("experiments/tasks/grammar-agreement.toml")).unwrap();
+        project.write("experiments/tasks/grammar-agreement.toml", &task);
+        project.write(".gitignore", "/.harness\n/.tools\nexperiments/*/runs/*/checkpoints/\nreport/build/\n");
+        project.git(&["init", "-q", "-b", "main"]);
+        project.commit("Begin");
+        project
+    }
+
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.folder.path().join(relative)
+    }
+
+    pub fn write(&self, relative: &str, text: &str) {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"])
+            .args(["-c", "core.fsync=none", "-c", "gc.auto=0"])
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub fn commit(&self, message: &str) {
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "-m", message]);
+    }
+
+    /// `harness` with an empty environment but PATH.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        command.args(arguments).current_dir(self.folder.path()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap());
+        command.env("HARNESS_TRAINER", stand_in());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub fn harness(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).output().unwrap())
+    }
+
+    /// `harness` with the stand-in told how to behave.
+    pub fn harness_with(&self, behaviour: &str, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).env("STAND_IN", behaviour).output().unwrap())
+    }
+
+    /// Starts `harness` and gives it back running.
+    pub fn start(&self, behaviour: &str, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.env("STAND_IN", behaviour).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// Waits for a started `harness`.
+    pub fn wait(&self, child: Child) -> Ran {
+        Ran::of(child.wait_with_output().unwrap())
+    }
+
+    /// The run folders of an experiment, oldest first.
+    pub fn runs(&self, experiment: &str) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.path(&format!("experiments/{experiment}/runs"))) else { return Vec::new() };
+        let mut runs: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+        runs.sort();
+        runs
+    }
+
+    /// The latest run folder.
+    pub fn latest(&self, experiment: &str) -> PathBuf {
+        self.runs(experiment).pop().expect("there is a run")
+    }
+
+    /// A JSON file.
+    pub fn json(path: &Path) -> serde_json::Value {
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    }
+}
+
+/// Changes one byte of a file.
+pub fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = at.min(bytes.len() - 1);
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// The repository these tests belong to.
+pub fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn shared_store() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("store")
+}
+
+/// The stand-in, which cargo builds beside the other examples.
+fn stand_in() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_harness")).parent().unwrap();
+    target.join("examples/stand-in-trainer")
+}

@@ -1,0 +1,103 @@
+//! Rules of the house that can be read from the sources. Each failure says how to mend it.
+#![allow(clippy::disallowed_methods, reason = "tests read files as they like")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::repository;
+use harness_core::files::list_recursive;
+
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let files = list_recursive(&repository().join(folder)).unwrap();
+    let rust = files.into_iter().filter(|f| f.ends_with(".rs"));
+    rust.map(|f| (f.clone(), fs::read_to_string(repository().join(folder).join(&f)).unwrap())).collect()
+}
+
+#[test]
+fn harness_needs_no_libtorch() {
+    let output = Command::new("readelf").args(["--dynamic", env!("CARGO_BIN_EXE_harness")]).output();
+    let Ok(output) = output else {
+        eprintln!("skipped: readelf is not installed");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let needed: Vec<&str> = text.lines().filter(|line| line.contains("NEEDED")).collect();
+    assert!(!needed.is_empty() && !needed.iter().any(|l| l.contains("torch") || l.contains("c10")), "{needed:?}");
+}
+
+#[test]
+fn crates_keep_to_their_own() {
+    let forbidden = [
+        ("src/core/Cargo.toml", vec!["clap", "tera", "tch", "tokenizers", "git2"]),
+        ("src/corpus/Cargo.toml", vec!["clap", "tera", "tch", "git2"]),
+        ("src/trainer/Cargo.toml", vec!["clap", "tera", "git2", "tokenizers", "harness-corpus"]),
+        ("src/harness/Cargo.toml", vec!["tch", "torch-sys", "harness-trainer"]),
+    ];
+    for (path, names) in forbidden {
+        let text = fs::read_to_string(repository().join(path)).unwrap();
+        let manifest: toml::Table = text.parse().unwrap();
+        for name in names {
+            let depends = manifest["dependencies"].as_table().unwrap().contains_key(name);
+            assert!(!depends, "{path} depends on {name}: docs/architecture.md says what each crate must never have");
+        }
+    }
+}
+
+#[test]
+fn rooms_import_only_what_is_to_their_left() {
+    let order = ["git", "record", "analyse", "run", "figure", "report", "audit", "cli"];
+    for (file, text) in sources("src/harness/src") {
+        let room = file.split(['/', '.']).next().unwrap();
+        let Some(own) = order.iter().position(|r| *r == room) else { continue };
+        for (other, name) in order.iter().enumerate().filter(|(other, _)| *other > own) {
+            let imports = text.contains(&format!("crate::{name}::")) || text.contains(&format!("crate::{name};"));
+            assert!(!imports, "src/harness/src/{file} imports `{name}` ({own} < {other}): move what it needs to the left");
+        }
+    }
+}
+
+#[test]
+fn only_the_command_line_prints() {
+    let folders = ["src/core/src", "src/corpus/src", "src/harness/src"];
+    for (folder, (file, text)) in folders.iter().flat_map(|f| sources(f).into_iter().map(move |s| (f, s))) {
+        if file.starts_with("cli/") {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for call in ["println!(", "eprintln!(", "print!(", "process::exit("] {
+            assert!(!code.contains(call), "{folder}/{file} calls {call}): give the text to the caller instead");
+        }
+    }
+}
+
+#[test]
+fn every_field_of_the_record_is_documented() {
+    let formats = fs::read_to_string(repository().join("docs/formats.md")).unwrap();
+    let source = fs::read_to_string(repository().join("src/harness/src/record/format.rs")).unwrap();
+    for name in ["Open", "Record"] {
+        let body = source.split(&format!("pub struct {name} {{")).nth(1).unwrap().split("\n}").next().unwrap();
+        let fields = body.lines().filter_map(|l| l.trim().strip_prefix("pub ")).filter_map(|l| l.split(':').next());
+        for field in fields.filter(|f| *f != "format") {
+            assert!(formats.contains(&format!("`{field}`")), "docs/formats.md does not name `{field}` of {name}");
+        }
+    }
+}
+
+#[test]
+fn every_experiment_and_recipe_loads() {
+    let repository = repository();
+    let experiments = list_recursive(&repository.join("experiments")).unwrap();
+    let names: Vec<&str> = experiments.iter().filter_map(|f| f.strip_suffix("/experiment.toml")).collect();
+    assert!(names.contains(&"baseline") && names.contains(&"lr-warmup"), "{names:?}");
+    for name in names {
+        let output = Command::new(env!("CARGO_BIN_EXE_harness")).args(["show", name]).current_dir(repository).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_harness")).args(["data", "list"]).current_dir(repository).output();
+    assert!(output.unwrap().status.success());
+    assert!(Path::new(&repository.join("README.md")).is_file());
+}

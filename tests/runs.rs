@@ -1,0 +1,180 @@
+//! Runs from the command line to the sealed record, however they end.
+#![allow(clippy::disallowed_methods, reason = "tests set up and damage files as they like")]
+
+mod common;
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Project, Ran};
+
+#[test]
+fn a_run_is_sealed_and_leaves_the_tree_clean() {
+    let project = Project::new();
+    let ran = project.harness(&["run", "tiny"]).expect(0);
+    let run = project.latest("tiny");
+    let id = run.file_name().unwrap().to_str().unwrap();
+    assert!(ran.stdout.contains(id), "{}", ran.stdout);
+
+    let (open, record) = (Project::json(&run.join("open.json")), Project::json(&run.join("record.json")));
+    assert_eq!(record["status"], "completed");
+    assert_eq!(open["not_citable_because"], serde_json::Value::Null);
+    assert_eq!(open["code"]["commit"].as_str().unwrap().len(), 40);
+    let sealed = Command::new("sha256sum").args(["--check", "--quiet", "MANIFEST"]).current_dir(&run).status().unwrap();
+    assert!(sealed.success(), "the MANIFEST is checked by sha256sum itself");
+    for entry in ["open.json", "record.json", "log.jsonl", "steps.csv", "plan/config.toml", "plan/job.json"] {
+        let text = fs::read_to_string(run.join(entry)).unwrap();
+        assert!(!text.contains(project.path("").to_str().unwrap()), "{entry} holds a path of this machine");
+    }
+    let evaluations = record["evaluations"].as_array().unwrap();
+    let steps: Vec<u64> = evaluations.iter().map(|e| e["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [0, 5, 10, 15, 20]);
+
+    let status = project.git(&["status", "--porcelain", "--untracked-files=all"]);
+    assert!(status.lines().all(|line| line.starts_with("?? experiments/tiny/runs/")), "{status}");
+    assert!(!status.contains("checkpoints"), "{status}");
+    project.harness(&["run", "tiny", "--seed", "4"]).expect(0);
+    assert_eq!(project.runs("tiny").len(), 2);
+    assert_eq!(Project::json(&project.latest("tiny").join("open.json"))["plan"]["seed"], 4);
+}
+
+#[test]
+fn a_dirty_tree_is_refused_or_recorded() {
+    let project = Project::new();
+    project.write("experiments/tiny/experiment.toml", &common::TINY.replace("seed = 3", "seed = 4"));
+    project.write("notes.txt", "an idea\n");
+    let refused = project.harness(&["run", "tiny"]).expect(2);
+    assert!(refused.stderr.contains("experiments/tiny/experiment.toml"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("notes.txt") && refused.stderr.contains("--allow-dirty"), "{}", refused.stderr);
+    assert!(project.runs("tiny").is_empty());
+
+    project.harness(&["run", "tiny", "--allow-dirty"]).expect(0);
+    let run = project.latest("tiny");
+    let open = Project::json(&run.join("open.json"));
+    assert!(open["not_citable_because"].is_string() && open["code"]["dirty"] == true);
+    assert_eq!(fs::read_to_string(run.join("code/untracked/notes.txt")).unwrap(), "an idea\n");
+    let patch = run.join("code/dirty.patch");
+    project.git(&["stash", "-q"]);
+    project.git(&["apply", patch.to_str().unwrap()]);
+    assert!(fs::read_to_string(project.path("experiments/tiny/experiment.toml")).unwrap().contains("seed = 4"));
+}
+
+#[test]
+fn a_killed_trainer_leaves_a_failed_record_that_can_be_resumed() {
+    let project = Project::new();
+    let killed = project.harness_with("die:11", &["run", "tiny"]).expect(1);
+    assert!(killed.stderr.contains("signal 9") && killed.stderr.contains("--resume"), "{}", killed.stderr);
+    let first = project.latest("tiny");
+    let record = Project::json(&first.join("record.json"));
+    assert_eq!((record["status"].as_str(), record["signal"].as_i64()), (Some("failed"), Some(9)));
+    project.harness(&["audit"]).expect(0);
+
+    project.harness(&["run", "tiny", "--resume"]).expect(0);
+    let second = project.latest("tiny");
+    let open = Project::json(&second.join("open.json"));
+    assert_eq!(open["resumed_from"]["step"], 8, "the last checkpoint before step 11");
+    let steps = fs::read_to_string(second.join("steps.csv")).unwrap();
+    let numbers: Vec<&str> = steps.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(numbers, (1..=20).map(|n| n.to_string()).collect::<Vec<_>>());
+    let evaluations = Project::json(&second.join("record.json"))["evaluations"].clone();
+    let evaluated: Vec<u64> = evaluations.as_array().unwrap().iter().map(|e| e["step"].as_u64().unwrap()).collect();
+    assert_eq!(evaluated, [0, 5, 10, 15, 20]);
+    project.harness(&["audit"]).expect(0);
+
+    let done = project.harness(&["run", "tiny", "--resume"]).expect(2);
+    assert!(done.stderr.contains("is complete"), "{}", done.stderr);
+}
+
+#[test]
+fn a_resumed_run_must_follow_the_same_plan() {
+    let project = Project::new();
+    project.harness_with("die:11", &["run", "tiny"]).expect(1);
+    project.write("experiments/tiny/experiment.toml", &common::TINY.replace("width = 16", "width = 32"));
+    project.commit("Change the width");
+    let refused = project.harness(&["run", "tiny", "--resume"]).expect(2);
+    assert!(refused.stderr.contains("the config has changed"), "{}", refused.stderr);
+}
+
+fn wait_for_step(project: &Project, step: &str) {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        let log = project.runs("tiny").pop().and_then(|run| fs::read_to_string(run.join("log.jsonl")).ok());
+        if log.is_some_and(|log| log.contains(step)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the run did not get to {step}");
+}
+
+fn signal(child: &std::process::Child, name: &str) {
+    assert!(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn an_interrupt_ends_the_run_in_order() {
+    let project = Project::new();
+    let child = project.start("slow", &["run", "tiny"]);
+    wait_for_step(&project, "step-00000004");
+    signal(&child, "INT");
+    let ran: Ran = project.wait(child).expect(130);
+    assert!(ran.stderr.contains("interrupted: run"), "{}", ran.stderr);
+    let record = Project::json(&project.latest("tiny").join("record.json"));
+    assert_eq!(record["status"], "interrupted");
+    project.harness(&["audit"]).expect(0);
+    project.harness(&["run", "tiny", "--resume"]).expect(0);
+    assert_eq!(Project::json(&project.latest("tiny").join("record.json"))["status"], "completed");
+}
+
+#[test]
+fn a_killed_supervisor_is_sealed_by_the_next_who_comes() {
+    let project = Project::new();
+    let mut child = project.start("slow", &["run", "tiny"]);
+    wait_for_step(&project, "step-00000008");
+    let busy = project.harness(&["run", "tiny", "--resume"]).expect(2);
+    assert!(busy.stderr.contains("still going on"), "{}", busy.stderr);
+    signal(&child, "KILL");
+    child.wait().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let open = project.harness(&["audit"]).expect(3);
+    assert!(open.stdout.contains("never sealed"), "{}", open.stdout);
+
+    project.harness(&["run", "tiny", "--resume"]).expect(0);
+    let runs = project.runs("tiny");
+    assert_eq!(Project::json(&runs[0].join("record.json"))["failure"]["kind"], "abandoned");
+    assert_eq!(Project::json(&runs[1].join("record.json"))["status"], "completed");
+    project.harness(&["audit"]).expect(0);
+}
+
+#[test]
+fn whatever_the_trainer_says_is_recorded() {
+    let cases =
+        [("fail:5", "non_finite", "not finite"), ("garbage:5", "contract", "cannot read"), ("old", "contract", "version")];
+    let project = Project::new();
+    for (behaviour, kind, words) in cases {
+        let ran = project.harness_with(behaviour, &["run", "tiny"]).expect(1);
+        assert!(ran.stderr.contains(words), "{behaviour}: {}", ran.stderr);
+        let record = Project::json(&project.latest("tiny").join("record.json"));
+        assert_eq!((record["status"].as_str(), record["failure"]["kind"].as_str()), (Some("failed"), Some(kind)));
+    }
+    let missing = project.harness(&["run", "tiny", "--trainer", "no-such-program"]).expect(1);
+    assert!(missing.stderr.contains("make build"), "{}", missing.stderr);
+}
+
+#[test]
+fn mistakes_are_shown_where_they_are() {
+    let project = Project::new();
+    project.write("experiments/child/experiment.toml", "extends = \"tiny\"\n[model]\nlayres = 3\n");
+    let ran = project.harness(&["show", "child"]).expect(2);
+    let expected = "error: `model.layres`: unknown key `layres`\n \
+                    --> experiments/child/experiment.toml:3:10\n  |\n3 | layres = 3\n  |          ^\n\
+                    hint: did you mean `layers`?";
+    assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
+    let ran = project.harness(&["run", "tinny"]).expect(2);
+    assert!(ran.stderr.contains("did you mean `tiny`?"), "{}", ran.stderr);
+    project.write("experiments/child/experiment.toml", "extends = \"tiny\"\ncorpus = \"tinyy\"\n");
+    project.commit("Name another corpus");
+    let ran = project.harness(&["run", "child"]).expect(2);
+    assert!(ran.stderr.contains("tinyy") && ran.stderr.contains("`tiny`"), "{}", ran.stderr);
+}

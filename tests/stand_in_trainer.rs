@@ -1,0 +1,206 @@
+//! A stand-in for `harness-trainer` in tests: speaks the same contract, computes nothing, ends in any way a test asks
+//! for. Its losses are made up, but the same each time, and cover every row that the contract asks for.
+//!
+//! `STAND_IN=die:5` kills it after step 5, `fail:5` makes it report an error, `garbage:5` makes it write nonsense,
+//! `slow` lets each step take 50 ms, `old` speaks another version of the contract.
+
+use std::env;
+use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use harness_core::contract::{
+    About, Checkpoint, Closing, Determinism, Evaluation, Failure, Job, Message, OutputFile, Started, VERSION,
+};
+use harness_core::order::{Order, RollingDigest};
+use harness_core::scores::{ChoiceScore, StepLine, WindowLoss, read_requests, to_csv};
+use harness_core::shards::TokenStream;
+use harness_core::{Digest, build, files, random};
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["about"] => println!("{}", serde_json::to_string(&about()).unwrap()),
+        ["run", job] => run(&serde_json::from_slice(&files::read(Path::new(job)).unwrap()).unwrap()),
+        _ => std::process::exit(2),
+    }
+}
+
+fn about() -> About {
+    About {
+        contract_version: VERSION,
+        trainer_version: "stand-in".to_owned(),
+        source_sha256: build::SOURCE_SHA256.to_owned(),
+        ..About::default()
+    }
+}
+
+fn say(message: &Message) {
+    println!("{}", serde_json::to_string(message).unwrap());
+}
+
+fn run(job: &Job) {
+    let behaviour = env::var("STAND_IN").unwrap_or_default();
+    let (mode, at) = behaviour.split_once(':').unwrap_or((&behaviour, "0"));
+    let at: u64 = at.parse().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        let _ = io::stdin().lock().read_line(&mut String::new());
+        flag.store(true, Ordering::Relaxed);
+    });
+
+    let first_step = job.resume_from.as_ref().map_or(0, |path| {
+        String::from_utf8(files::read(path).unwrap()).unwrap().lines().next().unwrap().parse().unwrap()
+    });
+    let parameters = job.model.parameters(job.vocabulary_size);
+    say(&Message::Started(Started {
+        version: if mode == "old" { VERSION + 1 } else { VERSION },
+        about: about(),
+        device: "cpu".to_owned(),
+        parameters: parameters.0,
+        parameters_without_embeddings: parameters.1,
+        flops_per_token: job.model.training_flops_per_token(job.vocabulary_size),
+        first_step,
+        determinism: Determinism::default(),
+    }));
+    let stream = TokenStream::open(&job.train_shards).unwrap();
+    let context = u64::from(job.model.context_length);
+    let order = Order::new(job.seed, Order::windows_in(stream.tokens(), context));
+    let mut digest = RollingDigest::start();
+    let batch = u64::from(job.training.batch_size);
+    let mut step = 0;
+    loop {
+        if step > first_step || (step == first_step && (step == 0 || job.validation_steps.contains(&step))) {
+            evaluate(job, step);
+        }
+        if step > first_step && job.checkpoint_steps.contains(&step) {
+            checkpoint(job, step, digest);
+        }
+        if step >= job.training.steps || stop.load(Ordering::Relaxed) {
+            break;
+        }
+        step += 1;
+        for sequence in (step - 1) * batch..step * batch {
+            let mut tokens = vec![0; context as usize];
+            stream.copy_tokens(order.window(sequence) * context, &mut tokens);
+            digest.update(&tokens);
+        }
+        if step <= first_step {
+            continue;
+        }
+        if mode == "slow" {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        say(&Message::Step(StepLine {
+            step,
+            tokens: step * batch * context,
+            loss_nats: loss(job.seed, step),
+            learning_rate: job.optimizer.learning_rate,
+            gradient_norm: 1.0 + 1.0 / step as f64,
+            wall_time_s: step as f64 * 0.01,
+            tokens_per_s: 1000.0,
+        }));
+        if step == at {
+            match mode {
+                "die" => rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap(),
+                "garbage" => println!("{{\"event\":\"step\",\"nonsense\":true}}"),
+                "fail" => {
+                    let message = "loss is not finite".to_owned();
+                    say(&Message::Failed(Failure { kind: "non_finite".to_owned(), message, hint: None, step }));
+                    std::process::exit(1);
+                }
+                _ => {}
+            }
+        }
+    }
+    let stopped = step < job.training.steps;
+    if stopped && !job.checkpoint_steps.contains(&step) {
+        checkpoint(job, step, digest);
+    }
+    let closing = Closing {
+        step,
+        tokens: step * batch * context,
+        weights_sha256: weights(job, step),
+        order_sha256: digest.digest(),
+        wall_time_s: 1.0,
+        training_time_s: 0.5,
+        peak_memory_bytes: 1 << 27,
+        peak_gpu_memory_bytes: None,
+        gpu_energy_j: None,
+    };
+    say(&if stopped { Message::Stopped(closing) } else { Message::Finished(closing) });
+}
+
+/// Falls with the steps, a little differently for each seed.
+fn loss(seed: u64, step: u64) -> f64 {
+    let noise = random::Random::new(seed ^ step).uniform();
+    2.0 + 4.0 / (1.0 + step as f64 * 0.2) + 0.02 * noise
+}
+
+fn weights(job: &Job, step: u64) -> Digest {
+    Digest::of(format!("{} {step}", job.seed).as_bytes())
+}
+
+fn output(job: &Job, path: String, bytes: &[u8]) -> OutputFile {
+    files::write(&job.output.join(&path), bytes).unwrap();
+    OutputFile { path, sha256: Digest::of(bytes), size_bytes: bytes.len() as u64 }
+}
+
+fn checkpoint(job: &Job, step: u64, digest: RollingDigest) {
+    let file = output(job, format!("checkpoints/step-{step:08}.safetensors"), format!("{step}\nnot weights\n").as_bytes());
+    let tokens = step * u64::from(job.training.batch_size) * u64::from(job.model.context_length);
+    let (weights_sha256, order_sha256) = (weights(job, step), digest.digest());
+    say(&Message::Checkpoint(Checkpoint { step, tokens, file, weights_sha256, order_sha256 }));
+}
+
+fn evaluate(job: &Job, step: u64) {
+    let folder = PathBuf::from(format!("evaluations/step-{step:08}"));
+    let mut written = Vec::new();
+    if job.validation_steps.contains(&step) {
+        let rows = validation(job, step);
+        written.push(output(job, format!("{}/validation.csv", folder.display()), &to_csv(rows)));
+    }
+    if job.task_steps.contains(&step) {
+        for task in &job.tasks {
+            let requests = read_requests(&task.requests).unwrap();
+            let rows = requests.iter().map(|request| {
+                let mut random = random::Random::new(job.seed ^ step << 32 ^ request.item << 8 ^ u64::from(request.choice));
+                let right = if request.gold { 1.0 } else { 0.0 };
+                ChoiceScore {
+                    item: request.item,
+                    choice: request.choice,
+                    gold: request.gold,
+                    characters: request.characters,
+                    tokens: request.continuation.len() as u64,
+                    log_probability_nats: right - 10.0 - random.uniform() * 3.0,
+                    greedy: random.uniform() < 0.3,
+                }
+            });
+            written.push(output(job, format!("{}/{}.csv", folder.display(), task.id), &to_csv(rows)));
+        }
+    }
+    if !written.is_empty() {
+        let tokens = step * u64::from(job.training.batch_size) * u64::from(job.model.context_length);
+        say(&Message::Evaluation(Evaluation { step, tokens, files: written, wall_time_s: 0.1 }));
+    }
+}
+
+fn validation(job: &Job, step: u64) -> Vec<WindowLoss> {
+    let stream = TokenStream::open(&job.validation_shards).unwrap();
+    let context = u64::from(job.model.context_length);
+    let mut rows = Vec::new();
+    let documents = stream.shards().iter().flat_map(|shard| shard.documents());
+    for (document, place) in (0..).zip(documents) {
+        let mut first_token = 1;
+        while first_token < place.tokens {
+            let tokens = context.min(place.tokens - first_token);
+            let loss_nats = tokens as f64 * loss(job.seed, step);
+            rows.push(WindowLoss { document, first_token, tokens, loss_nats });
+            first_token += tokens;
+        }
+    }
+    rows
+}
