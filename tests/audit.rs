@@ -147,9 +147,10 @@ fn a_run_sealed_anew_after_an_edit_contradicts_itself() {
     let (head, last) = text.trim_end().rsplit_once(',').unwrap();
     fs::write(&path, format!("{head},{}\n", last.parse::<f64>().unwrap() * 0.5)).unwrap();
     let files = list_recursive(&run).unwrap();
-    let lines = files.iter().filter(|f| *f != "MANIFEST").map(|f| {
-        format!("{}  {f}\n", harness_core::Digest::of(&fs::read(run.join(f)).unwrap()))
-    });
+    let lines = files
+        .iter()
+        .filter(|f| *f != "MANIFEST")
+        .map(|f| format!("{}  {f}\n", harness_core::Digest::of(&fs::read(run.join(f)).unwrap())));
     fs::write(run.join("MANIFEST"), lines.collect::<String>()).unwrap();
     let ran = project.harness(&["audit", "tiny"]).expect(1);
     assert!(ran.stdout.contains("not the one its record names"), "{}", ran.stdout);

@@ -149,8 +149,11 @@ fn a_killed_supervisor_is_sealed_by_the_next_who_comes() {
 
 #[test]
 fn whatever_the_trainer_says_is_recorded() {
-    let cases =
-        [("fail:5", "non_finite", "not finite"), ("garbage:5", "contract", "cannot read"), ("old", "contract", "version")];
+    let cases = [
+        ("fail:5", "non_finite", "not finite"),
+        ("garbage:5", "contract", "cannot read"),
+        ("old", "contract", "version"),
+    ];
     let project = Project::new();
     for (behaviour, kind, words) in cases {
         let ran = project.harness_with(behaviour, &["run", "tiny"]).expect(1);

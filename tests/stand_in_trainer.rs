@@ -2,7 +2,9 @@
 //! for. Its losses are made up, but the same each time, and cover every row that the contract asks for.
 //!
 //! `STAND_IN=die:5` kills it after step 5, `fail:5` makes it report an error, `garbage:5` makes it write nonsense,
-//! `slow` lets each step take 50 ms, `old` speaks another version of the contract.
+//! `slow` lets each step take 50 ms, `old` speaks another version of the contract. `better:30` gives losses lower by
+//! 0.030 nats and right answers more probable by 0.30, `spike:9` a loss of 9 nats at the step before the last,
+//! `overfit:2` a validation loss that rises by 2 thousandths of a nat with each step of the second half.
 
 use std::env;
 use std::io::{self, BufRead};
@@ -56,7 +58,7 @@ fn run(job: &Job) {
         String::from_utf8(files::read(path).unwrap()).unwrap().lines().next().unwrap().parse().unwrap()
     });
     let parameters = job.model.parameters(job.vocabulary_size);
-    say(&Message::Started(Started {
+    say(&Message::Started(Box::new(Started {
         version: if mode == "old" { VERSION + 1 } else { VERSION },
         about: about(),
         device: "cpu".to_owned(),
@@ -65,7 +67,7 @@ fn run(job: &Job) {
         flops_per_token: job.model.training_flops_per_token(job.vocabulary_size),
         first_step,
         determinism: Determinism::default(),
-    }));
+    })));
     let stream = TokenStream::open(&job.train_shards).unwrap();
     let context = u64::from(job.model.context_length);
     let order = Order::new(job.seed, Order::windows_in(stream.tokens(), context));
@@ -97,7 +99,7 @@ fn run(job: &Job) {
         say(&Message::Step(StepLine {
             step,
             tokens: step * batch * context,
-            loss_nats: loss(job.seed, step),
+            loss_nats: training_loss(job, step),
             learning_rate: job.optimizer.learning_rate,
             gradient_norm: 1.0 + 1.0 / step as f64,
             wall_time_s: step as f64 * 0.01,
@@ -105,7 +107,9 @@ fn run(job: &Job) {
         }));
         if step == at {
             match mode {
-                "die" => rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap(),
+                "die" => {
+                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap()
+                }
                 "garbage" => println!("{{\"event\":\"step\",\"nonsense\":true}}"),
                 "fail" => {
                     let message = "loss is not finite".to_owned();
@@ -134,10 +138,22 @@ fn run(job: &Job) {
     say(&if stopped { Message::Stopped(closing) } else { Message::Finished(closing) });
 }
 
+/// The number after `mode:` if that is the behaviour asked for, else 0.
+fn told(mode: &str) -> f64 {
+    let behaviour = env::var("STAND_IN").unwrap_or_default();
+    behaviour.strip_prefix(mode).and_then(|rest| rest.strip_prefix(':')?.parse().ok()).unwrap_or(0.0)
+}
+
 /// Falls with the steps, a little differently for each seed.
 fn loss(seed: u64, step: u64) -> f64 {
-    let noise = random::Random::new(seed ^ step).uniform();
-    2.0 + 4.0 / (1.0 + step as f64 * 0.2) + 0.02 * noise
+    let noise = random::Random::new(seed ^ step << 32).uniform();
+    2.0 + 4.0 / (1.0 + step as f64 * 0.2) + 0.02 * noise - told("better") / 1e3
+}
+
+/// The loss of a training step, which may spike.
+fn training_loss(job: &Job, step: u64) -> f64 {
+    let spike = told("spike");
+    if spike > 0.0 && step + 1 == job.training.steps { spike } else { loss(job.seed, step) }
 }
 
 fn weights(job: &Job, step: u64) -> Digest {
@@ -150,7 +166,8 @@ fn output(job: &Job, path: String, bytes: &[u8]) -> OutputFile {
 }
 
 fn checkpoint(job: &Job, step: u64, digest: RollingDigest) {
-    let file = output(job, format!("checkpoints/step-{step:08}.safetensors"), format!("{step}\nnot weights\n").as_bytes());
+    let file =
+        output(job, format!("checkpoints/step-{step:08}.safetensors"), format!("{step}\nnot weights\n").as_bytes());
     let tokens = step * u64::from(job.training.batch_size) * u64::from(job.model.context_length);
     let (weights_sha256, order_sha256) = (weights(job, step), digest.digest());
     say(&Message::Checkpoint(Checkpoint { step, tokens, file, weights_sha256, order_sha256 }));
@@ -167,8 +184,9 @@ fn evaluate(job: &Job, step: u64) {
         for task in &job.tasks {
             let requests = read_requests(&task.requests).unwrap();
             let rows = requests.iter().map(|request| {
-                let mut random = random::Random::new(job.seed ^ step << 32 ^ request.item << 8 ^ u64::from(request.choice));
-                let right = if request.gold { 1.0 } else { 0.0 };
+                let mut random =
+                    random::Random::new(job.seed ^ step << 32 ^ request.item << 8 ^ u64::from(request.choice));
+                let right = if request.gold { 1.0 + told("better") / 1e2 } else { 0.0 };
                 ChoiceScore {
                     item: request.item,
                     choice: request.choice,
@@ -192,12 +210,16 @@ fn validation(job: &Job, step: u64) -> Vec<WindowLoss> {
     let stream = TokenStream::open(&job.validation_shards).unwrap();
     let context = u64::from(job.model.context_length);
     let mut rows = Vec::new();
+    let late = step.saturating_sub(job.training.steps / 2) as f64 * told("overfit") / 1e3;
     let documents = stream.shards().iter().flat_map(|shard| shard.documents());
     for (document, place) in (0..).zip(documents) {
         let mut first_token = 1;
         while first_token < place.tokens {
             let tokens = context.min(place.tokens - first_token);
-            let loss_nats = tokens as f64 * loss(job.seed, step);
+            // Documents differ from each other, and models in which of them they find hard.
+            let mut random = random::Random::new(document << 16 ^ first_token);
+            let hard = random.uniform() + 0.1 * random::Random::new(random.next_u64() ^ job.seed).uniform();
+            let loss_nats = tokens as f64 * (loss(job.seed, step) + late + hard);
             rows.push(WindowLoss { document, first_token, tokens, loss_nats });
             first_token += tokens;
         }

@@ -1,5 +1,4 @@
 //! Compiles the C++ shim against the libtorch that tch links, and tells the loader where to find libtorch.
-#![expect(clippy::disallowed_methods, reason = "a build script cannot use the crate it builds")]
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -2,8 +2,8 @@
 //!
 //! `harness-trainer run JOB.json` reads a [`Job`] and writes one JSON [`Message`] a line to standard output; what
 //! it writes for people goes to standard error. A line `stop` on its standard input, or the end of that input
-//! (the parent is gone), makes it finish the current step, write a checkpoint and end with [`Message::Stopped`].
-//! `harness-trainer about` prints an [`About`] and ends. Both sides carry [`VERSION`] and refuse another one.
+//! (the parent is gone), SIGINT or SIGTERM makes it finish the current step, write a checkpoint and end with
+//! [`Message::Stopped`]. `harness-trainer about` prints an [`About`] and ends. Both sides carry [`VERSION`] and refuse another one.
 //!
 //! The trainer sees token ids only, averages nothing but its own training objective, and writes files only below
 //! [`Job::output`]: `checkpoints/step-NNNNNNNN.safetensors`, `evaluations/step-NNNNNNNN/validation.csv` and
@@ -52,13 +52,15 @@ pub struct Job {
     pub schedule: ScheduleConfig,
     /// Batch, steps, precision, device.
     pub training: TrainingConfig,
-    /// Training shards in order; empty for a job that only evaluates.
+    /// Training shards in order; empty for a job that only evaluates: validation and tasks are then computed once,
+    /// on the weights of `resume_from`, if their lists of steps are not empty, and no checkpoint is written.
     pub train_shards: Vec<PathBuf>,
     /// Validation shards in order.
     pub validation_shards: Vec<PathBuf>,
     /// Tasks to score.
     pub tasks: Vec<JobTask>,
-    /// Steps after which the validation loss is computed, ascending; 0 is before the first step.
+    /// Steps after which the validation loss is computed, ascending; 0 is before the first step. A run that resumes
+    /// at one of them computes it again, because the segment before may have ended in the middle of it.
     pub validation_steps: Vec<u64>,
     /// Steps after which the tasks are scored, ascending.
     pub task_steps: Vec<u64>,
@@ -83,7 +85,7 @@ pub struct JobTask {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Message {
     /// The job was understood and the model is built.
-    Started(Started),
+    Started(Box<Started>),
     /// An optimizer step was done.
     Step(StepLine),
     /// Validation loss, task scores, or both were written.
@@ -232,7 +234,10 @@ pub struct Checkpoint {
     pub tokens: u64,
     /// The file.
     pub file: OutputFile,
-    /// Digest of the weights alone: for each parameter in sorted order its name, shape and float32 bytes.
+    /// Digest of the weights alone: SHA-256 over, for each parameter in order of its name's bytes, the name's length
+    /// (u32), the name, the number of dimensions (u32), each dimension (u64), and the values in row-major order as
+    /// float32; all little-endian. The file names its tensors `model.<parameter>` and
+    /// `optimizer.<moment>.<parameter>`; the digest's names are without `model.`.
     pub weights_sha256: Digest,
     /// Rolling digest of the batches consumed (see [`crate::order`]).
     pub order_sha256: Digest,

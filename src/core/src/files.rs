@@ -93,6 +93,16 @@ pub fn is_folder(path: &Path) -> bool {
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "held for its lock, which closing the file releases")] File);
 
+/// Takes the lock at `path` if no other process holds it.
+pub fn try_lock(path: &Path) -> Result<Option<Lock>> {
+    let file = open_append(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock(file))),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(e)) => Err(FileError::new("lock", path, e)),
+    }
+}
+
 /// Waits until no other process holds the lock at `path`, and takes it. The lock file stays behind, empty.
 pub fn lock(path: &Path) -> Result<Lock> {
     let file = open_append(path)?;
@@ -215,9 +225,7 @@ pub fn list_recursive(folder: &Path) -> Result<Vec<String>> {
 /// Appends one line to a file and syncs it, for logs that must survive a crash up to their last line.
 pub fn append_line(path: &Path, line: &str) -> Result<()> {
     let mut file = open_append(path)?;
-    file.write_all(format!("{line}\n").as_bytes())
-        .and_then(|()| file.sync_data())
-        .map_err(named("append to", path))
+    file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_data()).map_err(named("append to", path))
 }
 
 fn temporary_neighbour(path: &Path) -> PathBuf {

@@ -71,7 +71,8 @@ impl RollingDigest {
         RollingDigest(digest)
     }
 
-    /// Takes in one optimizer step's tokens, in the order of its sequences.
+    /// Takes in one optimizer step's tokens, in the order of its sequences: of each, the inputs and the last target
+    /// (`context_length + 1` tokens).
     pub fn update(&mut self, tokens: &[i64]) {
         let mut hasher = Hasher::new();
         hasher.update(self.0.as_bytes());
@@ -104,7 +105,8 @@ mod tests {
 
     #[test]
     fn epochs_and_seeds_differ() {
-        let visit = |seed: u64, epoch: u64| (0..50u64).map(|i| Order::new(seed, 50).window(epoch * 50 + i)).collect::<Vec<_>>();
+        let visit =
+            |seed: u64, epoch: u64| (0..50u64).map(|i| Order::new(seed, 50).window(epoch * 50 + i)).collect::<Vec<_>>();
         assert_ne!(visit(1, 0), visit(1, 1));
         assert_ne!(visit(1, 0), visit(2, 0));
     }

@@ -137,10 +137,11 @@ impl Shard {
         if token_bytes != 2 && token_bytes != 4 {
             return Err(damaged(format!("{token_bytes} bytes per token, expected 2 or 4")));
         }
-        let expected = tokens.checked_mul(token_bytes as u64).and_then(|t| t.checked_next_multiple_of(8)).and_then(|t| {
-            let table = documents.checked_mul(DOCUMENT_BYTES as u64)?;
-            t.checked_add(table)?.checked_add(HEADER_BYTES as u64)
-        });
+        let expected =
+            tokens.checked_mul(token_bytes as u64).and_then(|t| t.checked_next_multiple_of(8)).and_then(|t| {
+                let table = documents.checked_mul(DOCUMENT_BYTES as u64)?;
+                t.checked_add(table)?.checked_add(HEADER_BYTES as u64)
+            });
         if expected != Some(map.len() as u64) {
             return Err(damaged(format!(
                 "its header promises {tokens} tokens in {documents} documents, which does not fit its {} bytes",

@@ -33,17 +33,10 @@ pub(crate) struct Baselines {
 }
 
 /// Counts the training shards and scores the validation shards.
-pub(crate) fn baselines(
-    train: &[PathBuf],
-    validation: &[PathBuf],
-    separator: u32,
-) -> Result<Baselines, ShardError> {
+pub(crate) fn baselines(train: &[PathBuf], validation: &[PathBuf], separator: u32) -> Result<Baselines, ShardError> {
     let train = TokenStream::open(train)?;
     let validation = TokenStream::open(validation)?;
-    let vocabulary = validation
-        .shards()
-        .first()
-        .map_or(1, |s| s.vocabulary_size()) as usize;
+    let vocabulary = validation.shards().first().map_or(1, |s| s.vocabulary_size()) as usize;
 
     let mut counts = vec![0u64; vocabulary];
     let mut counted = 0;
@@ -71,16 +64,9 @@ pub(crate) fn baselines(
     // Witten and Bell 1991, The Zero-Frequency Problem, method C: the weight of the unigram after a token is the
     // share of new kinds among what was seen after it.
     let bigram = |pair: &[i64]| {
-        let (seen, kinds) = (
-            after[pair[0] as usize] as f64,
-            f64::from(kinds_after[pair[0] as usize]),
-        );
+        let (seen, kinds) = (after[pair[0] as usize] as f64, f64::from(kinds_after[pair[0] as usize]));
         let count = f64::from(pairs.get(&pair_key(pair)).copied().unwrap_or(0));
-        if seen == 0.0 {
-            unigram(pair[1])
-        } else {
-            (count + kinds * unigram(pair[1])) / (seen + kinds)
-        }
+        if seen == 0.0 { unigram(pair[1]) } else { (count + kinds * unigram(pair[1])) / (seen + kinds) }
     };
     let (mut unigram_nats, mut bigram_nats, mut tokens_scored) = (0.0, 0.0, 0u64);
     each_document(&validation, |tokens| {
@@ -90,12 +76,7 @@ pub(crate) fn baselines(
             tokens_scored += 1;
         }
     });
-    let bytes: u64 = validation
-        .shards()
-        .iter()
-        .flat_map(|s| s.documents())
-        .map(|d| d.text_bytes)
-        .sum();
+    let bytes: u64 = validation.shards().iter().flat_map(|s| s.documents()).map(|d| d.text_bytes).sum();
     let baseline = |model: &str, estimate: &str, train_tokens: u64, nats: f64| Baseline {
         model: model.to_owned(),
         estimate: estimate.to_owned(),
@@ -103,11 +84,7 @@ pub(crate) fn baselines(
         loss_nats_per_token: nats / tokens_scored.max(1) as f64,
         bits_per_byte: nats / std::f64::consts::LN_2 / bytes.max(1) as f64,
     };
-    let unused = counts
-        .iter()
-        .enumerate()
-        .filter(|&(id, &count)| count == 0 && id != separator as usize)
-        .count();
+    let unused = counts.iter().enumerate().filter(|&(id, &count)| count == 0 && id != separator as usize).count();
     Ok(Baselines {
         models: vec![
             baseline("unigram", "add one to each count", counted, unigram_nats),
@@ -146,10 +123,7 @@ mod tests {
     #[test]
     fn agrees_with_hand_computed_losses() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = [
-            folder.path().join("train"),
-            folder.path().join("validation"),
-        ];
+        let paths = [folder.path().join("train"), folder.path().join("validation")];
         let mut train = ShardWriter::new(4);
         train.push(0, &[1, 2], 4);
         train.push(0, &[1, 1], 4);

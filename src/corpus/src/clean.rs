@@ -1,10 +1,16 @@
 //! Cleaning: named steps, applied to each document in the order of the recipe. A step changes a document or removes
 //! it; nothing else is known to it, so that the steps of one document never depend on another.
 
-use serde::{Deserialize, Serialize};
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+mod personal;
+mod quality;
+mod text;
 
-use crate::read::is_heading;
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+pub use quality::{C4Lines, GopherQuality, GopherRepetition};
+
+use crate::samples::Samples;
 
 /// A cleaning step, as a recipe names it: `"whitespace"`, or `{ shorter_than_characters = 40 }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,8 +27,21 @@ pub enum Step {
     /// Blanks at line ends are taken out; more than one empty line becomes one; blanks around the document go.
     /// A no-break space becomes a blank.
     Whitespace,
+    /// Takes out what these regular expressions match, one after another: heads, tails, banners. `^` and `$` are
+    /// the ends of the document, or those of a line after `(?m)`.
+    RemoveMatches(Vec<String>),
+    /// E-mail addresses, IPv4 addresses and telephone numbers become `<email>`, `<ip>` and `<phone>`.
+    MaskPersonalData,
     /// Removes documents of fewer characters than this.
     ShorterThanCharacters(u64),
+    /// Removes documents of more characters than this.
+    LongerThanCharacters(u64),
+    /// Removes documents that break a quality rule of Gopher.
+    GopherQuality(GopherQuality),
+    /// Removes documents that repeat themselves too much by the rules of Gopher.
+    GopherRepetition(GopherRepetition),
+    /// Takes out lines that are no sentences, and removes documents with too few sentences left, by the rules of C4.
+    C4Lines(C4Lines),
 }
 
 impl Step {
@@ -33,37 +52,27 @@ impl Step {
             Step::UnicodeNfc => "unicode_nfc",
             Step::ControlCharacters => "control_characters",
             Step::Whitespace => "whitespace",
+            Step::RemoveMatches(_) => "remove_matches",
+            Step::MaskPersonalData => "mask_personal_data",
             Step::ShorterThanCharacters(_) => "shorter_than_characters",
+            Step::LongerThanCharacters(_) => "longer_than_characters",
+            Step::GopherQuality(_) => "gopher_quality",
+            Step::GopherRepetition(_) => "gopher_repetition",
+            Step::C4Lines(_) => "c4_lines",
         }
     }
 
     /// Refuses parameters that make no sense.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self {
-            Step::ShorterThanCharacters(0) => Err("must be at least 1".to_owned()),
-            _ => Ok(()),
-        }
-    }
-
-    /// The document after this step, or `None` if the step removes it.
-    pub(crate) fn apply(&self, text: String) -> Option<String> {
-        match self {
-            Step::MarkdownMarks => Some(without_markdown_marks(&text)),
-            Step::UnicodeNfc => Some(match is_nfc_quick(text.chars()) {
-                IsNormalized::Yes => text,
-                _ => text.nfc().collect(),
+            Step::ShorterThanCharacters(0) | Step::LongerThanCharacters(0) => Err("must be at least 1".to_owned()),
+            Step::RemoveMatches(patterns) => patterns.iter().try_for_each(|pattern| {
+                let reason = |e: regex::Error| e.to_string().lines().last().unwrap_or_default().to_owned();
+                Regex::new(pattern)
+                    .map(drop)
+                    .map_err(|e| format!("`{pattern}` is not a regular expression: {}", reason(e)))
             }),
-            Step::ControlCharacters => {
-                if text.chars().any(is_invisible) {
-                    Some(text.chars().filter(|&c| !is_invisible(c)).collect())
-                } else {
-                    Some(text)
-                }
-            }
-            Step::Whitespace => Some(with_plain_whitespace(&text)),
-            Step::ShorterThanCharacters(least) => {
-                (text.chars().count() as u64 >= *least).then_some(text)
-            }
+            _ => Ok(()),
         }
     }
 }
@@ -85,96 +94,80 @@ pub struct StepCounts {
     pub bytes_out: u64,
 }
 
-/// Runs every step over a document and counts. `Err` names the step that removed it.
-pub(crate) fn clean(
-    mut text: String,
-    steps: &[Step],
-    counts: &mut [StepCounts],
-) -> Result<String, &'static str> {
-    for (step, count) in steps.iter().zip(counts) {
-        count.documents_in += 1;
-        count.bytes_in += text.len() as u64;
-        let cleaned = step.apply(text.clone()).ok_or(step.name())?;
-        count.documents_out += 1;
-        count.documents_changed += u64::from(cleaned != text);
-        count.bytes_out += cleaned.len() as u64;
-        text = cleaned;
-    }
-    Ok(text)
+/// The steps of a recipe, ready to run, with what they did so far.
+pub(crate) struct Cleaner {
+    steps: Vec<(Step, Vec<Regex>)>,
+    pub counts: Vec<StepCounts>,
+    pub samples: Samples,
 }
 
-fn is_invisible(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{feff}' | '\u{ad}' | '\u{200b}'..='\u{200f}')
+/// Why a document was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub step: &'static str,
+    /// The rule of the step, where it has several; else empty.
+    pub rule: &'static str,
 }
 
-fn with_plain_whitespace(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut empty_lines = 0;
-    for line in text.trim().split('\n') {
-        let line = line.trim_end();
-        empty_lines = if line.is_empty() { empty_lines + 1 } else { 0 };
-        if empty_lines > 1 {
-            continue;
-        }
-        if !out.is_empty() {
-            out.push('\n');
-        }
-        out.extend(line.chars().map(|c| if c == '\u{a0}' { ' ' } else { c }));
-    }
-    out
-}
-
-fn without_markdown_marks(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        if is_rule(line) {
-            out.push('\n');
-            continue;
-        }
-        let line = if is_heading(line) {
-            line.trim_start_matches('#').trim_start_matches([' ', '\t'])
-        } else {
-            line
+impl Cleaner {
+    /// Steps that were checked.
+    pub fn new(steps: &[Step]) -> Self {
+        let compiled = |step: &Step| match step {
+            Step::RemoveMatches(patterns) => patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect(),
+            _ => Vec::new(),
         };
-        push_without_emphasis(line, &mut out);
+        let count = |step: &Step| StepCounts { step: step.name().to_owned(), ..StepCounts::default() };
+        Cleaner {
+            steps: steps.iter().map(|step| (step.clone(), compiled(step))).collect(),
+            counts: steps.iter().map(count).collect(),
+            samples: Samples::default(),
+        }
     }
-    out
+
+    /// Runs every step over the document with this index and counts.
+    pub fn clean(&mut self, index: u64, mut text: String) -> Result<String, Removed> {
+        for (at, ((step, patterns), count)) in self.steps.iter().zip(&mut self.counts).enumerate() {
+            count.documents_in += 1;
+            count.bytes_in += text.len() as u64;
+            match apply(step, patterns, &text) {
+                Ok(cleaned) => {
+                    if cleaned != text {
+                        count.documents_changed += 1;
+                        self.samples.offer((at, step.name()), "", index, &text, Some(&cleaned));
+                    }
+                    count.documents_out += 1;
+                    count.bytes_out += cleaned.len() as u64;
+                    text = cleaned;
+                }
+                Err(rule) => {
+                    self.samples.offer((at, step.name()), rule, index, &text, None);
+                    return Err(Removed { step: step.name(), rule });
+                }
+            }
+        }
+        Ok(text)
+    }
 }
 
-/// Three or more of one of `-`, `*`, `_` and nothing else but blanks.
-fn is_rule(line: &str) -> bool {
-    let mut marks = line.chars().filter(|c| !c.is_whitespace());
-    let Some(first @ ('-' | '*' | '_')) = marks.next() else {
-        return false;
-    };
-    let mut more = 0;
-    marks.all(|c| {
-        more += 1;
-        c == first
-    }) && more >= 2
-}
-
-/// Takes out runs of one or two `_` or `*` that open (a word follows, none precedes) or close (the reverse) emphasis.
-fn push_without_emphasis(line: &str, out: &mut String) {
-    let characters: Vec<char> = line.chars().collect();
-    let mut at = 0;
-    while at < characters.len() {
-        let mark = characters[at];
-        if mark != '_' && mark != '*' {
-            out.push(mark);
-            at += 1;
-            continue;
+/// The document after a step, or the rule by which the step removes it.
+fn apply(step: &Step, patterns: &[Regex], text: &str) -> Result<String, &'static str> {
+    let kept = |keep: bool| if keep { Ok(text.to_owned()) } else { Err("") };
+    let unless_broken = |rule: Option<&'static str>| rule.map_or_else(|| Ok(text.to_owned()), Err);
+    match step {
+        Step::MarkdownMarks => Ok(text::without_markdown_marks(text)),
+        Step::UnicodeNfc => Ok(text::composed(text)),
+        Step::ControlCharacters => Ok(text::without_control_characters(text)),
+        Step::Whitespace => Ok(text::with_plain_whitespace(text)),
+        Step::RemoveMatches(_) => {
+            let without = |text: String, pattern: &Regex| pattern.replace_all(&text, "").into_owned();
+            Ok(patterns.iter().fold(text.to_owned(), without))
         }
-        let run = characters[at..].iter().take_while(|&&c| c == mark).count();
-        let before = at.checked_sub(1).map_or(' ', |i| characters[i]);
-        let after = characters.get(at + run).copied().unwrap_or(' ');
-        let opens = !after.is_whitespace() && !before.is_alphanumeric();
-        let closes = !before.is_whitespace() && !after.is_alphanumeric();
-        if run > 2 || !(opens || closes) {
-            out.extend(std::iter::repeat_n(mark, run));
-        }
-        at += run;
+        Step::MaskPersonalData => Ok(personal::masked(text)),
+        Step::ShorterThanCharacters(least) => kept(text.chars().count() as u64 >= *least),
+        Step::LongerThanCharacters(most) => kept(text.chars().count() as u64 <= *most),
+        Step::GopherQuality(rules) => unless_broken(rules.broken_rule(text)),
+        Step::GopherRepetition(rules) => unless_broken(rules.broken_rule(text)),
+        Step::C4Lines(rules) => rules.apply(text),
     }
 }
 
@@ -182,62 +175,51 @@ fn push_without_emphasis(line: &str, out: &mut String) {
 mod tests {
     use super::*;
 
-    fn apply(step: Step, text: &str) -> Option<String> {
-        step.apply(text.to_owned())
+    fn apply_one(step: Step, text: &str) -> Result<String, Removed> {
+        assert_eq!(step.check(), Ok(()));
+        Cleaner::new(&[step]).clean(0, text.to_owned())
     }
 
     #[test]
     fn markdown_marks_go_and_the_words_stay() {
-        let text = "##  Chapter 1 \n\nIt was _very_ odd, **quite** so; snake_case and 2 * 3 stay. \n-------\n* * *\n_A_ B";
-        let expected =
-            "Chapter 1 \n\nIt was very odd, quite so; snake_case and 2 * 3 stay. \n\n\nA B";
-        assert_eq!(apply(Step::MarkdownMarks, text).unwrap(), expected);
+        let text =
+            "##  Chapter 1 \n\nIt was _very_ odd, **quite** so; snake_case and 2 * 3 stay. \n-------\n* * *\n_A_ B";
+        let expected = "Chapter 1 \n\nIt was very odd, quite so; snake_case and 2 * 3 stay. \n\n\nA B";
+        assert_eq!(apply_one(Step::MarkdownMarks, text).unwrap(), expected);
     }
 
     #[test]
     fn whitespace_is_made_plain() {
-        assert_eq!(
-            apply(Step::Whitespace, "\n a \n\n\n\nb\u{a0}c \n").unwrap(),
-            "a\n\nb c"
-        );
+        assert_eq!(apply_one(Step::Whitespace, "\n a \n\n\n\nb\u{a0}c \n").unwrap(), "a\n\nb c");
     }
 
     #[test]
     fn characters_are_composed_and_invisible_ones_go() {
-        assert_eq!(apply(Step::UnicodeNfc, "e\u{301}").unwrap(), "\u{e9}");
-        assert_eq!(
-            apply(Step::ControlCharacters, "a\u{0}\tb\u{200b}\u{feff}\n").unwrap(),
-            "a\tb\n"
-        );
+        assert_eq!(apply_one(Step::UnicodeNfc, "e\u{301}").unwrap(), "\u{e9}");
+        assert_eq!(apply_one(Step::ControlCharacters, "a\u{0}\tb\u{200b}\u{feff}\n").unwrap(), "a\tb\n");
     }
 
     #[test]
-    fn steps_count_what_they_do() {
-        let steps = [Step::Whitespace, Step::ShorterThanCharacters(3)];
-        let mut counts = [StepCounts::default(), StepCounts::default()];
-        assert_eq!(
-            clean(" ab ".to_owned(), &steps, &mut counts),
-            Err("shorter_than_characters")
-        );
-        assert_eq!(
-            clean("abc".to_owned(), &steps, &mut counts),
-            Ok("abc".to_owned())
-        );
-        assert_eq!(
-            (
-                counts[0].documents_changed,
-                counts[0].bytes_in,
-                counts[0].bytes_out
-            ),
-            (1, 7, 5)
-        );
-        assert_eq!(
-            (
-                counts[1].documents_in,
-                counts[1].documents_out,
-                counts[1].bytes_out
-            ),
-            (2, 1, 3)
-        );
+    fn matches_are_taken_out() {
+        let step = Step::RemoveMatches(vec![r"(?s)\A.*?\*\*\* START \*\*\*\n".into(), r"(?m)^Page \d+\n".into()]);
+        assert_eq!(apply_one(step, "head\n*** START ***\ntext\nPage 12\nmore").unwrap(), "text\nmore");
+        let problem = Step::RemoveMatches(vec!["(".into()]).check().unwrap_err();
+        assert!(problem.contains("`(` is not a regular expression"), "{problem}");
+    }
+
+    #[test]
+    fn steps_count_what_they_do_and_keep_samples() {
+        let mut cleaner = Cleaner::new(&[Step::Whitespace, Step::ShorterThanCharacters(3)]);
+        let removed = Removed { step: "shorter_than_characters", rule: "" };
+        assert_eq!(cleaner.clean(0, " ab ".to_owned()), Err(removed));
+        assert_eq!(cleaner.clean(1, "abc".to_owned()), Ok("abc".to_owned()));
+        (2..40).for_each(|index| drop(cleaner.clean(index, format!("word {index} "))));
+        let counts = &cleaner.counts;
+        assert_eq!((counts[0].documents_in, counts[0].documents_changed), (40, 39));
+        assert_eq!((counts[1].documents_in, counts[1].documents_out), (40, 39));
+        let samples = cleaner.samples.into_sorted();
+        let changed = samples.iter().filter(|sample| sample.what == "changed").count();
+        assert_eq!((samples.len(), changed), (11, 10));
+        assert!(samples.iter().any(|s| s.what == "removed" && s.id == "0" && s.before == "ab"));
     }
 }

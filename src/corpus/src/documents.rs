@@ -2,7 +2,7 @@
 //! and a person can look into them.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use harness_core::digest::Digest;
@@ -68,16 +68,25 @@ pub(crate) struct LineReader {
     path: PathBuf,
     file: BufReader<File>,
     line: String,
+    offset: u64,
 }
 
 impl LineReader {
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let file = BufReader::with_capacity(1 << 18, files::open(path)?);
-        Ok(LineReader {
-            path: path.to_owned(),
-            file,
-            line: String::new(),
-        })
+        Ok(LineReader { path: path.to_owned(), file, line: String::new(), offset: 0 })
+    }
+
+    /// Where the next line begins, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Goes to where a line begins.
+    pub fn seek(&mut self, offset: u64) -> Result<(), FileError> {
+        self.offset = offset;
+        let sought = self.file.seek(SeekFrom::Start(offset));
+        sought.map(drop).map_err(|e| FileError::new("read", &self.path, e))
     }
 
     /// The next value, or `None` after the last.
@@ -87,8 +96,7 @@ impl LineReader {
         if self.file.read_line(&mut self.line).map_err(named)? == 0 {
             return Ok(None);
         }
-        serde_json::from_str(&self.line)
-            .map(Some)
-            .map_err(|e| named(e.into()))
+        self.offset += self.line.len() as u64;
+        serde_json::from_str(&self.line).map(Some).map_err(|e| named(e.into()))
     }
 }

@@ -93,9 +93,7 @@ pub enum FetchError {
         hint: &'static str,
     },
     /// The server could not be reached, or broke off every time.
-    #[error(
-        "could not fetch `{name}` from `{url}`: {problem} (tried {attempts} times)\nhint: {hint}"
-    )]
+    #[error("could not fetch `{name}` from `{url}`: {problem} (tried {attempts} times)\nhint: {hint}")]
     Network {
         /// What people call it.
         name: String,
@@ -151,13 +149,7 @@ impl Fetcher {
     /// A fetcher without a mirror that uses the proxies of the environment.
     pub fn new(store: &Store) -> Self {
         let first_pause = Duration::from_secs(1);
-        Fetcher {
-            store: store.clone(),
-            mirror: None,
-            proxies: Proxies::default(),
-            attempts: 5,
-            first_pause,
-        }
+        Fetcher { store: store.clone(), mirror: None, proxies: Proxies::default(), attempts: 5, first_pause }
     }
 
     /// Looks in the folder `mirror`, if one is given, before it downloads.
@@ -180,21 +172,13 @@ impl Fetcher {
     }
 
     /// Brings every file into the store; the answer has one entry for each, in order.
-    pub fn fetch(
-        &self,
-        wanted: &[Remote],
-        progress: &mut dyn Progress,
-    ) -> Result<Vec<Fetched>, FetchError> {
+    pub fn fetch(&self, wanted: &[Remote], progress: &mut dyn Progress) -> Result<Vec<Fetched>, FetchError> {
         let mut mirror = None;
         let mut fetched = Vec::with_capacity(wanted.len());
         for remote in wanted {
             let path = self.store.download(&remote.sha256);
-            let lock_path = path.with_extension("lock");
             if self.is_there(remote, &path)? {
-                fetched.push(Fetched {
-                    path,
-                    origin: Origin::Store,
-                });
+                fetched.push(Fetched { path, origin: Origin::Store });
                 continue;
             }
             if let (Some(folder), None) = (&self.mirror, &mirror) {
@@ -204,12 +188,10 @@ impl Fetcher {
                 mirror = Some(Mirror::index(folder, &self.store, progress)?);
             }
             files::create_folder(&self.store.root().join("downloads"))?;
-            let lock = files::lock(&lock_path)?;
+            let _lock = self.store.lock(&format!("download-{}", remote.sha256.short()), progress)?;
             let origin = if self.is_there(remote, &path)? {
                 Origin::Store
-            } else if let Some((from, packing)) =
-                mirror.as_ref().and_then(|m| m.find(&remote.sha256))
-            {
+            } else if let Some((from, packing)) = mirror.as_ref().and_then(|m| m.find(&remote.sha256)) {
                 self.take(remote, &from, packing, &from.display().to_string(), &path)?;
                 progress.note(&format!("{} from {}", remote.name, from.display()));
                 Origin::Mirror(from)
@@ -217,13 +199,8 @@ impl Fetcher {
                 self.download(remote, url, &path, progress)?;
                 Origin::Url(url.clone())
             } else {
-                return Err(FetchError::NotInMirror {
-                    name: remote.name.clone(),
-                    sha256: remote.sha256,
-                });
+                return Err(FetchError::NotInMirror { name: remote.name.clone(), sha256: remote.sha256 });
             };
-            drop(lock);
-            files::remove(&lock_path)?;
             fetched.push(Fetched { path, origin });
         }
         Ok(fetched)
@@ -242,14 +219,7 @@ impl Fetcher {
     }
 
     /// Unpacks `from` to its place in the store, if it is the file.
-    fn take(
-        &self,
-        remote: &Remote,
-        from: &Path,
-        packing: Packing,
-        url: &str,
-        to: &Path,
-    ) -> Result<(), FetchError> {
+    fn take(&self, remote: &Remote, from: &Path, packing: Packing, url: &str, to: &Path) -> Result<(), FetchError> {
         let source = files::open(from)?;
         let (mut hasher, mut size_bytes) = (Hasher::new(), 0u64);
         let mut refused = None;
@@ -258,11 +228,7 @@ impl Fetcher {
                 hasher.update(piece);
                 size_bytes += piece.len() as u64;
                 if size_bytes > remote.bytes {
-                    refused = Some(wrong_digest(
-                        remote,
-                        url,
-                        format!("larger than {} bytes", remote.bytes),
-                    ));
+                    refused = Some(wrong_digest(remote, url, format!("larger than {} bytes", remote.bytes)));
                     return Err(io::Error::other("too large"));
                 }
                 file.write_all(piece)
@@ -270,17 +236,11 @@ impl Fetcher {
             unpacked.inspect_err(|e| {
                 let at_fault = matches!(
                     e.kind(),
-                    io::ErrorKind::InvalidData
-                        | io::ErrorKind::InvalidInput
-                        | io::ErrorKind::UnexpectedEof
+                    io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof
                 );
                 if refused.is_none() && at_fault {
                     let (name, url) = (remote.name.clone(), url.to_owned());
-                    refused = Some(FetchError::Unpack {
-                        name,
-                        url,
-                        problem: e.to_string(),
-                    });
+                    refused = Some(FetchError::Unpack { name, url, problem: e.to_string() });
                 }
             })?;
             let found = std::mem::take(&mut hasher).finish();
@@ -296,13 +256,7 @@ impl Fetcher {
         }
     }
 
-    fn download(
-        &self,
-        remote: &Remote,
-        url: &str,
-        to: &Path,
-        progress: &mut dyn Progress,
-    ) -> Result<(), FetchError> {
+    fn download(&self, remote: &Remote, url: &str, to: &Path, progress: &mut dyn Progress) -> Result<(), FetchError> {
         let part = to.with_extension("part");
         let agent = self.agent();
         let total = (remote.packing == Packing::None).then_some(remote.bytes);
@@ -314,23 +268,14 @@ impl Fetcher {
         let mut attempt = 0;
         let result = loop {
             if attempt == self.attempts {
-                let (problem, hint) =
-                    last.unwrap_or_else(|| ("no attempt was made".to_owned(), HINT_NETWORK));
+                let (problem, hint) = last.unwrap_or_else(|| ("no attempt was made".to_owned(), HINT_NETWORK));
                 let (name, url) = (remote.name.clone(), url.to_owned());
-                break Err(FetchError::Network {
-                    name,
-                    url,
-                    problem,
-                    attempts: attempt,
-                    hint,
-                });
+                break Err(FetchError::Network { name, url, problem, attempts: attempt, hint });
             }
             attempt += 1;
             match transfer(&agent, remote, url, &part, progress) {
                 Ok(()) => match self.take(remote, &part, remote.packing, url, to) {
-                    Err(FetchError::WrongDigest { .. } | FetchError::Unpack { .. })
-                        if resumed_foreign =>
-                    {
+                    Err(FetchError::WrongDigest { .. } | FetchError::Unpack { .. }) if resumed_foreign => {
                         files::remove(&part)?;
                         resumed_foreign = false;
                         attempt -= 1;
@@ -341,11 +286,7 @@ impl Fetcher {
                     }
                 },
                 Err(Broken::ForGood(error)) => break Err(error),
-                Err(Broken::ForNow {
-                    problem,
-                    hint,
-                    wait,
-                }) => {
+                Err(Broken::ForNow { problem, hint, wait }) => {
                     last = Some((problem, hint));
                     if attempt < self.attempts {
                         std::thread::sleep(wait.unwrap_or(pause).min(Duration::from_secs(60)));
@@ -359,9 +300,7 @@ impl Fetcher {
     }
 
     fn agent(&self) -> ureq::Agent {
-        let tls = ureq::tls::TlsConfig::builder()
-            .root_certs(ureq::tls::RootCerts::PlatformVerifier)
-            .build();
+        let tls = ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build();
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .tls_config(tls)
@@ -384,11 +323,7 @@ const HINT_CERTIFICATES: &str = "install the system's certificates (package `ca-
 /// One attempt that did not bring the whole file.
 enum Broken {
     ForGood(FetchError),
-    ForNow {
-        problem: String,
-        hint: &'static str,
-        wait: Option<Duration>,
-    },
+    ForNow { problem: String, hint: &'static str, wait: Option<Duration> },
 }
 
 impl From<FileError> for Broken {
@@ -405,23 +340,14 @@ fn transfer(
     part: &Path,
     progress: &mut dyn Progress,
 ) -> Result<(), Broken> {
-    let have = if files::is_file(part) {
-        files::size_bytes(part)?
-    } else {
-        0
-    };
+    let have = if files::is_file(part) { files::size_bytes(part)? } else { 0 };
     let mut request = agent.get(url).header("Accept-Encoding", "identity");
     if have > 0 {
         request = request.header("Range", format!("bytes={have}-"));
     }
     let mut response = request.call().map_err(|e| problem_of(&e))?;
     let status = response.status().as_u16();
-    let header = |name: &str| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     match status {
         200 => files::remove(part)?,
         206 => {
@@ -430,10 +356,7 @@ fn transfer(
                 .and_then(|r| r.split('-').next());
             if start.and_then(|s| s.trim().parse::<u64>().ok()) != Some(have) {
                 files::remove(part)?;
-                return Err(for_now(
-                    "the server sent another range than was asked for",
-                    HINT_NETWORK,
-                ));
+                return Err(for_now("the server sent another range than was asked for", HINT_NETWORK));
             }
             progress.advance(have);
         }
@@ -446,30 +369,16 @@ fn transfer(
                 return Ok(());
             }
             files::remove(part)?;
-            return Err(for_now(
-                "the server does not hold the part asked for",
-                HINT_NETWORK,
-            ));
+            return Err(for_now("the server does not hold the part asked for", HINT_NETWORK));
         }
         408 | 425 | 429 | 500..=599 => {
-            let wait = header("retry-after")
-                .and_then(|seconds| seconds.parse().ok())
-                .map(Duration::from_secs);
+            let wait = header("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
             let problem = format!("the server answered {status}{}", reason_of(status));
-            return Err(Broken::ForNow {
-                problem,
-                hint: "the server is busy or out of order: try again later",
-                wait,
-            });
+            return Err(Broken::ForNow { problem, hint: "the server is busy or out of order: try again later", wait });
         }
         _ => {
             let (name, url) = (remote.name.clone(), url.to_owned());
-            return Err(Broken::ForGood(FetchError::Status {
-                name,
-                url,
-                status,
-                hint: hint_of(status),
-            }));
+            return Err(Broken::ForGood(FetchError::Status { name, url, status, hint: hint_of(status) }));
         }
     }
     let mut file = files::open_append(part)?;
@@ -487,50 +396,26 @@ fn transfer(
     });
     if too_large {
         files::remove(part)?;
-        return Err(Broken::ForGood(wrong_digest(
-            remote,
-            url,
-            format!("larger than {} bytes", remote.bytes),
-        )));
+        return Err(Broken::ForGood(wrong_digest(remote, url, format!("larger than {} bytes", remote.bytes))));
     }
     result.map_err(|e| match e.kind() {
         io::ErrorKind::StorageFull => Broken::ForGood(FileError::new("write", part, e).into()),
-        _ => for_now(
-            &format!("the transfer broke off after {received} bytes: {e}"),
-            HINT_NETWORK,
-        ),
+        _ => for_now(&format!("the transfer broke off after {received} bytes: {e}"), HINT_NETWORK),
     })
 }
 
 fn for_now(problem: &str, hint: &'static str) -> Broken {
-    Broken::ForNow {
-        problem: problem.to_owned(),
-        hint,
-        wait: None,
-    }
+    Broken::ForNow { problem: problem.to_owned(), hint, wait: None }
 }
 
 fn problem_of(error: &ureq::Error) -> Broken {
     let text = error.to_string();
-    let certificates = matches!(error, ureq::Error::Tls(_) | ureq::Error::Rustls(_))
-        || text.contains("certificate");
-    for_now(
-        &text,
-        if certificates {
-            HINT_CERTIFICATES
-        } else {
-            HINT_NETWORK
-        },
-    )
+    let certificates = matches!(error, ureq::Error::Tls(_) | ureq::Error::Rustls(_)) || text.contains("certificate");
+    for_now(&text, if certificates { HINT_CERTIFICATES } else { HINT_NETWORK })
 }
 
 fn wrong_digest(remote: &Remote, url: &str, found: String) -> FetchError {
-    FetchError::WrongDigest {
-        name: remote.name.clone(),
-        url: url.to_owned(),
-        expected: remote.sha256,
-        found,
-    }
+    FetchError::WrongDigest { name: remote.name.clone(), url: url.to_owned(), expected: remote.sha256, found }
 }
 
 fn reason_of(status: u16) -> &'static str {

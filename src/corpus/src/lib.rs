@@ -11,32 +11,47 @@
 
 mod baselines;
 mod clean;
+mod contamination;
+mod describe;
 mod documents;
 mod encode;
+mod error;
+mod fast;
 mod fetch;
 pub mod grammar;
+mod ledger;
 mod manifest;
+mod mark;
 mod mirror;
+pub mod near;
 mod prepare;
+mod prepared;
 mod progress;
 mod read;
 mod recipe;
+mod samples;
 mod select;
+mod stages;
 mod store;
 pub mod tasks;
 mod tokenizer;
 mod toml_text;
 mod unpack;
+mod words;
 
-pub use clean::StepCounts;
+pub use clean::{Step, StepCounts};
+pub use error::CorpusError;
 pub use fetch::{FetchError, Fetched, Fetcher, Origin, Proxies};
 pub use manifest::{
-    Baseline, DocumentCounts, Manifest, ManifestFile, Side, SourceRecord, TokenizerRecord,
-    ValidationDocument,
+    Baseline, DocumentCounts, DuplicateGroup, Manifest, ManifestFile, Side, SourceRecord, TaskContamination,
+    TokenizerRecord, ValidationDocument,
 };
-pub use prepare::{CorpusError, PreparedCorpus, prepare};
+pub use prepare::prepare;
+pub use prepared::PreparedCorpus;
 pub use progress::{Progress, Silent, Unit};
 pub use recipe::{Recipe, RecipeError, Remote};
+pub use samples::Sample;
 pub use store::Store;
 pub use tokenizer::{Tokenizer, TokenizerError};
 pub use toml_text::known_recipes;
+pub use unpack::Packing;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::baselines::Baseline;
 use crate::clean::StepCounts;
+pub use crate::contamination::TaskContamination;
 pub use crate::store::ListedFile as ManifestFile;
 
 /// Raised with every change that an older reader would misread.
@@ -42,6 +43,10 @@ pub struct Manifest {
     pub steps: Vec<StepCounts>,
     /// Documents by fate; the parts add up to `read`.
     pub documents: DocumentCounts,
+    /// The largest groups of repeated documents, exact and near.
+    pub largest_duplicate_groups: Vec<DuplicateGroup>,
+    /// What was found of the validation tasks that the recipe names.
+    pub contamination: Vec<TaskContamination>,
     /// How documents were divided, in words.
     pub split_rule: String,
     /// The training side.
@@ -82,6 +87,8 @@ pub struct SourceRecord {
     pub cleaned_sha256: Digest,
     /// Bytes of its head that were left out.
     pub head_bytes: u64,
+    /// Lines that were not UTF-8 and were repaired.
+    pub lines_repaired: u64,
     /// Documents read.
     pub documents_read: u64,
     /// Documents for training.
@@ -108,10 +115,26 @@ pub struct DocumentCounts {
     pub removed_by_steps: u64,
     /// Left out because an earlier one has the same text.
     pub exact_duplicates: u64,
+    /// Left out because an earlier one has nearly the same text.
+    pub near_duplicates: u64,
+    /// Left out because they hold an item of a validation task.
+    pub contaminated: u64,
     /// For training.
     pub train: u64,
     /// For validation.
     pub validation: u64,
+}
+
+/// Documents that repeat another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DuplicateGroup {
+    /// The one that was kept.
+    pub kept: String,
+    /// How many were left out.
+    pub left_out: u64,
+    /// Some of them.
+    pub examples: Vec<String>,
 }
 
 /// One side of the split.
@@ -136,6 +159,8 @@ pub struct Side {
 pub struct TokenizerRecord {
     /// `bpe` (trained here), `gpt2` or `file`.
     pub kind: String,
+    /// The library that encoded; one other than `tokenizers` was compared with it on a sample.
+    pub encoder: String,
     /// Digest of `tokenizer.json`.
     pub sha256: Digest,
     /// Token ids, the separator included.

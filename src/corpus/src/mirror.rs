@@ -33,27 +33,17 @@ pub(crate) struct Mirror {
 
 impl Mirror {
     /// Brings the index of `folder` up to date.
-    pub fn index(
-        folder: &Path,
-        store: &Store,
-        progress: &mut dyn Progress,
-    ) -> Result<Self, FileError> {
-        let name = format!(
-            "mirror-{}.json",
-            Digest::of(folder.as_os_str().as_encoded_bytes()).short()
-        );
+    pub fn index(folder: &Path, store: &Store, progress: &mut dyn Progress) -> Result<Self, FileError> {
+        let name = format!("mirror-{}.json", Digest::of(folder.as_os_str().as_encoded_bytes()).short());
         let index_path = store.root().join(name);
-        let before: BTreeMap<String, Entry> = files::read(&index_path)
-            .ok()
-            .and_then(|json| serde_json::from_slice(&json).ok())
-            .unwrap_or_default();
+        let before: BTreeMap<String, Entry> =
+            files::read(&index_path).ok().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
         let names = files::list_recursive(folder)?;
         let mut entries = BTreeMap::new();
         let mut pending = Vec::new();
         for name in names {
             // A dangling link, or a file that went away: not in the mirror.
-            let Ok((size_bytes, changed_ns)) = files::size_and_change_time(&folder.join(&name))
-            else {
+            let Ok((size_bytes, changed_ns)) = files::size_and_change_time(&folder.join(&name)) else {
                 continue;
             };
             match before.get(&name) {
@@ -64,50 +54,25 @@ impl Mirror {
             }
         }
         if pending.is_empty() && entries.len() == before.len() {
-            return Ok(Mirror {
-                folder: folder.to_owned(),
-                entries,
-            });
+            return Ok(Mirror { folder: folder.to_owned(), entries });
         }
-        progress.begin(
-            "mirror",
-            Some(pending.iter().map(|(_, size, _)| size).sum()),
-            Unit::Bytes,
-        );
+        progress.begin("mirror", Some(pending.iter().map(|(_, size, _)| size).sum()), Unit::Bytes);
         for (name, size_bytes, changed_ns) in pending {
             if let Some((content, packed)) = digests(&folder.join(&name))? {
-                entries.insert(
-                    name,
-                    Entry {
-                        size_bytes,
-                        changed_ns,
-                        content,
-                        packed,
-                    },
-                );
+                entries.insert(name, Entry { size_bytes, changed_ns, content, packed });
             }
             progress.advance(size_bytes);
         }
         progress.end();
         let json = serde_json::to_vec(&entries).expect("plain structs serialize to memory");
         files::write(&index_path, &json)?;
-        Ok(Mirror {
-            folder: folder.to_owned(),
-            entries,
-        })
+        Ok(Mirror { folder: folder.to_owned(), entries })
     }
 
     /// A file whose content has this digest, and how it is packed there.
     pub fn find(&self, content: &Digest) -> Option<(PathBuf, Packing)> {
-        let plain = self
-            .entries
-            .iter()
-            .find(|(_, e)| e.packed.map_or(e.content == *content, |p| p == *content));
-        let packed = || {
-            self.entries
-                .iter()
-                .find(|(_, e)| e.packed.is_some() && e.content == *content)
-        };
+        let plain = self.entries.iter().find(|(_, e)| e.packed.map_or(e.content == *content, |p| p == *content));
+        let packed = || self.entries.iter().find(|(_, e)| e.packed.is_some() && e.content == *content);
         match (plain, plain.is_none().then(packed).flatten()) {
             (Some((name, _)), _) => Some((self.folder.join(name), Packing::None)),
             (None, Some((name, _))) => {
@@ -136,18 +101,11 @@ fn digests(path: &Path) -> Result<Option<(Digest, Option<Digest>)>, FileError> {
         Ok(())
     });
     // Not a packed file after all, or a damaged one: it can still be wanted for the bytes it has.
-    Ok(Some(if whole.is_ok() {
-        (hasher.finish(), Some(raw))
-    } else {
-        (raw, None)
-    }))
+    Ok(Some(if whole.is_ok() { (hasher.finish(), Some(raw)) } else { (raw, None) }))
 }
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    files::open(path)?
-        .take(4)
-        .read_to_end(&mut bytes)
-        .map_err(|e| FileError::new("read", path, e))?;
+    files::open(path)?.take(4).read_to_end(&mut bytes).map_err(|e| FileError::new("read", path, e))?;
     Ok(bytes)
 }

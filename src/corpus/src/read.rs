@@ -1,10 +1,12 @@
 //! Cuts a source into documents, line by line and so in constant memory (but for the document at hand).
 //!
-//! A byte order mark is dropped and line ends become `\n`. Bytes that are not UTF-8 are refused with their place.
+//! A byte order mark is dropped and line ends become `\n`. Bytes that are not UTF-8 are refused with their line, or
+//! repaired and counted, as the recipe says. The records of JSON lines and CSV files are their documents.
 
-use std::io::{self, BufRead};
+use std::borrow::Cow;
+use std::io::{self, BufRead, Read as _};
 
-use crate::recipe::{DocumentRule, DocumentSplit};
+use crate::recipe::{DocumentRule, DocumentSplit, Format, InvalidUtf8};
 
 /// Why a source could not be cut.
 #[derive(Debug, thiserror::Error)]
@@ -13,66 +15,124 @@ pub(crate) enum ReadError<E> {
     Io(io::Error),
     #[error("line {line} is not UTF-8 text")]
     NotUtf8 { line: u64 },
+    #[error("line {line} is longer than {LONGEST_LINE} bytes")]
+    LongLine { line: u64 },
     #[error("there is no line `{0}`, which should end the head of the file")]
     NoHead(String),
+    #[error("record {record}: {problem}")]
+    Record { record: u64, problem: String },
     #[error(transparent)]
     Emit(E),
 }
 
+/// A longer line is refused, so that a damaged file cannot take all memory.
+const LONGEST_LINE: u64 = 1 << 28;
+
 /// What was read apart from the documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReadCounts {
-    /// Bytes of the head that was left out, line ends included.
+    /// Bytes of the head that was left out, one for each line end.
     pub head_bytes: u64,
+    /// Lines that were not UTF-8 and were repaired.
+    pub lines_repaired: u64,
 }
 
 /// Hands each document of the source to `emit`, in order. Documents without a visible character are not handed on.
 pub(crate) fn each_document<E>(
-    mut source: impl BufRead,
+    source: impl BufRead,
+    format: Format,
+    text_field: &str,
     rule: &DocumentRule,
-    emit: impl FnMut(String) -> Result<(), E>,
+    mut emit: impl FnMut(String) -> Result<(), E>,
 ) -> Result<ReadCounts, ReadError<E>> {
-    let mut cutter = Cutter {
-        rule,
-        text: String::new(),
-        has_body: false,
-        emit,
+    let mut emit_visible = |text: String| {
+        if text.trim().is_empty() { Ok(()) } else { emit(text.replace("\r\n", "\n")).map_err(ReadError::Emit) }
     };
+    match format {
+        Format::Text | Format::Markdown => each_of_text(source, rule, emit),
+        Format::Jsonl => each_line(source, rule.invalid_utf8, |number, line, _| {
+            if line.trim().is_empty() {
+                return Ok(());
+            }
+            let problem = |problem: String| ReadError::Record { record: number, problem };
+            let record: serde_json::Value = serde_json::from_str(line).map_err(|e| problem(e.to_string()))?;
+            let text = record.get(text_field).and_then(serde_json::Value::as_str);
+            emit_visible(text.ok_or_else(|| problem(format!("it has no text in `{text_field}`")))?.to_owned())
+        }),
+        Format::Csv => {
+            let problem = |record: u64, problem: String| ReadError::Record { record, problem };
+            let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(source);
+            let header = rows.headers().map_err(|e| problem(0, e.to_string()))?;
+            let column = header.iter().position(|name| name.trim_start_matches('\u{feff}') == text_field);
+            let column = column.ok_or_else(|| problem(0, format!("the header has no column `{text_field}`")))?;
+            for (row, number) in rows.records().zip(1..) {
+                let row = row.map_err(|e| problem(number, e.to_string()))?;
+                let text =
+                    row.get(column).ok_or_else(|| problem(number, format!("it has no column `{text_field}`")))?;
+                emit_visible(text.to_owned())?;
+            }
+            Ok(ReadCounts::default())
+        }
+    }
+}
+
+/// Hands over each line with its number from 1, without its line end, and whether it had one.
+fn each_line<E>(
+    mut source: impl BufRead,
+    invalid: InvalidUtf8,
+    mut take: impl FnMut(u64, &str, bool) -> Result<(), ReadError<E>>,
+) -> Result<ReadCounts, ReadError<E>> {
     let mut counts = ReadCounts::default();
-    let mut in_head = rule.head_ends_with.is_some();
     let mut bytes = Vec::new();
-    let mut line_number = 0;
+    let mut number = 0;
     loop {
         bytes.clear();
-        if source
-            .read_until(b'\n', &mut bytes)
-            .map_err(ReadError::Io)?
-            == 0
-        {
-            break;
+        let read = source.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes).map_err(ReadError::Io)?;
+        if read == 0 {
+            return Ok(counts);
         }
-        line_number += 1;
-        let mut line =
-            std::str::from_utf8(&bytes).map_err(|_| ReadError::NotUtf8 { line: line_number })?;
-        if line_number == 1 {
+        number += 1;
+        if read as u64 > LONGEST_LINE {
+            return Err(ReadError::LongLine { line: number });
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        if matches!(text, Cow::Owned(_)) {
+            if invalid == InvalidUtf8::Refuse {
+                return Err(ReadError::NotUtf8 { line: number });
+            }
+            counts.lines_repaired += 1;
+        }
+        let mut line = &*text;
+        if number == 1 {
             line = line.strip_prefix('\u{feff}').unwrap_or(line);
         }
         let ended = line.ends_with('\n');
         line = line.strip_suffix('\n').unwrap_or(line);
-        line = line.strip_suffix('\r').unwrap_or(line);
-        if in_head {
-            counts.head_bytes += bytes.len() as u64;
-            in_head = rule.head_ends_with.as_deref() != Some(line.trim());
-            continue;
-        }
-        cutter.line(line, ended).map_err(ReadError::Emit)?;
+        take(number, line.strip_suffix('\r').unwrap_or(line), ended)?;
     }
+}
+
+fn each_of_text<E>(
+    source: impl BufRead,
+    rule: &DocumentRule,
+    emit: impl FnMut(String) -> Result<(), E>,
+) -> Result<ReadCounts, ReadError<E>> {
+    let mut cutter = Cutter { rule, text: String::new(), has_body: false, emit };
+    let mut in_head = rule.head_ends_with.is_some();
+    let mut head_bytes = 0;
+    let mut counts = each_line(source, rule.invalid_utf8, |_, line, ended| {
+        if in_head {
+            in_head = rule.head_ends_with.as_deref() != Some(line.trim());
+            head_bytes += line.len() as u64 + u64::from(ended);
+            return Ok(());
+        }
+        cutter.line(line, ended).map_err(ReadError::Emit)
+    })?;
     if in_head {
-        return Err(ReadError::NoHead(
-            rule.head_ends_with.clone().unwrap_or_default(),
-        ));
+        return Err(ReadError::NoHead(rule.head_ends_with.clone().unwrap_or_default()));
     }
     cutter.end_document().map_err(ReadError::Emit)?;
+    counts.head_bytes = head_bytes;
     Ok(counts)
 }
 
@@ -98,12 +158,7 @@ impl<E, F: FnMut(String) -> Result<(), E>> Cutter<'_, F> {
                 self.add(line, ended);
             }
             DocumentSplit::Separator => {
-                let separator = self
-                    .rule
-                    .separator
-                    .as_deref()
-                    .filter(|s| !s.is_empty())
-                    .unwrap_or("\0");
+                let separator = self.rule.separator.as_deref().filter(|s| !s.is_empty()).unwrap_or("\0");
                 let mut rest = line;
                 while let Some((before, after)) = rest.split_once(separator) {
                     self.add(before, false);
@@ -132,11 +187,7 @@ impl<E, F: FnMut(String) -> Result<(), E>> Cutter<'_, F> {
     fn end_document(&mut self) -> Result<(), E> {
         self.has_body = false;
         let text = std::mem::take(&mut self.text);
-        if text.trim().is_empty() {
-            Ok(())
-        } else {
-            (self.emit)(text)
-        }
+        if text.trim().is_empty() { Ok(()) } else { (self.emit)(text) }
     }
 }
 
@@ -152,7 +203,7 @@ mod tests {
 
     fn cut(text: &str, rule: &DocumentRule) -> Vec<String> {
         let mut documents = Vec::new();
-        each_document(text.as_bytes(), rule, |document| {
+        each_document(text.as_bytes(), Format::Text, "", rule, |document| {
             documents.push(document);
             Ok::<(), std::convert::Infallible>(())
         })
@@ -161,56 +212,73 @@ mod tests {
     }
 
     fn rule(split: DocumentSplit) -> DocumentRule {
-        DocumentRule {
-            split,
-            ..DocumentRule::default()
-        }
+        DocumentRule { split, ..DocumentRule::default() }
     }
 
     #[test]
     fn headings_begin_documents_and_empty_parts_join_the_next() {
         let text = "\u{feff}# Title: T\r\n\r\n---\r\nmotto\r\n## Part I\r\n\r\n## One \r\na\r\n\r\nb\r\n### Two\r\nc";
-        let rule = DocumentRule {
-            head_ends_with: Some("---".into()),
-            ..rule(DocumentSplit::Headings)
-        };
-        assert_eq!(
-            cut(text, &rule),
-            ["motto\n", "## Part I\n\n## One \na\n\nb\n", "### Two\nc"]
-        );
+        let rule = DocumentRule { head_ends_with: Some("---".into()), ..rule(DocumentSplit::Headings) };
+        assert_eq!(cut(text, &rule), ["motto\n", "## Part I\n\n## One \na\n\nb\n", "### Two\nc"]);
         assert!(!is_heading("#hashtag") && !is_heading("####### seven") && is_heading("#"));
     }
 
     #[test]
     fn separators_blank_lines_and_lines() {
-        let separator = DocumentRule {
-            separator: Some("<|e|>".into()),
-            ..rule(DocumentSplit::Separator)
-        };
-        assert_eq!(
-            cut("a\nb<|e|>c\n<|e|>\n<|e|>d", &separator),
-            ["a\nb", "c\n", "d"]
-        );
-        assert_eq!(
-            cut("a\nb\n \n\nc", &rule(DocumentSplit::BlankLines)),
-            ["a\nb\n", "c"]
-        );
+        let separator = DocumentRule { separator: Some("<|e|>".into()), ..rule(DocumentSplit::Separator) };
+        assert_eq!(cut("a\nb<|e|>c\n<|e|>\n<|e|>d", &separator), ["a\nb", "c\n", "d"]);
+        assert_eq!(cut("a\nb\n \n\nc", &rule(DocumentSplit::BlankLines)), ["a\nb\n", "c"]);
         assert_eq!(cut("a\n\nb", &rule(DocumentSplit::Lines)), ["a", "b"]);
         assert_eq!(cut("a\n\nb", &rule(DocumentSplit::File)), ["a\n\nb"]);
     }
 
+    fn problem(bytes: &[u8], format: Format, rule: &DocumentRule) -> String {
+        each_document(bytes, format, "text", rule, |_| Ok::<(), String>(())).unwrap_err().to_string()
+    }
+
     #[test]
-    fn bytes_that_are_not_text_are_refused_at_their_line() {
-        let error = each_document(&b"a\n\xff\n"[..], &DocumentRule::default(), |_| {
+    fn bytes_that_are_not_text_are_refused_at_their_line_or_repaired() {
+        assert_eq!(problem(b"a\n\xff\n", Format::Text, &DocumentRule::default()), "line 2 is not UTF-8 text");
+        let head = DocumentRule { head_ends_with: Some("---".into()), ..DocumentRule::default() };
+        assert!(problem(b"a\n", Format::Text, &head).contains("`---`"));
+        let repair = DocumentRule { invalid_utf8: InvalidUtf8::Repair, ..DocumentRule::default() };
+        let mut documents = Vec::new();
+        let counts = each_document(&b"a\xff\nb"[..], Format::Text, "", &repair, |text| {
+            documents.push(text);
             Ok::<(), String>(())
-        })
-        .unwrap_err();
-        assert_eq!(error.to_string(), "line 2 is not UTF-8 text");
-        let rule = DocumentRule {
-            head_ends_with: Some("---".into()),
-            ..DocumentRule::default()
-        };
-        let error = each_document(&b"a\n"[..], &rule, |_| Ok::<(), String>(())).unwrap_err();
-        assert!(error.to_string().contains("`---`"), "{error}");
+        });
+        assert_eq!((counts.unwrap().lines_repaired, documents), (1, vec!["a\u{fffd}\nb".to_owned()]));
+    }
+
+    fn records(bytes: &[u8], format: Format) -> Vec<String> {
+        let mut documents = Vec::new();
+        let done = each_document(bytes, format, "text", &DocumentRule::default(), |text| {
+            documents.push(text);
+            Ok::<(), String>(())
+        });
+        done.unwrap();
+        documents
+    }
+
+    #[test]
+    fn records_are_documents() {
+        let jsonl = "\u{feff}{\"text\": \"a\\r\\nb\", \"n\": 1}\r\n\n{\"text\": \" \"}\n{\"text\": \"c\"}";
+        assert_eq!(records(jsonl.as_bytes(), Format::Jsonl), ["a\nb", "c"]);
+        let csv = "\u{feff}id,text\n1,\"a, \"\"b\"\"\nc\"\n2,d\n";
+        assert_eq!(records(csv.as_bytes(), Format::Csv), ["a, \"b\"\nc", "d"]);
+        let rule = DocumentRule::default();
+        assert_eq!(problem(b"{\"txt\": 1}", Format::Jsonl, &rule), "record 1: it has no text in `text`");
+        assert!(problem(b"{\"text\": \"a\"}\n{", Format::Jsonl, &rule).starts_with("record 2: "));
+        assert_eq!(problem(b"id,txt\n", Format::Csv, &rule), "record 0: the header has no column `text`");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes: Vec<u8>, kind in 0usize..4, split in 0usize..5) {
+            let format = [Format::Text, Format::Markdown, Format::Jsonl, Format::Csv][kind];
+            let splits = [DocumentSplit::File, DocumentSplit::Headings, DocumentSplit::Separator, DocumentSplit::BlankLines, DocumentSplit::Lines];
+            let rule = DocumentRule { split: splits[split], separator: Some("#".into()), ..DocumentRule::default() };
+            let _ = each_document(&bytes[..], format, "text", &rule, |_| Ok::<(), String>(()));
+        }
     }
 }

@@ -10,7 +10,10 @@ use harness_core::names::Project;
 use serde::{Deserialize, Serialize};
 
 use crate::clean::Step;
+use crate::contamination::Decontaminate;
 pub use crate::fetch::Remote;
+use crate::near::NearRule;
+use crate::tasks::TaskRecipe;
 use crate::toml_text::{TomlText, no_such_recipe};
 use crate::unpack::Packing;
 
@@ -64,6 +67,9 @@ pub struct RecipeText {
     /// Which repeated documents are left out.
     #[serde(default)]
     pub duplicates: Duplicates,
+    /// Validation tasks whose items must not be in the corpus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decontaminate: Option<Decontaminate>,
     /// How documents are divided.
     pub split: Split,
     /// The vocabulary.
@@ -101,6 +107,9 @@ pub struct Source {
     /// What its bytes are.
     #[serde(default)]
     pub format: Format,
+    /// For `jsonl` and `csv`: the field or column with the text.
+    #[serde(default = "default_text_field")]
+    pub text_field: String,
     /// How it is cut into documents, where it differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documents: Option<DocumentRule>,
@@ -119,6 +128,10 @@ impl Source {
     }
 }
 
+fn default_text_field() -> String {
+    "text".to_owned()
+}
+
 /// What the bytes of a source are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -128,6 +141,10 @@ pub enum Format {
     Text,
     /// UTF-8 text with Markdown marks; lines that begin with `#` are headings.
     Markdown,
+    /// One JSON object a line, each a document.
+    Jsonl,
+    /// Comma-separated values with a header line, each row a document.
+    Csv,
 }
 
 /// How a source is cut into documents.
@@ -142,6 +159,19 @@ pub struct DocumentRule {
     /// The text of a line that ends the head of a file; everything up to it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_ends_with: Option<String>,
+    /// What is done with bytes that are not UTF-8.
+    pub invalid_utf8: InvalidUtf8,
+}
+
+/// What is done with bytes that are not UTF-8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InvalidUtf8 {
+    /// The source is refused, with the line.
+    #[default]
+    Refuse,
+    /// They become U+FFFD, and the lines are counted.
+    Repair,
 }
 
 /// Where documents end.
@@ -187,11 +217,14 @@ pub enum GeneratorKind {
 pub struct Duplicates {
     /// Documents whose cleaned text is the same, byte for byte, as that of an earlier one.
     pub exact: bool,
+    /// Documents that share most of their n-grams with an earlier one. Not looked for unless stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near: Option<NearRule>,
 }
 
 impl Default for Duplicates {
     fn default() -> Self {
-        Duplicates { exact: true }
+        Duplicates { exact: true, near: None }
     }
 }
 
@@ -272,28 +305,15 @@ pub struct TokenizerFile {
 impl TokenizerFile {
     fn remote(&self, name: &str) -> Remote {
         let (url, packing) = (self.url.clone(), self.packing);
-        Remote {
-            name: name.to_owned(),
-            url,
-            sha256: self.sha256,
-            bytes: self.bytes,
-            packing,
-        }
+        Remote { name: name.to_owned(), url, sha256: self.sha256, bytes: self.bytes, packing }
     }
 }
 
 impl TokenizerChoice {
     /// The files it needs: none for `bpe`, vocabulary and merges for `gpt2`, one for `file`.
     pub fn remotes(&self) -> Vec<Remote> {
-        let named = [
-            (&self.vocabulary, "vocabulary"),
-            (&self.merges, "merges"),
-            (&self.file, "tokenizer"),
-        ];
-        named
-            .iter()
-            .filter_map(|(file, name)| file.as_ref().map(|f| f.remote(name)))
-            .collect()
+        let named = [(&self.vocabulary, "vocabulary"), (&self.merges, "merges"), (&self.file, "tokenizer")];
+        named.iter().filter_map(|(file, name)| file.as_ref().map(|f| f.remote(name))).collect()
     }
 }
 
@@ -307,9 +327,7 @@ pub struct Output {
 
 impl Default for Output {
     fn default() -> Self {
-        Output {
-            shard_tokens: 1 << 24,
-        }
+        Output { shard_tokens: 1 << 24 }
     }
 }
 
@@ -318,6 +336,8 @@ impl Default for Output {
 pub struct Recipe {
     name: String,
     text: RecipeText,
+    /// The recipes that `decontaminate` names, in its order.
+    tasks: Vec<TaskRecipe>,
 }
 
 impl Deref for Recipe {
@@ -332,32 +352,42 @@ impl Recipe {
     /// Loads `experiments/corpora/<name>.toml`.
     pub fn load(project: &Project, name: &str) -> Result<Self, RecipeError> {
         let path = project.corpus_recipe(name);
-        let well_named = !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        let well_named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         if !well_named || !files::is_file(&path) {
             return Err(no_such_recipe(project, "corpora", "corpus", name)?.into());
         }
-        Self::parse(
-            name,
-            &format!("experiments/corpora/{name}.toml"),
-            &files::read_to_string(&path)?,
-        )
+        let path_shown = format!("experiments/corpora/{name}.toml");
+        Self::parse_with(name, &path_shown, &files::read_to_string(&path)?, &|task| TaskRecipe::load(project, task))
     }
 
-    /// Checks a recipe's text; `path` is what errors call it.
+    /// Checks a recipe's text; `path` is what errors call it. It cannot name tasks: only [`Recipe::load`] finds those.
     pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, RecipeError> {
-        let source = TomlText {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        Self::parse_with(name, path, text, &|task| {
+            let problem = format!("there is no task recipe `{task}` here");
+            Err(Box::new(Wrong { path: path.to_owned(), place: None, problem, hint: None }).into())
+        })
+    }
+
+    /// As [`Recipe::parse`], with a way to find the recipes of tasks.
+    pub fn parse_with(
+        name: &str,
+        path: &str,
+        text: &str,
+        task: &dyn Fn(&str) -> Result<TaskRecipe, RecipeError>,
+    ) -> Result<Self, RecipeError> {
+        let source = TomlText { path: path.to_owned(), text: text.to_owned() };
         let text: RecipeText = source.parse()?;
         check(&source, &text)?;
-        Ok(Recipe {
-            name: name.to_owned(),
-            text,
-        })
+        let mut tasks = Vec::new();
+        for (index, name) in text.decontaminate.iter().flat_map(|d| &d.tasks).enumerate() {
+            tasks.push(task(name).map_err(|e| match e {
+                RecipeError::Wrong(wrong) if wrong.place.is_none() => {
+                    source.wrong(&format!("decontaminate.tasks.{index}"), wrong.problem, wrong.hint.as_deref()).into()
+                }
+                other => other,
+            })?);
+        }
+        Ok(Recipe { name: name.to_owned(), text, tasks })
     }
 
     /// The name of its file, without `.toml`.
@@ -365,13 +395,15 @@ impl Recipe {
         &self.name
     }
 
-    /// Every file to fetch: the sources, then those of the tokenizer.
+    /// Every file to fetch: the sources, those of the tokenizer, and those of the tasks to decontaminate from.
     pub fn remotes(&self) -> Vec<Remote> {
-        self.sources
-            .iter()
-            .map(Source::remote)
-            .chain(self.tokenizer.remotes())
-            .collect()
+        let sources = self.sources.iter().map(Source::remote).chain(self.tokenizer.remotes());
+        sources.chain(self.tasks.iter().flat_map(TaskRecipe::remotes)).collect()
+    }
+
+    /// The tasks that [`RecipeText::decontaminate`] names.
+    pub fn tasks(&self) -> &[TaskRecipe] {
+        &self.tasks
     }
 
     /// The rule by which a source is cut into documents.
@@ -411,22 +443,17 @@ fn check(text: &TomlText, recipe: &RecipeText) -> Result<(), Box<Wrong>> {
                 None,
             ));
         }
-        if recipe.sources[..index]
-            .iter()
-            .any(|other| other.name == source.name)
-        {
-            return Err(text.wrong(
-                &key("name"),
-                format!("`{}` is named twice", source.name),
-                None,
-            ));
+        if recipe.sources[..index].iter().any(|other| other.name == source.name) {
+            return Err(text.wrong(&key("name"), format!("`{}` is named twice", source.name), None));
         }
         if let Some(url) = source.url.as_ref().filter(|url| !is_address(url)) {
-            return Err(text.wrong(
-                &key("url"),
-                format!("`{url}` is not an http or https address"),
-                None,
-            ));
+            return Err(text.wrong(&key("url"), format!("`{url}` is not an http or https address"), None));
+        }
+        let records = matches!(source.format, Format::Jsonl | Format::Csv);
+        let rule = source.documents.as_ref().unwrap_or(&recipe.documents);
+        if records && (rule.split != DocumentSplit::File || rule.head_ends_with.is_some()) {
+            let hint = "give the source its own rule: documents = { split = \"file\" }";
+            return Err(text.wrong(&key("format"), "its records are its documents and cannot be cut", Some(hint)));
         }
         if let Some(rule) = &source.documents {
             check_documents(text, rule, &key("documents"))?;
@@ -434,8 +461,20 @@ fn check(text: &TomlText, recipe: &RecipeText) -> Result<(), Box<Wrong>> {
     }
     check_documents(text, &recipe.documents, "documents")?;
     for (index, step) in recipe.steps.iter().enumerate() {
-        step.check()
-            .map_err(|problem| text.wrong(&format!("steps.{index}"), problem, None))?;
+        step.check().map_err(|problem| text.wrong(&format!("steps.{index}"), problem, None))?;
+    }
+    if let Some(Err((field, problem))) = recipe.duplicates.near.as_ref().map(NearRule::check) {
+        return Err(text.wrong(&format!("duplicates.near.{field}"), problem, None));
+    }
+    if let Some(rule) = &recipe.decontaminate {
+        let key = |field: &str| format!("decontaminate.{field}");
+        if rule.words == 0 {
+            return Err(text.wrong(&key("words"), "must be at least 1", None));
+        }
+        if rule.words_at_least == 0 || rule.words_at_least > rule.words {
+            let problem = format!("must be between 1 and the {} words of an n-gram", rule.words);
+            return Err(text.wrong(&key("words_at_least"), problem, None));
+        }
     }
     let share = recipe.split.validation;
     if !(share > 0.0 && share <= 0.5) {
@@ -463,11 +502,9 @@ fn check_documents(text: &TomlText, rule: &DocumentRule, key: &str) -> Result<()
         Some(separator) if wanted && separator.is_empty() => {
             Err(text.wrong(&format!("{key}.separator"), "must not be empty", None))
         }
-        Some(_) if !wanted => Err(text.wrong(
-            &format!("{key}.separator"),
-            "is used only with `split = \"separator\"`",
-            None,
-        )),
+        Some(_) if !wanted => {
+            Err(text.wrong(&format!("{key}.separator"), "is used only with `split = \"separator\"`", None))
+        }
         _ => Ok(()),
     }
 }
@@ -475,37 +512,22 @@ fn check_documents(text: &TomlText, rule: &DocumentRule, key: &str) -> Result<()
 fn check_tokenizer(text: &TomlText, choice: &TokenizerChoice) -> Result<(), Box<Wrong>> {
     let needs = |present: bool, field: &str, wanted: bool| match (present, wanted) {
         (false, true) => Err(text.wrong("tokenizer", format!("this kind needs `{field}`"), None)),
-        (true, false) => Err(text.wrong(
-            &format!("tokenizer.{field}"),
-            "is not used by this kind",
-            Some("remove the line"),
-        )),
+        (true, false) => {
+            Err(text.wrong(&format!("tokenizer.{field}"), "is not used by this kind", Some("remove the line")))
+        }
         _ => Ok(()),
     };
     let kind = choice.kind;
-    needs(
-        choice.vocabulary_size.is_some(),
-        "vocabulary_size",
-        kind == TokenizerKind::Bpe,
-    )?;
-    needs(
-        choice.vocabulary.is_some(),
-        "vocabulary",
-        kind == TokenizerKind::Gpt2,
-    )?;
-    needs(
-        choice.merges.is_some(),
-        "merges",
-        kind == TokenizerKind::Gpt2,
-    )?;
+    needs(choice.vocabulary_size.is_some(), "vocabulary_size", kind == TokenizerKind::Bpe)?;
+    needs(choice.vocabulary.is_some(), "vocabulary", kind == TokenizerKind::Gpt2)?;
+    needs(choice.merges.is_some(), "merges", kind == TokenizerKind::Gpt2)?;
     needs(choice.file.is_some(), "file", kind == TokenizerKind::File)?;
     if choice.separator.is_empty() {
         return Err(text.wrong("tokenizer.separator", "must not be empty", None));
     }
     match choice.vocabulary_size {
         Some(size) if !(257..=1_000_000).contains(&size) => {
-            let hint =
-                "256 bytes and the separator are 257 tokens; 8192 suits a few megabytes of text";
+            let hint = "256 bytes and the separator are 257 tokens; 8192 suits a few megabytes of text";
             Err(text.wrong(
                 "tokenizer.vocabulary_size",
                 format!("must be between 257 and 1000000, not {size}"),
@@ -518,7 +540,5 @@ fn check_tokenizer(text: &TomlText, choice: &TokenizerChoice) -> Result<(), Box<
 
 /// Whether this is an address that [`crate::Fetcher`] can use.
 pub(crate) fn is_address(url: &str) -> bool {
-    url.strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))
-        .is_some_and(|rest| !rest.is_empty())
+    url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).is_some_and(|rest| !rest.is_empty())
 }

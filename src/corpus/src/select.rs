@@ -3,18 +3,20 @@
 use std::collections::HashMap;
 
 use harness_core::digest::{Digest, Hasher};
-use serde::{Deserialize, Serialize};
 
 use crate::recipe::{Duplicates, Split};
 
 /// What a document is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Train,
     Validation,
     /// The same text as this earlier candidate.
     Duplicate(usize),
+    /// Nearly the same text as this earlier candidate, or as one that is.
+    NearDuplicate(usize),
+    /// It holds an item of the task with this number.
+    Contaminated(usize),
 }
 
 /// What has to be known of a document to choose.
@@ -25,14 +27,12 @@ pub(crate) struct Candidate {
     pub raw_bytes: u64,
     pub bytes: u64,
     pub sha256: Digest,
+    /// Where its line begins in the documents of its source.
+    pub offset: u64,
 }
 
-/// The fate of each candidate, in order.
-pub(crate) fn select(
-    candidates: &[Candidate],
-    duplicates: &Duplicates,
-    split: &Split,
-) -> Vec<Fate> {
+/// Every candidate for training, but for those that repeat an earlier one.
+pub(crate) fn without_exact_duplicates(candidates: &[Candidate], duplicates: &Duplicates) -> Vec<Fate> {
     let mut fates = vec![Fate::Train; candidates.len()];
     if duplicates.exact {
         let mut first = HashMap::new();
@@ -43,14 +43,17 @@ pub(crate) fn select(
             }
         }
     }
-    let kept: Vec<usize> = (0..fates.len())
-        .filter(|&at| fates[at] == Fate::Train)
-        .collect();
+    fates
+}
+
+/// Takes the validation documents from those for training.
+pub(crate) fn split(candidates: &[Candidate], fates: &mut [Fate], split: &Split) {
+    let kept: Vec<usize> = (0..fates.len()).filter(|&at| fates[at] == Fate::Train).collect();
     if !split.by_source {
         kept.iter()
             .filter(|&&at| position(&candidates[at].sha256) < split.validation)
             .for_each(|&at| fates[at] = Fate::Validation);
-        return fates;
+        return;
     }
     for of_source in kept.chunk_by(|&a, &b| candidates[a].source == candidates[b].source) {
         let bytes: u64 = of_source.iter().map(|&at| candidates[at].bytes).sum();
@@ -66,7 +69,6 @@ pub(crate) fn select(
             fates[at] = Fate::Validation;
         }
     }
-    fates
 }
 
 /// A number for each digest that is uniform over all 64-bit numbers and unrelated to other uses of the digest.
@@ -88,6 +90,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn select(candidates: &[Candidate], duplicates: &Duplicates, rule: &Split) -> Vec<Fate> {
+        let mut fates = without_exact_duplicates(candidates, duplicates);
+        split(candidates, &mut fates, rule);
+        fates
+    }
+
     fn candidates(texts: &[(u8, u8)]) -> Vec<Candidate> {
         let mut sorted = texts.to_vec();
         sorted.sort_by_key(|(source, _)| *source);
@@ -97,6 +105,7 @@ mod tests {
             raw_bytes: u64::from(*text) + 2,
             bytes: u64::from(*text) + 1,
             sha256: Digest::of(&[*text]),
+            offset: 0,
         };
         sorted.iter().enumerate().map(candidate).collect()
     }
@@ -105,7 +114,7 @@ mod tests {
         #[test]
         fn no_text_is_used_twice(texts in prop::collection::vec((0u8..4, 0u8..60), 0..200), share in 0.01f64..0.5, by_source: bool) {
             let all = candidates(&texts);
-            let fates = select(&all, &Duplicates { exact: true }, &Split { validation: share, by_source });
+            let fates = select(&all, &Duplicates::default(), &Split { validation: share, by_source });
             prop_assert_eq!(fates.len(), all.len());
             let mut seen = std::collections::HashSet::new();
             for (at, fate) in fates.iter().enumerate() {

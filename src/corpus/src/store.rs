@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use harness_core::digest::{Digest, Hasher};
-use harness_core::files::{self, FileError};
+use harness_core::files::{self, FileError, Lock};
 use harness_core::names::Project;
 use serde::{Deserialize, Serialize};
+
+use crate::progress::Progress;
 
 /// Raised when a change of code changes what a stage makes from the same input, so that nothing stale is reused.
 pub const STAGES_VERSION: u32 = 1;
@@ -42,9 +44,7 @@ impl Store {
 
     /// Where the results of a stage are or will be.
     pub(crate) fn stage(&self, name: &str, key: &Digest) -> PathBuf {
-        self.root
-            .join("stages")
-            .join(format!("{name}-{}", key.short()))
+        self.root.join("stages").join(format!("{name}-{}", key.short()))
     }
 
     /// Where the corpora of one recipe are.
@@ -57,21 +57,55 @@ impl Store {
         self.root.join("tasks").join(recipe)
     }
 
+    /// Waits until nobody else is making what has this name. Who comes second finds it made.
+    pub(crate) fn lock(&self, name: &str, progress: &mut dyn Progress) -> Result<Lock, FileError> {
+        let path = self.root.join("locks").join(name);
+        files::create_folder(&self.root.join("locks"))?;
+        if let Some(lock) = files::try_lock(&path)? {
+            return Ok(lock);
+        }
+        progress.note(&format!("waiting for another process that is making {name}"));
+        files::lock(&path)
+    }
+
+    /// The one file that a stage makes: as it was made before, or made now and kept with its digest.
+    pub(crate) fn cached<E: From<FileError>>(
+        &self,
+        stage: &str,
+        key: &Digest,
+        progress: &mut dyn Progress,
+        make: impl FnOnce(&mut dyn Progress) -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<u8>, E> {
+        let folder = self.stage(stage, key);
+        let found = || {
+            let bytes = files::read(&folder.join("result")).ok()?;
+            let digest = files::read_to_string(&folder.join("sha256")).ok()?;
+            (Digest::of(&bytes).to_string() == digest).then_some(bytes)
+        };
+        if let Some(bytes) = found() {
+            return Ok(bytes);
+        }
+        let _lock = self.lock(&format!("{stage}-{}", key.short()), progress)?;
+        if let Some(bytes) = found() {
+            return Ok(bytes);
+        }
+        let bytes = make(progress)?;
+        let draft = self.draft()?;
+        files::write(&draft.path("result"), &bytes)?;
+        files::write(&draft.path("sha256"), Digest::of(&bytes).to_string().as_bytes())?;
+        draft.publish(&folder, self)?;
+        Ok(bytes)
+    }
+
     /// A new empty folder on the same file system, removed again if it is dropped before [`Draft::publish`].
     pub(crate) fn draft(&self) -> Result<Draft, FileError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let folder = self
-                .root
-                .join("drafts")
-                .join(format!("{}-{number}", std::process::id()));
+            let folder = self.root.join("drafts").join(format!("{}-{number}", std::process::id()));
             match files::create_new_folder(&folder) {
                 Ok(()) => {
-                    return Ok(Draft {
-                        folder,
-                        published: false,
-                    });
+                    return Ok(Draft { folder, published: false });
                 }
                 // The folder of a process that was killed and had our number: take the next.
                 Err(e) if e.source.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -93,28 +127,15 @@ impl Draft {
         self.folder.join(name)
     }
 
-    /// Gives the folder its name. If another process got there first, its work stands and ours is dropped.
-    pub fn publish(mut self, target: &Path) -> Result<(), FileError> {
-        match files::rename(&self.folder, target) {
-            Ok(()) => {
-                self.published = true;
-                Ok(())
-            }
-            Err(_) if files::is_folder(target) => Ok(()),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// As [`Draft::publish`], but a folder that is already there is found damaged: it makes way.
-    pub fn replace(self, target: &Path, store: &Store) -> Result<(), FileError> {
+    /// Gives the folder its name. What is there already was found damaged and makes way; the caller holds the lock.
+    pub fn publish(mut self, target: &Path, store: &Store) -> Result<(), FileError> {
         if files::is_folder(target) {
             let away = store.draft()?;
-            match files::rename(target, &away.path("damaged")) {
-                Err(e) if !e.is_not_found() => return Err(e),
-                _ => {}
-            }
+            files::rename(target, &away.path("damaged"))?;
         }
-        self.publish(target)
+        files::rename(&self.folder, target)?;
+        self.published = true;
+        Ok(())
     }
 }
 
@@ -162,11 +183,9 @@ impl ListedFile {
         match Self::of(folder, &self.path) {
             Err(e) if e.is_not_found() => Some("it is missing".to_owned()),
             Err(e) => Some(e.to_string()),
-            Ok(found) if found.sha256 != self.sha256 => Some(format!(
-                "its digest is {}, not {} as recorded",
-                found.sha256.short(),
-                self.sha256.short()
-            )),
+            Ok(found) if found.sha256 != self.sha256 => {
+                Some(format!("its digest is {}, not {} as recorded", found.sha256.short(), self.sha256.short()))
+            }
             Ok(_) => None,
         }
     }

@@ -8,12 +8,13 @@ use std::path::Path;
 
 use harness_core::digest::Digest;
 use harness_core::files::{self, FileError};
+use rayon::prelude::*;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{
-    AddedToken, DecoderWrapper, Model as _, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
-};
+use tokenizers::{AddedToken, DecoderWrapper, Model as _, ModelWrapper, NormalizerWrapper, PostProcessorWrapper};
 use tokenizers::{PreTokenizerWrapper, TokenizerBuilder, TokenizerImpl};
+
+use crate::fast::FastBpe;
 
 /// Why there is no tokenizer.
 #[derive(Debug, thiserror::Error)]
@@ -47,15 +48,13 @@ pub enum TokenizerError {
 }
 
 fn refused(action: &'static str) -> impl FnOnce(tokenizers::Error) -> TokenizerError {
-    move |e| TokenizerError::Library {
-        action,
-        problem: e.to_string(),
-    }
+    move |e| TokenizerError::Library { action, problem: e.to_string() }
 }
 
 /// A vocabulary with its separator.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    json: Vec<u8>,
     sha256: Digest,
     separator: u32,
     vocabulary_size: u32,
@@ -69,16 +68,14 @@ impl Tokenizer {
 
     /// Reads the bytes of a `tokenizer.json`.
     pub fn from_json(json: &[u8], separator: &str) -> Result<Self, TokenizerError> {
-        let mut inner: tokenizers::Tokenizer =
-            tokenizers::Tokenizer::from_bytes(json).map_err(refused("read"))?;
+        let mut inner: tokenizers::Tokenizer = tokenizers::Tokenizer::from_bytes(json).map_err(refused("read"))?;
         inner.set_encode_special_tokens(true);
-        let id = inner
-            .token_to_id(separator)
-            .ok_or_else(|| TokenizerError::NoSeparator(separator.to_owned()))?;
+        let id = inner.token_to_id(separator).ok_or_else(|| TokenizerError::NoSeparator(separator.to_owned()))?;
         // Ids are indices, so the vocabulary reaches to the largest one even where some are not used.
         let largest = inner.get_vocab(true).into_values().max().unwrap_or(0);
         Ok(Tokenizer {
             inner,
+            json: json.to_vec(),
             sha256: Digest::of(json),
             separator: id,
             vocabulary_size: largest + 1,
@@ -102,16 +99,57 @@ impl Tokenizer {
 
     /// The tokens of a text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(refused("applied"))?;
+        let encoding = self.inner.encode_fast(text, false).map_err(refused("applied"))?;
         Ok(encoding.get_ids().to_vec())
     }
 
     /// The text of tokens.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, TokenizerError> {
         self.inner.decode(tokens, false).map_err(refused("applied"))
+    }
+}
+
+/// Encodes texts, many times faster than [`Tokenizer::encode`] where a faster library is found to agree with it.
+pub(crate) struct Encoder<'a> {
+    reference: &'a Tokenizer,
+    fast: Option<FastBpe>,
+}
+
+impl<'a> Encoder<'a> {
+    /// Compares the faster library on every text of `sample`, and does without it if one of them differs.
+    pub fn checked_on<S: AsRef<str> + Sync>(reference: &'a Tokenizer, sample: &[S]) -> Result<Self, TokenizerError> {
+        let json: Option<serde_json::Value> = serde_json::from_slice(&reference.json).ok();
+        let fast = json.and_then(|json| FastBpe::of(&json));
+        let agrees = |fast: &FastBpe| -> Result<bool, TokenizerError> {
+            let same = sample.par_iter().map(|text| {
+                let expected = reference.encode(text.as_ref())?;
+                Ok(fast.encode(text.as_ref()) == expected)
+            });
+            same.try_reduce(|| true, |a, b| Ok(a && b))
+        };
+        let fast = match fast {
+            Some(fast) if agrees(&fast)? => Some(fast),
+            _ => None,
+        };
+        Ok(Encoder { reference, fast })
+    }
+
+    /// The library that encodes.
+    pub fn library(&self) -> &'static str {
+        if self.fast.is_some() { "bpe" } else { "tokenizers" }
+    }
+
+    /// The vocabulary.
+    pub fn tokenizer(&self) -> &'a Tokenizer {
+        self.reference
+    }
+
+    /// The tokens of a text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        match &self.fast {
+            Some(fast) => Ok(fast.encode(text)),
+            None => self.reference.encode(text),
+        }
     }
 }
 
@@ -143,28 +181,18 @@ pub(crate) fn train(
         .special_tokens(vec![AddedToken::from(separator, true)])
         .build();
     let mut tokenizer = byte_level(BPE::default())?;
-    tokenizer
-        .train(&mut trainer, texts)
-        .map_err(refused("trained"))?;
+    tokenizer.train(&mut trainer, texts).map_err(refused("trained"))?;
     let found = tokenizer.get_model().get_vocab_size() as u32;
     if found < vocabulary_size {
-        return Err(TokenizerError::TooLittleText {
-            found,
-            wanted: vocabulary_size,
-        });
+        return Err(TokenizerError::TooLittleText { found, wanted: vocabulary_size });
     }
     to_json(tokenizer)
 }
 
 /// GPT-2's two files as one `tokenizer.json`.
-pub(crate) fn from_gpt2(
-    vocabulary: &Path,
-    merges: &Path,
-    separator: &str,
-) -> Result<Vec<u8>, TokenizerError> {
-    let model = BPE::from_file(&vocabulary.to_string_lossy(), &merges.to_string_lossy())
-        .build()
-        .map_err(refused("read"))?;
+pub(crate) fn from_gpt2(vocabulary: &Path, merges: &Path, separator: &str) -> Result<Vec<u8>, TokenizerError> {
+    let model =
+        BPE::from_file(&vocabulary.to_string_lossy(), &merges.to_string_lossy()).build().map_err(refused("read"))?;
     let mut tokenizer = byte_level(model)?;
     tokenizer.add_special_tokens(&[AddedToken::from(separator, true)]);
     to_json(tokenizer)
@@ -178,7 +206,6 @@ fn to_json(tokenizer: ByteLevelBpe) -> Result<Vec<u8>, TokenizerError> {
         PostProcessorWrapper,
         DecoderWrapper,
     > = tokenizers::Tokenizer::from(tokenizer).into_inner();
-    let json =
-        serde_json::to_string_pretty(&tokenizer).map_err(|e| refused("written")(e.into()))?;
+    let json = serde_json::to_string_pretty(&tokenizer).map_err(|e| refused("written")(e.into()))?;
     Ok(json.into_bytes())
 }

@@ -24,28 +24,17 @@ impl TomlText {
             let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
             let (problem, hint) = match quoted.split_first() {
                 Some((wrong, valid)) if message.starts_with("unknown ") => {
-                    let what = if message.starts_with("unknown field") {
-                        "key"
-                    } else {
-                        "value"
-                    };
+                    let what = if message.starts_with("unknown field") { "key" } else { "value" };
                     let known = format!("known here: {}", valid.join(", "));
-                    let near = nearest(wrong, valid)
-                        .map_or(String::new(), |near| format!("did you mean `{near}`? "));
+                    let near = nearest(wrong, valid).map_or(String::new(), |near| format!("did you mean `{near}`? "));
                     (format!("unknown {what} `{wrong}`"), Some(near + &known))
                 }
-                Some((missing, _)) if message.starts_with("missing field") => (
-                    format!("`{missing}` is not stated"),
-                    Some(format!("add a line `{missing} = ...` to this part")),
-                ),
+                Some((missing, _)) if message.starts_with("missing field") => {
+                    (format!("`{missing}` is not stated"), Some(format!("add a line `{missing} = ...` to this part")))
+                }
                 _ => (message.to_owned(), None),
             };
-            Box::new(Wrong {
-                path: self.path.clone(),
-                place,
-                problem,
-                hint,
-            })
+            Box::new(Wrong { path: self.path.clone(), place, problem, hint })
         })
     }
 
@@ -53,12 +42,7 @@ impl TomlText {
     pub fn wrong(&self, key: &str, problem: impl fmt::Display, hint: Option<&str>) -> Box<Wrong> {
         let place = offset_of(&self.text, key).map(|offset| place_of(&self.text, offset));
         let problem = format!("`{key}`: {problem}");
-        Box::new(Wrong {
-            path: self.path.clone(),
-            place,
-            problem,
-            hint: hint.map(str::to_owned),
-        })
+        Box::new(Wrong { path: self.path.clone(), place, problem, hint: hint.map(str::to_owned) })
     }
 }
 
@@ -69,19 +53,11 @@ fn offset_of(text: &str, key: &str) -> Option<usize> {
     let mut inside: Option<&DeValue> = None;
     for part in key.split('.') {
         let found = match inside {
-            None => parsed
-                .get_ref()
-                .iter()
-                .find(|(name, _)| name.get_ref().as_ref() == part)
-                .map(|(_, value)| value),
-            Some(DeValue::Table(table)) => table
-                .iter()
-                .find(|(name, _)| name.get_ref().as_ref() == part)
-                .map(|(_, value)| value),
-            Some(DeValue::Array(array)) => part
-                .parse::<usize>()
-                .ok()
-                .and_then(|index| array.get(index)),
+            None => parsed.get_ref().iter().find(|(name, _)| name.get_ref().as_ref() == part).map(|(_, value)| value),
+            Some(DeValue::Table(table)) => {
+                table.iter().find(|(name, _)| name.get_ref().as_ref() == part).map(|(_, value)| value)
+            }
+            Some(DeValue::Array(array)) => part.parse::<usize>().ok().and_then(|index| array.get(index)),
             Some(_) => None,
         };
         let Some(value) = found else { break };
@@ -94,20 +70,11 @@ fn offset_of(text: &str, key: &str) -> Option<usize> {
 /// The names of the recipes in a folder of the project (`corpora` or `tasks`), sorted.
 pub fn known_recipes(project: &Project, folder: &str) -> Result<Vec<String>, FileError> {
     let names = files::list(&project.experiments().join(folder))?;
-    Ok(names
-        .iter()
-        .filter_map(|name| name.strip_suffix(".toml"))
-        .map(str::to_owned)
-        .collect())
+    Ok(names.iter().filter_map(|name| name.strip_suffix(".toml")).map(str::to_owned).collect())
 }
 
 /// The error for a recipe that is not there.
-pub(crate) fn no_such_recipe(
-    project: &Project,
-    folder: &str,
-    what: &str,
-    name: &str,
-) -> Result<Box<Wrong>, FileError> {
+pub(crate) fn no_such_recipe(project: &Project, folder: &str, what: &str, name: &str) -> Result<Box<Wrong>, FileError> {
     let known = known_recipes(project, folder)?;
     let hint = match nearest(name, &known) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -115,10 +82,5 @@ pub(crate) fn no_such_recipe(
         None => format!("recipes here: {}", known.join(", ")),
     };
     let problem = format!("there is no {what} recipe `{name}`");
-    Ok(Box::new(Wrong {
-        path: String::new(),
-        place: None,
-        problem,
-        hint: Some(hint),
-    }))
+    Ok(Box::new(Wrong { path: String::new(), place: None, problem, hint: Some(hint) }))
 }

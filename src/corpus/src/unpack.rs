@@ -38,10 +38,7 @@ impl Packing {
 }
 
 /// Hands the stream to `take` piece by piece.
-pub(crate) fn each_piece(
-    mut stream: impl Read,
-    mut take: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+pub(crate) fn each_piece(mut stream: impl Read, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut buffer = vec![0u8; 1 << 18];
     loop {
         match stream.read(&mut buffer) {

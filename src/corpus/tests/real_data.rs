@@ -1,11 +1,14 @@
 //! The repository's own recipes on the real files. Needs the data: set HARNESS_MIRROR to a folder that holds them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use harness_core::files;
 use harness_core::names::Project;
-use harness_corpus::{
-    Fetcher, PreparedCorpus, Proxies, Recipe, Silent, Store, known_recipes, prepare, tasks,
-};
+use harness_core::scores::read_requests;
+use harness_corpus::near::{NearRule, near_pairs};
+use harness_corpus::tasks::{self, Item, TaskRecipe};
+use harness_corpus::{Fetcher, Packing, Proxies, Recipe, Remote, Silent, Store, known_recipes, prepare};
 
 fn project() -> Project {
     Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
@@ -20,9 +23,20 @@ fn mirror() -> Option<PathBuf> {
 }
 
 fn fetcher(store: &Store, mirror: PathBuf) -> Fetcher {
-    Fetcher::new(store)
-        .with_mirror(Some(mirror))
-        .with_proxies(Proxies::None)
+    Fetcher::new(store).with_mirror(Some(mirror)).with_proxies(Proxies::None)
+}
+
+#[test]
+fn every_recipe_of_the_repository_is_right() {
+    for name in known_recipes(&project(), "corpora").unwrap() {
+        Recipe::load(&project(), &name).unwrap_or_else(|e| panic!("{e}"));
+    }
+    for name in known_recipes(&project(), "tasks").unwrap() {
+        TaskRecipe::load(&project(), &name).unwrap_or_else(|e| panic!("{e}"));
+    }
+    let near = Recipe::load(&project(), "boks").unwrap_err().to_string();
+    assert!(near.contains("did you mean `books`?"), "{near}");
+    assert!(Recipe::load(&project(), "../corpora/books").is_err());
 }
 
 #[test]
@@ -31,81 +45,166 @@ fn the_books_are_prepared() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::at(folder.path());
     let recipe = Recipe::load(&project(), "books").unwrap();
-    let start = std::time::Instant::now();
-    let fetched = fetcher(&store, mirror)
-        .fetch(&recipe.remotes(), &mut Silent)
-        .unwrap();
+    let fetched = fetcher(&store, mirror).fetch(&recipe.remotes(), &mut Silent).unwrap();
     assert_eq!(fetched.len(), 25);
-    eprintln!("fetch {:?}", start.elapsed());
-    let start = std::time::Instant::now();
     let books = prepare(&recipe, &store, &mut Silent).unwrap();
-    eprintln!("prepare {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    assert_eq!(
-        prepare(&recipe, &store, &mut Silent).unwrap().root(),
-        books.root()
-    );
-    eprintln!("again {:?}", start.elapsed());
     let manifest = books.manifest();
-    eprintln!(
-        "{:?}\n{:?}\n{:?}\n{:?}",
-        manifest.documents, manifest.steps, manifest.tokenizer, manifest.baselines
-    );
-    eprintln!(
-        "train {:?} validation {:?}",
-        manifest.train, manifest.validation
-    );
-    let share = manifest.validation.text_bytes as f64
-        / (manifest.train.text_bytes + manifest.validation.text_bytes) as f64;
-    eprintln!("share {share}");
-    if std::env::var_os("KEEP").is_some() {
-        let _ = folder.keep();
-        eprintln!("{}", books.folder().display());
+    let (train, validation) = (manifest.train.text_bytes, manifest.validation.text_bytes);
+    let share = validation as f64 / (train + validation) as f64;
+    assert!((0.02..0.08).contains(&share), "{share}");
+    for source in &manifest.sources {
+        assert!(source.train_documents > 0 && source.validation_documents > 0, "{source:?}");
     }
-    assert!((0.02..0.08).contains(&share));
+    let counts = &manifest.documents;
+    assert_eq!(counts.read, counts.removed_by_steps + counts.exact_duplicates + counts.train + counts.validation);
+    let [unigram, bigram] = &manifest.baselines[..] else { panic!("two baselines") };
+    assert!(bigram.bits_per_byte < 2.0 && unigram.bits_per_byte < 2.7, "{unigram:?} {bigram:?}");
+    // No mark-up and no carriage returns are left in what a model reads.
+    for path in files::list_recursive(&folder.path().join("stages")).unwrap() {
+        if path.starts_with("clean-") && path.ends_with("/documents.jsonl") {
+            let text = files::read_to_string(&folder.path().join("stages").join(path)).unwrap();
+            assert!(!text.contains("\\r") && !text.contains("## "));
+        }
+    }
 }
 
 #[test]
-fn every_task_is_prepared() {
+fn gpt2s_own_vocabulary_is_read() {
+    let Some(mirror) = mirror() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path());
+    let recipe = Recipe::parse("gpt2", "gpt2.toml", GPT2).unwrap();
+    fetcher(&store, mirror).fetch(&recipe.remotes(), &mut Silent).unwrap();
+    let corpus = prepare(&recipe, &store, &mut Silent).unwrap();
+    let tokenizer = corpus.tokenizer().unwrap();
+    assert_eq!((tokenizer.vocabulary_size(), tokenizer.separator()), (50_257, 50_256));
+    assert_eq!(tokenizer.encode("Hello world").unwrap(), [15_496, 995]);
+    assert_eq!(tokenizer.encode("hello world").unwrap(), [31_373, 995]);
+}
+
+const GPT2: &str = r#"
+title = "t"
+language = "en"
+licence = "l"
+citation = "c"
+generate = { kind = "grammar", seed = 1, documents = 50 }
+split = { validation = 0.2 }
+[tokenizer]
+kind = "gpt2"
+vocabulary.sha256 = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
+vocabulary.bytes = 1042301
+merges.sha256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
+merges.bytes = 456318
+"#;
+
+/// For each task: items there are, and of the first its context's end, its right choice and how many choices.
+const TASKS: [(&str, u64, &str, &str, usize); 6] = [
+    ("arc-easy", 2376, "most food webs?\nAnswer:", "Sunlight is the source of energy for nearly all ecosystems.", 4),
+    ("blimp.adjunct_island", 1000, "", "Who should Derek hug after shocking Richard?", 2),
+    ("copa", 100, "The man turned on the faucet, therefore", "water flowed from the spout.", 2),
+    (
+        "hellaswag",
+        10_042,
+        "Roof shingle removal: A man is sitting on a roof. He",
+        "starts pulling up roofing on a roof.",
+        4,
+    ),
+    ("lambada", 5153, "I don't care about", "signs", 1),
+    (
+        "piqa",
+        1838,
+        "cage for it's new occupants?\nAnswer:",
+        "Provide the guinea pig with a cage full of a few inches of bedding made of ripped paper strips, you will also need to supply it with a water bottle and a food dish.",
+        2,
+    ),
+];
+
+#[test]
+fn the_published_tasks_are_prepared() {
     let Some(mirror) = mirror() else { return };
     let folder = tempfile::tempdir().unwrap();
     let store = Store::at(folder.path());
     let grammar = Recipe::load(&project(), "grammar").unwrap();
-    let start = std::time::Instant::now();
-    let corpus = prepare(&grammar, &store, &mut Silent).unwrap();
-    eprintln!("grammar {:?}", start.elapsed());
-    let manifest = corpus.manifest();
-    eprintln!(
-        "{:?}\n{:?}\n{:?}",
-        manifest.documents, manifest.tokenizer, manifest.baselines
-    );
-    eprintln!(
-        "train {:?} validation {:?}",
-        manifest.train, manifest.validation
-    );
-    let tokenizer = PreparedCorpus::open(&store, &grammar)
-        .unwrap()
-        .tokenizer()
-        .unwrap();
+    let tokenizer = prepare(&grammar, &store, &mut Silent).unwrap().tokenizer().unwrap();
+    let mut subtasks = 0;
     for name in known_recipes(&project(), "tasks").unwrap() {
-        let recipe = tasks::TaskRecipe::load(&project(), &name).unwrap();
-        fetcher(&store, mirror.clone())
-            .fetch(&recipe.remotes(), &mut Silent)
-            .unwrap();
-        let start = std::time::Instant::now();
-        let prepared = tasks::prepare(&recipe, &tokenizer, 0, &store, &mut Silent).unwrap();
+        let recipe = TaskRecipe::load(&project(), &name).unwrap();
+        fetcher(&store, mirror.clone()).fetch(&recipe.remotes(), &mut Silent).unwrap();
+        let prepared = tasks::prepare(&recipe, &tokenizer, 40, &store, &mut Silent).unwrap();
         for task in prepared.tasks() {
-            eprintln!(
-                "{} {} of {} {:?}",
-                task.id,
-                task.items,
-                task.items_available,
-                start.elapsed()
-            );
+            subtasks += 1;
+            assert_eq!(task.items, 40);
+            let texts = files::read_to_string(&prepared.texts_path(task)).unwrap();
+            let items: Vec<Item> = texts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let requests = read_requests(&prepared.requests_path(task)).unwrap();
+            assert_eq!(requests.len(), items.iter().map(|item| item.choices.len()).sum::<usize>());
+            assert_eq!(requests.iter().filter(|request| request.gold).count(), 40);
+            let Some((_, available, context, right, choices)) = TASKS.iter().find(|row| row.0 == task.id) else {
+                continue;
+            };
+            assert_eq!(task.items_available, *available, "{}", task.id);
+            assert!(items[0].context.ends_with(context), "{}: {}", task.id, items[0].context);
+            assert_eq!(items[0].choices[items[0].gold], *right);
+            assert_eq!(items[0].choices.len(), *choices);
+            // Context and continuation together are the text, token by token.
+            let first = requests.iter().find(|request| request.gold).unwrap();
+            let text = tokenizer.decode(&[&first.context[..], &first.continuation[..]].concat()).unwrap();
+            let expected = format!("{} {right}", items[0].context);
+            assert!(text.ends_with(&expected), "{text} / {expected}");
         }
     }
-    if std::env::var_os("KEEP").is_some() {
-        let _ = folder.keep();
-        eprintln!("{}", corpus.folder().display());
+    assert!(subtasks >= 16 + 5 + 11, "{subtasks}");
+}
+
+#[test]
+fn near_duplicates_are_those_of_brute_force() {
+    let Some(mirror) = mirror() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path());
+    let wanted = |name: &str, sha256: &str, bytes: u64| Remote {
+        name: name.to_owned(),
+        url: None,
+        sha256: sha256.parse().unwrap(),
+        bytes,
+        packing: Packing::None,
+    };
+    let remotes = [
+        wanted("licences", "f1644c6573ae250e4c3eea6dfd87e3cd884bf35ed294e963f806a71326abbad3", 1896749),
+        wanted("pairs", "45aaec41f24c6a0347e9b563cfe24cf3d3b0200267d9487a258ca434def83eba", 19466),
+    ];
+    let fetched = fetcher(&store, mirror).fetch(&remotes, &mut Silent).unwrap();
+    let read = |at: usize| files::read_to_string(&fetched[at].path).unwrap();
+
+    let (mut names, mut texts) = (Vec::new(), Vec::new());
+    for line in read(0).lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        names.push(record["id"].as_str().unwrap().to_owned());
+        texts.push(record["text"].as_str().unwrap().to_owned());
+    }
+    let at = |name: &str| names.iter().position(|n| n == name).unwrap();
+    // Every pair of similarity 0.5 and more, by brute force: id_a, id_b, jaccard_word5, identical_text.
+    let mut truth = BTreeMap::new();
+    for line in read(1).lines().skip(1) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let (a, b) = (at(fields[0]), at(fields[1]));
+        truth.insert((a.min(b), a.max(b)), (fields[2].parse::<f64>().unwrap(), fields[3] == "1"));
+    }
+    for threshold in [0.8, 0.6] {
+        let rule = NearRule { jaccard: threshold, ..NearRule::default() };
+        let found: BTreeMap<_, _> =
+            near_pairs(&texts, &rule).iter().map(|p| ((p.first, p.second), p.jaccard)).collect();
+        let near: BTreeSet<_> = truth.iter().filter(|(_, t)| t.0 >= threshold).map(|(pair, _)| *pair).collect();
+        let right = found.keys().filter(|pair| near.contains(pair)).count() as f64;
+        let (recall, precision) = (right / near.len() as f64, right / found.len() as f64);
+        eprintln!("at {threshold}: {} pairs, recall {recall:.4}, precision {precision:.4}", near.len());
+        assert!(recall >= 0.98 && precision >= 0.98, "at {threshold}: recall {recall}, precision {precision}");
+        for (pair, jaccard) in &found {
+            if let Some((expected, _)) = truth.get(pair) {
+                assert!((jaccard - expected).abs() < 0.02, "{pair:?}: {jaccard}, by brute force {expected}");
+            }
+        }
+    }
+    for (pair, _) in truth.iter().filter(|(_, t)| t.1) {
+        assert_eq!(texts[pair.0], texts[pair.1]);
     }
 }

@@ -22,7 +22,9 @@ pub enum GitError {
     #[error("the repository has no commit yet\nhint: commit the project's files first; each run records its commit")]
     NoCommit,
     /// A commit that is not here.
-    #[error("commit `{commit}` is not in this repository\nhint: `git fetch --unshallow` or fetch the branch that holds it")]
+    #[error(
+        "commit `{commit}` is not in this repository\nhint: `git fetch --unshallow` or fetch the branch that holds it"
+    )]
     UnknownCommit {
         /// The commit.
         commit: String,
@@ -66,11 +68,10 @@ impl State {
 /// Whether changes below this path say nothing about what a run computes.
 fn is_apart(path: &str) -> bool {
     let mut parts = path.split('/');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some("report"), _, _) => true,
-        (Some("experiments"), Some(_), Some("runs")) => true,
-        _ => false,
-    }
+    matches!(
+        (parts.next(), parts.next(), parts.next()),
+        (Some("report"), _, _) | (Some("experiments"), Some(_), Some("runs"))
+    )
 }
 
 impl Git {

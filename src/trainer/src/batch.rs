@@ -100,9 +100,5 @@ pub fn open_stream(paths: &[std::path::PathBuf], vocabulary_size: u32) -> Result
 
 /// Copies to a GPU through pinned memory, without waiting for it.
 pub fn to_device(tensor: Tensor, device: Device) -> Tensor {
-    if device.is_cuda() {
-        tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false)
-    } else {
-        tensor
-    }
+    if device.is_cuda() { tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false) } else { tensor }
 }

@@ -1,8 +1,8 @@
 //! Checkpoints: everything that a continuation needs, in one safetensors file, written whole or not at all.
 //!
 //! Tensors (all float32): `model.<parameter>`, and the optimizer's state as `optimizer.<moment>.<parameter>`. The
-//! header's metadata has one entry, `harness`, with [`Metadata`] as JSON. No generator state is kept, because
-//! randomness is a function of (seed, step, purpose).
+//! header's metadata has one entry, `harness`: the SHA-256 of a JSON text, a blank, and that text, which is a
+//! [`Metadata`]. No generator state is kept, because randomness is a function of (seed, step, purpose).
 //!
 //! The digest of a list of named tensors, used for the weights alone and for all tensors: SHA-256 over, for each
 //! tensor in order of its name's bytes, the name's length (u32), the name, the number of dimensions (u32), each
@@ -82,8 +82,8 @@ pub enum Purpose {
 
 /// Digest of the weights alone, as in [`Checkpoint::weights_sha256`].
 pub fn weights_digest(parameters: &Parameters) -> Digest {
-    let tensors: Vec<(&str, HostTensor)> = parameters.named().map(|(name, t)| (name, host_bytes(t))).collect();
-    digest(tensors.iter().map(|(name, tensor)| (*name, tensor)))
+    let tensors: Vec<(&str, OnHost)> = parameters.named().map(|(name, t)| (name, OnHost::new(t))).collect();
+    digest(tensors.iter().map(|(name, tensor)| (*name, tensor.shape.as_slice(), tensor.bytes())))
 }
 
 /// Writes `checkpoints/step-NNNNNNNN.safetensors` below the job's output folder.
@@ -93,10 +93,10 @@ pub fn write(
     optimizer: &dyn Optimizer,
     position: Position,
 ) -> Result<Checkpoint, Error> {
-    let mut tensors: Vec<(String, HostTensor)> = Vec::new();
-    tensors.extend(parameters.named().map(|(name, tensor)| (format!("model.{name}"), host_bytes(tensor))));
+    let mut tensors: Vec<(String, OnHost)> = Vec::new();
+    tensors.extend(parameters.named().map(|(name, tensor)| (format!("model.{name}"), OnHost::new(tensor))));
     let state = optimizer.state();
-    tensors.extend(state.iter().map(|(name, tensor)| (format!("optimizer.{name}"), host_bytes(tensor))));
+    tensors.extend(state.iter().map(|(name, tensor)| (format!("optimizer.{name}"), OnHost::new(tensor))));
     let weights_sha256 = weights_digest(parameters);
     let metadata = Metadata {
         format: FORMAT,
@@ -106,16 +106,17 @@ pub fn write(
         order_algorithm: order::ALGORITHM.to_owned(),
         order_sha256: position.order.digest(),
         weights_sha256,
-        tensors_sha256: digest(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))),
+        tensors_sha256: digest(tensors.iter().map(|(name, t)| (name.as_str(), t.shape.as_slice(), t.bytes()))),
         vocabulary_size: job.vocabulary_size,
         model: job.model.clone(),
         optimizer: job.optimizer.clone(),
         schedule: job.schedule.clone(),
         training: job.training.clone(),
     };
-    let metadata = serde_json::to_string(&metadata).expect("metadata of plain values is JSON");
+    let metadata = as_json(&metadata);
+    let metadata = format!("{} {metadata}", Digest::of(metadata.as_bytes()));
     let views = tensors.iter().map(|(name, tensor)| {
-        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), &tensor.bytes);
+        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), tensor.bytes());
         (name, view.expect("the bytes of a float32 tensor fit its shape"))
     });
     let bytes = serialize(views, &Some(HashMap::from([(METADATA_KEY.to_owned(), metadata)])))
@@ -142,7 +143,8 @@ pub struct Verified {
 /// Reads and verifies a checkpoint. A torn or damaged file is refused.
 pub fn read(path: &Path) -> Result<Verified, Error> {
     let shown = path.display().to_string();
-    let refuse = |problem: String, hint: &str| Error::Checkpoint { path: shown.clone(), problem, hint: hint.to_owned() };
+    let refuse =
+        |problem: String, hint: &str| Error::Checkpoint { path: shown.clone(), problem, hint: hint.to_owned() };
     let damaged = |problem: String| refuse(format!("is damaged: {problem}"), "resume from the checkpoint before it");
     let bytes = files::read(path)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(format!("{e:?}")))?;
@@ -150,24 +152,25 @@ pub fn read(path: &Path) -> Result<Verified, Error> {
     let metadata = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY));
     let hint = "checkpoints of other programs have to be imported first";
     let metadata = metadata.ok_or_else(|| refuse("was not written by harness-trainer".to_owned(), hint))?;
+    let (sha256, metadata) = metadata.split_once(' ').ok_or_else(|| damaged("its metadata is torn".to_owned()))?;
+    if sha256 != Digest::of(metadata.as_bytes()).to_string() {
+        return Err(damaged("its metadata does not have the digest written before it".to_owned()));
+    }
     let metadata: Metadata = serde_json::from_str(metadata).map_err(|e| damaged(format!("metadata: {e}")))?;
     if metadata.format != FORMAT {
         let problem = format!("has layout {}, and this trainer reads {FORMAT}", metadata.format);
         return Err(refuse(problem, "use the trainer that wrote it"));
     }
-    let mut all = Vec::new();
-    for (name, view) in file.tensors() {
-        if view.dtype() != Dtype::F32 {
-            return Err(damaged(format!("`{name}` is not float32")));
-        }
-        all.push((name, HostTensor { shape: view.shape().to_vec(), bytes: view.data().to_vec() }));
+    let views = file.tensors();
+    if let Some((name, _)) = views.iter().find(|(_, view)| view.dtype() != Dtype::F32) {
+        return Err(damaged(format!("`{name}` is not float32")));
     }
-    if digest(all.iter().map(|(name, tensor)| (name.as_str(), tensor))) != metadata.tensors_sha256 {
+    if digest(views.iter().map(|(name, view)| (name.as_str(), view.shape(), view.data()))) != metadata.tensors_sha256 {
         return Err(damaged("its tensors do not have the digest written beside them".to_owned()));
     }
-    let tensors = all.into_iter().map(|(name, tensor)| {
-        let shape: Vec<i64> = tensor.shape.iter().map(|&d| d as i64).collect();
-        (name, Tensor::from_data_size(&tensor.bytes, &shape, Kind::Float))
+    let tensors = views.iter().map(|(name, view)| {
+        let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
+        (name.clone(), Tensor::from_data_size(view.data(), &shape, Kind::Float))
     });
     Ok(Verified { path: shown.clone(), tensors: tensors.collect(), metadata })
 }
@@ -238,30 +241,154 @@ fn as_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain values are JSON")
 }
 
-struct HostTensor {
+/// A float32 tensor in host memory. A tensor of the CPU is borrowed, not copied.
+struct OnHost {
     shape: Vec<usize>,
-    bytes: Vec<u8>,
+    tensor: Tensor,
 }
 
-/// A float32 tensor's values in row-major order, little-endian.
-fn host_bytes(tensor: &Tensor) -> HostTensor {
-    let shape = tensor.size().iter().map(|&d| d as usize).collect();
-    let mut bytes = vec![0; tensor.numel() * 4];
-    let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
-    tensor.copy_data_u8(&mut bytes, tensor.numel());
-    HostTensor { shape, bytes }
+impl OnHost {
+    fn new(tensor: &Tensor) -> Self {
+        assert_eq!(tensor.kind(), Kind::Float, "checkpoints hold float32 tensors");
+        let shape = tensor.size().iter().map(|&d| d as usize).collect();
+        OnHost { shape, tensor: tensor.detach().to_device(Device::Cpu).contiguous() }
+    }
+
+    /// The values in row-major order, in the byte order of the machine (little-endian on all that libtorch supports).
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: a contiguous float32 tensor on the CPU has `numel` values of 4 bytes at its data pointer; they live
+        // as long as `self.tensor`, and no update runs while a checkpoint or digest is made.
+        unsafe { std::slice::from_raw_parts(self.tensor.data_ptr() as *const u8, self.tensor.numel() * 4) }
+    }
 }
 
-fn digest<'a>(tensors: impl Iterator<Item = (&'a str, &'a HostTensor)>) -> Digest {
-    let mut tensors: Vec<(&str, &HostTensor)> = tensors.collect();
-    tensors.sort_by_key(|(name, _)| *name);
+/// The digest of named tensors (name, shape, bytes), as the documentation of this module defines it.
+fn digest<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize], &'a [u8])>) -> Digest {
+    let mut tensors: Vec<_> = tensors.collect();
+    tensors.sort_by_key(|(name, ..)| *name);
     let mut hasher = Hasher::new();
-    for (name, tensor) in tensors {
+    for (name, shape, bytes) in tensors {
         hasher.update(&(name.len() as u32).to_le_bytes());
         hasher.update(name.as_bytes());
-        hasher.update(&(tensor.shape.len() as u32).to_le_bytes());
-        tensor.shape.iter().for_each(|&dimension| hasher.update(&(dimension as u64).to_le_bytes()));
-        hasher.update(&tensor.bytes);
+        hasher.update(&(shape.len() as u32).to_le_bytes());
+        shape.iter().for_each(|&dimension| hasher.update(&(dimension as u64).to_le_bytes()));
+        hasher.update(bytes);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimizer;
+
+    fn job(output: &Path) -> Job {
+        Job {
+            version: harness_core::contract::VERSION,
+            output: output.to_owned(),
+            seed: 3,
+            model: ModelConfig { layers: 1, heads: 1, width: 8, context_length: 8, ..ModelConfig::default() },
+            vocabulary_size: 20,
+            separator: 0,
+            optimizer: OptimizerConfig::default(),
+            schedule: ScheduleConfig::default(),
+            training: TrainingConfig::default(),
+            train_shards: Vec::new(),
+            validation_shards: Vec::new(),
+            tasks: Vec::new(),
+            validation_steps: Vec::new(),
+            task_steps: Vec::new(),
+            checkpoint_steps: Vec::new(),
+            resume_from: None,
+        }
+    }
+
+    fn written(folder: &Path) -> (Job, Parameters, Checkpoint) {
+        let job = job(folder);
+        let parameters = Parameters::initialize(&job.model, job.vocabulary_size, job.seed, Device::Cpu);
+        let optimizer = optimizer::build(&job.optimizer, &parameters, 0);
+        let position = Position { step: 7, tokens: 56, order: order::RollingDigest::start() };
+        let checkpoint = write(&job, &parameters, optimizer.as_ref(), position).unwrap();
+        (job, parameters, checkpoint)
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (job, parameters, checkpoint) = written(folder.path());
+        assert_eq!(checkpoint.file.path, "checkpoints/step-00000007.safetensors");
+        let read = read(&folder.path().join(&checkpoint.file.path)).unwrap();
+        read.check(&job, Purpose::Continue).unwrap();
+        assert_eq!(read.position().step, 7);
+        let other = Parameters::initialize(&job.model, job.vocabulary_size, 99, Device::Cpu);
+        assert_ne!(weights_digest(&other), weights_digest(&parameters));
+        read.restore_weights(&other).unwrap();
+        assert_eq!(weights_digest(&other), checkpoint.weights_sha256);
+    }
+
+    /// The digest as the documentation defines it, computed from the file alone, as an auditor would.
+    #[test]
+    fn the_weights_digest_can_be_recomputed_from_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, _, checkpoint) = written(folder.path());
+        let bytes = files::read(&folder.path().join(&checkpoint.file.path)).unwrap();
+        assert_eq!(Digest::of(&bytes), checkpoint.file.sha256);
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let mut weights: Vec<(String, TensorView)> = file.tensors();
+        weights.retain(|(name, _)| name.starts_with("model."));
+        weights.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut text = Vec::new();
+        for (name, view) in &weights {
+            let name = name.strip_prefix("model.").unwrap();
+            text.extend((name.len() as u32).to_le_bytes());
+            text.extend(name.as_bytes());
+            text.extend((view.shape().len() as u32).to_le_bytes());
+            view.shape().iter().for_each(|&d| text.extend((d as u64).to_le_bytes()));
+            text.extend(view.data());
+        }
+        assert_eq!(Digest::of(&text), checkpoint.weights_sha256);
+    }
+
+    #[test]
+    fn a_torn_or_damaged_file_is_refused_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (job, _, checkpoint) = written(folder.path());
+        let path = folder.path().join(&checkpoint.file.path);
+        let good = files::read(&path).unwrap();
+        let mut cases: Vec<Vec<u8>> =
+            [0, 7, 100, good.len() / 2, good.len() - 1].iter().map(|&n| good[..n].to_vec()).collect();
+        // One flipped bit at a time: in the length, all over the header, in the weights and in the moments.
+        for at in (0..good.len()).step_by(251) {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            cases.push(bytes);
+        }
+        for bytes in cases {
+            files::write(&path, &bytes).unwrap();
+            let error = match read(&path) {
+                Ok(read) => read.check(&job, Purpose::Continue).expect_err("a damaged checkpoint is refused"),
+                Err(error) => error,
+            };
+            assert_eq!(error.kind(), "checkpoint");
+            assert!(error.to_string().contains("step-00000007.safetensors"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_run_is_refused_and_the_difference_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (job, _, checkpoint) = written(folder.path());
+        let read = read(&folder.path().join(&checkpoint.file.path)).unwrap();
+        let refused = |change: fn(&mut Job)| {
+            let mut other = job.clone();
+            change(&mut other);
+            read.check(&other, Purpose::Continue).unwrap_err().to_string()
+        };
+        assert!(refused(|job| job.seed = 4).contains("its seed is 3, and the job's is 4"));
+        assert!(refused(|job| job.model.width = 16).contains("model"));
+        assert!(refused(|job| job.vocabulary_size = 21).contains("vocabulary size"));
+        assert!(refused(|job| job.training.batch_size = 1).contains("batch size"));
+        let other = Job { seed: 4, ..job.clone() };
+        read.check(&other, Purpose::Evaluate).unwrap();
+    }
 }

@@ -89,9 +89,7 @@ impl Error {
         let text = text.unwrap_or("a panic without a message");
         // `Torch("...")` inside is a debug-formatted string: newlines and quotes are escaped.
         match text.split_once("Torch(\"") {
-            Some((_, message)) => {
-                Error::from_libtorch(first_line(&message.replace("\\n", "\n").replace("\\\"", "\"")))
-            }
+            Some((_, message)) => Error::from_libtorch(first_line(&message.replace("\\n", "\n").replace("\\\"", "\""))),
             None => Error::Internal(first_line(text)),
         }
     }
@@ -151,9 +149,9 @@ mod tests {
 
     #[test]
     fn a_panic_of_tch_becomes_the_first_line_of_its_cause() {
-        let panic = tch::Tensor::from_slice(&[1.0f32, 2.0]).f_view([3]).map(drop);
-        let text = std::panic::catch_unwind(|| panic.unwrap()).unwrap_err();
-        let failure = Error::from_panic(text.as_ref()).to_failure(7);
+        let wrong = || tch::Tensor::zeros([2], (tch::Kind::Float, tch::Device::Cpu)).view([3]);
+        let payload = std::panic::catch_unwind(wrong).unwrap_err();
+        let failure = Error::from_panic(payload.as_ref()).to_failure(7);
         assert_eq!(failure.message, "libtorch: shape '[3]' is invalid for input of size 2");
         assert_eq!((failure.kind.as_str(), failure.step), ("internal", 7));
     }

@@ -92,7 +92,9 @@ impl Evaluator {
             written.push(OutputFile { path, sha256: Digest::of(&bytes), size_bytes: bytes.len() as u64 });
             Ok(())
         };
-        if wanted.validation && let Some(documents) = &self.documents {
+        if wanted.validation
+            && let Some(documents) = &self.documents
+        {
             let Some(rows) = validation(model, documents, self.context_length, device, should_stop)? else {
                 return Ok(None);
             };
@@ -209,7 +211,7 @@ pub fn score(
             return Ok(None);
         }
         // From the longest on, so that memory runs out in the first batch or not at all.
-        let length = rest[rest.len() - 1].0.len().next_multiple_of(LENGTH_STEP);
+        let length = rest[rest.len() - 1].0.len().next_multiple_of(LENGTH_STEP).min(model.context_length());
         let rows = (BATCH_TOKENS / length).clamp(1, rest.len());
         let (earlier, batch) = rest.split_at(rest.len() - rows);
         rest = earlier;
@@ -245,12 +247,161 @@ fn score_batch(
         loss::log_probabilities(model.head(), &wanted, &targets)
     });
     let values: Vec<f32> = Vec::try_from(values.to_device(Device::Cpu)).expect("a vector of float32");
-    let greedy: Vec<bool> = Vec::try_from(greedy.to_device(Device::Cpu).to_kind(Kind::Bool)).expect("a vector of booleans");
+    let greedy: Vec<bool> =
+        Vec::try_from(greedy.to_device(Device::Cpu).to_kind(Kind::Bool)).expect("a vector of booleans");
     let mut at = 0;
     for &reader in batch.iter().flat_map(|(_, readers)| readers) {
         let end = at + spans[reader].targets.len();
         let sum = values[at..end].iter().map(|&value| f64::from(value)).sum();
         scores[reader] = SpanScore { log_probability_nats: sum, greedy: greedy[at..end].iter().all(|&g| g) };
         at = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_core::config::ModelConfig;
+    use harness_core::shards::ShardWriter;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::weights::Parameters;
+
+    const VOCABULARY: u32 = 40;
+    const CONTEXT: usize = 24;
+
+    fn model() -> Transformer {
+        let config = ModelConfig {
+            layers: 2,
+            heads: 2,
+            width: 16,
+            context_length: CONTEXT as u32,
+            initialization_deviation: 0.3,
+            ..ModelConfig::default()
+        };
+        Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu).model(&config, VOCABULARY, Kind::Float)
+    }
+
+    fn request(context: usize, continuation: usize, salt: usize) -> Request {
+        let token = |i: usize| ((i * 31 + salt * 7) % VOCABULARY as usize) as u32;
+        Request {
+            item: salt as u64,
+            choice: 0,
+            gold: true,
+            characters: 1,
+            context: (0..context).map(token).collect(),
+            continuation: (context..context + continuation).map(token).collect(),
+        }
+    }
+
+    /// lm-evaluation-harness, one request at a time and without padding.
+    fn naive(model: &Transformer, request: &Request) -> (f64, bool) {
+        let mut all: Vec<i64> = request.context.iter().chain(&request.continuation).map(|&t| i64::from(t)).collect();
+        all = all[all.len().saturating_sub(CONTEXT + 1)..].to_vec();
+        let inputs = Tensor::from_slice(&all[..all.len() - 1]).unsqueeze(0);
+        let log_p = tch::no_grad(|| model.logits(&inputs).log_softmax(-1, Kind::Double).squeeze_dim(0));
+        let (mut sum, mut greedy) = (0.0, true);
+        let count = request.continuation.len();
+        for (i, &token) in request.continuation.iter().enumerate() {
+            let row = log_p.get((all.len() - 1 - count + i) as i64);
+            sum += row.double_value(&[i64::from(token)]);
+            greedy &= row.argmax(-1, false).int64_value(&[]) == i64::from(token);
+        }
+        (sum, greedy)
+    }
+
+    #[test]
+    fn scores_are_those_of_one_request_at_a_time() {
+        let model = model();
+        let lengths = [(1, 1), (1, 5), (3, 2), (20, 4), (23, 1), (24, 1), (30, 6), (100, 24), (2, 22), (9, 9)];
+        let mut requests: Vec<Request> = (0..60).map(|i| request(lengths[i % 10].0, lengths[i % 10].1, i)).collect();
+        // Half of the continuations follow the model's own first choice, so that both answers to `greedy` occur.
+        for request in requests.iter_mut().step_by(2).filter(|r| r.continuation.len() == 1) {
+            let span = span_of(request, CONTEXT);
+            let logits = model.logits(&Tensor::from_slice(&span.inputs).unsqueeze(0));
+            request.continuation[0] = logits.get(0).get(-1).argmax(-1, false).int64_value(&[]) as u32;
+        }
+        let rows = task_scores(&model, &requests, CONTEXT, Device::Cpu, &|| false).unwrap().unwrap();
+        assert_eq!(rows.len(), requests.len());
+        for (row, request) in rows.iter().zip(&requests) {
+            let (expected, greedy) = naive(&model, request);
+            assert!((row.log_probability_nats - expected).abs() < 1e-4, "{row:?}: {expected}");
+            assert_eq!((row.item, row.greedy), (request.item, greedy));
+        }
+        assert!(rows.iter().any(|row| row.greedy) && rows.iter().any(|row| !row.greedy));
+    }
+
+    #[test]
+    fn a_score_does_not_depend_on_what_else_is_in_the_batch() {
+        let model = model();
+        let spans: Vec<Span> = (0..300).map(|i| span_of(&request(1 + i % 20, 1 + i % 4, i), CONTEXT)).collect();
+        let together = score(&model, &spans, Device::Cpu, &|| false).unwrap().unwrap();
+        for (span, whole) in spans.iter().zip(&together).step_by(7) {
+            let alone = score(&model, std::slice::from_ref(span), Device::Cpu, &|| false).unwrap().unwrap()[0];
+            assert!((alone.log_probability_nats - whole.log_probability_nats).abs() < 1e-5);
+            assert_eq!(alone.greedy, whole.greedy);
+        }
+    }
+
+    #[test]
+    fn a_request_is_cut_from_the_left_and_its_last_token_is_not_read() {
+        let span = span_of(&request(30, 3, 0), CONTEXT);
+        assert_eq!((span.inputs.len(), span.targets.len()), (CONTEXT, 3));
+        assert_eq!(span.targets[..2], span.inputs[CONTEXT - 2..]);
+        let short = span_of(&request(1, 2, 0), CONTEXT);
+        assert_eq!((short.inputs.len(), short.targets.len()), (2, 2));
+        let long = span_of(&request(1, 40, 0), CONTEXT);
+        assert_eq!((long.inputs.len(), long.targets.len()), (CONTEXT, CONTEXT));
+    }
+
+    #[test]
+    fn a_tie_goes_to_the_lowest_token() {
+        let config = ModelConfig { layers: 1, heads: 1, width: 4, context_length: 4, ..ModelConfig::default() };
+        let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
+        let embedding = parameters.named().find(|(name, _)| *name == "token_embedding").unwrap().1;
+        tch::no_grad(|| drop(embedding.shallow_clone().fill_(0.0)));
+        let model = parameters.model(&config, VOCABULARY, Kind::Float);
+        let span = |target| Span { inputs: vec![1, 2], targets: vec![target] };
+        let scores = score(&model, &[span(0), span(1)], Device::Cpu, &|| false).unwrap().unwrap();
+        assert_eq!((scores[0].greedy, scores[1].greedy), (true, false));
+        assert_eq!(scores[0].log_probability_nats, scores[1].log_probability_nats);
+    }
+
+    proptest! {
+        #[test]
+        fn windows_predict_each_token_once(tokens in 1u64..400, context_length in 1u64..50) {
+            let mut next = 1;
+            for (first, count) in windows(tokens, context_length) {
+                prop_assert_eq!(first, next);
+                prop_assert!(count >= 1 && count <= context_length);
+                next += count;
+            }
+            prop_assert_eq!(next, tokens);
+        }
+    }
+
+    #[test]
+    fn validation_covers_every_document_of_every_shard() {
+        let folder = tempfile::tempdir().unwrap();
+        let documents: Vec<Vec<u32>> =
+            [5usize, 0, 24, 25, 60, 1].map(|n| (0..n as u32).map(|i| i % 39 + 1).collect()).into();
+        let mut paths = Vec::new();
+        for (i, half) in documents.chunks(3).enumerate() {
+            let mut writer = ShardWriter::new(VOCABULARY);
+            half.iter().for_each(|d| writer.push(0, d, 1));
+            paths.push(folder.path().join(i.to_string()));
+            writer.write(&paths[i]).unwrap();
+        }
+        let (model, stream) = (model(), TokenStream::open(&paths).unwrap());
+        let rows = validation(&model, &stream, CONTEXT, Device::Cpu, &|| false).unwrap().unwrap();
+        let places: Vec<(u64, u64, u64)> = rows.iter().map(|r| (r.document, r.first_token, r.tokens)).collect();
+        let expected = [(0, 1, 5), (2, 1, 24), (3, 1, 24), (3, 25, 1), (4, 1, 24), (4, 25, 24), (4, 49, 12), (5, 1, 1)];
+        assert_eq!(places, expected);
+        // The second window of document 4 by hand: it reads tokens 24 to 47 and predicts 25 to 48.
+        let text: Vec<i64> = std::iter::once(0).chain(documents[4].iter().map(|&t| i64::from(t))).collect();
+        let log_p = model.logits(&Tensor::from_slice(&text[24..48]).unsqueeze(0)).log_softmax(-1, Kind::Double).get(0);
+        let by_hand: f64 = (0..24).map(|i| -log_p.double_value(&[i, text[25 + i as usize]])).sum();
+        assert!((rows[5].loss_nats - by_hand).abs() < 1e-4);
+        assert!(validation(&model, &stream, CONTEXT, Device::Cpu, &|| true).unwrap().is_none());
     }
 }

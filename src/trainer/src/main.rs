@@ -67,8 +67,7 @@ fn run(path: &Path) -> u8 {
 }
 
 fn read_job(path: &Path) -> Result<Job, Error> {
-    let text = files::read_to_string(path)
-        .map_err(|e| Error::Job { problem: e.to_string(), hint: None })?;
+    let text = files::read_to_string(path).map_err(|e| Error::Job { problem: e.to_string(), hint: None })?;
     // The version first: a job of another version may well have other fields.
     let version = serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|v| v.get("version")?.as_u64());
     if let Some(version) = version.filter(|&version| version != u64::from(VERSION)) {

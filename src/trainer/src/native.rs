@@ -225,7 +225,9 @@ pub fn set_float32_matmul_precision(precision: &str) -> Result<(), Error> {
 /// libtorch's float32 matrix product precision.
 pub fn float32_matmul_precision() -> String {
     // SAFETY: writes at most `n` bytes, terminated.
-    text(|out, n| drop(unsafe { harness_float32_matmul_precision(out, n) }))
+    text(|out, n| {
+        let _empty_on_error = unsafe { harness_float32_matmul_precision(out, n) };
+    })
 }
 
 /// Whether TF32 is allowed in matrix products.

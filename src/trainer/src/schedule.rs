@@ -15,7 +15,22 @@ pub fn learning_rate(config: &ScheduleConfig, peak: f64, step: u64, steps: u64) 
         ScheduleKind::Cosine => last + (peak - last) * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * progress)),
         ScheduleKind::Linear => last + (peak - last) * (1.0 - progress),
         ScheduleKind::Constant => peak,
+        ScheduleKind::WarmupStableDecay => cooled(config, step, steps, last, |_| peak),
+        ScheduleKind::InverseSqrt => {
+            let reference = config.warmup_steps.max(1) as f64;
+            cooled(config, step, steps, last, |step| peak * (reference / step as f64).sqrt())
+        }
     }
+}
+
+/// The `shape` up to the cool-down, then a straight line from where it was to `last`.
+fn cooled(config: &ScheduleConfig, step: u64, steps: u64, last: f64, shape: impl Fn(u64) -> f64) -> f64 {
+    let from = steps.saturating_sub(config.cooldown_steps).max(1);
+    if step <= from || config.cooldown_steps == 0 {
+        return shape(step);
+    }
+    let (top, share) = (shape(from), (step - from) as f64 / (steps - from) as f64);
+    top + (last.min(top) - top) * share.min(1.0)
 }
 
 #[cfg(test)]
@@ -23,18 +38,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const KINDS: [ScheduleKind; 3] = [ScheduleKind::Cosine, ScheduleKind::Linear, ScheduleKind::Constant];
+    const KINDS: [ScheduleKind; 5] = [
+        ScheduleKind::Cosine,
+        ScheduleKind::Linear,
+        ScheduleKind::Constant,
+        ScheduleKind::WarmupStableDecay,
+        ScheduleKind::InverseSqrt,
+    ];
 
     fn config(kind: usize, warmup_steps: u64, final_learning_rate_ratio: f64) -> ScheduleConfig {
-        ScheduleConfig { kind: KINDS[kind], warmup_steps, final_learning_rate_ratio }
+        ScheduleConfig { kind: KINDS[kind], warmup_steps, final_learning_rate_ratio, cooldown_steps: 0 }
     }
 
     proptest! {
         #[test]
         fn the_rate_rises_to_the_peak_then_never_rises(
-            kind in 0usize..3, steps in 1u64..300, share in 0.0f64..=1.0, ratio in 0.0f64..=1.0, peak in 1e-6f64..1.0,
+            kind in 0usize..5, steps in 1u64..300, share in 0.0f64..=1.0, ratio in 0.0f64..=1.0, peak in 1e-6f64..1.0,
+            cooldown in 0.0f64..=1.0,
         ) {
-            let schedule = config(kind, (steps as f64 * share) as u64, ratio);
+            let mut schedule = config(kind, (steps as f64 * share) as u64, ratio);
+            schedule.cooldown_steps = ((steps - schedule.warmup_steps) as f64 * cooldown) as u64;
             let rates: Vec<f64> = (1..=steps).map(|s| learning_rate(&schedule, peak, s, steps)).collect();
             let top = schedule.warmup_steps.max(1) as usize - 1;
             for (i, &rate) in rates.iter().enumerate() {
@@ -44,10 +67,20 @@ mod tests {
                 if i > top { prop_assert!(rate <= rates[i - 1] * (1.0 + 1e-12)) }
             }
             if schedule.warmup_steps > 0 { prop_assert!((rates[top] - peak).abs() <= peak * 1e-12) }
-            if schedule.warmup_steps < steps && schedule.kind != ScheduleKind::Constant {
-                prop_assert!((rates[steps as usize - 1] - peak * ratio).abs() <= peak * 1e-12);
+            let last = rates[steps as usize - 1];
+            if schedule.warmup_steps < steps && kind < 2 {
+                prop_assert!((last - peak * ratio).abs() <= peak * 1e-12);
+            }
+            if kind == 3 && schedule.cooldown_steps > 0 && steps > 1 {
+                prop_assert!((last - peak * ratio).abs() <= peak * 1e-12);
             }
         }
+    }
+
+    #[test]
+    fn the_inverse_square_root_halves_with_four_times_the_steps() {
+        let rate = |step| learning_rate(&config(4, 10, 0.0), 1.0, step, 1000);
+        assert!((rate(10) - 1.0).abs() < 1e-12 && (rate(40) - 0.5).abs() < 1e-12 && (rate(160) - 0.25).abs() < 1e-12);
     }
 
     #[test]

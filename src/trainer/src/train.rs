@@ -71,8 +71,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
     let mut position = Position { step: 0, tokens: 0, order: RollingDigest::start() };
     let resumed = job.resume_from.as_deref().map(checkpoint::read).transpose()?;
     if let Some(checkpoint) = &resumed {
-        let purpose =
-            if batches.is_some() { checkpoint::Purpose::Continue } else { checkpoint::Purpose::Evaluate };
+        let purpose = if batches.is_some() { checkpoint::Purpose::Continue } else { checkpoint::Purpose::Evaluate };
         checkpoint.check(job, purpose)?;
         checkpoint.restore_weights(&parameters)?;
         position = checkpoint.position();
@@ -89,7 +88,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         let problem = format!("the config counts {count} parameters, the model has {}", parameters.count());
         return Err(Error::Internal(problem));
     }
-    outside.send(&Message::Started(Started {
+    outside.send(&Message::Started(Box::new(Started {
         version: VERSION,
         about: device::about(chosen.cuda_absent_because, libraries),
         device: device::name(chosen.device),
@@ -98,7 +97,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         flops_per_token: job.model.training_flops_per_token(job.vocabulary_size),
         first_step: position.step,
         determinism: device::determinism(training.precision, std::env::vars()),
-    }));
+    })));
 
     let mut run = Run {
         job,
@@ -143,6 +142,12 @@ fn check(job: &Job) -> Result<(), Error> {
     if !job.model.width.is_multiple_of(job.model.heads.max(1)) || job.model.heads == 0 {
         return refuse(format!("a width of {} cannot be split over {} heads", job.model.width, job.model.heads));
     }
+    if !job.model.heads.is_multiple_of(job.model.resolved_key_value_heads()) {
+        return refuse(format!(
+            "{} heads of keys and values cannot serve {} heads",
+            job.model.key_value_heads, job.model.heads
+        ));
+    }
     if job.training.batch_size == 0 || !job.training.batch_size.is_multiple_of(job.training.sequences_per_pass()) {
         return refuse(format!(
             "a batch of {} sequences cannot be split into passes of {}",
@@ -153,7 +158,10 @@ fn check(job: &Job) -> Result<(), Error> {
     if job.model.layers == 0 || job.model.context_length == 0 || job.vocabulary_size == 0 {
         return refuse("the model needs at least one layer, one position and one token".to_owned());
     }
-    if job.train_shards.is_empty() && job.resume_from.is_none() && job.validation_shards.is_empty() && job.tasks.is_empty()
+    if job.train_shards.is_empty()
+        && job.resume_from.is_none()
+        && job.validation_shards.is_empty()
+        && job.tasks.is_empty()
     {
         return refuse("the job neither trains nor evaluates".to_owned());
     }

@@ -1,6 +1,6 @@
 //! What cannot work is refused here, with the key it is about: each rule is one line of a table.
 
-use super::Choices;
+use super::{Choices, Positions, ScheduleKind};
 
 type Refusal = (&'static str, String, Option<String>);
 
@@ -23,6 +23,26 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
             Some(format!("each head gets width / heads channels; {hint} would work")),
         );
     }
+    if !model.heads.is_multiple_of(model.resolved_key_value_heads()) {
+        return refuse(
+            "model.key_value_heads",
+            format!("{} heads of keys and values cannot serve {} heads", model.key_value_heads, model.heads),
+            Some("use a divisor of `heads`; 0 means as many".to_owned()),
+        );
+    }
+    if model.positions == Positions::Rotary && !(model.width / model.heads).is_multiple_of(2) {
+        return refuse(
+            "model.positions",
+            format!("rotary positions turn pairs of channels, and a head has {}", model.width / model.heads),
+            Some("make width / heads even".to_owned()),
+        );
+    }
+    if model.positions == Positions::Sinusoidal && !model.width.is_multiple_of(2) {
+        let problem = format!("sinusoidal positions need pairs of channels, and the width is {}", model.width);
+        return refuse("model.positions", problem, Some("make the width even".to_owned()));
+    }
+    within("model.logit_soft_cap", model.logit_soft_cap, 0.0, 1e6)?;
+    within("model.z_loss", model.z_loss, 0.0, 1.0)?;
     within("model.dropout", model.dropout, 0.0, 0.9)?;
     above_zero("model.initialization_deviation", model.initialization_deviation)?;
 
@@ -30,6 +50,7 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
     within("optimizer.beta1", optimizer.beta1, 0.0, 0.999_999)?;
     within("optimizer.beta2", optimizer.beta2, 0.0, 0.999_999_9)?;
     above_zero("optimizer.epsilon", optimizer.epsilon)?;
+    within("optimizer.momentum", optimizer.momentum, 0.0, 0.999_999)?;
     within("optimizer.weight_decay", optimizer.weight_decay, 0.0, 10.0)?;
     within("optimizer.gradient_clip_norm", optimizer.gradient_clip_norm, 0.0, 1e9)?;
     within("schedule.final_learning_rate_ratio", schedule.final_learning_rate_ratio, 0.0, 1.0)?;
@@ -49,6 +70,25 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
             "schedule.warmup_steps",
             format!("the warm-up of {} steps is longer than the {} steps", schedule.warmup_steps, training.steps),
             Some(format!("at most a tenth of the steps is usual: {}", training.steps.div_ceil(10))),
+        );
+    }
+    if schedule.warmup_steps.saturating_add(schedule.cooldown_steps) > training.steps {
+        return refuse(
+            "schedule.cooldown_steps",
+            format!("warm-up and cool-down together are longer than the {} steps", training.steps),
+            Some(format!("a fifth of the steps is usual for the cool-down: {}", training.steps.div_ceil(5))),
+        );
+    }
+    let cools = matches!(schedule.kind, ScheduleKind::WarmupStableDecay | ScheduleKind::InverseSqrt);
+    if !cools && schedule.cooldown_steps > 0 {
+        let problem = "only `warmup_stable_decay` and `inverse_sqrt` have a cool-down".to_owned();
+        return refuse("schedule.cooldown_steps", problem, Some("leave it out, or change `kind`".to_owned()));
+    }
+    if schedule.kind == ScheduleKind::WarmupStableDecay && schedule.cooldown_steps == 0 {
+        return refuse(
+            "schedule.kind",
+            "without `cooldown_steps` it never decays".to_owned(),
+            Some(format!("set `schedule.cooldown_steps`, for example to {}", training.steps.div_ceil(5))),
         );
     }
     for (index, task) in evaluation.tasks.iter().enumerate() {

@@ -39,7 +39,8 @@ impl EvaluationConfig {
 
 /// The multiples of `every` below `steps`, and `steps` itself.
 pub(super) fn multiples(every: u64, steps: u64) -> Vec<u64> {
-    let mut at: Vec<u64> = if every == 0 { Vec::new() } else { (1..=steps / every).map(|k| k * every).collect() };
+    let whole = steps.checked_div(every).unwrap_or(0);
+    let mut at: Vec<u64> = (1..=whole).map(|k| k * every).collect();
     if at.last() != Some(&steps) {
         at.push(steps);
     }

@@ -19,7 +19,7 @@ use toml::{Table, Value};
 
 pub use error::{ConfigError, Wrong, nearest, place_of};
 pub use evaluation::EvaluationConfig;
-pub use model::ModelConfig;
+pub use model::{FeedForward, ModelConfig, Norm, NormPlacement, Positions};
 pub use optimizer::{OptimizerConfig, OptimizerKind};
 pub use schedule::{ScheduleConfig, ScheduleKind};
 pub use training::{Device, Precision, TrainingConfig};

@@ -13,6 +13,12 @@ pub enum ScheduleKind {
     Linear,
     /// The peak rate to the end.
     Constant,
+    /// The peak rate, then a straight line to the final rate over `cooldown_steps` (Hu et al. 2024, MiniCPM,
+    /// section 4; Hägele et al. 2024).
+    WarmupStableDecay,
+    /// Falls with the square root of the step (Vaswani et al. 2017, equation 3), then as above if there are
+    /// `cooldown_steps`.
+    InverseSqrt,
 }
 
 /// Linear warm-up, then one shape to the last step.
@@ -25,10 +31,17 @@ pub struct ScheduleConfig {
     pub warmup_steps: u64,
     /// Final rate as a share of the peak.
     pub final_learning_rate_ratio: f64,
+    /// Last steps over which `warmup_stable_decay` and `inverse_sqrt` fall to the final rate.
+    pub cooldown_steps: u64,
 }
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        ScheduleConfig { kind: ScheduleKind::Cosine, warmup_steps: 0, final_learning_rate_ratio: 0.1 }
+        ScheduleConfig {
+            kind: ScheduleKind::Cosine,
+            warmup_steps: 0,
+            final_learning_rate_ratio: 0.1,
+            cooldown_steps: 0,
+        }
     }
 }

@@ -2,15 +2,15 @@ use super::*;
 
 fn load_texts(texts: &[(&str, &str)]) -> Result<Loaded, String> {
     let known: Vec<String> = texts.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let read = |name: &ExperimentName| {
-        Ok(texts.iter().find(|(n, _)| *n == name.as_str()).map(|(_, text)| (*text).to_owned()))
-    };
+    let read =
+        |name: &ExperimentName| Ok(texts.iter().find(|(n, _)| *n == name.as_str()).map(|(_, text)| (*text).to_owned()));
     load(&texts[0].0.parse().unwrap(), &known, &read).map_err(|e| e.to_string())
 }
 
 #[test]
 fn a_child_states_only_what_it_changes() {
-    let parent = "title = \"Base\"\nhypothesis = \"h\"\ncorpus = \"books\"\n[model]\nlayers = 6\nwidth = 384\nheads = 6\n";
+    let parent =
+        "title = \"Base\"\nhypothesis = \"h\"\ncorpus = \"books\"\n[model]\nlayers = 6\nwidth = 384\nheads = 6\n";
     let child = "extends = \"base\"\ntitle = \"Child\"\n[model]\nlayers = 8\n[schedule]\nwarmup_steps = 10\n";
     let loaded = load_texts(&[("child", child), ("base", parent)]).unwrap();
     assert_eq!(loaded.experiment.model.layers, 8);
@@ -29,6 +29,8 @@ fn mistakes_are_shown_at_their_place() {
         ("corpus = \"books\"\n[training]\nbatch_size = 0\n", "must be at least 1", ":3:14", ""),
         ("corpus = \"books\"\n[training]\nsteps = \"many\"\n", "invalid type", ":3:9", ""),
         ("corpus = \"books\"\n[training]\nprecision = \"fp16\"\n", "unknown value `fp16`", ":3:13", "bf16"),
+        ("corpus = \"b\"\n[model]\nkey_value_heads = 3\n", "cannot serve 4 heads", ":3:19", "divisor"),
+        ("corpus = \"b\"\n[model]\npositions = \"rotary\"\nwidth = 12\n", "turn pairs", ":3:13", "even"),
         (base, "not divisible", ":4:9", "380"),
         ("corpus = \"books\"\n[model\n", "", ":2:", ""),
         ("seed = 3\n", "`corpus` is not stated", "experiments/x/experiment.toml", "extends"),
@@ -53,6 +55,9 @@ fn gpt2_has_the_published_number_of_parameters() {
     // Radford et al. 2019 name it 117M; the released weights count 124,439,808 (50,257 tokens, 1,024 positions).
     let gpt2 = ModelConfig { layers: 12, heads: 12, width: 768, context_length: 1024, ..ModelConfig::default() };
     assert_eq!(gpt2.parameters(50_257).0, 124_439_808);
+    // 6 N + 6 L T C with N the weights in products: the 85 M of the blocks (12 L C^2) and the head.
+    let weights = 12.0 * 12.0 * 768.0 * 768.0 + 50_257.0 * 768.0;
+    assert_eq!(gpt2.training_flops_per_token(50_257), 6.0 * weights + 6.0 * 12.0 * 1024.0 * 768.0);
 }
 
 #[test]

@@ -14,11 +14,7 @@ pub enum Number {
 impl Number {
     /// The other number.
     pub fn other(self) -> Self {
-        if self == Number::One {
-            Number::Many
-        } else {
-            Number::One
-        }
+        if self == Number::One { Number::Many } else { Number::One }
     }
 }
 
@@ -76,11 +72,7 @@ pub struct Noun {
 impl Noun {
     /// The form of this number.
     pub fn form(&self, number: Number) -> &'static str {
-        if number == Number::One {
-            self.one
-        } else {
-            self.many
-        }
+        if number == Number::One { self.one } else { self.many }
     }
 }
 
@@ -102,11 +94,7 @@ pub struct Verb {
 impl Verb {
     /// The present form that agrees with this number.
     pub fn present(&self, number: Number) -> &'static str {
-        if number == Number::One {
-            self.third
-        } else {
-            self.base
-        }
+        if number == Number::One { self.third } else { self.base }
     }
 }
 
@@ -117,12 +105,7 @@ pub fn held_out(subject: &str, verb: &str) -> bool {
 }
 
 const fn noun(one: &'static str, many: &'static str, kind: Kind, gender: Gender) -> Noun {
-    Noun {
-        one,
-        many,
-        kind,
-        gender,
-    }
+    Noun { one, many, kind, gender }
 }
 
 const fn thing(one: &'static str, many: &'static str, kind: Kind) -> Noun {
@@ -130,44 +113,19 @@ const fn thing(one: &'static str, many: &'static str, kind: Kind) -> Noun {
 }
 
 const fn act(base: &'static str, third: &'static str, past: &'static str, animals: bool) -> Verb {
-    Verb {
-        base,
-        third,
-        past,
-        object: None,
-        animals,
-    }
+    Verb { base, third, past, object: None, animals }
 }
 
 const fn on(object: Kind, base: &'static str, third: &'static str, past: &'static str) -> Verb {
-    Verb {
-        base,
-        third,
-        past,
-        object: Some(object),
-        animals: false,
-    }
+    Verb { base, third, past, object: Some(object), animals: false }
 }
 
-const fn on_by_all(
-    object: Kind,
-    base: &'static str,
-    third: &'static str,
-    past: &'static str,
-) -> Verb {
-    Verb {
-        base,
-        third,
-        past,
-        object: Some(object),
-        animals: true,
-    }
+const fn on_by_all(object: Kind, base: &'static str, third: &'static str, past: &'static str) -> Verb {
+    Verb { base, third, past, object: Some(object), animals: true }
 }
 
 use Gender::{He, Open, She};
-use Kind::{
-    Animal, Clothing, Container, Food, Instrument, Opening, Person, Place, Text, Tool, Vehicle,
-};
+use Kind::{Animal, Clothing, Container, Food, Instrument, Opening, Person, Place, Text, Tool, Vehicle};
 
 /// People and animals: what can be a subject.
 pub const ANIMATES: &[Noun] = &[
@@ -430,39 +388,16 @@ pub const REPORTING: &[Verb] = &[
 ];
 
 /// Adjectives of people and animals.
-pub const OF_ANIMATES: &[&str] = &[
-    "old", "young", "tall", "happy", "tired", "clever", "brave", "quiet", "kind", "proud",
-    "hungry", "lazy",
-];
+pub const OF_ANIMATES: &[&str] =
+    &["old", "young", "tall", "happy", "tired", "clever", "brave", "quiet", "kind", "proud", "hungry", "lazy"];
 
 /// Adjectives of things.
-pub const OF_THINGS: &[&str] = &[
-    "red",
-    "blue",
-    "green",
-    "small",
-    "large",
-    "new",
-    "heavy",
-    "beautiful",
-    "cheap",
-    "round",
-    "white",
-    "strange",
-];
+pub const OF_THINGS: &[&str] =
+    &["red", "blue", "green", "small", "large", "new", "heavy", "beautiful", "cheap", "round", "white", "strange"];
 
 /// Ends of sentences.
-pub const ADVERBS: &[&str] = &[
-    "slowly",
-    "quickly",
-    "quietly",
-    "every day",
-    "at night",
-    "in the morning",
-    "with care",
-    "again",
-    "for an hour",
-];
+pub const ADVERBS: &[&str] =
+    &["slowly", "quickly", "quietly", "every day", "at night", "in the morning", "with care", "again", "for an hour"];
 
 /// Between a noun and another one that describes where it is.
 pub const PREPOSITIONS: &[&str] = &["near", "behind", "beside", "with", "next to", "in front of"];
@@ -476,29 +411,17 @@ mod tests {
     fn no_word_stands_twice_and_every_subject_keeps_enough_verbs() {
         let nouns: Vec<&str> = ANIMATES.iter().chain(THINGS).map(|noun| noun.one).collect();
         assert_eq!(nouns.iter().collect::<BTreeSet<_>>().len(), nouns.len());
-        let verbs: Vec<&str> = [INTRANSITIVE, TRANSITIVE, REFLEXIVE, REPORTING]
-            .concat()
-            .iter()
-            .map(|verb| verb.base)
-            .collect();
+        let verbs: Vec<&str> =
+            [INTRANSITIVE, TRANSITIVE, REFLEXIVE, REPORTING].concat().iter().map(|verb| verb.base).collect();
         assert_eq!(verbs.iter().collect::<BTreeSet<_>>().len(), verbs.len());
-        assert!(
-            nouns.len() + verbs.len() + NAMES.len() + OF_ANIMATES.len() + OF_THINGS.len() >= 250
-        );
+        assert!(nouns.len() + verbs.len() + NAMES.len() + OF_ANIMATES.len() + OF_THINGS.len() >= 250);
 
-        let subjects = ANIMATES
-            .iter()
-            .map(|noun| (noun.one, noun.kind))
-            .chain(NAMES.iter().map(|n| (n.0, Person)));
+        let subjects = ANIMATES.iter().map(|noun| (noun.one, noun.kind)).chain(NAMES.iter().map(|n| (n.0, Person)));
         for (subject, kind) in subjects {
             for verbs in [INTRANSITIVE, TRANSITIVE, REFLEXIVE] {
                 let able = verbs.iter().filter(|verb| kind == Person || verb.animals);
-                let (held, kept): (Vec<&Verb>, Vec<&Verb>) =
-                    able.partition(|verb| held_out(subject, verb.base));
-                assert!(
-                    verbs == REFLEXIVE && kind == Animal || kept.len() >= 2,
-                    "{subject}: {held:?} held out"
-                );
+                let (held, kept): (Vec<&Verb>, Vec<&Verb>) = able.partition(|verb| held_out(subject, verb.base));
+                assert!(verbs == REFLEXIVE && kind == Animal || kept.len() >= 2, "{subject}: {held:?} held out");
             }
         }
     }

@@ -59,11 +59,7 @@ fn make(probe: Probe, speaker: &mut Speaker) -> Option<Item> {
     match probe {
         Probe::AgreementSimple => agreement(speaker, |_, subject| Some(subject.text.clone())),
         Probe::AgreementAcrossPhrase => agreement(speaker, |speaker, subject| {
-            Some(format!(
-                "{} {}",
-                subject.text,
-                speaker.attractor(subject.number.other())
-            ))
+            Some(format!("{} {}", subject.text, speaker.attractor(subject.number.other())))
         }),
         Probe::AgreementAcrossClause => agreement(speaker, |speaker, subject| {
             let clause = speaker.object_relative(subject.kind, subject.number.other())?;
@@ -73,10 +69,7 @@ fn make(probe: Probe, speaker: &mut Speaker) -> Option<Item> {
             let (noun, number) = (speaker.noun(Kind::Person), speaker.number());
             let subject = speaker.subject_of(noun, number);
             let right = reflexive(&subject)?;
-            let wrong = reflexive(&Subject {
-                number: number.other(),
-                ..subject.clone()
-            })?;
+            let wrong = reflexive(&Subject { number: number.other(), ..subject.clone() })?;
             anaphor(speaker, &subject, right, wrong)
         }
         Probe::AnaphorGender => {
@@ -87,63 +80,38 @@ fn make(probe: Probe, speaker: &mut Speaker) -> Option<Item> {
                 speaker.subject_of(noun, Number::One)
             };
             let right = reflexive(&subject)?;
-            let wrong = if right == "himself" {
-                "herself"
-            } else {
-                "himself"
-            };
+            let wrong = if right == "himself" { "herself" } else { "himself" };
             anaphor(speaker, &subject, right, wrong)
         }
         Probe::DeterminerNoun => determiner(speaker, false),
         Probe::DeterminerAdjectiveNoun => determiner(speaker, true),
         Probe::GapNeedsFiller => embedded(speaker, |_, verb| (wh(verb), "that", String::new())),
-        Probe::FillerNeedsGap => embedded(speaker, |speaker, verb| {
-            ("that", wh(verb), format!(" {}", speaker.object(verb)))
-        }),
+        Probe::FillerNeedsGap => {
+            embedded(speaker, |speaker, verb| ("that", wh(verb), format!(" {}", speaker.object(verb))))
+        }
         Probe::ObjectSelection => selection(speaker),
         Probe::Recall => Some(recall(speaker)),
     }
 }
 
 fn pair(good: String, bad: String) -> Option<Item> {
-    Some(Item {
-        context: String::new(),
-        choices: vec![capitalized(&good), capitalized(&bad)],
-        gold: 0,
-    })
+    Some(Item { context: String::new(), choices: vec![capitalized(&good), capitalized(&bad)], gold: 0 })
 }
 
 /// The verb agrees with `front`, which is about the subject, or it does not.
-fn agreement(
-    speaker: &mut Speaker,
-    front: impl FnOnce(&mut Speaker, &Subject) -> Option<String>,
-) -> Option<Item> {
+fn agreement(speaker: &mut Speaker, front: impl FnOnce(&mut Speaker, &Subject) -> Option<String>) -> Option<Item> {
     let subject = speaker.subject();
     let front = front(speaker, &subject)?;
-    let verbs = if speaker.chance(50) {
-        TRANSITIVE
-    } else {
-        INTRANSITIVE
-    };
+    let verbs = if speaker.chance(50) { TRANSITIVE } else { INTRANSITIVE };
     let verb = speaker.verb(&subject, verbs)?;
-    let object = if verb.object.is_some() {
-        format!(" {}", speaker.object(verb))
-    } else {
-        String::new()
-    };
+    let object = if verb.object.is_some() { format!(" {}", speaker.object(verb)) } else { String::new() };
     let sentence = |number: Number| format!("{front} {}{object}.", verb.present(number));
     pair(sentence(subject.number), sentence(subject.number.other()))
 }
 
 fn anaphor(speaker: &mut Speaker, subject: &Subject, right: &str, wrong: &str) -> Option<Item> {
     let verb = speaker.verb(subject, REFLEXIVE)?;
-    let sentence = |reflexive: &str| {
-        format!(
-            "{} {} {reflexive}.",
-            subject.text,
-            verb.present(subject.number)
-        )
-    };
+    let sentence = |reflexive: &str| format!("{} {} {reflexive}.", subject.text, verb.present(subject.number));
     pair(sentence(right), sentence(wrong))
 }
 
@@ -152,20 +120,12 @@ fn determiner(speaker: &mut Speaker, with_adjective: bool) -> Option<Item> {
     let subject = speaker.subject();
     let verb = speaker.verb(&subject, TRANSITIVE)?;
     let (noun, number) = (speaker.noun(verb.object?), speaker.number());
-    let determiners: &[&str] = if number == Number::One {
-        &["this", "that"]
-    } else {
-        &["these", "those"]
-    };
+    let determiners: &[&str] = if number == Number::One { &["this", "that"] } else { &["these", "those"] };
     let determiner = *speaker.random.choose(determiners);
     let adjective = with_adjective.then(|| speaker.adjective(noun.kind));
     let sentence = |number: Number| {
         let object = described(determiner, adjective, noun.form(number));
-        format!(
-            "{} {} {object}.",
-            subject.text,
-            verb.present(subject.number)
-        )
+        format!("{} {} {object}.", subject.text, verb.present(subject.number))
     };
     pair(sentence(number), sentence(number.other()))
 }
@@ -181,13 +141,7 @@ fn embedded(
     let verb = speaker.verb(&subject, TRANSITIVE)?;
     let (right, wrong, rest) = words(speaker, verb);
     let sentence = |word: &str| {
-        format!(
-            "{} {} {word} {} {}{rest}.",
-            reporter.text,
-            report.third,
-            subject.text,
-            verb.present(subject.number)
-        )
+        format!("{} {} {word} {} {}{rest}.", reporter.text, report.third, subject.text, verb.present(subject.number))
     };
     pair(sentence(right), sentence(wrong))
 }
@@ -216,43 +170,23 @@ fn selection(speaker: &mut Speaker) -> Option<Item> {
         .collect();
     let gold = speaker.random.below(4) as usize;
     choices.insert(gold, format!("{}.", speaker.noun(right).one));
-    let context = capitalized(&format!(
-        "{} {} the",
-        subject.text,
-        verb.present(subject.number)
-    ));
-    Some(Item {
-        context,
-        choices,
-        gold,
-    })
+    let context = capitalized(&format!("{} {} the", subject.text, verb.present(subject.number)));
+    Some(Item { context, choices, gold })
 }
 
 /// Where the thing was put, some sentences ago.
 fn recall(speaker: &mut Speaker) -> Item {
     let (thing, container) = speaker.thing_and_container();
     let name = speaker.name();
-    let mut sentences = vec![format!(
-        "{} puts {} in the {}.",
-        name.text,
-        described("a", None, thing.one),
-        container.one
-    )];
+    let mut sentences =
+        vec![format!("{} puts {} in the {}.", name.text, described("a", None, thing.one), container.one)];
     speaker.tested = false;
     while sentences.len() < 3 {
         let subject = speaker.subject();
         if let Some(verb) = speaker.verb(&subject, INTRANSITIVE) {
-            sentences.push(capitalized(&format!(
-                "{} {}.",
-                subject.text,
-                verb.present(subject.number)
-            )));
+            sentences.push(capitalized(&format!("{} {}.", subject.text, verb.present(subject.number))));
         }
     }
     sentences.push(format!("The {} is in the", thing.one));
-    Item {
-        context: sentences.join(" "),
-        choices: vec![container.one.to_owned()],
-        gold: 0,
-    }
+    Item { context: sentences.join(" "), choices: vec![container.one.to_owned()], gold: 0 }
 }

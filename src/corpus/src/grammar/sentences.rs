@@ -6,8 +6,7 @@ use super::lexicon::*;
 
 /// The documents of a corpus: the same for the same seed, and each a function of the seed and its index alone.
 pub fn corpus(corpus_seed: u64, documents: u64) -> impl Iterator<Item = String> {
-    (0..documents)
-        .map(move |index| Speaker::new(seed(corpus_seed, index, Purpose::Generation)).document())
+    (0..documents).map(move |index| Speaker::new(seed(corpus_seed, index, Purpose::Generation)).document())
 }
 
 /// Who or what a sentence is about.
@@ -31,10 +30,7 @@ pub(super) struct Speaker {
 
 impl Speaker {
     pub fn new(seed: u64) -> Self {
-        Speaker {
-            random: Random::new(seed),
-            tested: false,
-        }
+        Speaker { random: Random::new(seed), tested: false }
     }
 
     pub fn chance(&mut self, percent: u64) -> bool {
@@ -42,30 +38,18 @@ impl Speaker {
     }
 
     pub fn number(&mut self) -> Number {
-        if self.chance(50) {
-            Number::One
-        } else {
-            Number::Many
-        }
+        if self.chance(50) { Number::One } else { Number::Many }
     }
 
     /// A noun of the kind.
     pub fn noun(&mut self, kind: Kind) -> &'static Noun {
-        let all: Vec<&Noun> = ANIMATES
-            .iter()
-            .chain(THINGS)
-            .filter(|noun| noun.kind == kind)
-            .collect();
+        let all: Vec<&Noun> = ANIMATES.iter().chain(THINGS).filter(|noun| noun.kind == kind).collect();
         self.random.choose::<&Noun>(&all)
     }
 
     /// A person or, less often, an animal.
     pub fn animate(&mut self) -> &'static Noun {
-        let kind = if self.chance(70) {
-            Kind::Person
-        } else {
-            Kind::Animal
-        };
+        let kind = if self.chance(70) { Kind::Person } else { Kind::Animal };
         self.noun(kind)
     }
 
@@ -95,13 +79,7 @@ impl Speaker {
 
     pub fn subject_of(&mut self, noun: &'static Noun, number: Number) -> Subject {
         let text = self.phrase(noun, number);
-        Subject {
-            text,
-            lemma: noun.one,
-            number,
-            kind: noun.kind,
-            gender: noun.gender,
-        }
+        Subject { text, lemma: noun.one, number, kind: noun.kind, gender: noun.gender }
     }
 
     pub fn subject(&mut self) -> Subject {
@@ -111,24 +89,15 @@ impl Speaker {
 
     pub fn name(&mut self) -> Subject {
         let (name, gender) = *self.random.choose(NAMES);
-        Subject {
-            text: name.to_owned(),
-            lemma: name,
-            number: Number::One,
-            kind: Kind::Person,
-            gender,
-        }
+        Subject { text: name.to_owned(), lemma: name, number: Number::One, kind: Kind::Person, gender }
     }
 
     /// A verb of the list that this subject may have here, if there is one.
     pub fn verb(&mut self, subject: &Subject, verbs: &'static [Verb]) -> Option<&'static Verb> {
         let able = |verb: &&Verb| subject.kind == Kind::Person || verb.animals;
         let tested = self.tested;
-        let fits: Vec<&Verb> = verbs
-            .iter()
-            .filter(able)
-            .filter(|verb| held_out(subject.lemma, verb.base) == tested)
-            .collect();
+        let fits: Vec<&Verb> =
+            verbs.iter().filter(able).filter(|verb| held_out(subject.lemma, verb.base) == tested).collect();
         (!fits.is_empty()).then(|| *self.random.choose(&fits))
     }
 
@@ -136,21 +105,13 @@ impl Speaker {
     pub fn object(&mut self, verb: &Verb) -> String {
         let kind = verb.object.expect("a transitive verb");
         let (noun, number) = (self.noun(kind), self.number());
-        if kind == Kind::Person && self.chance(30) {
-            self.name().text
-        } else {
-            self.phrase(noun, number)
-        }
+        if kind == Kind::Person && self.chance(30) { self.name().text } else { self.phrase(noun, number) }
     }
 
     /// `near the dogs`: what stands between a subject and its verb without changing their agreement.
     pub fn attractor(&mut self, number: Number) -> String {
         let noun = self.animate();
-        format!(
-            "{} {}",
-            self.random.choose(PREPOSITIONS),
-            self.phrase(noun, number)
-        )
+        format!("{} {}", self.random.choose(PREPOSITIONS), self.phrase(noun, number))
     }
 
     /// A subject with a prepositional phrase or a relative clause behind it, whose noun may have another number.
@@ -162,11 +123,7 @@ impl Speaker {
                 let Some(verb) = self.verb(&subject, TRANSITIVE) else {
                     return subject;
                 };
-                format!(
-                    "that {} {}",
-                    verb.present(subject.number),
-                    self.object(verb)
-                )
+                format!("that {} {}", verb.present(subject.number), self.object(verb))
             }
             _ => match self.object_relative(subject.kind, number) {
                 Some(clause) => clause,
@@ -181,13 +138,8 @@ impl Speaker {
     pub fn object_relative(&mut self, head: Kind, number: Number) -> Option<String> {
         let noun = self.animate();
         let subject = self.subject_of(noun, number);
-        let fits =
-            |verb: &&Verb| verb.object == Some(head) && (noun.kind == Kind::Person || verb.animals);
-        let verbs: Vec<&Verb> = TRANSITIVE
-            .iter()
-            .filter(fits)
-            .filter(|v| !held_out(noun.one, v.base))
-            .collect();
+        let fits = |verb: &&Verb| verb.object == Some(head) && (noun.kind == Kind::Person || verb.animals);
+        let verbs: Vec<&Verb> = TRANSITIVE.iter().filter(fits).filter(|v| !held_out(noun.one, v.base)).collect();
         if verbs.is_empty() {
             return None;
         }
@@ -198,28 +150,19 @@ impl Speaker {
     fn sentence_about(&mut self, subject: &Subject, known: &str, place: &str) -> Option<String> {
         let past = self.chance(20);
         let form = |verb: &Verb| {
-            if past {
-                verb.past
-            } else {
-                verb.present(subject.number)
-            }
+            if past { verb.past } else { verb.present(subject.number) }
         };
         Some(match self.random.below(20) {
-            0..6 => {
+            0..4 => {
                 let verb = self.verb(subject, TRANSITIVE)?;
                 let end = self.ending(place);
-                format!(
-                    "{} {} {}{end}.",
-                    subject.text,
-                    form(verb),
-                    self.object(verb)
-                )
+                format!("{} {} {}{end}.", subject.text, form(verb), self.object(verb))
             }
-            6 | 7 => {
+            4 | 5 => {
                 let verb = self.verb(subject, INTRANSITIVE)?;
                 format!("{} {}{}.", subject.text, form(verb), self.ending(place))
             }
-            8..11 => {
+            6..9 => {
                 let subject = self.with_attractor(subject.clone());
                 if self.chance(50) {
                     let verb = self.verb(&subject, TRANSITIVE)?;
@@ -229,21 +172,12 @@ impl Speaker {
                     format!("{} {}{}.", subject.text, form(verb), self.ending(place))
                 }
             }
-            11..14 => {
+            9..14 => {
                 let reflexive = reflexive(subject)?;
                 let verb = self.verb(subject, REFLEXIVE)?;
                 let number = self.number();
-                let between = if self.chance(30) {
-                    format!(" {}", self.attractor(number))
-                } else {
-                    String::new()
-                };
-                format!(
-                    "{}{between} {} {reflexive}{}.",
-                    subject.text,
-                    form(verb),
-                    self.ending(place)
-                )
+                let between = if self.chance(30) { format!(" {}", self.attractor(number)) } else { String::new() };
+                format!("{}{between} {} {reflexive}{}.", subject.text, form(verb), self.ending(place))
             }
             14 | 15 => {
                 let verb = self.verb(subject, TRANSITIVE)?;
@@ -259,30 +193,13 @@ impl Speaker {
                         self.object(verb)
                     )
                 } else {
-                    format!(
-                        "{} {} {} {} {}.",
-                        reporter.text,
-                        report.third,
-                        wh(verb),
-                        subject.text,
-                        form(verb)
-                    )
+                    format!("{} {} {} {} {}.", reporter.text, report.third, wh(verb), subject.text, form(verb))
                 }
             }
             16 => {
                 let verb = self.verb(subject, TRANSITIVE)?;
-                let do_or_does = if subject.number == Number::One {
-                    "does"
-                } else {
-                    "do"
-                };
-                format!(
-                    "{} {do_or_does} {} {}{}?",
-                    wh(verb),
-                    subject.text,
-                    verb.base,
-                    self.ending(place)
-                )
+                let do_or_does = if subject.number == Number::One { "does" } else { "do" };
+                format!("{} {do_or_does} {} {}{}?", wh(verb), subject.text, verb.base, self.ending(place))
             }
             17 => {
                 let be = be(subject.number, past);
@@ -315,24 +232,14 @@ impl Speaker {
                 let adjective = self.chance(40).then(|| self.adjective(noun.kind));
                 format!("there is {} {place}.", described("a", adjective, noun.one))
             }
-            Number::Many => format!(
-                "there are {} {} {place}.",
-                self.random.choose(&["two", "three", "some", "many"]),
-                noun.many
-            ),
+            Number::Many => {
+                format!("there are {} {} {place}.", self.random.choose(&["two", "three", "some", "many"]), noun.many)
+            }
         }];
-        let other = Subject {
-            text: format!("the {}", noun.form(number)),
-            ..self.subject_of(noun, number)
-        };
+        let other = Subject { text: format!("the {}", noun.form(number)), ..self.subject_of(noun, number) };
         let hidden = self.chance(60).then(|| self.thing_and_container());
         if let Some((thing, container)) = hidden {
-            sentences.push(format!(
-                "{} puts {} in the {}.",
-                name.text,
-                described("a", None, thing.one),
-                container.one
-            ));
+            sentences.push(format!("{} puts {} in the {}.", name.text, described("a", None, thing.one), container.one));
         }
         let mut last_was_name = hidden.is_some();
         let mut count = 3 + self.random.below(5);
@@ -345,11 +252,7 @@ impl Speaker {
                 _ => (self.subject(), false),
             };
             // A pronoun stands for the name, and so does what it may do.
-            let known = if is_name {
-                other.text.clone()
-            } else {
-                name.text.clone()
-            };
+            let known = if is_name { other.text.clone() } else { name.text.clone() };
             if let Some(sentence) = self.sentence_about(&subject, &known, &place) {
                 sentences.push(sentence);
                 last_was_name = is_name;
@@ -359,11 +262,7 @@ impl Speaker {
         if let Some((thing, container)) = hidden {
             sentences.push(format!("the {} is in the {}.", thing.one, container.one));
         }
-        sentences
-            .iter()
-            .map(|sentence| capitalized(sentence))
-            .collect::<Vec<_>>()
-            .join(" ")
+        sentences.iter().map(|sentence| capitalized(sentence)).collect::<Vec<_>>().join(" ")
     }
 
     /// `Anna and the boys`, which is plural; it may do what the second of them may.
@@ -381,9 +280,7 @@ impl Speaker {
     /// Something and where it is put: a pair that is held out, or one that is not.
     pub fn thing_and_container(&mut self) -> (&'static Noun, &'static Noun) {
         loop {
-            let kind = *self
-                .random
-                .choose(&[Kind::Food, Kind::Text, Kind::Tool, Kind::Clothing]);
+            let kind = *self.random.choose(&[Kind::Food, Kind::Text, Kind::Tool, Kind::Clothing]);
             let (thing, container) = (self.noun(kind), self.noun(Kind::Container));
             if held_out(thing.one, container.one) == self.tested {
                 return (thing, container);
@@ -396,14 +293,7 @@ impl Speaker {
 pub(super) fn described(determiner: &str, adjective: Option<&str>, noun: &str) -> String {
     let rest = adjective.map_or(noun.to_owned(), |adjective| format!("{adjective} {noun}"));
     let an = determiner == "a" && rest.starts_with(['a', 'e', 'i', 'o', 'u']);
-    format!(
-        "{}{rest}",
-        if an {
-            "an ".to_owned()
-        } else {
-            format!("{determiner} ")
-        }
-    )
+    format!("{}{rest}", if an { "an ".to_owned() } else { format!("{determiner} ") })
 }
 
 /// The reflexive that agrees with a subject, if its gender is settled.
@@ -417,24 +307,13 @@ pub(super) fn reflexive(subject: &Subject) -> Option<&'static str> {
 }
 
 fn pronoun(name: &Subject) -> Subject {
-    let text = if name.gender == Gender::He {
-        "he"
-    } else {
-        "she"
-    };
-    Subject {
-        text: text.to_owned(),
-        ..name.clone()
-    }
+    let text = if name.gender == Gender::He { "he" } else { "she" };
+    Subject { text: text.to_owned(), ..name.clone() }
 }
 
 /// The word that asks for the object of a verb.
 pub(super) fn wh(verb: &Verb) -> &'static str {
-    if verb.object == Some(Kind::Person) {
-        "who"
-    } else {
-        "what"
-    }
+    if verb.object == Some(Kind::Person) { "who" } else { "what" }
 }
 
 fn be(number: Number, past: bool) -> &'static str {
@@ -449,7 +328,5 @@ fn be(number: Number, past: bool) -> &'static str {
 /// The sentence with a capital at its beginning.
 pub(super) fn capitalized(sentence: &str) -> String {
     let mut characters = sentence.chars();
-    characters.next().map_or(String::new(), |first| {
-        first.to_uppercase().chain(characters).collect()
-    })
+    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
 }

@@ -40,11 +40,7 @@ pub fn items(
     file: &str,
     answers: Option<&str>,
 ) -> Result<Vec<Item>, ItemsError> {
-    let at = |record: usize, problem: String| ItemsError {
-        id: id.to_owned(),
-        record: record + 1,
-        problem,
-    };
+    let at = |record: usize, problem: String| ItemsError { id: id.to_owned(), record: record + 1, problem };
     let records = match rule.format {
         RecordFormat::Jsonl => json_lines(file),
         RecordFormat::SixLines => six_lines(file),
@@ -53,20 +49,13 @@ pub fn items(
     let mut items = Vec::new();
     for (index, record) in records.into_iter().enumerate() {
         let record = record.map_err(|problem| at(index, problem))?;
-        let answer = answers
-            .as_ref()
-            .map(|lines| lines.get(index).copied().unwrap_or(""));
+        let answer = answers.as_ref().map(|lines| lines.get(index).copied().unwrap_or(""));
         items.push(item(kind, rule, &record, answer).map_err(|problem| at(index, problem))?);
     }
     match answers {
-        Some(lines) if lines.len() != items.len() => Err(at(
-            items.len(),
-            format!(
-                "there are {} records and {} answers",
-                items.len(),
-                lines.len()
-            ),
-        )),
+        Some(lines) if lines.len() != items.len() => {
+            Err(at(items.len(), format!("there are {} records and {} answers", items.len(), lines.len())))
+        }
         _ => Ok(items),
     }
 }
@@ -96,20 +85,12 @@ fn six_lines(file: &str) -> Vec<Result<Record, String>> {
                 ("answer", Value::from(*answer)),
                 ("choices", Value::from(endings.to_vec())),
             ];
-            Ok(fields
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect())
+            Ok(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
         })
         .collect()
 }
 
-fn item(
-    kind: Kind,
-    rule: &ItemRule,
-    record: &Record,
-    answer: Option<&str>,
-) -> Result<Item, String> {
+fn item(kind: Kind, rule: &ItemRule, record: &Record, answer: Option<&str>) -> Result<Item, String> {
     let mut context = fill(&rule.context, record)?;
     if rule.capitalize_last_sentence {
         context = with_last_sentence_capitalized(&context);
@@ -119,25 +100,13 @@ fn item(
         if word.is_empty() {
             return Err("it ends in a blank".to_owned());
         }
-        return Ok(Item {
-            context: before.to_owned(),
-            choices: vec![word.to_owned()],
-            gold: 0,
-        });
+        return Ok(Item { context: before.to_owned(), choices: vec![word.to_owned()], gold: 0 });
     }
     let choices = if rule.choices_from.is_empty() {
-        rule.choices
-            .iter()
-            .map(|template| fill(template, record))
-            .collect::<Result<Vec<_>, _>>()?
+        rule.choices.iter().map(|template| fill(template, record)).collect::<Result<Vec<_>, _>>()?
     } else {
         let list = field(record, &rule.choices_from)?.as_array();
-        let texts = list.map(|list| {
-            list.iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        });
+        let texts = list.map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>());
         let texts = texts.filter(|texts| list.is_some_and(|list| list.len() == texts.len()));
         texts.ok_or_else(|| format!("`{}` is not a list of texts", rule.choices_from))?
     };
@@ -152,39 +121,24 @@ fn item(
         None if rule.answer.is_empty() => 0,
         None => match field(record, &rule.answer)? {
             Value::String(text) => index(text)?,
-            Value::Number(number) => number
-                .as_u64()
-                .ok_or_else(|| format!("{number} is not an index"))?
-                as usize,
+            Value::Number(number) => number.as_u64().ok_or_else(|| format!("{number} is not an index"))? as usize,
             other => return Err(format!("{other} is not an index")),
         },
     };
     if gold >= choices.len() {
-        return Err(format!(
-            "the answer is choice {gold}, counted from 0, of {}",
-            choices.len()
-        ));
+        return Err(format!("the answer is choice {gold}, counted from 0, of {}", choices.len()));
     }
-    Ok(Item {
-        context,
-        choices,
-        gold,
-    })
+    Ok(Item { context, choices, gold })
 }
 
 fn index(text: &str) -> Result<usize, String> {
-    text.trim()
-        .parse()
-        .map_err(|_| format!("`{text}` is not an index"))
+    text.trim().parse().map_err(|_| format!("`{text}` is not an index"))
 }
 
 fn field<'a>(record: &'a Record, name: &str) -> Result<&'a Value, String> {
     record.get(name).ok_or_else(|| {
         let known: Vec<&str> = record.keys().map(String::as_str).collect();
-        format!(
-            "it has no field `{name}`; its fields are {}",
-            known.join(", ")
-        )
+        format!("it has no field `{name}`; its fields are {}", known.join(", "))
     })
 }
 
@@ -193,9 +147,7 @@ fn fill(template: &str, record: &Record) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
-        let (name, after) = after
-            .split_once('}')
-            .ok_or("a `{` of the template has no `}`")?;
+        let (name, after) = after.split_once('}').ok_or("a `{` of the template has no `}`")?;
         out.push_str(before);
         match field(record, name)? {
             Value::String(text) => out.push_str(text),
@@ -209,9 +161,8 @@ fn fill(template: &str, record: &Record) -> Result<String, String> {
 
 /// The text with a capital after its last sentence end, as `str.capitalize()` of Python would give that sentence.
 fn with_last_sentence_capitalized(text: &str) -> String {
-    let mut ends = text
-        .char_indices()
-        .filter(|(at, c)| matches!(c, '.' | '!' | '?') && text[at + 1..].starts_with(' '));
+    let mut ends =
+        text.char_indices().filter(|(at, c)| matches!(c, '.' | '!' | '?') && text[at + 1..].starts_with(' '));
     let Some((at, _)) = ends.next_back() else {
         return text.to_owned();
     };
@@ -219,11 +170,7 @@ fn with_last_sentence_capitalized(text: &str) -> String {
     let mut characters = last.chars();
     match characters.next() {
         Some(first) if first.is_lowercase() => {
-            format!(
-                "{before}{}{}",
-                first.to_uppercase(),
-                characters.as_str().to_lowercase()
-            )
+            format!("{before}{}{}", first.to_uppercase(), characters.as_str().to_lowercase())
         }
         _ => text.to_owned(),
     }
@@ -253,47 +200,19 @@ mod tests {
         };
         let file = "{\"goal\": \"g\", \"sol1\": \"a \", \"sol2\": \"b\"}\n";
         let found = items("piqa", Kind::MultipleChoice, &rule, file, Some("1\n")).unwrap();
-        let expected = Item {
-            context: "Question: g\nAnswer:".into(),
-            choices: vec!["a ".into(), "b".into()],
-            gold: 1,
-        };
+        let expected = Item { context: "Question: g\nAnswer:".into(), choices: vec!["a ".into(), "b".into()], gold: 1 };
         assert_eq!(found, [expected]);
-        let error = items("piqa", Kind::MultipleChoice, &rule, file, Some("1\n0\n"))
-            .unwrap_err()
-            .to_string();
+        let error = items("piqa", Kind::MultipleChoice, &rule, file, Some("1\n0\n")).unwrap_err().to_string();
         assert!(error.contains("1 records and 2 answers"), "{error}");
-        let error = items("piqa", Kind::MultipleChoice, &rule, "{\"gaol\": 1}", None)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("record 1 of `piqa`") && error.contains("no field `goal`"),
-            "{error}"
-        );
+        let error = items("piqa", Kind::MultipleChoice, &rule, "{\"gaol\": 1}", None).unwrap_err().to_string();
+        assert!(error.contains("record 1 of `piqa`") && error.contains("no field `goal`"), "{error}");
     }
 
     #[test]
     fn the_last_word_is_what_follows_the_last_blank() {
-        let rule = ItemRule {
-            context: "{text}".into(),
-            ..rule(RecordFormat::Jsonl)
-        };
-        let found = items(
-            "lambada",
-            Kind::LastWord,
-            &rule,
-            "{\"text\": \"a b.\\nc d\"}",
-            None,
-        )
-        .unwrap();
-        assert_eq!(
-            found,
-            [Item {
-                context: "a b.\nc".into(),
-                choices: vec!["d".into()],
-                gold: 0
-            }]
-        );
+        let rule = ItemRule { context: "{text}".into(), ..rule(RecordFormat::Jsonl) };
+        let found = items("lambada", Kind::LastWord, &rule, "{\"text\": \"a b.\\nc d\"}", None).unwrap();
+        assert_eq!(found, [Item { context: "a b.\nc".into(), choices: vec!["d".into()], gold: 0 }]);
     }
 
     #[test]
@@ -307,20 +226,9 @@ mod tests {
         };
         let file = "Roof: A man sits. he\n3\na\nb\nc\nd\nRoof: A man. He Sits\n0\na\nb\nc\nd\n";
         let found = items("hellaswag", Kind::MultipleChoice, &rule, file, None).unwrap();
-        assert_eq!(
-            (found[0].context.as_str(), found[0].gold),
-            ("Roof: A man sits. He", 3)
-        );
+        assert_eq!((found[0].context.as_str(), found[0].gold), ("Roof: A man sits. He", 3));
         assert_eq!(found[1].context, "Roof: A man. He Sits");
-        let cut = items(
-            "hellaswag",
-            Kind::MultipleChoice,
-            &rule,
-            "a\n0\nb\nc\n",
-            None,
-        )
-        .unwrap_err()
-        .to_string();
+        let cut = items("hellaswag", Kind::MultipleChoice, &rule, "a\n0\nb\nc\n", None).unwrap_err().to_string();
         assert!(cut.contains("2 endings"), "{cut}");
     }
 }

@@ -7,5 +7,6 @@ mod recipe;
 mod requests;
 
 pub use items::{Item, ItemsError};
+pub(crate) use prepare::load_items;
 pub use prepare::{PreparedTask, PreparedTasks, TaskError, prepare};
 pub use recipe::{Kind, Metric, Subtask, TaskRecipe};

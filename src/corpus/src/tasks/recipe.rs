@@ -172,32 +172,19 @@ impl TaskRecipe {
     /// Loads `experiments/tasks/<name>.toml`.
     pub fn load(project: &Project, name: &str) -> Result<Self, RecipeError> {
         let path = project.task_recipe(name);
-        let well_named = !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        let well_named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         if !well_named || !files::is_file(&path) {
             return Err(no_such_recipe(project, "tasks", "task", name)?.into());
         }
-        Self::parse(
-            name,
-            &format!("experiments/tasks/{name}.toml"),
-            &files::read_to_string(&path)?,
-        )
+        Self::parse(name, &format!("experiments/tasks/{name}.toml"), &files::read_to_string(&path)?)
     }
 
     /// Checks a recipe's text; `path` is what errors call it.
     pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, RecipeError> {
-        let source = TomlText {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let source = TomlText { path: path.to_owned(), text: text.to_owned() };
         let text: TaskText = source.parse()?;
         check(&source, &text)?;
-        Ok(TaskRecipe {
-            name: name.to_owned(),
-            text,
-        })
+        Ok(TaskRecipe { name: name.to_owned(), text })
     }
 
     /// The name of its file, without `.toml`.
@@ -207,11 +194,7 @@ impl TaskRecipe {
 
     /// The id of a subtask: `blimp.adjunct_island`, or the recipe's name where it has no parts.
     pub fn id(&self, subtask: &Subtask) -> String {
-        if subtask.name.is_empty() {
-            self.name.clone()
-        } else {
-            format!("{}.{}", self.name, subtask.name)
-        }
+        if subtask.name.is_empty() { self.name.clone() } else { format!("{}.{}", self.name, subtask.name) }
     }
 
     /// Every file to fetch.
@@ -225,10 +208,7 @@ impl TaskRecipe {
         };
         let both = |subtask: &Subtask| {
             let file = subtask.file.as_ref().map(|file| of(subtask, "", file));
-            let answers = subtask
-                .answers
-                .as_ref()
-                .map(|file| of(subtask, " (answers)", file));
+            let answers = subtask.answers.as_ref().map(|file| of(subtask, " (answers)", file));
             file.into_iter().chain(answers).collect::<Vec<_>>()
         };
         self.subtasks.iter().flat_map(both).collect()
@@ -238,29 +218,18 @@ impl TaskRecipe {
 fn check(text: &TomlText, task: &TaskText) -> Result<(), Box<Wrong>> {
     if !(0.0..1.0).contains(&task.chance) {
         let hint = "2 choices: 0.5, 4 choices: 0.25, a free word: 0.0";
-        return Err(text.wrong(
-            "chance",
-            format!("must be at least 0 and below 1, not {}", task.chance),
-            Some(hint),
-        ));
+        return Err(text.wrong("chance", format!("must be at least 0 and below 1, not {}", task.chance), Some(hint)));
     }
     if (task.kind == Kind::LastWord) != (task.metric == Metric::GreedyAccuracy) {
         let hint = "`greedy_accuracy` is the metric of `last_word` tasks and of no others";
         return Err(text.wrong("metric", "does not fit the kind of the task", Some(hint)));
     }
     if task.subtasks.is_empty() {
-        return Err(text.wrong(
-            "subtask",
-            "there is none",
-            Some("add a [[subtask]] with a file or with generate"),
-        ));
+        return Err(text.wrong("subtask", "there is none", Some("add a [[subtask]] with a file or with generate")));
     }
     for (index, subtask) in task.subtasks.iter().enumerate() {
         let key = |field: &str| format!("subtask.{index}.{field}");
-        let well_named = subtask
-            .name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        let well_named = subtask.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         if !well_named {
             return Err(text.wrong(
                 &key("name"),
@@ -269,46 +238,20 @@ fn check(text: &TomlText, task: &TaskText) -> Result<(), Box<Wrong>> {
             ));
         }
         if subtask.name.is_empty() && task.subtasks.len() > 1 {
-            return Err(text.wrong(
-                &format!("subtask.{index}"),
-                "each of several subtasks needs a `name`",
-                None,
-            ));
+            return Err(text.wrong(&format!("subtask.{index}"), "each of several subtasks needs a `name`", None));
         }
-        if task.subtasks[..index]
-            .iter()
-            .any(|other| other.name == subtask.name)
-        {
-            return Err(text.wrong(
-                &key("name"),
-                format!("`{}` is named twice", subtask.name),
-                None,
-            ));
+        if task.subtasks[..index].iter().any(|other| other.name == subtask.name) {
+            return Err(text.wrong(&key("name"), format!("`{}` is named twice", subtask.name), None));
         }
-        for (field, file) in [
-            ("file.url", &subtask.file),
-            ("answers.url", &subtask.answers),
-        ] {
-            if let Some(url) = file
-                .as_ref()
-                .and_then(|f| f.url.as_ref())
-                .filter(|url| !is_address(url))
-            {
-                return Err(text.wrong(
-                    &key(field),
-                    format!("`{url}` is not an http or https address"),
-                    None,
-                ));
+        for (field, file) in [("file.url", &subtask.file), ("answers.url", &subtask.answers)] {
+            if let Some(url) = file.as_ref().and_then(|f| f.url.as_ref()).filter(|url| !is_address(url)) {
+                return Err(text.wrong(&key(field), format!("`{url}` is not an http or https address"), None));
             }
         }
         match (&subtask.file, &subtask.generate) {
             (Some(_), None) if task.items.is_none() => {
                 let hint = "add [items] with format and choices";
-                return Err(text.wrong(
-                    "items",
-                    "it is not stated how items are made from the file",
-                    Some(hint),
-                ));
+                return Err(text.wrong("items", "it is not stated how items are made from the file", Some(hint)));
             }
             (Some(_), None) => {}
             (None, Some(generate)) if generate.items == 0 => {
@@ -316,51 +259,31 @@ fn check(text: &TomlText, task: &TaskText) -> Result<(), Box<Wrong>> {
             }
             (None, Some(_)) => {}
             _ => {
-                return Err(text.wrong(
-                    &format!("subtask.{index}"),
-                    "needs either a `file` or `generate`",
-                    None,
-                ));
+                return Err(text.wrong(&format!("subtask.{index}"), "needs either a `file` or `generate`", None));
             }
         }
     }
-    task.items
-        .as_ref()
-        .map_or(Ok(()), |rule| check_items(text, task.kind, rule))
+    task.items.as_ref().map_or(Ok(()), |rule| check_items(text, task.kind, rule))
 }
 
 fn check_items(text: &TomlText, kind: Kind, rule: &ItemRule) -> Result<(), Box<Wrong>> {
     let counted = rule.choices.len();
     match kind {
-        Kind::LastWord
-            if counted > 0 || !rule.choices_from.is_empty() || !rule.answer.is_empty() =>
-        {
+        Kind::LastWord if counted > 0 || !rule.choices_from.is_empty() || !rule.answer.is_empty() => {
             let hint = "state the whole text as `context`; the word after its last blank is scored";
-            Err(text.wrong(
-                "items",
-                "a `last_word` task has no choices and no answer",
-                Some(hint),
-            ))
+            Err(text.wrong("items", "a `last_word` task has no choices and no answer", Some(hint)))
         }
-        Kind::LastWord if rule.context.is_empty() => Err(text.wrong(
-            "items",
-            "a `last_word` task needs a `context`",
-            Some("such as context = \"{text}\""),
-        )),
+        Kind::LastWord if rule.context.is_empty() => {
+            Err(text.wrong("items", "a `last_word` task needs a `context`", Some("such as context = \"{text}\"")))
+        }
         Kind::MinimalPairs if counted != 2 => {
             let hint = "state the good sentence first, then the bad one";
-            Err(text.wrong(
-                "items.choices",
-                format!("`minimal_pairs` have two sentences, not {counted}"),
-                Some(hint),
-            ))
+            Err(text.wrong("items.choices", format!("`minimal_pairs` have two sentences, not {counted}"), Some(hint)))
         }
         Kind::MultipleChoice if (counted == 0) == rule.choices_from.is_empty() => {
             Err(text.wrong("items", "state either `choices` or `choices_from`", None))
         }
-        Kind::MultipleChoice if counted == 1 => {
-            Err(text.wrong("items.choices", "one choice is none", None))
-        }
+        Kind::MultipleChoice if counted == 1 => Err(text.wrong("items.choices", "one choice is none", None)),
         _ => Ok(()),
     }
 }

@@ -6,7 +6,7 @@
 use harness_core::scores::Request;
 
 use super::items::{Item, ItemsError};
-use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::tokenizer::{Encoder, TokenizerError};
 
 /// What joins a choice to its context.
 const DELIMITER: &str = " ";
@@ -21,34 +21,20 @@ pub enum RequestError {
 }
 
 /// The requests of an item, one for each choice.
-pub fn requests(
-    id: &str,
-    index: usize,
-    item: &Item,
-    tokenizer: &Tokenizer,
-) -> Result<Vec<Request>, RequestError> {
+pub fn requests(id: &str, index: usize, item: &Item, encoder: &Encoder) -> Result<Vec<Request>, RequestError> {
     let kept = item.context.trim_end_matches(is_blank_to_python);
     let blanks = &item.context[kept.len()..];
-    let context = if kept.is_empty() {
-        vec![tokenizer.separator()]
-    } else {
-        tokenizer.encode(kept)?
-    };
+    let context = if kept.is_empty() { vec![encoder.tokenizer().separator()] } else { encoder.encode(kept)? };
     let request = |(choice, text): (usize, &String)| {
         let continuation = if kept.is_empty() {
-            tokenizer.encode(&format!("{blanks}{DELIMITER}{text}"))?
+            encoder.encode(&format!("{blanks}{DELIMITER}{text}"))?
         } else {
-            let mut whole = tokenizer.encode(&format!("{kept}{blanks}{DELIMITER}{text}"))?;
+            let mut whole = encoder.encode(&format!("{kept}{blanks}{DELIMITER}{text}"))?;
             whole.split_off(context.len().min(whole.len()))
         };
         if continuation.is_empty() {
             let problem = format!("choice {choice} adds no token to its context");
-            return Err(ItemsError {
-                id: id.to_owned(),
-                record: index + 1,
-                problem,
-            }
-            .into());
+            return Err(ItemsError { id: id.to_owned(), record: index + 1, problem }.into());
         }
         Ok(Request {
             item: index as u64,

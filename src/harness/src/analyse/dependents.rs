@@ -42,7 +42,8 @@ const VALIDATION: [&str; 5] = [
 fn task_numbers(task: &str, open: Option<&Open>) -> Vec<String> {
     let group = open.and_then(|o| o.tasks.iter().find(|t| t.id == task)).and_then(|t| t.group.as_ref());
     let ids = std::iter::once(task).chain(group.map(String::as_str));
-    ids.flat_map(|id| ["accuracy", "accuracy_normalized", "perplexity", "items"].map(|m| format!("tasks.{id}.{m}"))).collect()
+    ids.flat_map(|id| ["accuracy", "accuracy_normalized", "perplexity", "items"].map(|m| format!("tasks.{id}.{m}")))
+        .collect()
 }
 
 fn all_measured_results(open: Option<&Open>) -> Vec<String> {

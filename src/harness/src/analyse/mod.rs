@@ -4,7 +4,9 @@
 //! Comes in: a [`SealedRun`], which only verification can make. Goes out: a [`RunAnalysis`], whose [`Value`]s know
 //! the files they came from, so that an audit can say which number a changed byte reaches.
 
+pub mod compare;
 mod dependents;
+pub mod diagnose;
 pub mod stats;
 mod values;
 
@@ -15,7 +17,9 @@ use harness_corpus::tasks::Metric;
 
 use crate::record::SealedRun;
 
+pub use compare::{CompareError, Comparison, Side, compare};
 pub use dependents::{all_measured, is_among, numbers_from};
+pub use diagnose::{Finding, diagnose, diagnose_seeds};
 pub use values::{Unit, Value, show};
 
 /// A curve: step, tokens and value at each evaluation.

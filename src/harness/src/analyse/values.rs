@@ -148,9 +148,10 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
                 let bits = validation(&run, &output.path, evaluation.step, &mut values)?;
                 validation_curve.push(point(bits));
             } else {
-                let task = run.open.tasks.iter().find(|task| task.id == name).ok_or_else(|| {
-                    inconsistent(&run, format!("`{}` belongs to no task of its plan", output.path))
-                })?;
+                let task =
+                    run.open.tasks.iter().find(|task| task.id == name).ok_or_else(|| {
+                        inconsistent(&run, format!("`{}` belongs to no task of its plan", output.path))
+                    })?;
                 now.push(task_result(&run, task, &output.path)?);
             }
         }
@@ -161,7 +162,8 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
         if Some(evaluation.step) == last_step {
             now.iter().for_each(|result| add_task(result, std::slice::from_ref(result), &mut values));
             for group in &grouped {
-                let members: Vec<TaskResult> = now.iter().filter(|t| t.group.as_ref() == Some(&group.id)).cloned().collect();
+                let members: Vec<TaskResult> =
+                    now.iter().filter(|t| t.group.as_ref() == Some(&group.id)).cloned().collect();
                 add_task(group, &members, &mut values);
             }
             (tasks, groups) = (now, grouped);

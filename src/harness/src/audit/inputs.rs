@@ -61,7 +61,8 @@ fn code(git: &Git, open: &Open, subject: &str, audit: &mut Audit) {
             } else {
                 "the programs were built from other sources than those of the commit".to_owned()
             };
-            let outcome = if same || open.not_citable_because.is_some() { Outcome::Holds } else { Outcome::Contradiction };
+            let outcome =
+                if same || open.not_citable_because.is_some() { Outcome::Holds } else { Outcome::Contradiction };
             audit.add("L1", subject, "sources of the programs", outcome, detail);
         }
         Ok(found) => {
@@ -100,7 +101,9 @@ fn data(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
                 let detail = format!("has digest {}, the run used {}", found.short(), expected.short());
                 (Outcome::Contradiction, detail)
             }
-            Err(true) => (Outcome::Missing, format!("is not here; `harness data prepare {}` makes it again", data.corpus)),
+            Err(true) => {
+                (Outcome::Missing, format!("is not here; `harness data prepare {}` makes it again", data.corpus))
+            }
             Err(false) => (Outcome::Contradiction, "cannot be read as a file of this project".to_owned()),
         };
         let numbers = if outcome == Outcome::Contradiction { numbers } else { Vec::new() };

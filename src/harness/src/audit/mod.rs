@@ -71,7 +71,9 @@ pub enum AuditError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// The paper has no proof beside it.
-    #[error("`{pdf}` has no proof beside it (`{proof}`): {problem}\nhint: `harness report` writes the paper together with its proof")]
+    #[error(
+        "`{pdf}` has no proof beside it (`{proof}`): {problem}\nhint: `harness report` writes the paper together with its proof"
+    )]
     NoProof {
         /// The paper.
         pdf: String,

@@ -29,7 +29,9 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         Some(pdf) if pdf.ends_with(".pdf") => {
             let path = std::path::Path::new(pdf);
             if !path.is_file() {
-                return Err(Failure::usage(format!("there is no file `{pdf}`\nhint: `harness report` writes report/build/paper.pdf")));
+                return Err(Failure::usage(format!(
+                    "there is no file `{pdf}`\nhint: `harness report` writes report/build/paper.pdf"
+                )));
             }
             audit::pdf(project, git, path)?
         }

@@ -78,7 +78,8 @@ fn list(workplace: &Workplace) -> Outcome {
 fn fetch(workplace: &Workplace, store: &Store, names: &[String]) -> Outcome {
     let project = &workplace.project;
     let (corpora, tasks) = (known_recipes(project, "corpora")?, known_recipes(project, "tasks")?);
-    let names: Vec<&String> = if names.is_empty() { corpora.iter().chain(&tasks).collect() } else { names.iter().collect() };
+    let names: Vec<&String> =
+        if names.is_empty() { corpora.iter().chain(&tasks).collect() } else { names.iter().collect() };
     let mut remotes = Vec::new();
     for name in names {
         if tasks.contains(name) {
@@ -120,13 +121,22 @@ fn show(workplace: &Workplace, store: &Store, name: &str, json: bool) -> Outcome
         return Ok(exit_code::SUCCESS);
     }
     let manifest = corpus.manifest();
-    terminal::say(&format!("{} ({}, {})\n{}\n", manifest.title, manifest.language, manifest.licence, manifest.description));
+    terminal::say(&format!(
+        "{} ({}, {})\n{}\n",
+        manifest.title, manifest.language, manifest.licence, manifest.description
+    ));
     let sources: Vec<Vec<String>> = manifest
         .sources
         .iter()
         .map(|source| {
-            let numbers =
-                [source.bytes, source.documents_read, source.train_documents, source.train_tokens, source.validation_documents, source.validation_tokens];
+            let numbers = [
+                source.bytes,
+                source.documents_read,
+                source.train_documents,
+                source.train_tokens,
+                source.validation_documents,
+                source.validation_tokens,
+            ];
             std::iter::once(source.name.clone()).chain(numbers.map(|n| n.to_string())).collect()
         })
         .collect();
@@ -137,7 +147,8 @@ fn show(workplace: &Workplace, store: &Store, name: &str, json: bool) -> Outcome
             .steps
             .iter()
             .map(|step| {
-                let numbers = [step.documents_in, step.documents_out, step.documents_changed, step.bytes_in, step.bytes_out];
+                let numbers =
+                    [step.documents_in, step.documents_out, step.documents_changed, step.bytes_in, step.bytes_out];
                 std::iter::once(step.step.to_string()).chain(numbers.map(|n| n.to_string())).collect()
             })
             .collect();
@@ -158,7 +169,10 @@ fn summary(corpus: &PreparedCorpus) {
     ));
     terminal::say(&format!(
         "{} training tokens, {} validation tokens, vocabulary {}, {:.2} bytes per token",
-        manifest.train.tokens, manifest.validation.tokens, tokenizer.vocabulary_size, tokenizer.validation_bytes_per_token
+        manifest.train.tokens,
+        manifest.validation.tokens,
+        tokenizer.vocabulary_size,
+        tokenizer.validation_bytes_per_token
     ));
     for baseline in &manifest.baselines {
         terminal::say(&format!("{}: {:.3} bits per byte on validation", baseline.model, baseline.bits_per_byte));

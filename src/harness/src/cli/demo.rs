@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::{Outcome, Workplace, audit, report, run, terminal};
 use crate::exit_code;
 use crate::record::format::Status;
+use crate::report::Mode;
 use crate::run::Options;
 
 /// The whole job in minutes: corpus, the experiments `baseline` and `lr-warmup`, the paper, the audit.
@@ -30,7 +31,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         }
     }
     terminal::tell("\n$ harness report");
-    report::build(workplace, report::Mode::Final, false)?;
+    report::build(workplace, Mode::Final, false)?;
     terminal::tell("\n$ harness audit");
     let code = audit::everything(workplace)?;
     terminal::tell(

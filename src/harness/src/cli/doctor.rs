@@ -88,7 +88,9 @@ fn repository(workplace: &Workplace) -> Finding {
             Finding::lacking("repository", found, "git add -A && git commit, before the next run")
         }
         Ok(state) => Finding::good("repository", format!("commit {}, clean", &state.commit[..12])),
-        Err(error) => Finding::bad("repository", error.to_string().lines().next().unwrap_or("").to_owned(), "git commit"),
+        Err(error) => {
+            Finding::bad("repository", error.to_string().lines().next().unwrap_or("").to_owned(), "git commit")
+        }
     }
 }
 
@@ -118,11 +120,16 @@ fn trainer(path: &Path) -> Vec<Finding> {
             return vec![Finding::bad(what, found, "make build")];
         }
     };
-    if about.contract_version != harness_core::contract::VERSION || about.source_sha256 != harness_core::build::SOURCE_SHA256 {
+    if about.contract_version != harness_core::contract::VERSION
+        || about.source_sha256 != harness_core::build::SOURCE_SHA256
+    {
         let found = "was built from other sources than harness".to_owned();
         return vec![Finding::bad(what, found, "make build")];
     }
-    let mut findings = vec![Finding::good(what, format!("{} ({}), libtorch {}", about.trainer_version, about.build_profile, about.libtorch))];
+    let mut findings = vec![Finding::good(
+        what,
+        format!("{} ({}), libtorch {}", about.trainer_version, about.build_profile, about.libtorch),
+    )];
     findings.push(match about.gpus.first() {
         Some(gpu) => Finding::good("GPU", format!("{}, {} GiB", gpu.name, gpu.memory_bytes >> 30)),
         None => {
@@ -160,8 +167,12 @@ fn fonts(root: &Path) -> Finding {
 
 fn mirror() -> Finding {
     match run::mirror() {
-        Some(folder) if folder.is_dir() => Finding::good("HARNESS_MIRROR", "a folder; files come from it by digest".to_owned()),
-        Some(_) => Finding::lacking("HARNESS_MIRROR", "names no folder".to_owned(), "unset HARNESS_MIRROR, or name a folder"),
+        Some(folder) if folder.is_dir() => {
+            Finding::good("HARNESS_MIRROR", "a folder; files come from it by digest".to_owned())
+        }
+        Some(_) => {
+            Finding::lacking("HARNESS_MIRROR", "names no folder".to_owned(), "unset HARNESS_MIRROR, or name a folder")
+        }
         None => Finding::good("HARNESS_MIRROR", "not set: files come from their URLs".to_owned()),
     }
 }

@@ -2,8 +2,10 @@
 //! place where errors become exit codes.
 
 mod audit;
+mod compare;
 mod data;
 mod demo;
+mod diagnose;
 mod doctor;
 mod report;
 mod run;
@@ -42,6 +44,8 @@ enum Command {
     Show(show::Arguments),
     Runs(runs::Arguments),
     Data(data::Arguments),
+    Compare(compare::Arguments),
+    Diagnose(diagnose::Arguments),
     Report(report::Arguments),
     Audit(audit::Arguments),
     Doctor(doctor::Arguments),
@@ -87,6 +91,7 @@ failure_from! {
     crate::git::GitError => usage,
     crate::record::RecordError => failed,
     crate::analyse::AnalyseError => failed,
+    crate::report::ReportError => usage,
     harness_corpus::RecipeError => usage,
     harness_corpus::CorpusError => failed,
     harness_corpus::FetchError => failed,
@@ -96,10 +101,8 @@ failure_from! {
 impl From<crate::run::RunError> for Failure {
     fn from(error: crate::run::RunError) -> Self {
         use crate::run::RunError as E;
-        let wrong_input = matches!(
-            error,
-            E::Config(_) | E::Git(_) | E::Dirty { .. } | E::NothingToResume { .. } | E::Recipe(_)
-        );
+        let wrong_input =
+            matches!(error, E::Config(_) | E::Git(_) | E::Dirty { .. } | E::NothingToResume { .. } | E::Recipe(_));
         if wrong_input { Failure::usage(error) } else { Failure::failed(error) }
     }
 }
@@ -120,7 +123,9 @@ impl Workplace {
     fn find(folder: Option<PathBuf>) -> Result<Self, Failure> {
         let folder = match folder {
             Some(folder) => folder,
-            None => env::current_dir().map_err(|e| Failure::failed(format!("the current folder cannot be read: {e}")))?,
+            None => {
+                env::current_dir().map_err(|e| Failure::failed(format!("the current folder cannot be read: {e}")))?
+            }
         };
         let git = Git::discover(&folder)?;
         let root = git.root().components().as_path().to_owned();
@@ -143,6 +148,8 @@ pub fn main() -> ExitCode {
         Command::Show(a) => workplace().and_then(|w| show::execute(&w, &a)),
         Command::Runs(a) => workplace().and_then(|w| runs::execute(&w, &a)),
         Command::Data(a) => workplace().and_then(|w| data::execute(&w, &a)),
+        Command::Compare(a) => workplace().and_then(|w| compare::execute(&w, &a)),
+        Command::Diagnose(a) => workplace().and_then(|w| diagnose::execute(&w, &a)),
         Command::Report(a) => workplace().and_then(|w| report::execute(&w, &a)),
         Command::Audit(a) => workplace().and_then(|w| audit::execute(&w, &a)),
         Command::Doctor(a) => doctor::execute(arguments.project.clone(), &a),

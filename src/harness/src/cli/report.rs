@@ -1,13 +1,12 @@
 //! `harness report`: the paper from the sealed runs.
 
-use std::io::Write;
-
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::analyse::RunAnalysis;
 use crate::exit_code;
-use crate::record;
+use crate::record::{self, RecordError, SealedRun};
+use crate::report::{self, Mode, Options, PAPER_PDF};
 
-/// Write report/build/paper.pdf from the latest citable run of each experiment.
+/// Write report/build/paper.pdf from the sealed runs of every experiment.
 ///
 /// The first time, report/sections/*.typ are drafted from the records; from then on they are yours and are never
 /// overwritten. Numbers come in through #value("experiment", "key"); `harness show NAME --values` lists the keys.
@@ -15,14 +14,14 @@ use crate::record;
 pub struct Arguments {
     /// Layout: camera-ready, anonymous with ruler, or with names and page numbers.
     #[arg(long, value_enum, default_value = "final")]
-    mode: Mode,
-    /// Fail if a check of the format finds something.
+    mode: Layout,
+    /// Fail (exit code 1) if a check of the format finds something.
     #[arg(long)]
     strict: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-pub enum Mode {
+enum Layout {
     /// Camera-ready.
     Final,
     /// Anonymous, with line numbers.
@@ -31,10 +30,49 @@ pub enum Mode {
     Preprint,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    build(workplace, arguments.mode, arguments.strict)
+impl From<Layout> for Mode {
+    fn from(layout: Layout) -> Mode {
+        match layout {
+            Layout::Final => Mode::Final,
+            Layout::Review => Mode::Review,
+            Layout::Preprint => Mode::Preprint,
+        }
+    }
 }
 
-pub(super) fn build(_: &Workplace, _: Mode, _: bool) -> Outcome {
-    Ok(0)
+pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+    build(workplace, arguments.mode.into(), arguments.strict)
+}
+
+/// Makes the paper and says what came out.
+pub(super) fn build(workplace: &Workplace, mode: Mode, strict: bool) -> Outcome {
+    let analyses = citable(workplace)?;
+    let report = report::build(&workplace.project, &analyses, &Options { mode })?;
+    for created in &report.created {
+        terminal::tell(&format!("drafted {created}: yours from now on"));
+    }
+    for redrafted in &report.redrafted {
+        let name = redrafted.rsplit('/').next().unwrap_or(redrafted);
+        terminal::tell(&format!("{redrafted} is yours; today's draft is report/build/draft/sections/{name}"));
+    }
+    report.warnings.iter().for_each(|warning| terminal::tell(&format!("typst: {warning}")));
+    report.findings.iter().for_each(|finding| terminal::tell(&format!("format: {}: {}\nhint: {}", finding.rule, finding.problem, finding.hint)));
+    let summary = format!("{PAPER_PDF}: {} pages, {} bound numbers", report.pages, report.bound);
+    terminal::say(&summary);
+    let objections = strict && !report.findings.is_empty();
+    Ok(if objections { exit_code::CONTRADICTION } else { exit_code::SUCCESS })
+}
+
+/// The citable runs of every experiment, oldest first. A changed record is an error, not skipped.
+fn citable(workplace: &Workplace) -> Result<Vec<RunAnalysis>, Failure> {
+    let project = &workplace.project;
+    let mut analyses = Vec::new();
+    for (experiment, run) in record::all_runs(project)? {
+        match SealedRun::open(project, &experiment, &run) {
+            Ok(sealed) if sealed.is_citable() => analyses.push(RunAnalysis::of(sealed)?),
+            Ok(_) | Err(RecordError::NotSealed { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(analyses)
 }

@@ -62,7 +62,12 @@ pub(super) fn one(
         let hint = failure.hint.as_ref().map_or(String::new(), |h| format!("\nhint: {h}"));
         terminal::complain(&format!("{}{hint}", failure.message));
     }
-    terminal::tell(&format!("{}: run {} of {name} in {:.1} s", status.word(), outcome.run, outcome.record.resources.wall_time_s));
+    terminal::tell(&format!(
+        "{}: run {} of {name} in {:.1} s",
+        status.word(),
+        outcome.run,
+        outcome.record.resources.wall_time_s
+    ));
     terminal::say(&format!("{}  {}", outcome.root, outcome.run));
     Ok(status)
 }

@@ -43,7 +43,10 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         return Ok(exit_code::SUCCESS);
     }
     let chain: Vec<String> = loaded.sources.iter().map(|s| s.name.to_string()).collect();
-    terminal::say(&format!("# {} (* stated by this experiment, all else inherited or default)", chain.join(" extends ")));
+    terminal::say(&format!(
+        "# {} (* stated by this experiment, all else inherited or default)",
+        chain.join(" extends ")
+    ));
     for (key, value) in flat(&loaded.experiment) {
         let mark = if loaded.stated.iter().any(|(stated, _)| *stated == key) { "*" } else { " " };
         terminal::say(&format!("{mark} {key} = {value}"));
@@ -85,9 +88,8 @@ fn model(workplace: &Workplace, experiment: &harness_core::config::Experiment, a
     let model = &experiment.model;
     let (parameters, body) = model.parameters(vocabulary);
     let flops = model.training_flops_per_token(vocabulary);
-    let tokens = experiment.training.steps
-        * u64::from(experiment.training.batch_size)
-        * u64::from(model.context_length);
+    let tokens =
+        experiment.training.steps * u64::from(experiment.training.batch_size) * u64::from(model.context_length);
     if as_json {
         let text = json!({
             "vocabulary_size": vocabulary, "parameters": parameters, "parameters_without_embeddings": body,

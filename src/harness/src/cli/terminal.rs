@@ -153,7 +153,12 @@ impl Watcher for Screen {
 
     fn opened(&mut self, open: &Open, steps: u64) {
         self.close();
-        tell(&format!("run {} of {} at commit {}", open.run, open.experiment, open.code.commit.get(..12).unwrap_or("")));
+        tell(&format!(
+            "run {} of {} at commit {}",
+            open.run,
+            open.experiment,
+            open.code.commit.get(..12).unwrap_or("")
+        ));
         (self.steps, self.begun) = (steps, Instant::now());
         self.open_bar(Some(steps), "step {pos}/{len} [{bar:25}] {msg} eta {eta}");
     }
@@ -188,7 +193,10 @@ impl Watcher for Screen {
             }
             Message::Evaluation(evaluation) => {
                 let count = evaluation.files.len();
-                self.line(&format!("step {}: evaluated ({count} files, {:.1} s)", evaluation.step, evaluation.wall_time_s));
+                self.line(&format!(
+                    "step {}: evaluated ({count} files, {:.1} s)",
+                    evaluation.step, evaluation.wall_time_s
+                ));
             }
             Message::Checkpoint(checkpoint) => {
                 let size = checkpoint.file.size_bytes as f64 / f64::from(1 << 20);

@@ -1,1 +1,92 @@
-//! stub
+//! Figures as SVG text: plain slices come in, a [`Figure`] goes out, and the same input gives the same bytes on
+//! every machine. Nothing here reads a file or knows of runs.
+//!
+//! Lengths are tenths of a point at the size at which the paper places the figure, so that text of 85 units is
+//! 8.5 pt on paper. Colours are those of Okabe and Ito (2008, Color Universal Design), and every series also has a
+//! dash pattern and a marker of its own, so that figures can be read in greyscale.
+
+mod axis;
+mod canvas;
+
+pub mod delta;
+pub mod optimisation;
+pub mod tasks;
+pub mod training_loss;
+pub mod validation;
+
+/// A finished figure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// The drawing, an SVG document whose text stays text.
+    pub svg: String,
+    /// What is seen, in words, for readers who do not see it.
+    pub alt: String,
+}
+
+/// A curve with a name for the legend. Points are in ascending order of their first coordinate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// Shown in the legend.
+    pub name: String,
+    /// (training tokens, value)
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A mean with its standard error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The mean.
+    pub mean: f64,
+    /// Its standard error; 0 where there is none.
+    pub standard_error: f64,
+}
+
+/// Width of one ACL column: 7.7 cm in tenths of a point.
+const COLUMN_WIDTH: i32 = 2183;
+
+/// The first and last of the finite values, or `None` without any.
+fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
+    values.into_iter().filter(|v| v.is_finite()).fold(None, |seen, v| match seen {
+        None => Some((v, v)),
+        Some((low, high)) => Some((low.min(v), high.max(v))),
+    })
+}
+
+/// At most `most` points: the least and the largest value of each stretch, so that peaks stay.
+fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+    let points: Vec<(f64, f64)> = points.iter().copied().filter(|p| p.0.is_finite() && p.1.is_finite()).collect();
+    if points.len() <= most {
+        return points;
+    }
+    let stretch = points.len().div_ceil((most / 2).max(1));
+    let mut kept = Vec::new();
+    for part in points.chunks(stretch) {
+        let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+        let (Some(low), Some(high)) = (part.iter().min_by(by_value), part.iter().max_by(by_value)) else { continue };
+        let (first, second) = if low.0 <= high.0 { (low, high) } else { (high, low) };
+        kept.push(*first);
+        if first != second {
+            kept.push(*second);
+        }
+    }
+    kept
+}
+
+/// A moving average over `window` points on each side, fewer near the ends, so that it does not lag behind.
+fn smoothed(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
+    let points: Vec<(f64, f64)> = points.iter().copied().filter(|p| p.1.is_finite()).collect();
+    let mean = |at: usize| {
+        let reach = window.min(at).min(points.len() - 1 - at);
+        let near = &points[at - reach..=at + reach];
+        (points[at].0, near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64)
+    };
+    (0..points.len()).map(mean).collect()
+}
+
+/// How many points on each side are averaged over a run of that many steps.
+fn window(points: usize) -> usize {
+    (points / 60).clamp(1, 100)
+}
+
+#[cfg(test)]
+mod tests;

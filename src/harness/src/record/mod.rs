@@ -11,10 +11,10 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
+use harness_core::Digest;
 use harness_core::config::{Experiment, parse_resolved};
 use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
-use harness_core::Digest;
 use harness_corpus::Manifest;
 
 pub use seal::{Recorder, SealError, pretty};
@@ -53,7 +53,9 @@ pub enum RecordError {
         nearest: Option<String>,
     },
     /// The run was never sealed.
-    #[error("run `{run}` of `{experiment}` is not sealed: it is still going on, or its supervisor was killed\nhint: `harness run {experiment} --resume` goes on from its last checkpoint")]
+    #[error(
+        "run `{run}` of `{experiment}` is not sealed: it is still going on, or its supervisor was killed\nhint: `harness run {experiment} --resume` goes on from its last checkpoint"
+    )]
     NotSealed {
         /// The run.
         run: RunId,
@@ -61,7 +63,9 @@ pub enum RecordError {
         experiment: ExperimentName,
     },
     /// A file is not what it was when the run was sealed.
-    #[error("run `{run}` of `{experiment}` was changed after it was sealed: {finding}\nhint: `harness audit {run}` lists everything that is wrong with it")]
+    #[error(
+        "run `{run}` of `{experiment}` was changed after it was sealed: {finding}\nhint: `harness audit {run}` lists everything that is wrong with it"
+    )]
     Changed {
         /// The run.
         run: RunId,
@@ -76,7 +80,8 @@ impl SealedRun {
     /// Verifies a run folder and reads it.
     pub fn open(project: &Project, experiment: &ExperimentName, run: &RunId) -> Result<Self, RecordError> {
         let folder = project.run(experiment, run);
-        let changed = |finding: String| RecordError::Changed { run: run.clone(), experiment: experiment.clone(), finding };
+        let changed =
+            |finding: String| RecordError::Changed { run: run.clone(), experiment: experiment.clone(), finding };
         let verified = verify(&folder, Checkpoints::Skip)?;
         let Some(root) = verified.root else {
             return Err(RecordError::NotSealed { run: run.clone(), experiment: experiment.clone() });

@@ -29,7 +29,12 @@ pub struct Recorder {
 
 impl Recorder {
     /// Creates the folder with `open.json` and the files of the plan, all synced, before anything is computed.
-    pub fn open(folder: &Path, open: &Open, plan: &[(String, Vec<u8>)], inherited: &[StepLine]) -> Result<Self, SealError> {
+    pub fn open(
+        folder: &Path,
+        open: &Open,
+        plan: &[(String, Vec<u8>)],
+        inherited: &[StepLine],
+    ) -> Result<Self, SealError> {
         files::create_new_folder(folder)?;
         for (path, content) in plan {
             files::write(&folder.join(path), content)?;

@@ -65,7 +65,12 @@ impl fmt::Display for Finding {
         let file = &self.file;
         match &self.problem {
             Problem::Changed { expected, found } => {
-                write!(f, "`{file}`, or its line in MANIFEST, was changed: sealed as {}, now {}", expected.short(), found.short())
+                write!(
+                    f,
+                    "`{file}`, or its line in MANIFEST, was changed: sealed as {}, now {}",
+                    expected.short(),
+                    found.short()
+                )
             }
             Problem::Missing => write!(f, "`{file}` is missing"),
             Problem::Added => write!(f, "`{file}` was not there when the run was sealed"),

@@ -97,7 +97,10 @@ pub enum RunError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// The tree differs from its commit.
-    #[error("the working tree differs from its commit, so the record could not say which code ran:\n{}\nhint: commit these files, or pass --allow-dirty to record a patch (the paper cannot cite such a run)", list(files))]
+    #[error(
+        "the working tree differs from its commit, so the record could not say which code ran:\n{}\nhint: commit these files, or pass --allow-dirty to record a patch (the paper cannot cite such a run)",
+        list(files)
+    )]
     Dirty {
         /// The files that differ.
         files: Vec<String>,
@@ -200,7 +203,7 @@ struct Story {
 impl Story {
     fn take(&mut self, message: &Message) {
         match message {
-            Message::Started(started) => self.started = Some(started.clone()),
+            Message::Started(started) => self.started = Some((**started).clone()),
             Message::Step(line) => self.tokens_per_s.push(line.tokens_per_s),
             Message::Evaluation(evaluation) => self.evaluations.push(evaluation.clone()),
             Message::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint.clone()),

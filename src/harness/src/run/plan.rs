@@ -260,12 +260,7 @@ fn plan_files(
 }
 
 /// The commit, and what the tree has beyond it.
-fn code(
-    project: &Project,
-    git: &Git,
-    state: &State,
-    written: &mut Vec<(String, Vec<u8>)>,
-) -> Result<Code, RunError> {
+fn code(project: &Project, git: &Git, state: &State, written: &mut Vec<(String, Vec<u8>)>) -> Result<Code, RunError> {
     if !state.changed.is_empty() {
         written.push((file::PATCH.to_owned(), git.patch()?));
     }

@@ -4,16 +4,16 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use harness_core::Digest;
 use harness_core::contract::{Checkpoint, Evaluation, Failure, Message};
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::scores::{StepLine, read_csv};
-use harness_core::Digest;
 use rustix::fs::FlockOperation;
 
 use super::{RunError, Story};
 use crate::record::format::{self, Continuation, Open, file};
-use crate::record::{self, Recorder, RecordError, SealedRun};
+use crate::record::{self, RecordError, Recorder, SealedRun};
 
 /// The run and checkpoint to go on from.
 pub(super) struct Origin {
@@ -23,7 +23,8 @@ pub(super) struct Origin {
 
 /// The latest run of the experiment, if it did not complete and has a checkpoint that is intact.
 pub(super) fn origin(project: &Project, name: &ExperimentName) -> Result<Origin, RunError> {
-    let nothing = |problem: String| RunError::NothingToResume { problem, hint: format!("start anew: `harness run {name}`") };
+    let nothing =
+        |problem: String| RunError::NothingToResume { problem, hint: format!("start anew: `harness run {name}`") };
     let Some(latest) = record::runs(project, name)?.pop() else {
         return Err(nothing(format!("`{name}` has no run")));
     };

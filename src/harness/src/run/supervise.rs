@@ -224,7 +224,10 @@ fn death(exit_code: Option<i32>, signal: Option<i32>, step: u64, complaints: &st
         ),
         (None, code) => (
             "crashed",
-            format!("the trainer ended with code {} after step {step} and no closing message{said}", code.unwrap_or(-1)),
+            format!(
+                "the trainer ended with code {} after step {step} and no closing message{said}",
+                code.unwrap_or(-1)
+            ),
             "see trainer.log in the run folder",
         ),
     };

@@ -3,44 +3,98 @@
 //!
 //! For logits z = x W^T, softmax p and targets y: d loss / d z = p - onehot(y), so d loss / d x = (p - onehot(y)) W
 //! and d loss / d W = (p - onehot(y))^T x (as in Wijmans et al. 2025, Cut Your Losses in Large-Vocabulary Language
-//! Models, section 4, without its kernels).
+//! Models, section 4, without its kernels). The z-loss c (log Z)^2, with Z the sum of exp z, adds 2 c log(Z) p to
+//! d loss / d z; a soft cap a tanh(z / a) multiplies it by 1 - (capped z / a)^2.
 
+use harness_core::config::ModelConfig;
 use tch::{Kind, Tensor};
 
-use super::Head;
+use super::weights::{Initial, Weights};
 use crate::error::Error;
 use crate::native;
 
 /// Positions whose logits exist at a time. Large enough to keep matrix products efficient.
 const CHUNK: i64 = 512;
 
+/// The map from hidden states to logits.
+pub struct Head {
+    /// (V, C), in the data type of the products, outside of autograd: the loss forms its gradient itself.
+    weight: Tensor,
+    /// The float32 parameter behind it, which gets the gradient.
+    master: Tensor,
+    soft_cap: f64,
+    z_loss: f64,
+}
+
+impl Head {
+    /// A head over the weight `name` of shape (V, C).
+    pub fn new(config: &ModelConfig, name: &str, shape: &[i64], weights: &mut dyn Weights) -> Self {
+        let normal = Initial::Normal(config.initialization_deviation);
+        Head {
+            weight: weights.get(name, shape, normal).detach(),
+            master: weights.float32(name, shape, normal),
+            soft_cap: config.logit_soft_cap,
+            z_loss: config.z_loss,
+        }
+    }
+
+    /// Logits (.., V) of hidden states (.., C), in the data type of the products.
+    pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        self.cap(hidden.matmul(&self.weight.tr()))
+    }
+
+    /// Gemma Team 2024, Gemma 2, section 2.
+    fn cap(&self, logits: Tensor) -> Tensor {
+        if self.soft_cap > 0.0 { (logits / self.soft_cap).tanh() * self.soft_cap } else { logits }
+    }
+}
+
 /// Computes the loss of hidden states (B, T, C) against targets (B, T), and runs the whole backward pass for `scale`
-/// times the sum of the losses. Gradients add up in the parameters. Returns the unscaled sum in nats, shape ().
+/// times the sum of the losses. Gradients add up in the parameters. Returns the unscaled sum in nats, shape (),
+/// without the z-loss.
 pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> Result<Tensor, Error> {
     let (b, t, c) = hidden.size3().expect("hidden states are (B, T, C)");
     let hidden = hidden.view([b * t, c]); // (N, C) with N = B T
     let targets = targets.reshape([b * t, 1]); // (N, 1)
     let (loss, hidden_gradient) = tch::no_grad(|| {
         let x = hidden.detach(); // (N, C)
-        let hidden_gradient = x.empty_like();
-        let mut weight_gradient = head.weight.zeros_like().to_kind(Kind::Float); // (V, C)
+        let mut hidden_gradient = x.empty_like();
+        let mut weight_gradient = Tensor::zeros(head.weight.size(), (Kind::Float, x.device())); // (V, C)
         let mut loss = Tensor::zeros([], (Kind::Double, x.device()));
         for start in (0..b * t).step_by(CHUNK as usize) {
             let rows = CHUNK.min(b * t - start);
             let (x, targets) = (x.narrow(0, start, rows), targets.narrow(0, start, rows));
-            let mut log_p = head.logits(&x).log_softmax(-1, Kind::Float); // (rows, V)
-            loss -= log_p.gather(1, &targets, false).sum(Kind::Double);
-            let mut p = log_p.exp_();
-            let minus_one = Tensor::full([rows, 1], -1.0, (Kind::Float, x.device()));
-            let p = (p.scatter_add_(1, &targets, &minus_one) * scale).to_kind(x.kind()); // (rows, V)
-            hidden_gradient.narrow(0, start, rows).copy_(&p.matmul(&head.weight)); // (rows, C)
-            weight_gradient += p.tr().matmul(&x); // (V, C)
+            let (target_sum, gradient) = logits_gradient(head, &x, &targets); // (), (rows, V)
+            loss -= target_sum;
+            hidden_gradient.narrow(0, start, rows).copy_(&gradient.matmul(&head.weight)); // (rows, C)
+            weight_gradient += gradient.tr().matmul(&x); // (V, C)
         }
+        hidden_gradient *= scale;
+        weight_gradient *= scale;
         native::add_gradient(&head.master, &weight_gradient);
         (loss, hidden_gradient)
     });
     native::backward(&hidden, &hidden_gradient)?;
     Ok(loss)
+}
+
+/// For hidden states (rows, C) and targets (rows, 1): the sum of the targets' log-probabilities, and the gradient of
+/// the summed loss with respect to the logits before the cap, (rows, V), in the data type of the products.
+fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> (Tensor, Tensor) {
+    let logits = head.logits(x); // (rows, V)
+    let mut log_p = logits.log_softmax(-1, Kind::Float); // (rows, V)
+    let target_log_p = log_p.gather(1, targets, false); // (rows, 1)
+    let mut p = log_p.exp_();
+    if head.z_loss > 0.0 {
+        let log_z = logits.gather(1, targets, false).to_kind(Kind::Float) - &target_log_p; // (rows, 1)
+        p *= log_z * (2.0 * head.z_loss) + 1.0;
+    }
+    let minus_one = Tensor::full(targets.size(), -1.0, (Kind::Float, x.device()));
+    let mut gradient = p.scatter_add_(1, targets, &minus_one); // (rows, V)
+    if head.soft_cap > 0.0 {
+        gradient *= 1.0 - (logits.to_kind(Kind::Float) / head.soft_cap).square();
+    }
+    (target_log_p.sum(Kind::Double), gradient.to_kind(x.kind()))
 }
 
 /// Log-probabilities of targets (N) given hidden states (N, C), in nats, and whether each target is the most
@@ -53,7 +107,7 @@ pub fn log_probabilities(head: &Head, hidden: &Tensor, targets: &Tensor) -> (Ten
     for start in (0..n).step_by(CHUNK as usize) {
         let rows = CHUNK.min(n - start);
         let targets = targets.narrow(0, start, rows);
-        let logits = hidden.narrow(0, start, rows).to_kind(Kind::Float).matmul(&weight); // (rows, V)
+        let logits = head.cap(hidden.narrow(0, start, rows).to_kind(Kind::Float).matmul(&weight)); // (rows, V)
         let log_p = logits.log_softmax(-1, Kind::Float);
         values.push(log_p.gather(1, &targets.unsqueeze(1), false).squeeze_dim(1)); // (rows)
         greedy.push(logits.argmax(-1, false).eq_tensor(&targets)); // (rows)

@@ -1,84 +1,94 @@
 //! The language model, from token ids to logits: read it from top to bottom.
 //!
-//! A decoder-only transformer as GPT-2 has it (Radford et al. 2019, Language Models are Unsupervised Multitask
-//! Learners): learned positions, layer norm before each branch, GELU, one matrix for embedding and output. To
-//! change the architecture, change it here: `new` names every weight with its shape and initial value, and
-//! `hidden` is the computation. The loss is in [`loss`], where the weights come from in [`weights`].
+//! A decoder-only transformer; with the default config it is GPT-2 (Radford et al. 2019, Language Models are
+//! Unsupervised Multitask Learners). Each part that the config can vary is a small file of its own, with its
+//! sources: [`positions`], [`norm`], [`attention`], [`feed_forward`]; the loss is in [`loss`], and [`weights`] says
+//! where the weights come from. `new` names every weight with its shape and initial value; `hidden` computes.
+//! `ModelConfig::tensors` in `harness-core` lists the same weights for those who have no libtorch; a test holds
+//! the two together.
 //!
-//! Letters in the comments on shapes: B sequences, T positions, C width, H heads, D = C / H width of a head,
-//! F width of the feed-forward layer, V vocabulary.
+//! Letters in the comments on shapes: B sequences, T positions, C width, H heads, K heads of keys and values,
+//! D = C / H width of a head, F width of the feed-forward layer, V vocabulary.
 
+pub mod attention;
+pub mod feed_forward;
 pub mod loss;
+pub mod norm;
+pub mod positions;
 pub mod weights;
 
-use harness_core::config::ModelConfig;
+use harness_core::config::{ModelConfig, NormPlacement};
 use tch::{Kind, Tensor};
 
+use attention::Attention;
+use feed_forward::FeedForward;
+use loss::Head;
+use norm::Norm;
+use positions::Positions;
 use weights::{Initial, Weights};
-
-/// Added to the variance in layer norms, as in GPT-2.
-const NORM_EPSILON: f64 = 1e-5;
 
 /// The whole model.
 pub struct Transformer {
-    token_embedding: Tensor,    // (V, C), float32
-    position_embedding: Tensor, // (context, C), float32
+    token_embedding: Tensor, // (V, C), float32
+    positions: Positions,
     blocks: Vec<Block>,
-    final_norm: LayerNorm,
+    final_norm: Option<Norm>,
     head: Head,
     compute: Kind,
+    context_length: usize,
 }
 
+/// One layer: attention, then a feed-forward layer, each added to the residual stream.
 struct Block {
-    attention_norm: LayerNorm,
+    attention_norm: Norm,
     attention: Attention,
-    feed_forward_norm: LayerNorm,
+    attention_output_norm: Option<Norm>,
+    feed_forward_norm: Norm,
     feed_forward: FeedForward,
-}
-
-/// The map from hidden states to logits.
-pub struct Head {
-    /// (V, C), in the data type of the products, outside of autograd: the loss forms its gradient itself.
-    weight: Tensor,
-    /// The float32 parameter behind it, which gets the gradient.
-    master: Tensor,
+    feed_forward_output_norm: Option<Norm>,
+    placement: NormPlacement,
 }
 
 impl Transformer {
-    /// Names every weight, with its shape and initial value (Radford et al. 2019, section 2.3: projections into
-    /// the residual stream are scaled by 1/sqrt(2 L), because 2 L of them add up).
+    /// Names every weight, with its shape and initial value.
     pub fn new(config: &ModelConfig, vocabulary_size: u32, weights: &mut dyn Weights) -> Self {
         let (c, v) = (i64::from(config.width), i64::from(vocabulary_size));
         let normal = Initial::Normal(config.initialization_deviation);
         let token_embedding = weights.float32("token_embedding", &[v, c], normal);
-        let position_embedding = weights.float32("position_embedding", &[i64::from(config.context_length), c], normal);
+        let positions = Positions::new(config, weights);
         let blocks = (0..config.layers).map(|i| Block::new(config, &format!("blocks.{i}"), weights)).collect();
-        let final_norm = LayerNorm::new(config, "final_norm", weights);
-        let head = if config.tied_embeddings { "token_embedding" } else { "head" };
-        let head = Head {
-            weight: weights.get(head, &[v, c], normal).detach(),
-            master: weights.float32(head, &[v, c], normal),
-        };
-        Transformer { token_embedding, position_embedding, blocks, final_norm, head, compute: weights.compute() }
+        let has_final_norm = config.norm_placement != NormPlacement::Post;
+        let final_norm = has_final_norm.then(|| Norm::new(config, "final_norm", weights));
+        let head = Head::new(config, if config.tied_embeddings { "token_embedding" } else { "head" }, &[v, c], weights);
+        let (compute, context_length) = (weights.compute(), config.context_length as usize);
+        Transformer { token_embedding, positions, blocks, final_norm, head, compute, context_length }
     }
 
     /// Hidden states after the last norm, (B, T, C), for token ids (B, T). The same positions with the same
     /// tokens before them get the same states, whatever comes after. `dropout` is 0 in evaluation.
     pub fn hidden(&self, tokens: &Tensor, dropout: f64) -> Tensor {
         let (_, t) = tokens.size2().expect("token ids are (B, T)");
-        let positions = self.position_embedding.narrow(0, 0, t); // (T, C)
-        let x = Tensor::embedding(&self.token_embedding, tokens, -1, false, false) + positions; // (B, T, C)
+        let embedded = Tensor::embedding(&self.token_embedding, tokens, -1, false, false); // (B, T, C)
+        let x = self.positions.add_to(embedded); // (B, T, C)
+        let seen = self.positions.in_attention(t, self.compute, tokens.device());
         let mut x = drop_out(x.to_kind(self.compute), dropout);
         for block in &self.blocks {
-            x = &x + drop_out(block.attention.forward(&block.attention_norm.forward(&x), dropout), dropout);
-            x = &x + drop_out(block.feed_forward.forward(&block.feed_forward_norm.forward(&x)), dropout);
+            x = block.forward(&x, &seen, dropout); // (B, T, C)
         }
-        self.final_norm.forward(&x) // (B, T, C)
+        match &self.final_norm {
+            Some(norm) => norm.forward(&x), // (B, T, C)
+            None => x,
+        }
     }
 
     /// The output head.
     pub fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// Most tokens that can be read at once.
+    pub fn context_length(&self) -> usize {
+        self.context_length
     }
 
     /// All logits in float32, (B, T, V). Training never holds them; see [`loss`].
@@ -87,79 +97,58 @@ impl Transformer {
     }
 }
 
-impl Head {
-    /// Logits (.., V) of hidden states (.., C), in the data type of the products.
-    pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        hidden.matmul(&self.weight.tr())
-    }
-}
-
 impl Block {
     fn new(config: &ModelConfig, name: &str, weights: &mut dyn Weights) -> Self {
+        let sandwich = config.norm_placement == NormPlacement::Sandwich;
         Block {
-            attention_norm: LayerNorm::new(config, &format!("{name}.attention_norm"), weights),
+            attention_norm: Norm::new(config, &format!("{name}.attention_norm"), weights),
             attention: Attention::new(config, &format!("{name}.attention"), weights),
-            feed_forward_norm: LayerNorm::new(config, &format!("{name}.feed_forward_norm"), weights),
+            attention_output_norm: sandwich
+                .then(|| Norm::new(config, &format!("{name}.attention_output_norm"), weights)),
+            feed_forward_norm: Norm::new(config, &format!("{name}.feed_forward_norm"), weights),
             feed_forward: FeedForward::new(config, &format!("{name}.feed_forward"), weights),
-        }
-    }
-}
-
-/// Causal self-attention with several heads (Vaswani et al. 2017, section 3.2).
-struct Attention {
-    query_key_value: Linear, // C -> 3 C
-    output: Linear,          // C -> C
-    heads: i64,
-}
-
-impl Attention {
-    fn new(config: &ModelConfig, name: &str, weights: &mut dyn Weights) -> Self {
-        let c = i64::from(config.width);
-        Attention {
-            query_key_value: Linear::new(config, &format!("{name}.query_key_value"), c, 3 * c, 1.0, weights),
-            output: Linear::new(config, &format!("{name}.output"), c, c, residual_scale(config), weights),
-            heads: i64::from(config.heads),
+            feed_forward_output_norm: sandwich
+                .then(|| Norm::new(config, &format!("{name}.feed_forward_output_norm"), weights)),
+            placement: config.norm_placement,
         }
     }
 
-    fn forward(&self, x: &Tensor, dropout: f64) -> Tensor {
-        let (b, t, c) = x.size3().expect("hidden states are (B, T, C)");
-        let (h, d) = (self.heads, c / self.heads);
-        let split = self.query_key_value.forward(x).view([b, t, 3, h, d]).unbind(2); // 3 of (B, T, H, D)
-        let [q, k, v] = [0, 1, 2].map(|i| split[i].transpose(1, 2)); // (B, H, T, D)
-        let y = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, dropout, true, None, false);
-        self.output.forward(&y.transpose(1, 2).reshape([b, t, c])) // (B, T, C)
+    fn forward(&self, x: &Tensor, seen: &positions::InAttention, dropout: f64) -> Tensor {
+        let attention = |x: &Tensor| self.attention.forward(x, seen, dropout);
+        let x = self.branch(x, &self.attention_norm, attention, self.attention_output_norm.as_ref(), dropout);
+        let feed_forward = |x: &Tensor| self.feed_forward.forward(x);
+        self.branch(&x, &self.feed_forward_norm, feed_forward, self.feed_forward_output_norm.as_ref(), dropout)
     }
-}
 
-/// Two layers with GELU between them (Hendrycks and Gimpel 2016), in the tanh form that GPT-2 uses.
-struct FeedForward {
-    input: Linear,  // C -> F
-    output: Linear, // F -> C
-}
-
-impl FeedForward {
-    fn new(config: &ModelConfig, name: &str, weights: &mut dyn Weights) -> Self {
-        let c = i64::from(config.width);
-        let f = c * i64::from(config.feed_forward_ratio);
-        FeedForward {
-            input: Linear::new(config, &format!("{name}.input"), c, f, 1.0, weights),
-            output: Linear::new(config, &format!("{name}.output"), f, c, residual_scale(config), weights),
+    /// A branch added to the residual stream, normalized where the config says; (B, T, C) all the way.
+    fn branch(
+        &self,
+        x: &Tensor,
+        norm: &Norm,
+        compute: impl Fn(&Tensor) -> Tensor,
+        output_norm: Option<&Norm>,
+        dropout: f64,
+    ) -> Tensor {
+        match self.placement {
+            NormPlacement::Pre => x + drop_out(compute(&norm.forward(x)), dropout),
+            NormPlacement::Post => norm.forward(&(x + drop_out(compute(x), dropout))),
+            NormPlacement::Sandwich => {
+                let y = compute(&norm.forward(x));
+                let y = output_norm.map_or(y.shallow_clone(), |norm| norm.forward(&y));
+                x + drop_out(y, dropout)
+            }
         }
-    }
-
-    fn forward(&self, x: &Tensor) -> Tensor {
-        self.output.forward(&self.input.forward(x).gelu("tanh")) // (B, T, C)
     }
 }
 
 /// An affine map.
-struct Linear {
+pub struct Linear {
     weight: Tensor, // (out, in)
     bias: Option<Tensor>,
 }
 
 impl Linear {
+    /// `from` channels to `to`; `scale` multiplies the standard deviation of the initial weights.
     fn new(config: &ModelConfig, name: &str, from: i64, to: i64, scale: f64, weights: &mut dyn Weights) -> Self {
         let normal = Initial::Normal(config.initialization_deviation * scale);
         Linear {
@@ -173,26 +162,8 @@ impl Linear {
     }
 }
 
-/// Layer normalization (Ba et al. 2016).
-struct LayerNorm {
-    weight: Tensor, // (C)
-    bias: Option<Tensor>,
-}
-
-impl LayerNorm {
-    fn new(config: &ModelConfig, name: &str, weights: &mut dyn Weights) -> Self {
-        let c = i64::from(config.width);
-        LayerNorm {
-            weight: weights.get(&format!("{name}.weight"), &[c], Initial::Ones),
-            bias: config.bias.then(|| weights.get(&format!("{name}.bias"), &[c], Initial::Zeros)),
-        }
-    }
-
-    fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm(self.weight.size(), Some(&self.weight), self.bias.as_ref(), NORM_EPSILON, false)
-    }
-}
-
+/// Initial projections into the residual stream are this much smaller, because 2 L of them add up
+/// (Radford et al. 2019, section 2.3).
 fn residual_scale(config: &ModelConfig) -> f64 {
     1.0 / f64::from(2 * config.layers).sqrt()
 }

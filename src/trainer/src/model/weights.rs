@@ -45,8 +45,7 @@ impl Parameters {
     /// Fresh weights: a pure function of the config and the seed, the same on every device.
     pub fn initialize(config: &ModelConfig, vocabulary_size: u32, seed: u64, device: Device) -> Self {
         tch::manual_seed(random::seed(seed, 0, Purpose::Initialization) as i64);
-        let empty = Parameters { names: Vec::new(), tensors: Vec::new(), index: BTreeMap::new() };
-        let mut create = Create { parameters: empty, device };
+        let mut create = Create::new(device);
         let _model = Transformer::new(config, vocabulary_size, &mut create);
         create.parameters
     }
@@ -83,9 +82,17 @@ impl Parameters {
     }
 }
 
-struct Create {
+/// Makes each weight when it is first asked for.
+pub struct Create {
     parameters: Parameters,
     device: Device,
+}
+
+impl Create {
+    /// Nothing made yet.
+    pub fn new(device: Device) -> Self {
+        Create { parameters: Parameters { names: Vec::new(), tensors: Vec::new(), index: BTreeMap::new() }, device }
+    }
 }
 
 impl Weights for Create {

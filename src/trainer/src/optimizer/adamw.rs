@@ -28,11 +28,10 @@ struct Group {
 }
 
 impl Adamw {
-    /// Moments of 0, with the bias correction of `steps` updates done.
-    pub fn new(config: &OptimizerConfig, parameters: &Parameters, steps: u64) -> Self {
+    /// Moments of 0 for the parameters at `places`, with the bias correction of `steps` updates done.
+    pub fn new(config: &OptimizerConfig, parameters: &Parameters, places: &[usize], steps: u64) -> Self {
         let group = |weight_decay: f64, belongs: fn(&Tensor) -> bool| {
-            let places: Vec<usize> =
-                (0..parameters.tensors().len()).filter(|&i| belongs(&parameters.tensors()[i])).collect();
+            let places: Vec<usize> = places.iter().copied().filter(|&i| belongs(&parameters.tensors()[i])).collect();
             let members: Vec<Tensor> = places.iter().map(|&i| parameters.tensors()[i].shallow_clone()).collect();
             let zeros = || members.iter().map(|p| p.detach().zeros_like()).collect();
             let count = |p: &Tensor| Tensor::full([], steps as f64, (Kind::Float, p.device()));
@@ -77,5 +76,56 @@ impl Optimizer for Adamw {
             }
         }
         state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_core::config::ModelConfig;
+    use tch::Device;
+
+    use super::*;
+
+    /// Algorithm 2 of the paper in float64, with the gradient clipped as torch does.
+    #[test]
+    fn the_fused_update_is_the_textbook_update() {
+        let config = ModelConfig { layers: 1, heads: 1, width: 8, context_length: 4, ..ModelConfig::default() };
+        let parameters = Parameters::initialize(&config, 10, 1, Device::Cpu);
+        let rule = OptimizerConfig { gradient_clip_norm: 0.5, weight_decay: 0.3, ..OptimizerConfig::default() };
+        let mut adamw = Adamw::new(&rule, &parameters, &(0..parameters.tensors().len()).collect::<Vec<_>>(), 0);
+        let double = |t: &Tensor| t.detach().to_kind(Kind::Double);
+        let mut expected: Vec<Tensor> = parameters.tensors().iter().map(|p| double(p).copy()).collect();
+        let mut first: Vec<Tensor> = expected.iter().map(Tensor::zeros_like).collect();
+        let mut second: Vec<Tensor> = expected.iter().map(Tensor::zeros_like).collect();
+        for t in 1..=5 {
+            let gradients: Vec<Tensor> = parameters.tensors().iter().map(|p| p.detach().randn_like()).collect();
+            let rate = 0.01 * f64::from(t);
+            let norm =
+                gradients.iter().map(|g| double(g).square().sum(Kind::Double).double_value(&[])).sum::<f64>().sqrt();
+            let scaled = native::gradient_norm(&gradients, rule.gradient_clip_norm).unwrap();
+            assert!((scaled.norm.double_value(&[]) - norm).abs() < 1e-5 * norm);
+            for (i, gradient) in gradients.iter().enumerate() {
+                let g = double(gradient) * (rule.gradient_clip_norm / norm).min(1.0);
+                first[i] = &first[i] * rule.beta1 + &g * (1.0 - rule.beta1);
+                second[i] = &second[i] * rule.beta2 + &g * &g * (1.0 - rule.beta2);
+                let corrected_first = &first[i] / (1.0 - libm::pow(rule.beta1, f64::from(t)));
+                let corrected_second = &second[i] / (1.0 - libm::pow(rule.beta2, f64::from(t)));
+                let decay = if gradient.dim() >= 2 { rule.weight_decay } else { 0.0 };
+                let update = corrected_first / (corrected_second.sqrt() + rule.epsilon) + &expected[i] * decay;
+                expected[i] = &expected[i] - update * rate;
+            }
+            adamw.step(&gradients, &scaled.divisor, rate).unwrap();
+        }
+        for ((name, ours), theirs) in parameters.named().zip(&expected) {
+            let difference = (double(ours) - theirs).abs().max().double_value(&[]);
+            assert!(difference < 2e-6, "{name}: {difference}");
+        }
+    }
+
+    #[test]
+    fn a_clip_norm_of_zero_never_clips() {
+        let gradients = [Tensor::from_slice(&[300.0f32, 400.0])];
+        let found = native::gradient_norm(&gradients, 0.0).unwrap();
+        assert_eq!((found.norm.double_value(&[]), found.divisor.double_value(&[])), (500.0, 1.0));
     }
 }

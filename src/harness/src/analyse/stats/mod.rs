@@ -1,6 +1,18 @@
 //! Statistics as functions from numbers to numbers. `libm` gives the same bits on every machine.
+//!
+//! Shares of items and order statistics are here; [`distribution`] gives probabilities, [`hypothesis`] tests,
+//! [`power`] smallest detectable effects, [`resample`] bootstraps.
+
+pub mod distribution;
+pub mod hypothesis;
+pub mod power;
+pub mod resample;
+#[cfg(test)]
+mod simulations;
 
 use harness_core::scores::ChoiceScore;
+
+pub use hypothesis::{McNemar, mcnemar};
 
 /// A share of items with its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +41,37 @@ pub fn mean_of_shares(shares: &[Share]) -> Share {
     Share { mean, standard_error: libm::sqrt(squares) / k }
 }
 
+/// Wilson's interval for a share of 95 % coverage (Wilson 1927, JASA 22:209): it stays within 0 and 1 and holds near
+/// both, where the share plus or minus two standard errors does not.
+pub fn wilson(share: f64, items: u64) -> (f64, f64) {
+    let (z, n) = (distribution::normal_quantile(1.0 - hypothesis::LEVEL / 2.0), items as f64);
+    let (centre, scale) = (share + z * z / (2.0 * n), 1.0 + z * z / n);
+    let reach = z * libm::sqrt(share * (1.0 - share) / n + z * z / (4.0 * n * n));
+    ((centre - reach) / scale, (centre + reach) / scale)
+}
+
+/// Arithmetic mean. `values` must not be empty.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Sample variance, with n - 1 in the denominator; not a number for fewer than two values.
+pub fn variance(values: &[f64]) -> f64 {
+    let centre = mean(values);
+    values.iter().map(|v| (v - centre) * (v - centre)).sum::<f64>() / (values.len() as f64 - 1.0)
+}
+
+/// The least-squares line through points (x, y): its slope and the slope's standard error. At least three points.
+pub fn slope(points: &[(f64, f64)]) -> (f64, f64) {
+    let n = points.len() as f64;
+    let (x, y) = (points.iter().map(|p| p.0).sum::<f64>() / n, points.iter().map(|p| p.1).sum::<f64>() / n);
+    let xx = points.iter().map(|p| (p.0 - x) * (p.0 - x)).sum::<f64>();
+    let slope = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum::<f64>() / xx;
+    let residual = |p: &(f64, f64)| p.1 - y - slope * (p.0 - x);
+    let squares = points.iter().map(|p| residual(p) * residual(p)).sum::<f64>();
+    (slope, libm::sqrt(squares / (n - 2.0) / xx))
+}
+
 /// Whether each item was answered right: the choice with the largest `score`, ties to the lowest index (as numpy's
 /// argmax). Rows must be in the order of item and choice.
 pub fn right_choices(rows: &[ChoiceScore], score: impl Fn(&ChoiceScore) -> f64) -> Vec<bool> {
@@ -54,29 +97,6 @@ pub fn quantile(values: &[f64], q: f64) -> f64 {
     let below = libm::floor(position) as usize;
     let above = (below + 1).min(sorted.len() - 1);
     sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
-}
-
-/// Discordant pairs of two models on the same items and the two-sided exact p-value (McNemar 1947; the binomial
-/// form as in Agresti 2013, Categorical Data Analysis, section 11.1).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct McNemar {
-    /// Items that only the first model answered right.
-    pub only_first: u64,
-    /// Items that only the second model answered right.
-    pub only_second: u64,
-    /// Two-sided exact p-value; 1 without discordant pairs.
-    pub p_value: f64,
-}
-
-/// Exact McNemar test. The slices must be of equal length, item by item.
-pub fn mcnemar(first: &[bool], second: &[bool]) -> McNemar {
-    assert_eq!(first.len(), second.len(), "paired items");
-    let count = |f: bool, s: bool| first.iter().zip(second).filter(|&(&a, &b)| a == f && b == s).count() as u64;
-    let (only_first, only_second) = (count(true, false), count(false, true));
-    let (n, k) = (only_first + only_second, only_first.min(only_second));
-    let ln_choose = |i: u64| libm::lgamma(n as f64 + 1.0) - libm::lgamma(i as f64 + 1.0) - libm::lgamma((n - i) as f64 + 1.0);
-    let tail: f64 = (0..=k).map(|i| libm::exp(ln_choose(i) - n as f64 * std::f64::consts::LN_2)).sum();
-    McNemar { only_first, only_second, p_value: (2.0 * tail).min(1.0) }
 }
 
 #[cfg(test)]
@@ -111,13 +131,23 @@ mod tests {
     }
 
     #[test]
-    fn mcnemar_agrees_with_scipy() {
-        // scipy.stats.binomtest(3, 12, 0.5).pvalue = 0.14599609375
-        let first: Vec<bool> = (0..40).map(|i| i < 3 || i >= 20).collect();
-        let second: Vec<bool> = (0..40).map(|i| (3..12).contains(&i) || i >= 20).collect();
-        let test = mcnemar(&first, &second);
-        assert_eq!((test.only_first, test.only_second), (3, 9));
-        assert!((test.p_value - 0.145_996_093_75).abs() < 1e-12, "{}", test.p_value);
+    fn wilsons_interval_agrees_with_statsmodels() {
+        // statsmodels.stats.proportion.proportion_confint(k, n, method="wilson")
+        for (share, items, low, high) in [
+            (0.6, 100, 0.502_002_586_791_061_8, 0.690_598_713_567_541_1),
+            (0.0, 20, 0.0, 0.161_125_158_052_819_4),
+            (1.0, 500, 0.992_375_659_538_447_9, 1.0),
+        ] {
+            let found = wilson(share, items);
+            assert!((found.0 - low).abs() < 1e-12 && (found.1 - high).abs() < 1e-12, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_line_agrees_with_scipy() {
+        // scipy.stats.linregress([0, 1, 2, 3, 4], [5, 4.2, 3.9, 2.5, 2.4]): slope and stderr
+        let (slope, error) = slope(&[(0.0, 5.0), (1.0, 4.2), (2.0, 3.9), (3.0, 2.5), (4.0, 2.4)]);
+        assert!((slope + 0.69).abs() < 1e-12 && (error - 0.099_833_194_212_479_77).abs() < 1e-12);
     }
 
     #[test]

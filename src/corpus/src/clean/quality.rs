@@ -1,0 +1,250 @@
+//! Rules by which a document is too unlike running text to learn from, as two published pipelines state them.
+//! Each gives the rule that a document breaks, or nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+/// The quality rules of Gopher (Rae et al. 2021, Scaling Language Models, arXiv:2112.11446, appendix A.1.1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GopherQuality {
+    /// Fewest words.
+    pub words_at_least: u64,
+    /// Most words.
+    pub words_at_most: u64,
+    /// Smallest mean length of a word in characters.
+    pub mean_word_length_at_least: f64,
+    /// Largest mean length of a word in characters.
+    pub mean_word_length_at_most: f64,
+    /// Most hash marks or ellipses for each word.
+    pub symbols_per_word_at_most: f64,
+    /// Largest share of lines that begin with a bullet.
+    pub bullet_lines_at_most: f64,
+    /// Largest share of lines that end with an ellipsis.
+    pub ellipsis_lines_at_most: f64,
+    /// Smallest share of words with a letter.
+    pub words_with_letter_at_least: f64,
+    /// Fewest of the words the, be, to, of, and, that, have, with.
+    pub stop_words_at_least: u64,
+}
+
+impl Default for GopherQuality {
+    fn default() -> Self {
+        GopherQuality {
+            words_at_least: 50,
+            words_at_most: 100_000,
+            mean_word_length_at_least: 3.0,
+            mean_word_length_at_most: 10.0,
+            symbols_per_word_at_most: 0.1,
+            bullet_lines_at_most: 0.9,
+            ellipsis_lines_at_most: 0.3,
+            words_with_letter_at_least: 0.8,
+            stop_words_at_least: 2,
+        }
+    }
+}
+
+const STOP_WORDS: [&str; 8] = ["the", "be", "to", "of", "and", "that", "have", "with"];
+
+impl GopherQuality {
+    pub(super) fn broken_rule(&self, text: &str) -> Option<&'static str> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let count = words.len() as f64;
+        if (words.len() as u64) < self.words_at_least {
+            return Some("words_at_least");
+        }
+        if words.len() as u64 > self.words_at_most {
+            return Some("words_at_most");
+        }
+        let mean = words.iter().map(|word| word.chars().count()).sum::<usize>() as f64 / count.max(1.0);
+        if mean < self.mean_word_length_at_least {
+            return Some("mean_word_length_at_least");
+        }
+        if mean > self.mean_word_length_at_most {
+            return Some("mean_word_length_at_most");
+        }
+        let hashes = text.matches('#').count() as f64;
+        let ellipses = (text.matches("...").count() + text.matches('\u{2026}').count()) as f64;
+        if hashes.max(ellipses) > self.symbols_per_word_at_most * count {
+            return Some("symbols_per_word_at_most");
+        }
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let share = |holds: &dyn Fn(&str) -> bool| {
+            lines.iter().filter(|line| holds(line)).count() as f64 / lines.len().max(1) as f64
+        };
+        if share(&|line| line.starts_with(['\u{2022}', '-', '*'])) > self.bullet_lines_at_most {
+            return Some("bullet_lines_at_most");
+        }
+        if share(&|line| line.ends_with("...") || line.ends_with('\u{2026}')) > self.ellipsis_lines_at_most {
+            return Some("ellipsis_lines_at_most");
+        }
+        let with_letter = words.iter().filter(|word| word.chars().any(char::is_alphabetic)).count() as f64;
+        if with_letter < self.words_with_letter_at_least * count {
+            return Some("words_with_letter_at_least");
+        }
+        let lower: HashSet<String> =
+            words.iter().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase()).collect();
+        let stop_words = STOP_WORDS.iter().filter(|word| lower.contains(**word)).count() as u64;
+        (stop_words < self.stop_words_at_least).then_some("stop_words_at_least")
+    }
+}
+
+/// The repetition rules of Gopher (the same, table A1), without those for n-grams of five words and more: shares of
+/// lines, paragraphs, and of characters in the most frequent n-grams.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GopherRepetition {
+    /// Largest share of lines that repeat an earlier one.
+    pub repeated_lines_at_most: f64,
+    /// Largest share of paragraphs that repeat an earlier one.
+    pub repeated_paragraphs_at_most: f64,
+    /// Largest share of characters in repeated lines.
+    pub characters_in_repeated_lines_at_most: f64,
+    /// Largest share of characters in repeated paragraphs.
+    pub characters_in_repeated_paragraphs_at_most: f64,
+    /// Largest share of characters in the most frequent n-gram of 2, 3 and 4 words.
+    pub characters_in_top_ngram_at_most: [f64; 3],
+}
+
+impl Default for GopherRepetition {
+    fn default() -> Self {
+        GopherRepetition {
+            repeated_lines_at_most: 0.3,
+            repeated_paragraphs_at_most: 0.3,
+            characters_in_repeated_lines_at_most: 0.2,
+            characters_in_repeated_paragraphs_at_most: 0.2,
+            characters_in_top_ngram_at_most: [0.2, 0.18, 0.16],
+        }
+    }
+}
+
+impl GopherRepetition {
+    pub(super) fn broken_rule(&self, text: &str) -> Option<&'static str> {
+        let (lines, of_lines) = repeated(text.lines());
+        if lines > self.repeated_lines_at_most {
+            return Some("repeated_lines_at_most");
+        }
+        if of_lines > self.characters_in_repeated_lines_at_most {
+            return Some("characters_in_repeated_lines_at_most");
+        }
+        let (paragraphs, of_paragraphs) = repeated(text.split("\n\n"));
+        if paragraphs > self.repeated_paragraphs_at_most {
+            return Some("repeated_paragraphs_at_most");
+        }
+        if of_paragraphs > self.characters_in_repeated_paragraphs_at_most {
+            return Some("characters_in_repeated_paragraphs_at_most");
+        }
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let characters = words.iter().map(|word| word.chars().count()).sum::<usize>().max(1) as f64;
+        for (length, at_most) in (2..).zip(self.characters_in_top_ngram_at_most) {
+            let mut counts: HashMap<&[&str], usize> = HashMap::new();
+            words.windows(length).for_each(|ngram| *counts.entry(ngram).or_insert(0) += 1);
+            // An n-gram that occurs once repeats nothing.
+            let weight = |ngram: &[&str], count: usize| ngram.iter().map(|w| w.chars().count()).sum::<usize>() * count;
+            let most = counts.iter().filter(|&(_, &count)| count > 1).map(|(n, &count)| weight(n, count)).max();
+            if most.unwrap_or(0) as f64 > at_most * characters {
+                return Some("characters_in_top_ngram_at_most");
+            }
+        }
+        None
+    }
+}
+
+/// The share of parts that repeat an earlier one, and of characters in them. Blank parts do not count.
+fn repeated<'a>(parts: impl Iterator<Item = &'a str>) -> (f64, f64) {
+    let mut seen = HashSet::new();
+    let (mut all, mut again, mut characters, mut characters_again) = (0usize, 0usize, 0usize, 0usize);
+    for part in parts.map(str::trim).filter(|part| !part.is_empty()) {
+        let length = part.chars().count();
+        all += 1;
+        characters += length;
+        if !seen.insert(part) {
+            again += 1;
+            characters_again += length;
+        }
+    }
+    (again as f64 / all.max(1) as f64, characters_again as f64 / characters.max(1) as f64)
+}
+
+/// The line rules of C4 (Raffel et al. 2020, JMLR 21(140), section 2.2): lines without a final punctuation mark or
+/// with too few words go, and so do lines that speak of scripts; a document with a curly bracket or a placeholder
+/// text, or with too few sentences left, is removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct C4Lines {
+    /// Fewest words of a line.
+    pub words_in_line_at_least: u64,
+    /// Fewest sentences of what is left.
+    pub sentences_at_least: u64,
+}
+
+impl Default for C4Lines {
+    fn default() -> Self {
+        C4Lines { words_in_line_at_least: 5, sentences_at_least: 3 }
+    }
+}
+
+impl C4Lines {
+    pub(super) fn apply(&self, text: &str) -> Result<String, &'static str> {
+        let lower = text.to_lowercase();
+        if lower.contains("lorem ipsum") {
+            return Err("placeholder");
+        }
+        if text.contains('{') {
+            return Err("curly_bracket");
+        }
+        let kept = |line: &&str| {
+            let trimmed = line.trim_end();
+            trimmed.is_empty()
+                || (trimmed.ends_with(['.', '!', '?', '"', '\u{201d}'])
+                    && !trimmed.ends_with("...")
+                    && trimmed.split_whitespace().count() as u64 >= self.words_in_line_at_least
+                    && !trimmed.to_lowercase().contains("javascript"))
+        };
+        let out = text.split('\n').filter(kept).collect::<Vec<_>>().join("\n");
+        let ends = |pair: &[char]| matches!(pair[0], '.' | '!' | '?') && !matches!(pair[1], '.' | '!' | '?');
+        let characters: Vec<char> = out.chars().chain([' ']).collect();
+        let sentences = characters.windows(2).filter(|pair| ends(pair)).count() as u64;
+        if sentences < self.sentences_at_least { Err("sentences_at_least") } else { Ok(out) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gopher_quality_names_the_rule_that_is_broken() {
+        let good = "The cat sat on the mat and looked at the dog that had to be fed with care. ".repeat(5);
+        let rules = GopherQuality::default();
+        assert_eq!(rules.broken_rule(&good), None);
+        let broken = |text: String| rules.broken_rule(&text);
+        assert_eq!(broken("Too short.".to_owned()), Some("words_at_least"));
+        assert_eq!(broken("a b c d ".repeat(30)), Some("mean_word_length_at_least"));
+        assert_eq!(broken("word #tag ".repeat(60)), Some("symbols_per_word_at_most"));
+        assert_eq!(broken("- one two three four\n".repeat(20)), Some("bullet_lines_at_most"));
+        assert_eq!(broken("1234 5678 word ".repeat(30)), Some("words_with_letter_at_least"));
+        assert_eq!(broken("chat chien souris maison ".repeat(20)), Some("stop_words_at_least"));
+    }
+
+    #[test]
+    fn gopher_repetition_sees_lines_and_ngrams() {
+        let rules = GopherRepetition::default();
+        let different = crate::grammar::corpus(1, 20).collect::<Vec<_>>().join("\n");
+        assert_eq!(rules.broken_rule(&different), None);
+        assert_eq!(rules.broken_rule(&"the same line\n".repeat(10)), Some("repeated_lines_at_most"));
+        let ngrams = (0..60).map(|n| format!("buy now {n}")).collect::<Vec<_>>().join(" ");
+        assert_eq!(rules.broken_rule(&ngrams), Some("characters_in_top_ngram_at_most"));
+    }
+
+    #[test]
+    fn c4_keeps_lines_that_are_sentences() {
+        let text = "Home | About\nThis line is a sentence of its own.\nAnd this one is another one!\n\
+                    Please enable javascript to see this page.\nIs this the third of them?";
+        let kept = C4Lines::default().apply(text).unwrap();
+        assert_eq!(kept.lines().count(), 3);
+        assert_eq!(C4Lines::default().apply("Only one sentence is in here."), Err("sentences_at_least"));
+        assert_eq!(C4Lines::default().apply("fn main() { }"), Err("curly_bracket"));
+    }
+}

@@ -1,0 +1,132 @@
+//! Can the tasks tell models of this size apart? At chance, at the ceiling, or too few items for the differences sought.
+
+use super::{Change, Check, Finding, OWN_CONVENTION};
+use crate::analyse::stats::power::{detectable_paired_shares, detectable_unpaired_shares};
+use crate::analyse::stats::wilson;
+use crate::analyse::{RunAnalysis, TaskResult, Unit};
+
+/// Two models of a kind that are close to each other disagree on about this share of a task's items.
+const USUAL_DISCORDANCE: f64 = 0.1;
+
+/// Checks each group and each task without one.
+pub(super) fn diagnose(analysis: &RunAnalysis) -> Vec<Finding> {
+    let alone = analysis.tasks.iter().filter(|task| task.group.is_none());
+    let reported = analysis.groups.iter().chain(alone);
+    reported
+        .flat_map(|task| {
+            let members = analysis.tasks.iter().filter(|t| t.group.as_ref() == Some(&task.id));
+            let mut members: Vec<&TaskResult> = members.collect();
+            if members.is_empty() {
+                members.push(task);
+            }
+            [at_chance(task, &members), saturated(task, &members), noise(analysis, task)]
+        })
+        .collect()
+}
+
+fn at_chance(task: &TaskResult, members: &[&TaskResult]) -> Finding {
+    let check = Check::new(
+        "task_at_chance",
+        "the 95 % interval of the accuracy includes that of guessing",
+        "Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference",
+    );
+    let guesses = |task: &&&TaskResult| {
+        let (low, high) = wilson(task.quoted_accuracy().mean, task.items);
+        (low..=high).contains(&task.chance)
+    };
+    let guessed: Vec<&str> = members.iter().filter(guesses).map(|t| t.id.as_str()).collect();
+    let check = check
+        .about(&task.id)
+        .evidence("accuracy", task.quoted_accuracy().mean, Unit::Share)
+        .evidence("standard error", task.quoted_accuracy().standard_error, Unit::Share)
+        .evidence("chance", task.chance, Unit::Share)
+        .evidence("items", task.items as f64, Unit::Count)
+        .evidence("tasks at chance", guessed.len() as f64, Unit::Count);
+    if guessed.is_empty() {
+        return check.clear("distinguishable from guessing");
+    }
+    let statement = if members.len() == 1 {
+        "not distinguishable from guessing".to_owned()
+    } else {
+        format!(
+            "{} of {} tasks not distinguishable from guessing: {}",
+            guessed.len(),
+            members.len(),
+            guessed.join(", ")
+        )
+    };
+    check.found(
+        statement,
+        vec![
+            Change::free(
+                "expect no verdict from it at this scale; choose a task that moves, and say so before comparing",
+            ),
+            Change::free("score more items, if there are (`items_per_task`)"),
+        ],
+    )
+}
+
+fn saturated(task: &TaskResult, members: &[&TaskResult]) -> Finding {
+    let check = Check::new(
+        "task_saturated",
+        "answering every remaining item right would not be found by the exact McNemar test in four of five cases",
+        "Duffy 1984, Asymptotic and Exact Power for the McNemar Test",
+    );
+    let full = |task: &&&TaskResult| {
+        let left = 1.0 - task.quoted_accuracy().mean;
+        detectable_paired_shares(task.items, left).is_none()
+    };
+    let saturated: Vec<&str> = members.iter().filter(full).map(|t| t.id.as_str()).collect();
+    let check = check.about(&task.id).evidence("accuracy", task.quoted_accuracy().mean, Unit::Share).evidence(
+        "tasks saturated",
+        saturated.len() as f64,
+        Unit::Count,
+    );
+    if saturated.is_empty() {
+        return check.clear("there is room above");
+    }
+    let statement = format!("no room left to improve: {}", saturated.join(", "));
+    check.found(statement, vec![Change::free("take a harder task, or more items")])
+}
+
+fn noise(analysis: &RunAnalysis, task: &TaskResult) -> Finding {
+    let check = Check::new(
+        "task_noise",
+        "the score moves less over the second half of training than two runs have to differ to be told apart on these \
+         items, 10 % of them answered differently",
+        OWN_CONVENTION,
+    );
+    let share = task.quoted_accuracy();
+    let unpaired = detectable_unpaired_shares(share.mean, task.items);
+    let check = check.about(&task.id).evidence("standard error", share.standard_error, Unit::Share).evidence(
+        "smallest detectable difference, unpaired",
+        unpaired,
+        Unit::Share,
+    );
+    let Some(paired) = detectable_paired_shares(task.items, USUAL_DISCORDANCE) else {
+        let statement = format!("{} items cannot tell two close models apart", task.items);
+        return check.found(statement, vec![Change::free("score more items, or choose a larger task")]);
+    };
+    let check = check.evidence("smallest detectable difference, paired", paired, Unit::Share);
+    let curve = analysis.task_curves.get(&task.id).map_or(&[][..], Vec::as_slice);
+    let half = curve.last().and_then(|last| curve.iter().rev().find(|p| 2 * p.step <= last.step && p.step > 0));
+    let (Some(last), Some(half)) = (curve.last(), half) else {
+        return check.not_judged("it was not scored in the first half of training");
+    };
+    let moved = last.value - half.value;
+    let check = check.evidence("moved over the second half", moved, Unit::Share);
+    if moved.abs() >= paired {
+        return check.clear("its movement is larger than the noise of its items");
+    }
+    check.found(
+        format!(
+            "a difference below {:.1} points between two runs cannot be seen on {} items",
+            100.0 * paired,
+            task.items
+        ),
+        vec![
+            Change::free("score more items, or choose a larger task"),
+            Change::costing("more seeds: three a side for a claim about training at all", 2.0, analysis),
+        ],
+    )
+}

@@ -1,0 +1,76 @@
+//! `harness diagnose`: the checklist for a run, with evidence.
+
+use serde_json::json;
+
+use super::{Outcome, Workplace, terminal};
+use crate::analyse::diagnose::{FORMAT, Outcome as Came};
+use crate::analyse::{Finding, Side, diagnose, diagnose_seeds};
+use crate::exit_code;
+
+/// Go through a checklist for a run: stability, fit, data, tasks, speed, noise, each with its evidence.
+///
+/// Of an experiment the latest citable run is diagnosed, and the spread over the seeds of its plan. What is found
+/// names what could be changed and roughly what that would cost. It is a reason to look, not a proof.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A run id or an experiment.
+    name: String,
+    /// Print the evidence of what is in order too.
+    #[arg(long, short)]
+    verbose: bool,
+    /// As JSON, exact numbers.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+    let side = Side::open(&workplace.project, &arguments.name)?;
+    let latest = side.runs.last().expect("a side has a run");
+    let mut findings = diagnose(latest);
+    findings.push(diagnose_seeds(&side.runs));
+    let run = &latest.run;
+    if arguments.json {
+        let text = json!({
+            "format": FORMAT, "experiment": run.open.experiment, "run": run.open.run, "root": run.root,
+            "seeds": side.runs.iter().map(|r| r.run.open.plan.seed).collect::<Vec<_>>(),
+            "notes": side.notes, "findings": findings,
+        });
+        terminal::say(&serde_json::to_string_pretty(&text).expect("a diagnosis is JSON"));
+        return Ok(exit_code::SUCCESS);
+    }
+    terminal::say(&format!("run {} of {}: {}", run.open.run, run.open.experiment, run.record.status.word()));
+    side.notes.iter().for_each(|note| terminal::say(&format!("note: {note}")));
+    // Stable: within an outcome the order of the checklist stays.
+    findings.sort_by_key(|finding| finding.outcome);
+    findings.iter().for_each(|finding| print(finding, arguments.verbose));
+    let count = |outcome: Came| findings.iter().filter(|f| f.outcome == outcome).count();
+    terminal::say(&format!(
+        "{} found, {} clear, {} not judged",
+        count(Came::Found),
+        count(Came::Clear),
+        count(Came::NotJudged)
+    ));
+    Ok(exit_code::SUCCESS)
+}
+
+fn print(finding: &Finding, verbose: bool) {
+    let word = match finding.outcome {
+        Came::Found => "FOUND",
+        Came::Clear => "clear",
+        Came::NotJudged => "not judged",
+    };
+    let subject = finding.subject.as_ref().map_or(String::new(), |subject| format!(" [{subject}]"));
+    terminal::say(&format!("{word:<10} {}{subject}: {}", finding.check, finding.statement));
+    if finding.outcome != Came::Found && !verbose {
+        return;
+    }
+    let evidence: Vec<String> = finding.evidence.iter().map(|e| format!("{} {}", e.name, e.shown())).collect();
+    if !evidence.is_empty() {
+        terminal::say(&format!("           evidence: {}", evidence.join("; ")));
+    }
+    terminal::say(&format!("           rule: {} ({})", finding.threshold.rule, finding.threshold.source));
+    for change in &finding.changes {
+        let cost = change.cost.map_or_else(|| "no training".to_owned(), |cost| cost.words());
+        terminal::say(&format!("           change: {} ({cost})", change.what));
+    }
+}

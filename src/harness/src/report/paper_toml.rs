@@ -1,0 +1,77 @@
+//! `report/paper.toml`: title, authors and keywords, the students' own. Made once with a title from the study.
+
+use harness_core::config::{nearest, place_of};
+use harness_core::files;
+use harness_core::names::Project;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use super::error::{Place, ReportError};
+use super::study::Study;
+
+/// Where it lies, relative to the project.
+pub(super) const PATH: &str = "report/paper.toml";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Paper {
+    title: String,
+    #[serde(default)]
+    keywords: Vec<String>,
+    #[serde(default)]
+    authors: Vec<Author>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Author {
+    name: String,
+    #[serde(default)]
+    affiliation: String,
+    #[serde(default)]
+    email: String,
+}
+
+const DRAFT: &str = r#"# Title and authors of the paper. A review copy (harness report --mode review) leaves the authors out.
+
+title = "TITLE"
+keywords = ["language models", "pretraining", "reproducibility"]
+
+[[authors]]
+name = "First Author"
+affiliation = "Affiliation"
+email = "first.author@example.org"
+"#;
+
+/// Reads the file, making it if it is not there.
+pub(super) fn load(project: &Project, study: &Study) -> Result<Json, ReportError> {
+    let path = project.root().join(PATH);
+    if !path.exists() {
+        files::write(&path, DRAFT.replace("TITLE", title(study)).as_bytes())?;
+    }
+    let text = files::read_to_string(&path)?;
+    let paper: Paper = toml::from_str(&text).map_err(|e| wrong(&text, &e))?;
+    Ok(json!(paper))
+}
+
+fn title(study: &Study) -> &'static str {
+    if study.families.iter().any(|family| family.len() > 1) {
+        "Pretraining Small Language Models under a Budget: A Baseline and Changes to It"
+    } else {
+        "Pretraining a Small Language Model under a Budget"
+    }
+}
+
+fn wrong(text: &str, error: &toml::de::Error) -> ReportError {
+    let (line, column, line_text) = error.span().map_or((0, 0, String::new()), |span| place_of(text, span.start));
+    let message = error.message().trim().to_owned();
+    let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let hint = match names.split_first() {
+        Some((wrong, known)) if message.starts_with("unknown field") => {
+            nearest(wrong, known).map(|near| format!("did you mean `{near}`?"))
+        }
+        _ => Some("it holds `title`, `keywords` and `[[authors]]` with `name`, `affiliation` and `email`".to_owned()),
+    };
+    let place = Place { path: PATH.to_owned(), line, column, text: line_text };
+    ReportError::Source { problem: message, place: Box::new(place), hint }
+}

@@ -1,0 +1,462 @@
+//! `tables.json`: the tables as data. A cell is text, or a reference to a value, a difference, a digest or a run,
+//! which `values.typ` looks up and sets; so each number of a table is bound as those of the prose are.
+
+use std::collections::BTreeMap;
+
+use harness_core::config::flat;
+use harness_corpus::tasks::{Kind, Metric};
+use serde_json::{Value as Json, json};
+
+use super::study::{Entry, Study};
+use super::values::{DECIDED, accuracy_key, difference, headline_tasks, title_of};
+use crate::analyse::{RunAnalysis, TaskResult, Unit, show};
+
+/// More columns of experiments than this do not fit one column of the page.
+const NARROW: usize = 3;
+
+fn text(text: impl Into<String>) -> Json {
+    json!({ "text": text.into() })
+}
+
+fn code(text: impl Into<String>) -> Json {
+    json!({ "code": text.into() })
+}
+
+fn value(experiment: &str, key: &str, error: bool, bold: bool) -> Json {
+    json!({ "value": [experiment, key], "error": error, "bold": bold })
+}
+
+/// A number of the records that is no value of its own, bound to the run and file it stands in.
+fn recorded(entry: &Entry, file: &str, shown: String) -> Json {
+    json!({ "recorded": shown, "run": entry.quoted.run.open.run, "experiment": entry.name(), "file": file })
+}
+
+fn table(wide: bool, columns: &[&str], header: Vec<Json>, rows: Vec<Vec<Json>>) -> Json {
+    json!({ "wide": wide, "columns": columns, "header": header, "rows": rows, "rules": [] })
+}
+
+/// All tables, by `kind name`.
+pub(super) fn document(study: &Study) -> Json {
+    let mut tables: BTreeMap<String, Json> = BTreeMap::new();
+    for family in &study.families {
+        let members: Vec<&Entry> = family.iter().map(|i| &study.entries[*i]).collect();
+        let base = members[0];
+        let mut add = |kind: &str, table: Json| tables.insert(format!("{kind} {}", base.name()), table);
+        add("data", data(base));
+        add("sources", sources(base));
+        add("cleaning", cleaning(base));
+        add("contamination", contamination(base));
+        add("config", config(base));
+        add("changes", changes(&members));
+        add("full-config", full_config(&members));
+        add("tasks", tasks(base));
+        add("results", results(&members));
+        add("all-tasks", all_tasks(&members));
+        add("resources", resources(&members));
+        for entry in &members[1..] {
+            if let Some(reference) = study.reference(entry) {
+                tables.insert(format!("change {}", entry.name()), change(entry, reference));
+            }
+        }
+    }
+    tables.insert("runs".to_owned(), runs(study));
+    json!({ "format": super::values::VERSION, "tables": tables })
+}
+
+/// What was trained and validated on.
+fn data(base: &Entry) -> Json {
+    let name = base.name();
+    let row = |label: &str, train: &str, validation: &str| {
+        vec![text(label), value(name, train, false, false), value(name, validation, false, false)]
+    };
+    let mut rows = vec![row("Documents", "data.train_documents", "data.validation_documents")];
+    rows.push(row("Bytes of text", "data.train_bytes", "data.validation_bytes"));
+    rows.push(row("Tokens", "data.train_tokens", "data.validation_tokens"));
+    table(false, &["left", "right", "right"], vec![text(""), text("Training"), text("Validation")], rows)
+}
+
+/// Every source of the corpus.
+fn sources(base: &Entry) -> Json {
+    let sources = &base.quoted.run.corpus.sources;
+    let file = crate::record::format::file::CORPUS_MANIFEST;
+    let count = |n: u64| recorded(base, file, show(n as f64, Unit::Count));
+    let row = |s: &harness_corpus::SourceRecord| {
+        let title = if s.title.is_empty() { &s.name } else { &s.title };
+        vec![
+            json!({ "text": title, "link": s.url }),
+            text(s.licence.clone()),
+            count(s.train_documents + s.validation_documents),
+            count(s.train_bytes + s.validation_bytes),
+            count(s.train_tokens + s.validation_tokens),
+        ]
+    };
+    let header = ["Source", "Licence", "Documents", "Bytes", "Tokens"].map(text).to_vec();
+    table(true, &["left", "left", "right", "right", "right"], header, sources.iter().map(row).collect())
+}
+
+/// What each cleaning step did.
+fn cleaning(base: &Entry) -> Json {
+    let file = crate::record::format::file::CORPUS_MANIFEST;
+    let count = |n: u64| recorded(base, file, show(n as f64, Unit::Count));
+    let manifest = &base.quoted.run.corpus;
+    let mut rows = Vec::new();
+    for s in &manifest.steps {
+        let name = text(s.step.replace('_', " "));
+        rows.push(vec![name, count(s.documents_out), count(s.documents_changed), count(s.bytes_out)]);
+    }
+    let documents = &manifest.documents;
+    let kept = documents.train + documents.validation;
+    let bytes = manifest.train.text_bytes + manifest.validation.text_bytes;
+    rows.push(vec![
+        text(if documents.contaminated > 0 { "duplicates and task items out" } else { "duplicates out" }),
+        count(kept),
+        text("–"),
+        count(bytes),
+    ]);
+    let header = ["Step", "Documents", "Changed", "Bytes"].map(text).to_vec();
+    table(false, &["left", "right", "right", "right"], header, rows)
+}
+
+/// How many items of each task share text with the corpus.
+fn contamination(base: &Entry) -> Json {
+    let file = crate::record::format::file::CORPUS_MANIFEST;
+    let count = |n: u64| recorded(base, file, show(n as f64, Unit::Count));
+    let mut rows = Vec::new();
+    for found in &base.quoted.run.corpus.contamination {
+        rows.push(vec![
+            text(task_title(&found.task)),
+            count(found.items),
+            count(found.items_found),
+            count(found.documents),
+        ]);
+    }
+    let header = ["Task", "Items", "Found", "Documents"].map(text).to_vec();
+    table(false, &["left", "right", "right", "right"], header, rows)
+}
+
+/// Keys that say who and why, not what; keys of the paper's own machinery.
+fn is_choice(key: &str) -> bool {
+    !["title", "question", "hypothesis", "rationale", "extends", "evaluation.tasks", "corpus"].contains(&key)
+}
+
+fn config_cell(entry: &Entry, key: &str, shown: &str) -> Json {
+    let key = format!("config.{key}");
+    if entry.quoted.values.contains_key(&key) {
+        value(entry.name(), &key, false, false)
+    } else {
+        code(shown.trim_matches('"'))
+    }
+}
+
+fn in_words(key: &str) -> String {
+    key.rsplit('.').next().unwrap_or(key).replace('_', " ")
+}
+
+/// Choices that say how the program runs rather than what is learned: in the appendix only.
+fn is_running(key: &str) -> bool {
+    key.starts_with("evaluation.")
+        || [
+            "training.device",
+            "training.threads",
+            "training.deterministic",
+            "training.checkpoint_every",
+            "training.micro_batch_size",
+        ]
+        .contains(&key)
+}
+
+/// The choices of the baseline that decide what is learned, by section.
+fn config(base: &Entry) -> Json {
+    let mut choices = flat(&base.quoted.run.experiment);
+    let is_off = |key: &str, shown: &str| key.starts_with("model.") && ["0", "0.0", "false"].contains(&shown);
+    choices.retain(|(key, shown)| is_choice(key) && !is_running(key) && !is_off(key, shown));
+    choices.sort_by_key(|(key, _)| !key.contains('.'));
+    let mut rows = Vec::new();
+    let mut rules = Vec::new();
+    let mut section = "";
+    for (key, shown) in &choices {
+        let own = key.split_once('.').map_or("order and weights", |(section, _)| section);
+        let first = own != section;
+        if first && !rows.is_empty() {
+            rules.push(rows.len());
+        }
+        section = own;
+        rows.push(vec![text(if first { own } else { "" }), text(in_words(key)), config_cell(base, key, shown)]);
+    }
+    let header = ["Part", "Choice", "Value"].map(text).to_vec();
+    let mut table = table(false, &["left", "left", "right"], header, rows);
+    table["rules"] = json!(rules);
+    table
+}
+
+/// What two configs have different: key, reference, experiment.
+fn differing(entry: &Entry, reference: &Entry) -> Vec<(String, Option<String>, Option<String>)> {
+    let of = |e: &Entry| -> BTreeMap<String, String> { flat(&e.quoted.run.experiment).into_iter().collect() };
+    let (before, after) = (of(reference), of(entry));
+    let mut keys: Vec<&String> = before.keys().chain(after.keys()).filter(|k| is_choice(k)).collect();
+    keys.sort();
+    keys.dedup();
+    let row = |key: &&String| {
+        (before.get(*key) != after.get(*key))
+            .then(|| ((*key).clone(), before.get(*key).cloned(), after.get(*key).cloned()))
+    };
+    keys.iter().filter_map(row).collect()
+}
+
+/// The choices that an experiment makes differently from its reference.
+pub(super) fn changed_keys(entry: &Entry, reference: &Entry) -> Vec<String> {
+    differing(entry, reference).into_iter().map(|(key, _, _)| key).collect()
+}
+
+fn change(entry: &Entry, reference: &Entry) -> Json {
+    let cell =
+        |e: &Entry, key: &str, shown: Option<String>| shown.map_or_else(|| text("–"), |s| config_cell(e, key, &s));
+    let rows = differing(entry, reference)
+        .into_iter()
+        .map(|(key, before, after)| vec![code(&*key), cell(reference, &key, before), cell(entry, &key, after)])
+        .collect();
+    table(false, &["left", "right", "right"], vec![text("Choice"), code(reference.name()), code(entry.name())], rows)
+}
+
+/// One row for each experiment: what it changes.
+fn changes(members: &[&Entry]) -> Json {
+    let row = |entry: &&Entry| {
+        let keys = changed_keys(entry, members[0]);
+        let own: BTreeMap<String, String> = flat(&entry.quoted.run.experiment).into_iter().collect();
+        let stated: Vec<String> =
+            keys.iter().map(|k| format!("{k} = {}", own.get(k).map_or("–", |v| v.trim_matches('"')))).collect();
+        vec![code(entry.name()), text(title_of(entry)), code(stated.join(", "))]
+    };
+    let header = ["Experiment", "Title", "Change"].map(text).to_vec();
+    table(false, &["left", "left", "left"], header, members[1..].iter().map(row).collect())
+}
+
+/// Every key of every config of the family; experiments that agree with the baseline show a dot.
+fn full_config(members: &[&Entry]) -> Json {
+    let maps: Vec<BTreeMap<String, String>> =
+        members.iter().map(|e| flat(&e.quoted.run.experiment).into_iter().collect()).collect();
+    let mut keys: Vec<&String> = maps.iter().flat_map(BTreeMap::keys).filter(|k| is_choice(k)).collect();
+    keys.sort_by_key(|k| (k.contains('.'), *k));
+    keys.dedup();
+    let row = |key: &&String| {
+        let first = maps[0].get(*key);
+        let cells = members.iter().zip(&maps).enumerate().map(|(index, (entry, map))| match map.get(*key) {
+            None => text("–"),
+            same if index > 0 && same == first => text("·"),
+            Some(shown) => config_cell(entry, key, shown),
+        });
+        std::iter::once(code((*key).clone())).chain(cells).collect()
+    };
+    let rows = keys.iter().map(row).collect();
+    let header = std::iter::once(text("Key")).chain(members.iter().map(|e| code(e.name()))).collect();
+    let columns: Vec<&str> = std::iter::once("left").chain(members.iter().map(|_| "right")).collect();
+    table(members.len() > NARROW, &columns, header, rows)
+}
+
+/// What the tasks are.
+fn tasks(base: &Entry) -> Json {
+    let row = |task: &&TaskResult| {
+        let of_task = |t: &&crate::record::format::Task| t.id == task.id || t.group.as_ref() == Some(&task.id);
+        let kind = base.quoted.run.open.tasks.iter().find(of_task).map_or("", |t| kind_in_words(t.kind));
+        let key = |name: &str| format!("tasks.{}.{name}", task.id);
+        vec![
+            text(title_of_task(task)),
+            text(kind),
+            value(base.name(), &key("items"), false, false),
+            text(metric_in_words(task.metric)),
+            value(base.name(), &key("chance"), false, false),
+        ]
+    };
+    let rows = headline_tasks(base.quoted).iter().map(row).collect();
+    let header = ["Task", "Kind", "Items", "Metric", "Chance"].map(text).to_vec();
+    table(false, &["left", "left", "right", "left", "right"], header, rows)
+}
+
+fn kind_in_words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::MinimalPairs => "pairs",
+        Kind::MultipleChoice => "choice",
+        Kind::LastWord => "last word",
+    }
+}
+
+fn metric_in_words(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Accuracy => "acc.",
+        Metric::AccuracyPerCharacter => "acc. norm.",
+        Metric::GreedyAccuracy => "acc., ppl.",
+    }
+}
+
+/// The title of a task or group, else its name.
+pub(super) fn title_of_task(task: &TaskResult) -> String {
+    if task.title.trim().is_empty() { task_title(&task.id) } else { task_title(task.title.trim()) }
+}
+
+/// A name as it is written in the literature, else without its underscores.
+fn task_title(id: &str) -> String {
+    let known = [
+        ("blimp", "BLiMP"),
+        ("lambada", "LAMBADA"),
+        ("piqa", "PIQA"),
+        ("arc-easy", "ARC-Easy"),
+        ("hellaswag", "HellaSwag"),
+        ("copa", "COPA"),
+    ];
+    known
+        .iter()
+        .find(|(name, _)| *name == id)
+        .map_or_else(|| id.replace(['_', '.'], " "), |(_, title)| (*title).to_owned())
+}
+
+/// A measure of the results table: key, title, and whether more is better.
+struct Measure {
+    key: String,
+    title: String,
+    /// `None`: never bold, because there is no standard error to judge by.
+    more_is_better: Option<bool>,
+}
+
+fn metrics(members: &[&Entry]) -> Vec<Measure> {
+    let mut metrics = vec![Measure {
+        key: "validation.bits_per_byte".to_owned(),
+        title: "Bits per byte ↓".to_owned(),
+        more_is_better: None,
+    }];
+    for task in headline_tasks(members[0].quoted) {
+        let title = title_of_task(task);
+        metrics.push(Measure { key: accuracy_key(task), title: format!("{title} ↑"), more_is_better: Some(true) });
+        if task.perplexity.is_some() {
+            let key = format!("tasks.{}.perplexity", task.id);
+            metrics.push(Measure { key, title: format!("{title}, ppl. ↓"), more_is_better: None });
+        }
+    }
+    metrics
+}
+
+/// Whether an experiment is best on a metric, by more than the standard error of the difference allows for.
+fn is_best(entry: &Entry, members: &[&Entry], metric: &Measure) -> bool {
+    let Some(own) = entry.quoted.values.get(&metric.key) else { return false };
+    let sign = match metric.more_is_better {
+        None => return false,
+        Some(true) => 1.0,
+        Some(false) => -1.0,
+    };
+    let others: Vec<_> = members.iter().filter(|m| m.name() != entry.name()).collect();
+    let beats = |other: &&&Entry| {
+        other.quoted.values.get(&metric.key).is_some_and(|value| {
+            let difference = difference(own, value);
+            difference.standard_error.is_some_and(|error| sign * difference.number > DECIDED * error)
+        })
+    };
+    !others.is_empty() && others.iter().all(beats)
+}
+
+fn results(members: &[&Entry]) -> Json {
+    let metrics = metrics(members);
+    let cell = |entry: &Entry, metric: &Measure| match entry.quoted.values.get(&metric.key) {
+        None => text("–"),
+        Some(v) => value(entry.name(), &metric.key, v.standard_error.is_some(), is_best(entry, members, metric)),
+    };
+    if members.len() <= NARROW {
+        let row = |metric: &Measure| {
+            let cells = members.iter().map(|entry| cell(entry, metric));
+            std::iter::once(text(metric.title.clone())).chain(cells).collect()
+        };
+        let header = std::iter::once(text("Metric")).chain(members.iter().map(|e| code(e.name()))).collect();
+        let columns: Vec<&str> = std::iter::once("left").chain(members.iter().map(|_| "right")).collect();
+        let mut table = table(false, &columns, header, metrics.iter().map(row).collect());
+        table["rules"] = json!([1]);
+        return table;
+    }
+    let row = |entry: &&Entry| {
+        let cells = metrics.iter().map(|metric| cell(entry, metric));
+        std::iter::once(code(entry.name())).chain(cells).collect()
+    };
+    let header = std::iter::once(text("Experiment")).chain(metrics.iter().map(|m| text(m.title.clone()))).collect();
+    let columns: Vec<&str> = std::iter::once("left").chain(metrics.iter().map(|_| "right")).collect();
+    table(true, &columns, header, members.iter().map(row).collect())
+}
+
+/// Every task, members of groups included.
+fn all_tasks(members: &[&Entry]) -> Json {
+    let row = |task: &TaskResult| {
+        let metric = Measure { key: accuracy_key(task), title: String::new(), more_is_better: Some(true) };
+        let cell = |entry: &&Entry| match entry.quoted.values.get(&metric.key) {
+            None => text("–"),
+            Some(_) => value(entry.name(), &metric.key, true, is_best(entry, members, &metric)),
+        };
+        let short = task.group.as_ref().and_then(|g| task.id.strip_prefix(g.as_str()));
+        let title = short.map_or_else(
+            || if task.group.is_some() { task_title(&task.id) } else { title_of_task(task) },
+            |s| task_title(s.trim_start_matches(['.', '-', '_'])),
+        );
+        let chance = value(members[0].name(), &format!("tasks.{}.chance", task.id), false, false);
+        [text(title), chance].into_iter().chain(members.iter().map(cell)).collect()
+    };
+    let rows = members[0].quoted.tasks.iter().map(row).collect();
+    let header = [text("Task"), text("Chance")].into_iter().chain(members.iter().map(|e| code(e.name()))).collect();
+    let columns: Vec<&str> = ["left", "right"].into_iter().chain(members.iter().map(|_| "right")).collect();
+    table(members.len() >= NARROW, &columns, header, rows)
+}
+
+fn resources(members: &[&Entry]) -> Json {
+    const ROWS: [(&str, &str); 8] = [
+        ("model.parameters", "Parameters"),
+        ("model.parameters_without_embeddings", "  without embeddings"),
+        ("training.steps", "Optimizer steps"),
+        ("training.tokens", "Training tokens"),
+        ("training.flops", "Training FLOPs"),
+        ("resources.tokens_per_s", "Tokens per second"),
+        ("resources.wall_time_s", "Wall time (s)"),
+        ("resources.peak_memory_bytes", "Peak memory (MiB)"),
+    ];
+    let cell = |entry: &Entry, key: &str| {
+        if entry.quoted.values.contains_key(key) { value(entry.name(), key, false, false) } else { text("–") }
+    };
+    if members.len() <= NARROW {
+        let row = |(key, title): (&str, &str)| {
+            let cells = members.iter().map(|entry| cell(entry, key));
+            std::iter::once(text(title)).chain(cells).collect()
+        };
+        let header = std::iter::once(text("")).chain(members.iter().map(|e| code(e.name()))).collect();
+        let columns: Vec<&str> = std::iter::once("left").chain(members.iter().map(|_| "right")).collect();
+        return table(false, &columns, header, ROWS.into_iter().map(row).collect());
+    }
+    let kept = [ROWS[0], ROWS[3], ROWS[4], ROWS[5], ROWS[6]];
+    let row = |entry: &&Entry| {
+        std::iter::once(code(entry.name())).chain(kept.iter().map(|(key, _)| cell(entry, key))).collect()
+    };
+    let header = std::iter::once(text("Experiment")).chain(kept.iter().map(|(_, title)| text(*title))).collect();
+    let columns: Vec<&str> = std::iter::once("left").chain(kept.iter().map(|_| "right")).collect();
+    table(true, &columns, header, members.iter().map(row).collect())
+}
+
+/// More runs than this are listed in one line each, with the first digits of their digests.
+const RUNS_IN_FULL: usize = 12;
+
+/// Every run with its digests: where each number of the paper leads.
+fn runs(study: &Study) -> Json {
+    let all: Vec<&RunAnalysis> = study.entries.iter().flat_map(|e| &e.runs).copied().collect();
+    let short = all.len() > RUNS_IN_FULL;
+    let row = |analysis: &&RunAnalysis| {
+        let open = &analysis.run.open;
+        let state = match &open.not_citable_because {
+            Some(_) => "not citable",
+            None => analysis.run.record.status.word(),
+        };
+        let name = json!({ "code": open.experiment });
+        let seed = format!("seed {}", open.plan.seed);
+        let digests = [json!(open.code.commit), json!(open.data.root), json!(analysis.run.root)];
+        let digests = digests.into_iter().map(|digest| json!({ "digest": digest, "short": short }));
+        let (first, lines) = if short {
+            (vec![name], vec![text(open.run.as_str())])
+        } else {
+            (vec![], vec![name, text(open.run.as_str()), text(seed), text(state)])
+        };
+        first.into_iter().chain([json!({ "run": open.run, "lines": lines })]).chain(digests).collect()
+    };
+    let rows = all.iter().map(row).collect();
+    let header: &[&str] = &["Experiment", "Run", "Commit", "Data root", "Run root"][usize::from(!short)..];
+    table(true, &vec!["left"; header.len()], header.iter().map(|h| text(*h)).collect(), rows)
+}

@@ -1,0 +1,89 @@
+//! Calls the `typst` executable: the project's own below `.tools/`, else the one on the PATH.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use harness_core::names::Project;
+use serde_json::Value as Json;
+
+use super::error::ReportError;
+
+/// The version of Typst that the templates are written for.
+const SERIES: &str = "0.15.";
+
+/// What `values.typ` notes under its label, in the order of the document.
+const BOUND: &str = "query(<bound>).map(it => it.value)";
+
+/// A `typst` that fits.
+#[derive(Debug)]
+pub(super) struct Typst {
+    program: PathBuf,
+    fonts: Option<PathBuf>,
+    root: PathBuf,
+    /// As it says of itself.
+    pub version: String,
+}
+
+impl Typst {
+    pub fn find(project: &Project) -> Result<Self, ReportError> {
+        let own = project.tools().join("bin").join("typst");
+        let program = if own.exists() { own } else { PathBuf::from("typst") };
+        let missing = |problem: String| ReportError::Typst { problem };
+        let output = Command::new(&program)
+            .arg("--version")
+            .output()
+            .map_err(|_| missing("there is no `typst` below .tools/bin, and none on the PATH".to_owned()))?;
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let fits = version.split_whitespace().nth(1).is_some_and(|number| number.starts_with(SERIES));
+        if !output.status.success() || !fits {
+            let said =
+                if version.is_empty() { String::from_utf8_lossy(&output.stderr).trim().to_owned() } else { version };
+            return Err(missing(format!("the templates need typst {SERIES}x, but `typst --version` says `{said}`")));
+        }
+        let fonts = project.tools().join("fonts");
+        let root = std::path::absolute(project.root()).unwrap_or_else(|_| project.root().to_owned());
+        Ok(Typst { program, fonts: fonts.is_dir().then_some(fonts), root, version })
+    }
+
+    /// Compiles `paper` (relative to the project) to `pdf`, and returns Typst's warnings.
+    pub fn compile(&self, paper: &str, pdf: &Path, mode: &str, timestamp: i64) -> Result<Vec<String>, ReportError> {
+        let mut command = self.command("compile", mode);
+        command.args(["--format", "pdf", "--creation-timestamp"]).arg(timestamp.to_string());
+        let output = self.run(command.arg(paper).arg(pdf))?;
+        let warnings = String::from_utf8_lossy(&output.stderr);
+        Ok(warnings.lines().filter(|l| !l.trim().is_empty()).map(str::to_owned).collect())
+    }
+
+    /// What the paper shows, in order: the metadata that `values.typ` leaves.
+    pub fn bound(&self, paper: &str, mode: &str) -> Result<Vec<Json>, ReportError> {
+        let mut command = self.command("eval", mode);
+        let output = self.run(command.arg("--in").arg(paper).arg(BOUND))?;
+        serde_json::from_slice(&output.stdout)
+            .map_err(|e| ReportError::Typst { problem: format!("`typst eval` gave no list: {e}") })
+    }
+
+    fn command(&self, action: &str, mode: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(&self.root).arg(action).arg("--root").arg(&self.root);
+        command.args(["--diagnostic-format", "short", "--input"]).arg(format!("mode={mode}"));
+        if let Some(fonts) = &self.fonts {
+            let fonts = std::path::absolute(fonts).unwrap_or_else(|_| fonts.clone());
+            command.arg("--font-path").arg(fonts).arg("--ignore-system-fonts");
+        }
+        for variable in ["SOURCE_DATE_EPOCH", "TYPST_FONT_PATHS", "TYPST_ROOT", "TYPST_PACKAGE_PATH"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    fn run(&self, command: &mut Command) -> Result<Output, ReportError> {
+        let output =
+            command.output().map_err(|e| ReportError::Typst { problem: format!("`typst` does not start: {e}") })?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let messages = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let root = format!("{}/", self.root.display());
+        Err(ReportError::Compile { messages: messages.replace(&root, "") })
+    }
+}

@@ -1,0 +1,44 @@
+//! The layer between attention layers: each position on its own, through a wider layer and back.
+
+use harness_core::config::{FeedForward as Form, ModelConfig};
+use tch::Tensor;
+
+use super::weights::Weights;
+use super::{Linear, residual_scale};
+
+/// The feed-forward layer of one block.
+pub struct FeedForward {
+    form: Form,
+    input: Linear,  // C -> F, or C -> 2 F with a gate
+    output: Linear, // F -> C
+}
+
+impl FeedForward {
+    /// Names the weights.
+    pub fn new(config: &ModelConfig, name: &str, weights: &mut dyn Weights) -> Self {
+        let (c, f) = (i64::from(config.width), i64::from(config.feed_forward_width()));
+        let gates = if config.feed_forward == Form::Swiglu { 2 } else { 1 };
+        FeedForward {
+            form: config.feed_forward,
+            input: Linear::new(config, &format!("{name}.input"), c, gates * f, 1.0, weights),
+            output: Linear::new(config, &format!("{name}.output"), f, c, residual_scale(config), weights),
+        }
+    }
+
+    /// (B, T, C) to (B, T, C).
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let wide = self.input.forward(x); // (B, T, F or 2 F)
+        let active = match self.form {
+            // Hendrycks and Gimpel 2016, in the tanh form that GPT-2 uses.
+            Form::Gelu => wide.gelu("tanh"),
+            // Shazeer 2020, equation 6: the first half is the gate.
+            Form::Swiglu => {
+                let halves = wide.chunk(2, -1);
+                halves[0].silu() * &halves[1]
+            }
+            // So et al. 2021, Primer, section 4.
+            Form::ReluSquared => wide.relu().square(),
+        }; // (B, T, F)
+        self.output.forward(&active) // (B, T, C)
+    }
+}

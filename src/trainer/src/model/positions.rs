@@ -1,0 +1,99 @@
+//! How the model knows where a token stands: a vector added to the token's ([`Positions::add_to`]), or something
+//! that attention sees ([`InAttention`]), or nothing.
+
+use harness_core::config::{ModelConfig, Positions as Form};
+use tch::{Device, Kind, Tensor};
+
+use super::weights::{Initial, Weights};
+
+/// The longest wavelength of sinusoidal and rotary positions, over 2 pi (Vaswani et al. 2017, section 3.5).
+const BASE: f64 = 10_000.0;
+
+/// The positions of a model.
+pub struct Positions {
+    form: Form,
+    learned: Option<Tensor>, // (context, C), float32
+    heads: i64,
+    head_width: i64,
+}
+
+/// What attention has to know of positions, for sequences of one length.
+pub struct InAttention {
+    /// Cosines and sines of the angles by which queries and keys are turned, each (T, D).
+    turn: Option<(Tensor, Tensor)>,
+    /// What is added to the scores, minus infinity for later positions: (H, T, T).
+    mask: Option<Tensor>,
+}
+
+impl Positions {
+    /// Names the weights.
+    pub fn new(config: &ModelConfig, weights: &mut dyn Weights) -> Self {
+        let shape = [i64::from(config.context_length), i64::from(config.width)];
+        let normal = Initial::Normal(config.initialization_deviation);
+        let learned =
+            (config.positions == Form::Learned).then(|| weights.float32("position_embedding", &shape, normal));
+        let (heads, head_width) = (i64::from(config.heads), i64::from(config.width / config.heads));
+        Positions { form: config.positions, learned, heads, head_width }
+    }
+
+    /// Adds the vectors of the positions to embedded tokens, (B, T, C).
+    pub fn add_to(&self, tokens: Tensor) -> Tensor {
+        let (_, t, c) = tokens.size3().expect("embedded tokens are (B, T, C)");
+        match (self.form, &self.learned) {
+            (Form::Learned, Some(table)) => tokens + table.narrow(0, 0, t), // (T, C)
+            (Form::Sinusoidal, _) => {
+                let angles = angles(t, c, tokens.device()); // (T, C / 2)
+                // Sines in even channels, cosines in odd ones; tokens are scaled to be heard beside them.
+                let waves = Tensor::stack(&[angles.sin(), angles.cos()], -1).flatten(1, 2); // (T, C)
+                tokens * (c as f64).sqrt() + waves
+            }
+            _ => tokens,
+        }
+    }
+
+    /// What attention has to know for sequences of `t` tokens.
+    pub fn in_attention(&self, t: i64, compute: Kind, device: Device) -> InAttention {
+        let turn = (self.form == Form::Rotary).then(|| {
+            let angles = angles(t, self.head_width, device); // (T, D / 2)
+            let angles = Tensor::cat(&[&angles, &angles], -1); // (T, D)
+            (angles.cos().to_kind(compute), angles.sin().to_kind(compute))
+        });
+        let mask = (self.form == Form::Alibi).then(|| alibi(self.heads, t, device).to_kind(compute));
+        InAttention { turn, mask }
+    }
+}
+
+impl InAttention {
+    /// Turns queries or keys (B, H, T, D) by the angles of their positions (Su et al. 2021, equation 34): channel i
+    /// of the first half and channel i of the second are the two coordinates.
+    pub fn turn(&self, x: Tensor) -> Tensor {
+        let Some((cos, sin)) = &self.turn else { return x };
+        let halves = x.chunk(2, -1);
+        let turned = Tensor::cat(&[-&halves[1], halves[0].shallow_clone()], -1); // (B, H, T, D)
+        x * cos + turned * sin
+    }
+
+    /// What is added to the scores, if anything; without it attention is plainly causal.
+    pub fn mask(&self) -> Option<&Tensor> {
+        self.mask.as_ref()
+    }
+}
+
+/// Position times frequency, (T, channels / 2): the frequencies fall geometrically from 1 to nearly 1 / [`BASE`].
+fn angles(t: i64, channels: i64, device: Device) -> Tensor {
+    let float = (Kind::Float, device);
+    let exponents = Tensor::arange(channels / 2, float) * (-2.0 / channels as f64 * libm::log(BASE));
+    Tensor::arange(t, float).outer(&exponents.exp()) // (T, channels / 2)
+}
+
+/// Press et al. 2022, section 3: each head subtracts its slope times the distance; the slopes of H heads are
+/// 2^(-8 h / H) for h = 1..H.
+fn alibi(heads: i64, t: i64, device: Device) -> Tensor {
+    let float = (Kind::Float, device);
+    let slopes = ((Tensor::arange(heads, float) + 1.0) * (-8.0 / heads as f64 * libm::log(2.0))).exp(); // (H)
+    let places = Tensor::arange(t, float);
+    let distance = places.unsqueeze(1) - places.unsqueeze(0); // (T, T), query minus key
+    let later = distance.lt(0.0);
+    let bias = slopes.view([heads, 1, 1]) * -distance; // (H, T, T)
+    bias.masked_fill(&later, f64::NEG_INFINITY)
+}

@@ -1,0 +1,216 @@
+//! Runs the real program on small jobs: shards of a simple language, a job, and what came back.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use harness_core::config::{Device, ModelConfig, OptimizerConfig, Precision, ScheduleConfig, TrainingConfig};
+use harness_core::contract::{Checkpoint, Closing, Failure, Job, JobTask, Message, Started, VERSION};
+use harness_core::files;
+use harness_core::random::Random;
+use harness_core::scores::{self, Request, StepLine};
+use harness_core::shards::ShardWriter;
+use tempfile::TempDir;
+
+pub const VOCABULARY: u32 = 32;
+
+/// A folder with shards, requests and outputs.
+pub struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let place = Place { folder: tempfile::tempdir().unwrap() };
+        place.shard("train.tokens", 40, 1);
+        place.shard("validation.tokens", 4, 2);
+        let requests = (0..6u32).flat_map(|item| {
+            (0..2u32).map(move |choice| Request {
+                item: u64::from(item),
+                choice,
+                gold: choice == 0,
+                characters: 4,
+                context: vec![0, item + 1, item + 2],
+                continuation: vec![item + 3 + choice, item + 4],
+            })
+        });
+        files::write(&place.path("requests.jsonl"), &scores::to_json_lines(requests)).unwrap();
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Documents of a language in which the next token mostly follows from the last two.
+    pub fn shard(&self, name: &str, documents: usize, seed: u64) {
+        let mut random = Random::new(seed);
+        let mut writer = ShardWriter::new(VOCABULARY);
+        for _ in 0..documents {
+            let mut text = vec![1 + random.below(31) as u32, 1 + random.below(31) as u32];
+            while text.len() < 60 {
+                let follows = (text[text.len() - 1] + text[text.len() - 2]) % 31 + 1;
+                text.push(if random.below(10) == 0 { 1 + random.below(31) as u32 } else { follows });
+            }
+            writer.push(0, &text, 100);
+        }
+        writer.write(&self.path(name)).unwrap();
+    }
+
+    /// A job of a second or two. Its output folder is `name`.
+    pub fn job(&self, name: &str) -> Job {
+        files::create_folder(&self.path(name)).unwrap();
+        Job {
+            version: VERSION,
+            output: self.path(name),
+            seed: 5,
+            model: ModelConfig {
+                layers: 2,
+                heads: 2,
+                width: 32,
+                context_length: 16,
+                dropout: 0.1,
+                ..ModelConfig::default()
+            },
+            vocabulary_size: VOCABULARY,
+            separator: 0,
+            optimizer: OptimizerConfig { learning_rate: 3e-3, ..OptimizerConfig::default() },
+            schedule: ScheduleConfig { warmup_steps: 4, ..ScheduleConfig::default() },
+            training: TrainingConfig {
+                steps: 30,
+                batch_size: 8,
+                micro_batch_size: 4,
+                precision: Precision::F32,
+                device: Device::Cpu,
+                threads: 1,
+                deterministic: true,
+                checkpoint_every: 10,
+            },
+            train_shards: vec![self.path("train.tokens")],
+            validation_shards: vec![self.path("validation.tokens")],
+            tasks: vec![JobTask { id: "toy".to_owned(), requests: self.path("requests.jsonl") }],
+            validation_steps: vec![0, 15, 30],
+            task_steps: vec![30],
+            checkpoint_steps: vec![10, 20, 30],
+            resume_from: None,
+        }
+    }
+}
+
+/// What a run said.
+pub struct Outcome {
+    pub messages: Vec<Message>,
+    pub code: Option<i32>,
+    pub stderr: String,
+}
+
+/// A run under way.
+pub struct Running {
+    pub child: Child,
+    stdin: Option<ChildStdin>,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    messages: Vec<Message>,
+}
+
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_harness-trainer"));
+    command.env("OMP_WAIT_POLICY", "passive");
+    command
+}
+
+pub fn start(job: &Job) -> Running {
+    let path = job.output.with_extension("job.json");
+    files::write(&path, &serde_json::to_vec(job).unwrap()).unwrap();
+    start_file(&path)
+}
+
+pub fn start_file(path: &Path) -> Running {
+    let mut command = program();
+    command.arg("run").arg(path).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let stdin = child.stdin.take();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    Running { child, stdin, lines, messages: Vec::new() }
+}
+
+impl Running {
+    /// Reads on until a step with this number was reported.
+    pub fn until_step(&mut self, step: u64) {
+        for line in self.lines.by_ref() {
+            let message: Message = serde_json::from_str(&line.unwrap()).unwrap();
+            let reached = matches!(&message, Message::Step(line) if line.step >= step);
+            self.messages.push(message);
+            if reached {
+                return;
+            }
+        }
+        panic!("the run ended before step {step}");
+    }
+
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for the end.
+    pub fn end(mut self) -> Outcome {
+        for line in self.lines.by_ref() {
+            let line = line.unwrap();
+            self.messages.push(serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}")));
+        }
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        let code = self.child.wait().unwrap().code();
+        Outcome { messages: self.messages, code, stderr }
+    }
+}
+
+pub fn run(job: &Job) -> Outcome {
+    start(job).end()
+}
+
+impl Outcome {
+    pub fn finished(&self) -> &Closing {
+        match self.messages.last() {
+            Some(Message::Finished(closing)) => closing,
+            other => panic!("expected the run to finish, got {other:?}; {}", self.stderr),
+        }
+    }
+
+    pub fn stopped(&self) -> &Closing {
+        match self.messages.last() {
+            Some(Message::Stopped(closing)) => closing,
+            other => panic!("expected the run to stop, got {other:?}; {}", self.stderr),
+        }
+    }
+
+    pub fn failed(&self) -> &Failure {
+        match self.messages.last() {
+            Some(Message::Failed(failure)) => failure,
+            other => panic!("expected the run to fail, got {other:?}; {}", self.stderr),
+        }
+    }
+
+    pub fn started(&self) -> &Started {
+        match self.messages.first() {
+            Some(Message::Started(started)) => started,
+            other => panic!("expected the run to start, got {other:?}; {}", self.stderr),
+        }
+    }
+
+    pub fn steps(&self) -> Vec<&StepLine> {
+        self.messages.iter().filter_map(|m| if let Message::Step(line) = m { Some(line) } else { None }).collect()
+    }
+
+    pub fn checkpoints(&self) -> Vec<&Checkpoint> {
+        self.messages.iter().filter_map(|m| if let Message::Checkpoint(c) = m { Some(c) } else { None }).collect()
+    }
+}

@@ -1,0 +1,158 @@
+//! The paper from sealed runs, and its audit: a digit changed anywhere between the rows and the page is found.
+#![allow(clippy::disallowed_methods, reason = "tests set up and damage files as they like")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::{Project, Ran, repository};
+use harness_core::files::list_recursive;
+
+/// A project with two experiments, run, and the templates; `None` where Typst is not installed.
+fn study() -> Option<Project> {
+    let own = repository().join(".tools/bin/typst");
+    let on_path = Command::new("typst").arg("--version").output().is_ok_and(|o| o.status.success());
+    if !own.is_file() && !on_path {
+        eprintln!("skipped: typst is not installed; `make setup` installs it");
+        return None;
+    }
+    let project = Project::new();
+    std::os::unix::fs::symlink(repository().join(".tools").canonicalize().unwrap(), project.path(".tools")).unwrap();
+    for file in list_recursive(&repository().join("templates")).unwrap() {
+        let target = project.path(&format!("templates/{file}"));
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(repository().join("templates").join(&file), target).unwrap();
+    }
+    let child = "extends = \"tiny\"\ntitle = \"Wider\"\nhypothesis = \"It is #better; [no] \\\"doubt\\\" $x$.\"\n\
+                 [model]\nwidth = 32\n";
+    project.write("experiments/wider/experiment.toml", child);
+    project.commit("Propose wider");
+    project.harness(&["run", "tiny"]).expect(0);
+    project.harness(&["run", "wider"]).expect(0);
+    Some(project)
+}
+
+fn audit_damaged(project: &Project, relative: &str, damage: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Ran {
+    let path = project.path(relative);
+    let before = fs::read(&path).unwrap();
+    let after = damage(before.clone());
+    assert_ne!(before, after, "{relative} was not damaged");
+    fs::write(&path, after).unwrap();
+    let ran = project.harness(&["audit", "report/build/paper.pdf"]);
+    fs::write(&path, before).unwrap();
+    ran
+}
+
+fn replace(bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
+    String::from_utf8(bytes).unwrap().replacen(from, to, 1).into_bytes()
+}
+
+#[test]
+fn every_number_of_the_paper_is_followed_back() {
+    let Some(project) = study() else { return };
+    project.harness(&["report"]).expect(0);
+    project.harness(&["audit"]).expect(0);
+    let pdf = "report/build/paper.pdf";
+    let report = project.harness(&["audit", "--json", pdf]).expect(0);
+    let report: serde_json::Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!(report["contradictions"], 0);
+    assert!(report["numbers"].as_array().unwrap().len() > 20);
+    for number in report["numbers"].as_array().unwrap() {
+        let kinds: Vec<&str> = number["chain"].as_array().unwrap().iter().map(|l| l["kind"].as_str().unwrap()).collect();
+        for kind in ["rows", "seal", "commit", "plan", "shard", "corpus"] {
+            assert!(kinds.contains(&kind), "{number} has no {kind}");
+        }
+    }
+
+    let proof = Project::json(&project.path("report/build/paper.json"));
+    let bound = proof["bound"].as_array().unwrap();
+    let bits = bound.iter().find(|b| b["key"] == "validation.bits_per_byte" && b["kind"] == "value").unwrap();
+    let shown = bits["shown"].as_str().unwrap();
+    let other = shown.replace(&shown[2..3], if &shown[2..3] == "1" { "2" } else { "1" });
+    let key = "validation.bits_per_byte";
+
+    let ran = audit_damaged(&project, "report/build/paper.json", |b| replace(b, shown, &other)).expect(1);
+    assert!(ran.stdout.contains(key), "{}", ran.stdout);
+    let ran = audit_damaged(&project, "report/build/values.json", |b| replace(b, shown, &other)).expect(1);
+    assert!(ran.stdout.contains("values.json") && ran.stdout.contains("tiny:validation."), "{}", ran.stdout);
+    let middle = |mut b: Vec<u8>| {
+        let at = b.len() / 2;
+        b[at] ^= 1;
+        b
+    };
+    let ran = audit_damaged(&project, pdf, middle).expect(1);
+    assert!(ran.stdout.contains("paper.pdf"), "{}", ran.stdout);
+    for source in proof["sources"].as_array().unwrap() {
+        let path = source["path"].as_str().unwrap();
+        let ran = audit_damaged(&project, path, middle).expect(1);
+        assert!(ran.stdout.contains(path), "{path}: {}", ran.stdout);
+    }
+    // A changed row is named together with the number of the paper that it reaches.
+    let row = format!("experiments/tiny/runs/{}/evaluations/step-00000020/validation.csv", proof["runs"][0]["run"].as_str().unwrap());
+    let ran = audit_damaged(&project, &row, middle).expect(1);
+    assert!(ran.stdout.contains(&row) && ran.stdout.contains("of the paper"), "{}", ran.stdout);
+}
+
+/// Whoever edits the PDF and mends the digest in its proof is still found: the page no longer holds the number.
+#[test]
+fn a_digit_edited_on_the_page_is_found_in_its_text() {
+    let Some(project) = study() else { return };
+    project.harness(&["report"]).expect(0);
+    let proof = Project::json(&project.path("report/build/paper.json"));
+    let bound = proof["bound"].as_array().unwrap();
+    let bits = bound.iter().find(|b| b["key"] == "validation.bits_per_byte" && b["kind"] == "value").unwrap();
+    let shown = bits["shown"].as_str().unwrap();
+    // The forger sets the same page with another digit, from a changed copy of the values.
+    let values = project.path("report/build/values.json");
+    let digit = if shown.ends_with('9') { '8' } else { '9' };
+    let other = format!("{}{digit}", &shown[..shown.len() - 1]);
+    let honest = fs::read_to_string(&values).unwrap();
+    fs::write(&values, honest.replace(&format!("\"shown\": \"{shown}\""), &format!("\"shown\": \"{other}\""))).unwrap();
+    let forged = project.path("report/build/paper.pdf");
+    let typst = repository().join(".tools/bin/typst");
+    let typst = if typst.is_file() { typst } else { Path::new("typst").to_owned() };
+    let status = Command::new(typst)
+        .args(["compile", "report/build/paper.typ", forged.to_str().unwrap(), "--root", ".", "--ignore-system-fonts"])
+        .args(["--font-path", ".tools/fonts", "--input", "mode=final"])
+        .current_dir(project.path(""))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    fs::write(&values, honest).unwrap();
+    let digest = harness_core::Digest::of(&fs::read(&forged).unwrap()).to_string();
+    let path = project.path("report/build/paper.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace(proof["pdf_sha256"].as_str().unwrap(), &digest)).unwrap();
+    let ran = project.harness(&["audit", "report/build/paper.pdf"]).expect(1);
+    assert!(ran.stdout.contains(&format!("`{shown}` on page")), "{}", ran.stdout);
+}
+
+#[test]
+fn the_students_prose_is_theirs_and_its_mistakes_are_shown_at_their_line() {
+    let Some(project) = study() else { return };
+    project.harness(&["report"]).expect(0);
+    let sections: Vec<String> = list_recursive(&project.path("report/sections")).unwrap();
+    let first = format!("report/sections/{}", sections[0]);
+    let own = "#import \"/report/build/lib/values.typ\": *\n= Ours\nIt needs #value(\"tiny\", \"validation.bits_per_byte\").\n";
+    project.write(&first, own);
+    project.harness(&["report"]).expect(0);
+    assert_eq!(fs::read_to_string(project.path(&first)).unwrap(), own);
+
+    project.write(&first, &own.replace("bits_per_byte", "bits_per_bite"));
+    let ran = project.harness(&["report"]).expect(2);
+    assert!(ran.stderr.contains(&format!("{first}:3:")), "{}", ran.stderr);
+    assert!(ran.stderr.contains("validation.bits_per_byte"), "{}", ran.stderr);
+    let pdf = fs::read(project.path("report/build/paper.pdf")).unwrap();
+    project.write(&first, own);
+    project.harness(&["report"]).expect(0);
+    assert_eq!(fs::read(project.path("report/build/paper.pdf")).unwrap(), pdf, "the same inputs give the same bytes");
+}
+
+#[test]
+fn a_paper_of_nothing_is_refused() {
+    let project = Project::new();
+    let ran = project.harness(&["report"]).expect(2);
+    assert!(ran.stderr.contains("hint: `harness run baseline`"), "{}", ran.stderr);
+}
