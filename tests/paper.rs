@@ -60,7 +60,8 @@ fn every_number_of_the_paper_is_followed_back() {
     assert_eq!(report["contradictions"], 0);
     assert!(report["numbers"].as_array().unwrap().len() > 20);
     for number in report["numbers"].as_array().unwrap() {
-        let kinds: Vec<&str> = number["chain"].as_array().unwrap().iter().map(|l| l["kind"].as_str().unwrap()).collect();
+        let kinds: Vec<&str> =
+            number["chain"].as_array().unwrap().iter().map(|l| l["kind"].as_str().unwrap()).collect();
         for kind in ["rows", "seal", "commit", "plan", "shard", "corpus"] {
             assert!(kinds.contains(&kind), "{number} has no {kind}");
         }
@@ -90,7 +91,10 @@ fn every_number_of_the_paper_is_followed_back() {
         assert!(ran.stdout.contains(path), "{path}: {}", ran.stdout);
     }
     // A changed row is named together with the number of the paper that it reaches.
-    let row = format!("experiments/tiny/runs/{}/evaluations/step-00000020/validation.csv", proof["runs"][0]["run"].as_str().unwrap());
+    let row = format!(
+        "experiments/tiny/runs/{}/evaluations/step-00000020/validation.csv",
+        proof["runs"][0]["run"].as_str().unwrap()
+    );
     let ran = audit_damaged(&project, &row, middle).expect(1);
     assert!(ran.stdout.contains(&row) && ran.stdout.contains("of the paper"), "{}", ran.stdout);
 }

@@ -26,9 +26,12 @@ pub(super) struct Shown {
 pub(super) fn runs_used(pdf: &Path) -> Result<Vec<(ExperimentName, RunId)>, AuditError> {
     let proof = read_proof(pdf)?;
     let parse = |run: &ProofRun| Some((run.experiment.parse().ok()?, run.run.parse().ok()?));
-    proof.runs.iter().map(parse).collect::<Option<Vec<_>>>().ok_or_else(|| {
-        no_proof(pdf, "it names a run or experiment whose name cannot be one".to_owned())
-    })
+    proof
+        .runs
+        .iter()
+        .map(parse)
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| no_proof(pdf, "it names a run or experiment whose name cannot be one".to_owned()))
 }
 
 /// Every number of the paper that belongs to one run; empty if there is no paper.
@@ -124,7 +127,14 @@ fn sources(
             Some(Err(error)) if error.is_not_found() => {
                 audit.add("L1", SUBJECT, &source.path, Outcome::Missing, "is not here".to_owned());
             }
-            _ => check(audit, "L1", &source.path, false, "cannot be read as a file of this project".to_owned(), everything),
+            _ => check(
+                audit,
+                "L1",
+                &source.path,
+                false,
+                "cannot be read as a file of this project".to_owned(),
+                everything,
+            ),
         }
     }
     audit.add("L1", SUBJECT, "sources", Outcome::Holds, format!("{held} files are those the paper was made from"));
@@ -166,7 +176,11 @@ fn analyses(project: &Project, proof: &Proof, audit: &mut Audit) -> BTreeMap<Str
         let checked = sealed.and_then(|sealed| {
             let open = &sealed.open;
             if sealed.root != run.root || open.code.commit != run.commit || open.data.root != run.data_root {
-                return Err(format!("its root is {}, the paper was made from {}", sealed.root.short(), run.root.short()));
+                return Err(format!(
+                    "its root is {}, the paper was made from {}",
+                    sealed.root.short(),
+                    run.root.short()
+                ));
             }
             RunAnalysis::of(sealed).map_err(|e| first_line(&e.to_string()))
         });
@@ -203,7 +217,10 @@ fn recompute(bound: &Bound, analyses: &BTreeMap<String, RunAnalysis>) -> Option<
     };
     let (number, shown, shown_error) = expected;
     Some(if bound.number.map(f64::to_bits) != Some(number.to_bits()) {
-        Err(format!("the run gives {number}, the paper's proof says {}", bound.number.map_or("nothing".to_owned(), |n| n.to_string())))
+        Err(format!(
+            "the run gives {number}, the paper's proof says {}",
+            bound.number.map_or("nothing".to_owned(), |n| n.to_string())
+        ))
     } else if bound.shown != shown {
         Err(format!("the run gives `{shown}`, the paper shows `{}`", bound.shown))
     } else if bound.shown_error.is_some() && bound.shown_error != shown_error {
@@ -249,14 +266,16 @@ fn text(pdf: &Path, proof: &Proof, audit: &mut Audit) {
 /// The text of each page, with the true minus sign as `-` and without white space.
 fn page_texts(pdf: &Path) -> Result<Vec<String>, String> {
     let document = lopdf::Document::load(pdf).map_err(|e| format!("the PDF cannot be read: {e}"))?;
-    let page = |number: &u32| document.extract_text(&[*number]).map_err(|e| format!("page {number} cannot be read: {e}"));
+    let page =
+        |number: &u32| document.extract_text(&[*number]).map_err(|e| format!("page {number} cannot be read: {e}"));
     let texts = document.get_pages().keys().map(page).collect::<Result<Vec<_>, _>>()?;
     Ok(texts.into_iter().map(|t| t.replace('\u{2212}', "-").split_whitespace().collect()).collect())
 }
 
 /// What of a shown number stands in one piece in the text: powers of ten are set as such.
 fn printed(shown: &str) -> String {
-    let looks_scientific = |(mantissa, _): &(&str, &str)| mantissa.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
+    let looks_scientific =
+        |(mantissa, _): &(&str, &str)| mantissa.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
     let piece = shown.split_once('e').filter(looks_scientific).map_or(shown, |(mantissa, _)| mantissa);
     piece.split_whitespace().collect()
 }

@@ -56,7 +56,9 @@ pub(super) fn build(workplace: &Workplace, mode: Mode, strict: bool) -> Outcome 
         terminal::tell(&format!("{redrafted} is yours; today's draft is report/build/draft/sections/{name}"));
     }
     report.warnings.iter().for_each(|warning| terminal::tell(&format!("typst: {warning}")));
-    report.findings.iter().for_each(|finding| terminal::tell(&format!("format: {}: {}\nhint: {}", finding.rule, finding.problem, finding.hint)));
+    report.findings.iter().for_each(|finding| {
+        terminal::tell(&format!("format: {}: {}\nhint: {}", finding.rule, finding.problem, finding.hint))
+    });
     let summary = format!("{PAPER_PDF}: {} pages, {} bound numbers", report.pages, report.bound);
     terminal::say(&summary);
     let objections = strict && !report.findings.is_empty();
