@@ -14,6 +14,7 @@ fn audit_damaged(project: &Project, path: &Path, damage: impl FnOnce(&Path)) -> 
     let before = fs::read(path).unwrap();
     damage(path);
     let ran = project.harness(&["audit", "tiny"]);
+    let _ = fs::remove_file(path);
     fs::write(path, before).unwrap();
     ran
 }
@@ -33,13 +34,38 @@ fn one_byte_of_any_file_of_a_run_is_found() {
             assert!(ran.stdout.contains(file.as_str()), "byte {at} of {file}: {}", ran.stdout);
         }
         let ran = audit_damaged(&project, &run.join(file), |path| fs::remove_file(path).unwrap());
-        let pruned = file.starts_with("checkpoints/");
-        let gone = if pruned || file == "MANIFEST" { 3 } else { 1 };
+        let gone = if file.starts_with("checkpoints/") { 3 } else { 1 };
         assert!(ran.code == gone && ran.stdout.contains(file.as_str()), "without {file}: {}", ran.all());
     }
+    // A digest has one spelling: capital letters are another MANIFEST, though they name the same digests.
+    let ran = audit_damaged(&project, &run.join("MANIFEST"), |path| {
+        let text = fs::read_to_string(path).unwrap();
+        let at = text.find(|c: char| c.is_ascii_lowercase()).unwrap();
+        fs::write(path, format!("{}{}", text[..=at].to_ascii_uppercase(), &text[at + 1..])).unwrap();
+    });
+    assert!(ran.code == 1 && ran.stdout.contains("MANIFEST"), "{}", ran.all());
+    // A link could lead the auditor anywhere, even to a file without an end.
+    let ran = audit_damaged(&project, &run.join("steps.csv"), |path| {
+        fs::remove_file(path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    });
+    assert!(ran.code == 1 && ran.stdout.contains("not a plain file"), "{}", ran.all());
     fs::write(run.join("evaluations/extra.csv"), "x\n").unwrap();
     let ran = project.harness(&["audit", "tiny"]).expect(1);
     assert!(ran.stdout.contains("evaluations/extra.csv"), "{}", ran.stdout);
+}
+
+#[test]
+fn runs_cannot_be_put_out_of_sight() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    fs::remove_file(project.path("experiments/tiny/experiment.toml")).unwrap();
+    let ran = project.harness(&["audit", "--verbose"]).expect(0);
+    assert!(ran.stdout.contains("of tiny"), "its config is gone, its run is audited: {}", ran.stdout);
+    let run = project.latest("tiny");
+    fs::rename(&run, run.with_file_name("_away")).unwrap();
+    let ran = project.harness(&["audit"]).expect(1);
+    assert!(ran.stdout.contains("experiments/tiny/runs/_away"), "{}", ran.stdout);
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn tables_say_what_the_numbers_mean() {
 
     let unknown = project.harness(&["compare", "tiny", "change", "--flips", "blimp"]).expect(2);
     assert!(unknown.stderr.contains("grammar-agreement.simple"), "{}", unknown.stderr);
-    let unknown = project.harness(&["compare", "tiny", "chnge"]).expect(1);
+    let unknown = project.harness(&["compare", "tiny", "chnge"]).expect(2);
     assert!(unknown.stderr.contains("did you mean `change`?"), "{}", unknown.stderr);
     project.write("experiments/never/experiment.toml", "extends = \"tiny\"\n");
     let never = project.harness(&["compare", "tiny", "never"]).expect(2);

@@ -161,7 +161,7 @@ fn whatever_the_trainer_says_is_recorded() {
         let record = Project::json(&project.latest("tiny").join("record.json"));
         assert_eq!((record["status"].as_str(), record["failure"]["kind"].as_str()), (Some("failed"), Some(kind)));
     }
-    let missing = project.harness(&["run", "tiny", "--trainer", "no-such-program"]).expect(1);
+    let missing = project.harness(&["run", "tiny", "--trainer", "no-such-program"]).expect(2);
     assert!(missing.stderr.contains("make build"), "{}", missing.stderr);
 }
 

@@ -60,7 +60,7 @@ pub struct Job {
     /// Tasks to score.
     pub tasks: Vec<JobTask>,
     /// Steps after which the validation loss is computed, ascending; 0 is before the first step. A run that resumes
-    /// at one of them computes it again, because the segment before may have ended in the middle of it.
+    /// at one of them computes it again; the parent leaves out what the segment before has already reported.
     pub validation_steps: Vec<u64>,
     /// Steps after which the tasks are scored, ascending.
     pub task_steps: Vec<u64>,

@@ -14,9 +14,10 @@ use crate::files::{self, FileError};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
-/// A text that is not 64 hexadecimal digits.
+/// A text that is not 64 lower-case hexadecimal digits: a digest has one spelling, so that text that holds digests
+/// cannot change unnoticed.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not a SHA-256 digest (64 hexadecimal digits)")]
+#[error("`{0}` is not a SHA-256 digest (64 lower-case hexadecimal digits)")]
 pub struct NotADigest(String);
 
 impl Digest {
@@ -88,7 +89,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
         let refuse = || NotADigest(text.chars().take(80).collect());
-        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if text.len() != 64 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(refuse());
         }
         let mut bytes = [0u8; 32];
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_a_digest() {
-        for text in ["", "abc", &"g".repeat(64), &"é".repeat(32)] {
+        for text in ["", "abc", &"g".repeat(64), &"A".repeat(64), &"é".repeat(32)] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

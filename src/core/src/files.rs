@@ -181,6 +181,11 @@ pub fn remove_folder(path: &Path) -> Result<()> {
     }
 }
 
+/// Whether the path is a plain file itself, not a link to one.
+pub fn is_plain_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|kind| kind.is_file())
+}
+
 /// The size of a file in bytes.
 pub fn size_bytes(path: &Path) -> Result<u64> {
     fs::metadata(path).map(|m| m.len()).map_err(named("read", path))

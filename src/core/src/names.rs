@@ -95,6 +95,12 @@ macro_rules! text_newtype {
 text_newtype!(ExperimentName);
 text_newtype!(RunId);
 
+/// Whether a relative path with `/` stays inside the folder it is joined to. Paths of records are checked with this
+/// before they are opened: a hostile record must not lead its reader elsewhere.
+pub fn is_inside(path: &str) -> bool {
+    !path.is_empty() && !path.contains('\\') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
 /// The folders of a project, all relative to the root of its git repository.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -166,6 +172,14 @@ impl Project {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_of_records_stay_inside() {
+        for path in ["../x", "/etc/passwd", "a/../../b", "", "a//b", "a\\..\\b", "./a", "a/"] {
+            assert!(!is_inside(path), "{path}");
+        }
+        assert!(is_inside("a/b-c/d.csv"));
+    }
 
     #[test]
     fn names_cannot_leave_their_folder() {

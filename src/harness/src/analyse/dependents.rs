@@ -17,7 +17,7 @@ pub fn numbers_from(path: &str, open: Option<&Open>) -> Vec<String> {
         file::CONFIG => some(&["config.*", "model.*", "training.flops", "training.clipped_share"]),
         file::CORPUS_MANIFEST => some(&["data.*"]),
         file::OPEN => {
-            let mut keys = some(&["data.*", "model.*", "training.epochs", "training.flops"]);
+            let mut keys = some(&["data.*", "model.*", "training.epochs", "training.flops", "resources.*"]);
             keys.extend(all_measured_results(open));
             keys
         }

@@ -212,7 +212,12 @@ fn describe_plan(run: &SealedRun, values: &mut Builder) {
     let bytes_per_token = tokenizer.validation_bytes_per_token;
     values.add("data.bytes_per_token", bytes_per_token, Unit::Decimal, &[file::CORPUS_MANIFEST]);
     let documents = &run.corpus.documents;
-    for (name, count) in [("documents_read", documents.read), ("exact_duplicates", documents.exact_duplicates)] {
+    for (name, count) in [
+        ("documents_read", documents.read),
+        ("exact_duplicates", documents.exact_duplicates),
+        ("near_duplicates", documents.near_duplicates),
+        ("contaminated_documents", documents.contaminated),
+    ] {
         values.add(format!("data.{name}"), count as f64, Unit::Count, &[file::CORPUS_MANIFEST]);
     }
     let train_bytes = run.corpus.train.text_bytes as f64;
@@ -243,12 +248,15 @@ fn describe_training(run: &SealedRun, steps: &[StepLine], values: &mut Builder) 
         let rates: Vec<f64> = steps.iter().map(|s| s.tokens_per_s).collect();
         values.add("resources.tokens_per_s", stats::quantile(&rates, 0.5), Unit::Count, &files);
     }
-    let (resources, files) = (&run.record.resources, [file::RECORD]);
-    values.add("resources.wall_time_s", resources.wall_time_s, Unit::Seconds, &files);
-    values.add("resources.cpu_time_s", resources.cpu_time_s, Unit::Seconds, &files);
-    values.add("resources.gpu_time_s", resources.gpu_time_s, Unit::Seconds, &files);
+    // A resumed run cost what all its segments cost.
+    let before = run.open.resumed_from.as_ref().map(|origin| origin.spent.clone()).unwrap_or_default();
+    let (resources, files) = (&run.record.resources, [file::OPEN, file::RECORD]);
+    values.add("resources.wall_time_s", before.wall_time_s + resources.wall_time_s, Unit::Seconds, &files);
+    values.add("resources.cpu_time_s", before.cpu_time_s + resources.cpu_time_s, Unit::Seconds, &files);
+    values.add("resources.gpu_time_s", before.gpu_time_s + resources.gpu_time_s, Unit::Seconds, &files);
     if let Some(closing) = &run.record.closing {
-        values.add("resources.training_time_s", closing.training_time_s, Unit::Seconds, &files);
+        let training_time_s = before.training_time_s + closing.training_time_s;
+        values.add("resources.training_time_s", training_time_s, Unit::Seconds, &files);
         values.add("resources.peak_memory_bytes", closing.peak_memory_bytes as f64, Unit::Bytes, &files);
     }
 }
@@ -259,7 +267,7 @@ fn validation(run: &SealedRun, path: &str, step: u64, values: &mut Builder) -> R
     let rows: Vec<WindowLoss> = read_csv(&run.path(path))?;
     let data = &run.open.data;
     let shards = data.shards.iter().filter(|s| s.split == "validation");
-    let expected: u64 = shards.map(|s| s.tokens - s.documents).sum();
+    let expected: u64 = shards.map(|s| s.tokens.saturating_sub(s.documents)).sum();
     let tokens: u64 = rows.iter().map(|row| row.tokens).sum();
     if tokens != expected {
         let problem = format!("`{path}` scores {tokens} tokens, but the validation shards hold {expected}");

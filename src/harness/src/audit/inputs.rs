@@ -1,14 +1,15 @@
 //! What a run was made from: the commit, the config at that commit, the sources of the programs, the shards,
 //! tokenizer and tasks.
 
-use harness_core::names::Project;
+use harness_core::config::load;
+use harness_core::names::{ExperimentName, Project, is_inside};
 use harness_core::{Digest, files};
 
 use super::{Audit, Check, Outcome};
 use crate::analyse::all_measured;
 use crate::git::{Git, GitError};
-use crate::record::format::Open;
-use crate::record::{Checkpoints, verify};
+use crate::record::format::{Open, Record, file};
+use crate::record::{Checkpoints, SealedRun, verify};
 
 pub(super) fn check(project: &Project, git: &Git, open: &Open, subject: &str, audit: &mut Audit) {
     code(git, open, subject, audit);
@@ -52,17 +53,22 @@ fn code(git: &Git, open: &Open, subject: &str, audit: &mut Audit) {
             Err(error) => contradiction(audit, subject, &what, first_line(&error)),
         }
     }
+    let citable = open.not_citable_because.is_none();
+    if let Some(file) = open.plan.files.iter().find(|f| citable && !f.committed) {
+        let detail = "the run counts as citable, but its commit does not hold this file".to_owned();
+        contradiction(audit, subject, &file.path, detail);
+    }
     let Some(recorded) = open.binaries.committed_sources_sha256 else { return };
     match git.sources_at(commit) {
         Ok(Some(found)) if found == recorded => {
-            let same = found.to_string() == open.binaries.built_from_sha256;
+            let built = [&open.binaries.built_from_sha256, &open.binaries.trainer_built_from_sha256];
+            let same = built.iter().all(|sources| **sources == found.to_string());
             let detail = if same {
-                "the programs were built from the sources of the commit".to_owned()
+                "both programs were built from the sources of the commit".to_owned()
             } else {
                 "the programs were built from other sources than those of the commit".to_owned()
             };
-            let outcome =
-                if same || open.not_citable_because.is_some() { Outcome::Holds } else { Outcome::Contradiction };
+            let outcome = if same || !citable { Outcome::Holds } else { Outcome::Contradiction };
             audit.add("L1", subject, "sources of the programs", outcome, detail);
         }
         Ok(found) => {
@@ -71,6 +77,47 @@ fn code(git: &Git, open: &Open, subject: &str, audit: &mut Audit) {
             contradiction(audit, subject, "sources of the programs", detail);
         }
         Err(error) => contradiction(audit, subject, "sources of the programs", first_line(&error)),
+    }
+}
+
+/// The trainer's own account of itself must be that of the program the plan names.
+pub(super) fn trainer(open: &Open, record: &Record, subject: &str, audit: &mut Audit) {
+    let Some(started) = &record.started else { return };
+    if started.about.source_sha256 != open.binaries.trainer_built_from_sha256 {
+        let detail = "was built from other sources than the trainer of the plan".to_owned();
+        contradiction(audit, subject, "the trainer that ran", detail);
+    }
+}
+
+/// The resolved config and the shards must follow from the copies of what they were made from.
+pub(super) fn plan(run: &SealedRun, subject: &str, audit: &mut Audit) {
+    let copy_of = |name: &ExperimentName| {
+        let path = format!("experiments/{name}/experiment.toml");
+        let planned = run.open.plan.files.iter().find(|f| f.path == path);
+        planned.map(|f| files::read_to_string(&run.path(&f.copy))).transpose()
+    };
+    match load(&run.open.experiment, &[], &copy_of) {
+        Ok(loaded) if loaded.experiment.clone().with_seed(run.open.plan.seed) == run.experiment => {
+            audit.add(
+                "L1",
+                subject,
+                file::CONFIG,
+                Outcome::Holds,
+                "follows from the configs it was made from".to_owned(),
+            );
+        }
+        Ok(_) => {
+            let detail = "does not follow from the configs it was made from".to_owned();
+            contradiction(audit, subject, file::CONFIG, detail);
+        }
+        Err(error) => {
+            contradiction(audit, subject, file::CONFIG, error.to_string().lines().next().unwrap_or("").to_owned())
+        }
+    }
+    let listed = run.corpus.train.shards.iter().chain(&run.corpus.validation.shards).map(|s| s.sha256);
+    if !listed.eq(run.open.data.shards.iter().map(|s| s.sha256)) {
+        let detail = "names other shards than the manifest of its corpus".to_owned();
+        contradiction(audit, subject, file::OPEN, detail);
     }
 }
 
@@ -89,9 +136,11 @@ fn data(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
     let mut held = 0;
     for (path, expected, numbers) in promised {
         // A path of a record that was tampered with must not lead the auditor out of the project.
-        let inside = !path.starts_with('/') && path.split('/').all(|part| part != "..");
         let whole = project.root().join(path);
-        let found = if inside { Digest::of_file(&whole).map_err(|e| e.is_not_found()) } else { Err(false) };
+        let found = match is_inside(path) && (files::is_file(&whole) || !whole.exists()) {
+            true => Digest::of_file(&whole).map_err(|e| e.is_not_found()),
+            false => Err(false),
+        };
         let (outcome, detail) = match found {
             Ok(found) if found == expected => {
                 held += 1;

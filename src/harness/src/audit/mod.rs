@@ -118,14 +118,23 @@ impl Audit {
 /// Audits every run of the project, and the paper if there is one.
 pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
+    for stray in record::strays(project)? {
+        let detail = "lies where runs lie, but has no name of one".to_owned();
+        audit.add("L0", "the project", stray, Outcome::Contradiction, detail);
+    }
     for (experiment, run) in record::all_runs(project)? {
         outputs::run(project, git, &experiment, &run, &mut audit)?;
     }
     let pdf = project.report().join("build/paper.pdf");
     if pdf.is_file() {
-        paper::paper(project, &pdf, &mut audit)?;
+        match paper::paper(project, &pdf, &mut audit) {
+            Err(AuditError::NoProof { proof, problem, .. }) => {
+                audit.add("L1", "the paper", proof, Outcome::Missing, problem);
+            }
+            other => other?,
+        }
     }
-    name_paper_numbers(project, &mut audit);
+    name_paper_numbers(&pdf, &mut audit);
     Ok(audit)
 }
 
@@ -133,7 +142,7 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
 pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunId) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
     outputs::run(project, git, experiment, run, &mut audit)?;
-    name_paper_numbers(project, &mut audit);
+    name_paper_numbers(&project.report().join("build/paper.pdf"), &mut audit);
     Ok(audit)
 }
 
@@ -144,17 +153,17 @@ pub fn pdf(project: &Project, git: &Git, pdf: &Path) -> Result<Audit, AuditError
         outputs::run(project, git, &experiment, &run, &mut audit)?;
     }
     paper::paper(project, pdf, &mut audit)?;
-    name_paper_numbers(project, &mut audit);
+    name_paper_numbers(pdf, &mut audit);
     Ok(audit)
 }
 
 /// Adds to each contradiction where the paper shows a number that depends on it.
-fn name_paper_numbers(project: &Project, audit: &mut Audit) {
-    let shown = paper::shown_numbers(&project.report().join("build/paper.pdf"));
+fn name_paper_numbers(pdf: &Path, audit: &mut Audit) {
+    let shown = paper::shown_numbers(pdf);
     for check in audit.checks.iter_mut().filter(|c| c.outcome == Outcome::Contradiction) {
         let mut places = Vec::new();
         for number in &shown {
-            if check.subject.contains(number.run.as_str()) && is_among(&number.key, &check.numbers) {
+            if check.subject.split(' ').any(|word| word == number.run) && is_among(&number.key, &check.numbers) {
                 places.push(format!("{} = {} on page {} of the paper", number.key, number.shown, number.page));
             }
         }

@@ -16,7 +16,20 @@ pub(super) fn run(
     audit: &mut Audit,
 ) -> Result<(), AuditError> {
     let subject = format!("run {run} of {experiment}");
-    let verified = verify(&project.run(experiment, run), Checkpoints::Check)?;
+    let verified = match verify(&project.run(experiment, run), Checkpoints::Check) {
+        Ok(verified) => verified,
+        Err(error) => {
+            audit.add("L0", &subject, file::MANIFEST, Outcome::Contradiction, error.to_string());
+            return Ok(());
+        }
+    };
+    if verified.seal_is_missing {
+        let what = format!("experiments/{experiment}/runs/{run}/{}", file::MANIFEST);
+        let detail =
+            "`MANIFEST` is missing although the run has ended: its seal was cut short or taken away".to_owned();
+        audit.add("L1", &subject, what, Outcome::Contradiction, detail);
+        return Ok(());
+    }
     if verified.root.is_none() {
         let detail = "it was opened but never sealed: still going on, or its supervisor was killed".to_owned();
         audit.add("L1", &subject, file::MANIFEST, Outcome::Missing, detail);
@@ -43,6 +56,9 @@ pub(super) fn run(
     if let Some(open) = open {
         belongs_here(open, experiment, run, &subject, audit);
         inputs::check(project, git, open, &subject, audit);
+        if let Some(record) = &verified.record {
+            inputs::trainer(open, record, &subject, audit);
+        }
         for path in inputs::changed_since(project, open) {
             let detail = "has changed in the working tree since; the run is bound to its commit".to_owned();
             audit.add("L1", &subject, path, Outcome::Holds, detail);
@@ -61,15 +77,18 @@ fn belongs_here(open: &Open, experiment: &ExperimentName, run: &RunId, subject: 
     }
 }
 
-/// Computes every number of the run again from its rows.
+/// Reads the run as a whole: its plan against its config, every number again from its rows.
 fn recompute(project: &Project, experiment: &ExperimentName, run: &RunId, subject: &str, audit: &mut Audit) {
-    let analysed = SealedRun::open(project, experiment, run).map_err(|e| e.to_string());
-    let analysed = analysed.and_then(|sealed| RunAnalysis::of(sealed).map_err(|e| e.to_string()));
-    match analysed {
+    let sealed = match SealedRun::open(project, experiment, run) {
+        Ok(sealed) => sealed,
+        Err(error) => return audit.add("L3", subject, "numbers", Outcome::Contradiction, error.to_string()),
+    };
+    inputs::plan(&sealed, subject, audit);
+    match RunAnalysis::of(sealed) {
         Ok(analysis) => {
             let detail = format!("{} numbers computed from its rows", analysis.values.len());
             audit.add("L3", subject, "numbers", Outcome::Holds, detail);
         }
-        Err(problem) => audit.add("L3", subject, "numbers", Outcome::Contradiction, problem),
+        Err(error) => audit.add("L3", subject, "numbers", Outcome::Contradiction, error.to_string()),
     }
 }

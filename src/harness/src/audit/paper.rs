@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use harness_core::names::{ExperimentName, Project, RunId};
+use harness_core::names::{ExperimentName, Project, RunId, is_inside};
 use harness_core::{Digest, files};
 
 use super::{Audit, AuditError, Check, Outcome, trace};
 use crate::analyse::{RunAnalysis, Value};
 use crate::record::SealedRun;
-use crate::report::{Bound, Proof, ProofRun, difference};
+use crate::report::{self, Bound, Proof, ProofRun, difference};
 
 const SUBJECT: &str = "the paper";
 
@@ -78,9 +78,10 @@ pub(super) fn paper(project: &Project, pdf: &Path, audit: &mut Audit) -> Result<
     check(audit, "L1", &pdf.display().to_string(), found == proof.pdf_sha256, detail, &everything);
     let analyses = analyses(project, &proof, audit);
     sources(project, &proof, &analyses, audit, &everything);
+    let counts = report::counts(&analyses.values().cloned().collect::<Vec<_>>());
     let mut recomputed = 0;
     for bound in &proof.bound {
-        match recompute(bound, &analyses) {
+        match recompute(bound, &analyses, &counts) {
             None => {}
             Some(Ok(())) => recomputed += 1,
             Some(Err(detail)) => {
@@ -89,7 +90,11 @@ pub(super) fn paper(project: &Project, pdf: &Path, audit: &mut Audit) -> Result<
             }
         }
     }
-    let detail = format!("{recomputed} of {} bound numbers computed again from their runs", proof.bound.len());
+    let rest = match proof.bound.len() - recomputed {
+        0 => String::new(),
+        rest => format!("; {rest} not: counts of a manifest, or numbers whose run is not here or does not hold"),
+    };
+    let detail = format!("{recomputed} of {} bound numbers computed again from their runs{rest}", proof.bound.len());
     audit.add("L3", SUBJECT, "numbers", Outcome::Holds, detail);
     text(pdf, &proof, audit);
     audit.traces.extend(traces(&proof, &analyses));
@@ -111,8 +116,9 @@ fn sources(
 ) {
     let mut held = 0;
     for source in &proof.sources {
-        let inside = !source.path.starts_with('/') && source.path.split('/').all(|part| part != "..");
-        match inside.then(|| Digest::of_file(&project.root().join(&source.path))) {
+        let whole = project.root().join(&source.path);
+        let readable = is_inside(&source.path) && (files::is_file(&whole) || !whole.exists());
+        match readable.then(|| Digest::of_file(&whole)) {
             Some(Ok(found)) if found == source.sha256 => held += 1,
             Some(Ok(found)) => {
                 let detail = format!(
@@ -120,7 +126,7 @@ fn sources(
                     source.sha256.short(),
                     found.short()
                 );
-                let edited = edited_values(&project.root().join(&source.path), analyses);
+                let edited = edited_values(&whole, analyses);
                 let numbers = if edited.is_empty() { everything } else { &edited };
                 check(audit, "L1", &source.path, false, detail, numbers);
             }
@@ -196,7 +202,11 @@ fn analyses(project: &Project, proof: &Proof, audit: &mut Audit) -> BTreeMap<Str
 }
 
 /// Computes a bound number again. `None` for what has no number of a run behind it, or whose run is not here.
-fn recompute(bound: &Bound, analyses: &BTreeMap<String, RunAnalysis>) -> Option<Result<(), String>> {
+fn recompute(
+    bound: &Bound,
+    analyses: &BTreeMap<String, RunAnalysis>,
+    counts: &BTreeMap<String, u64>,
+) -> Option<Result<(), String>> {
     let value_of = |run: &Option<String>| -> Option<Result<&Value, String>> {
         let analysis = analyses.get(run.as_deref()?)?;
         Some(analysis.values.get(&bound.key).ok_or_else(|| "the run has no such value".to_owned()))
@@ -206,13 +216,16 @@ fn recompute(bound: &Bound, analyses: &BTreeMap<String, RunAnalysis>) -> Option<
             Ok(value) => (value.number, value.shown(), value.shown_standard_error()),
             Err(problem) => return Some(Err(problem)),
         },
-        "delta" => match (value_of(&bound.run)?, value_of(&bound.minus_run)?) {
+        "delta" | "compare" => match (value_of(&bound.run)?, value_of(&bound.minus_run)?) {
             (Ok(a), Ok(b)) => {
                 let delta = difference(a, b);
-                (delta.number, delta.shown, delta.shown_error)
+                let shown = if bound.kind == "compare" { in_words(&delta.shown).to_owned() } else { delta.shown };
+                (delta.number, shown, delta.shown_error)
             }
             (Err(problem), _) | (_, Err(problem)) => return Some(Err(problem)),
         },
+        // Counts may be shown as words, so only the number is compared.
+        "count" => (*counts.get(&bound.key)? as f64, bound.shown.clone(), None),
         _ => return None,
     };
     let (number, shown, shown_error) = expected;
@@ -228,6 +241,15 @@ fn recompute(bound: &Bound, analyses: &BTreeMap<String, RunAnalysis>) -> Option<
     } else {
         Ok(())
     })
+}
+
+/// How `templates/values.typ` words a difference.
+fn in_words(shown_difference: &str) -> &'static str {
+    match shown_difference.as_bytes().first() {
+        Some(b'-') => "lower than",
+        Some(b'+') => "higher than",
+        _ => "the same as",
+    }
 }
 
 fn name_of(bound: &Bound) -> String {
@@ -250,7 +272,7 @@ fn text(pdf: &Path, proof: &Proof, audit: &mut Audit) {
     }
     let mut held = 0;
     for ((page, shown), bounds) in &bound_on {
-        let printed = pages.get((page - 1) as usize).map_or(0, |text| count(text, shown));
+        let printed = page.checked_sub(1).and_then(|at| pages.get(at as usize)).map_or(0, |text| count(text, shown));
         if printed >= bounds.len() {
             held += bounds.len();
             continue;
@@ -263,13 +285,13 @@ fn text(pdf: &Path, proof: &Proof, audit: &mut Audit) {
     audit.add("L3", SUBJECT, "text of the pages", Outcome::Holds, format!("{held} bound numbers stand in it"));
 }
 
-/// The text of each page, with the true minus sign as `-` and without white space.
+/// The text of each page, with the true minus sign as `-` and single blanks.
 fn page_texts(pdf: &Path) -> Result<Vec<String>, String> {
     let document = lopdf::Document::load(pdf).map_err(|e| format!("the PDF cannot be read: {e}"))?;
     let page =
         |number: &u32| document.extract_text(&[*number]).map_err(|e| format!("page {number} cannot be read: {e}"));
     let texts = document.get_pages().keys().map(page).collect::<Result<Vec<_>, _>>()?;
-    Ok(texts.into_iter().map(|t| t.replace('\u{2212}', "-").split_whitespace().collect()).collect())
+    Ok(texts.into_iter().map(|t| t.replace('\u{2212}', "-").split_whitespace().collect::<Vec<_>>().join(" ")).collect())
 }
 
 /// What of a shown number stands in one piece in the text: powers of ten are set as such.
@@ -277,11 +299,22 @@ fn printed(shown: &str) -> String {
     let looks_scientific =
         |(mantissa, _): &(&str, &str)| mantissa.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b));
     let piece = shown.split_once('e').filter(looks_scientific).map_or(shown, |(mantissa, _)| mantissa);
-    piece.split_whitespace().collect()
+    piece.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// How often a number stands in a text as a whole, not as part of a longer one.
 fn count(text: &str, piece: &str) -> usize {
-    text.matches(piece).count()
+    let numeric = |c: char| c.is_ascii_digit();
+    let whole = |&(at, _): &(usize, &str)| {
+        let mut before = text[..at].chars().rev();
+        let mut after = text[at + piece.len()..].chars();
+        let joined = |first: Option<char>, second: Option<char>| match first {
+            Some('.' | ',') => second.is_some_and(numeric),
+            first => first.is_some_and(numeric),
+        };
+        !joined(before.next(), before.next()) && !joined(after.next(), after.next())
+    };
+    text.match_indices(piece).filter(whole).count()
 }
 
 /// One trace for each number of a run that the paper shows, with the pages it stands on.
@@ -304,4 +337,17 @@ fn traces(proof: &Proof, analyses: &BTreeMap<String, RunAnalysis>) -> Vec<trace:
 
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn a_number_is_found_as_a_whole_only() {
+        let text = "It needs 2.1 bits, 12.13 nats, 1,024,000 tokens, and -0.005 (2.1). At 2.1, then 32.1";
+        for (piece, times) in [("2.1", 3), ("12.13", 1), ("24,000", 0), ("1,024,000", 1), ("-0.005", 1), ("0.0", 0)] {
+            assert_eq!(count(text, piece), times, "{piece}");
+        }
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{Outcome, Workplace, audit, report, run, terminal};
+use super::{Failure, Outcome, Workplace, audit, report, run, terminal};
+use crate::analyse::RunAnalysis;
 use crate::exit_code;
+use crate::record;
 use crate::record::format::Status;
 use crate::report::Mode;
 use crate::run::Options;
@@ -21,15 +23,15 @@ const EXPERIMENTS: [&str; 2] = ["baseline", "lr-warmup"];
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let trainer = run::trainer(arguments.trainer.clone());
     let options = Options { mirror: run::mirror(), trainer, ..Options::default() };
-    let interrupts = terminal::watch_interrupts();
     for name in EXPERIMENTS {
         terminal::tell(&format!("\n$ harness run {name}"));
-        match run::one(workplace, name, &options, &interrupts)? {
+        match run::one(workplace, name, &options)? {
             Status::Completed => {}
             Status::Interrupted => return Ok(exit_code::INTERRUPTED),
             Status::Failed => return Ok(exit_code::CONTRADICTION),
         }
     }
+    gate(workplace)?;
     terminal::tell("\n$ harness report");
     report::build(workplace, Mode::Final, false)?;
     terminal::tell("\n$ harness audit");
@@ -39,4 +41,35 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
          experiments/<name>/experiment.toml with `extends = \"baseline\"`; make exp NAME=<name>. See docs/guide.md.",
     );
     Ok(code)
+}
+
+/// The gate that every baseline has to pass before anything is compared with it (docs/guide.md): clearly better than a
+/// unigram model, and above chance on each task by more than two standard errors.
+fn gate(workplace: &Workplace) -> Result<(), Failure> {
+    let name = EXPERIMENTS[EXPERIMENTS.len() - 1].parse()?;
+    let Some(run) = record::latest_citable(&workplace.project, &name)? else {
+        terminal::tell("the runs are not citable, so the paper cannot use them; commit everything and build again");
+        return Ok(());
+    };
+    let analysis = RunAnalysis::of(run)?;
+    let number = |key: &str| analysis.values.get(key).map_or(f64::INFINITY, |value| value.number);
+    let (bits, unigram) = (number("validation.bits_per_byte"), number("data.unigram_bits_per_byte"));
+    terminal::tell(&format!("\n{name}: {bits:.3} bits per byte, a unigram model needs {unigram:.3}"));
+    let mut failed: Vec<String> = Vec::new();
+    if bits > 0.8 * unigram {
+        failed.push("it is not clearly better than a unigram model".to_owned());
+    }
+    let ungrouped = analysis.tasks.iter().filter(|task| task.group.is_none());
+    for task in ungrouped.chain(&analysis.groups) {
+        let accuracy = task.quoted_accuracy();
+        terminal::tell(&format!("{}: {:.1} %, chance {:.1} %", task.id, 100.0 * accuracy.mean, 100.0 * task.chance));
+        if accuracy.mean <= task.chance + 2.0 * accuracy.standard_error {
+            failed.push(format!("it is not above chance on {}", task.id));
+        }
+    }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::failed(format!("{name} learned too little: {}", failed.join("; "))))
+    }
 }

@@ -89,7 +89,6 @@ failure_from! {
     harness_core::names::BadName => usage,
     harness_core::files::FileError => failed,
     crate::git::GitError => usage,
-    crate::record::RecordError => failed,
     crate::analyse::AnalyseError => failed,
     crate::report::ReportError => usage,
     harness_corpus::RecipeError => usage,
@@ -98,11 +97,26 @@ failure_from! {
     harness_corpus::tasks::TaskError => failed,
 }
 
+impl From<crate::record::RecordError> for Failure {
+    fn from(error: crate::record::RecordError) -> Self {
+        let unknown = matches!(error, crate::record::RecordError::Unknown { .. });
+        if unknown { Failure::usage(error) } else { Failure::failed(error) }
+    }
+}
+
 impl From<crate::run::RunError> for Failure {
     fn from(error: crate::run::RunError) -> Self {
         use crate::run::RunError as E;
-        let wrong_input =
-            matches!(error, E::Config(_) | E::Git(_) | E::Dirty { .. } | E::NothingToResume { .. } | E::Recipe(_));
+        let wrong_input = matches!(
+            error,
+            E::Config(_)
+                | E::Git(_)
+                | E::Dirty { .. }
+                | E::NothingToResume { .. }
+                | E::Recipe(_)
+                | E::Trainer { .. }
+                | E::NoTrainer { .. }
+        );
         if wrong_input { Failure::usage(error) } else { Failure::failed(error) }
     }
 }

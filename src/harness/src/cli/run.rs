@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use crate::record::format::Status;
-use crate::run::{self, Interrupts, Options};
+use crate::run::{self, Options};
 
 /// Train and evaluate an experiment, and seal its record.
 ///
@@ -18,7 +18,7 @@ pub struct Arguments {
     /// The experiment: a folder under experiments/.
     name: String,
     /// Use another seed than the config's.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// Run although files differ from the commit; they are recorded, but the paper cannot cite the run.
     #[arg(long)]
@@ -39,7 +39,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         mirror: mirror(),
         trainer: trainer(arguments.trainer.clone()),
     };
-    let outcome = one(workplace, &arguments.name, &options, &terminal::watch_interrupts())?;
+    let outcome = one(workplace, &arguments.name, &options)?;
     Ok(match outcome {
         Status::Completed => exit_code::SUCCESS,
         Status::Interrupted => exit_code::INTERRUPTED,
@@ -48,15 +48,10 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 }
 
 /// Runs one experiment and says how it ended.
-pub(super) fn one(
-    workplace: &Workplace,
-    name: &str,
-    options: &Options,
-    interrupts: &Interrupts,
-) -> Result<Status, Failure> {
+pub(super) fn one(workplace: &Workplace, name: &str, options: &Options) -> Result<Status, Failure> {
     let mut screen = terminal::Screen::new();
     let name = name.parse()?;
-    let outcome = run::run(&workplace.project, &workplace.git, &name, options, interrupts, &mut screen)?;
+    let outcome = run::run(&workplace.project, &workplace.git, &name, options, &mut screen)?;
     let status = outcome.record.status;
     if let Some(failure) = &outcome.record.failure {
         let hint = failure.hint.as_ref().map_or(String::new(), |h| format!("\nhint: {h}"));
@@ -74,7 +69,10 @@ pub(super) fn one(
 
 /// The trainer: as named, else from the environment, else beside this program.
 pub(super) fn trainer(named: Option<PathBuf>) -> PathBuf {
-    named.or_else(|| env::var_os("HARNESS_TRAINER").map(PathBuf::from)).unwrap_or_else(run::trainer_beside)
+    let named = named.or_else(|| env::var_os("HARNESS_TRAINER").map(PathBuf::from));
+    let trainer = named.unwrap_or_else(run::trainer_beside);
+    // It is started in the project's folder, and must be the same program there.
+    trainer.canonicalize().unwrap_or(trainer)
 }
 
 /// The folder of file copies that stands in for the network.

@@ -14,6 +14,9 @@ pub struct Arguments {
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
+    if let Some(name) = &arguments.name {
+        record::find(project, name)?;
+    }
     let mut rows = Vec::new();
     for (experiment, run) in record::all_runs(project)? {
         if arguments.name.as_ref().is_some_and(|name| name != experiment.as_str()) {
@@ -26,7 +29,8 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
                 if sealed.open.not_citable_because.is_some() {
                     state.push_str(", not citable");
                 }
-                let (commit, seed) = (sealed.open.code.commit[..8].to_owned(), sealed.open.plan.seed.to_string());
+                let (commit, seed) =
+                    (sealed.open.code.commit.get(..8).unwrap_or("-").to_owned(), sealed.open.plan.seed.to_string());
                 let analysis = RunAnalysis::of(sealed).ok();
                 let shown = |key: &str| {
                     let value = analysis.as_ref().and_then(|a| a.values.get(key));

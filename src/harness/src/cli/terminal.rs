@@ -1,8 +1,8 @@
 //! What the commands share on the terminal: errors, progress, tables.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use comfy_table::presets::NOTHING;
@@ -17,23 +17,30 @@ use crate::run::{Interrupts, Watcher};
 
 /// Prints an error: its lines, with `hint:` where it has one.
 pub fn complain(message: &str) {
-    let mut lines = message.lines();
-    let mut text = format!("error: {}\n", lines.next().unwrap_or_default());
-    lines.for_each(|line| text.push_str(&format!("{line}\n")));
-    let _ = stderr().write_all(text.as_bytes());
+    let _ = stderr().write_all(format!("error: {}\n", plain(message)).as_bytes());
 }
 
 /// Prints to standard output; a closed pipe (`| head`) ends the program quietly.
 pub fn say(text: &str) {
     let mut out = stdout();
-    if out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).is_err() {
+    if out.write_all(format!("{}\n", plain(text)).as_bytes()).is_err() {
         std::process::exit(0);
     }
 }
 
 /// Prints a line of progress to standard error.
 pub fn tell(text: &str) {
-    let _ = writeln!(stderr(), "{text}");
+    let _ = stderr().write_all(format!("{}\n", plain(text)).as_bytes());
+}
+
+/// Text of records and files as it may reach a terminal: without control characters and marks of direction, with
+/// which a hostile record could erase or reorder what an audit says of it.
+fn plain(text: &str) -> String {
+    let harmful = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.trim_end_matches('\n').chars().map(|c| if harmful(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// A plain table: the first column left, all others right aligned.
@@ -48,27 +55,39 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// Counts Ctrl-C, hang-up and termination from now on instead of dying from them. Call once.
-pub fn watch_interrupts() -> Interrupts {
-    let count: Interrupts = Arc::new(AtomicUsize::new(0));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        let counter = Arc::clone(&count);
-        // SAFETY: the handler adds to an atomic and writes one constant to standard error, both of which are
-        // async-signal-safe.
-        let registered = unsafe {
-            signal_hook::low_level::register(signal, move || {
-                let before = counter.fetch_add(1, Ordering::Relaxed);
-                let text: &[u8] = if before == 0 {
-                    b"\nstopping after this step and a checkpoint; once more to force it\n"
-                } else {
-                    b"\nkilling the trainer; the record will be sealed\n"
-                };
-                let _ = rustix::io::write(rustix::stdio::stderr(), text);
-            })
-        };
-        registered.expect("these signals can be caught");
-    }
-    count
+/// Whether a wish to stop is counted; else it ends the program, as it would without us.
+static COUNTING: AtomicBool = AtomicBool::new(false);
+
+/// Counts Ctrl-C, hang-up and termination in what it gives back, until [`COUNTING`] is taken back.
+fn count_interrupts() -> Interrupts {
+    static COUNT: OnceLock<Interrupts> = OnceLock::new();
+    let count = COUNT.get_or_init(|| {
+        let count: Interrupts = Arc::default();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let counter = Arc::clone(&count);
+            // SAFETY: the handler touches atomics, writes a constant to standard error, or restores the default and
+            // raises the signal again: all of it is async-signal-safe.
+            let registered = unsafe {
+                signal_hook::low_level::register(signal, move || {
+                    if !COUNTING.load(Ordering::Relaxed) {
+                        let _ = signal_hook::low_level::emulate_default_handler(signal);
+                        return;
+                    }
+                    let text: &[u8] = if counter.fetch_add(1, Ordering::Relaxed) == 0 {
+                        b"\nstopping after this step and a checkpoint; once more to force it\n"
+                    } else {
+                        b"\nkilling the trainer; the record will be sealed\n"
+                    };
+                    let _ = rustix::io::write(rustix::stdio::stderr(), text);
+                })
+            };
+            registered.expect("these signals can be caught");
+        }
+        count
+    });
+    count.store(0, Ordering::Relaxed);
+    COUNTING.store(true, Ordering::Relaxed);
+    Arc::clone(count)
 }
 
 /// Draws progress: bars on a terminal, lines now and then elsewhere.
@@ -151,7 +170,7 @@ impl Watcher for Screen {
         self
     }
 
-    fn opened(&mut self, open: &Open, steps: u64) {
+    fn opened(&mut self, open: &Open, steps: u64) -> Interrupts {
         self.close();
         tell(&format!(
             "run {} of {} at commit {}",
@@ -161,6 +180,12 @@ impl Watcher for Screen {
         ));
         (self.steps, self.begun) = (steps, Instant::now());
         self.open_bar(Some(steps), "step {pos}/{len} [{bar:25}] {msg} eta {eta}");
+        count_interrupts()
+    }
+
+    fn closed(&mut self) {
+        self.close();
+        COUNTING.store(false, Ordering::Relaxed);
     }
 
     fn message(&mut self, message: &Message) {
@@ -204,5 +229,15 @@ impl Watcher for Screen {
             }
             Message::Finished(_) | Message::Stopped(_) | Message::Failed(_) => self.close(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn records_cannot_steer_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2K\rb\u{202e}c\nd\te\n"), "a\u{fffd}[2K\u{fffd}b\u{fffd}c\nd\te");
     }
 }

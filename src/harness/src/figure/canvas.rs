@@ -251,14 +251,32 @@ impl Panel {
         canvas.line(&placed, color, width, dash);
     }
 
-    /// A horizontal reference line with its name above it, at the right.
-    pub fn reference(&self, canvas: &Canvas, value: f64, name: &str) {
+    /// A horizontal reference line with its name above it: at the right, or further left where `curves` leave room.
+    pub fn reference(&self, canvas: &Canvas, value: f64, name: &str, curves: &[Vec<(f64, f64)>]) {
         let y = self.y_at(value);
         canvas.line(&[(self.left, y), (self.right, y)], GREY, 8, &[24.0, 24.0]);
-        let width = estimated_width(name);
-        canvas.fill((self.right - 20 - width, y - 88), (self.right, y - 14), WHITE.mix(0.85));
-        canvas.text(name, (self.right - 10, y - 50), Anchor::Right, GREY);
+        let (width, reach) = (estimated_width(name), self.right - self.left);
+        let (top, bottom) = (y - 88, y - 14);
+        let crossed = |right: i32| {
+            let placed = curves.iter().map(|c| c.iter().map(|p| self.point(p.0, p.1)).collect::<Vec<_>>());
+            placed.into_iter().any(|curve| {
+                curve.windows(2).any(|pair| passes(pair[0], pair[1], (right - 20 - width, top), (right, bottom)))
+            })
+        };
+        let places = [0, 25, 45, 65].map(|share| self.right - reach * share / 100);
+        let right = places.into_iter().find(|right| !crossed(*right)).unwrap_or(self.right);
+        canvas.fill((right - 20 - width, top), (right, bottom), WHITE.mix(0.85));
+        canvas.text(name, (right - 10, y - 50), Anchor::Right, GREY);
     }
+}
+
+/// Whether the straight line from `a` to `b` passes through a box, looked at in steps of its width.
+fn passes(a: Point, b: Point, from: Point, to: Point) -> bool {
+    const STEPS: i32 = 64;
+    (0..=STEPS).any(|k| {
+        let (x, y) = (a.0 + (b.0 - a.0) * k / STEPS, a.1 + (b.1 - a.1) * k / STEPS);
+        (from.0..=to.0).contains(&x) && (from.1..=to.1).contains(&y)
+    })
 }
 
 /// A frame whose vertical axis is a list of names: one row each.

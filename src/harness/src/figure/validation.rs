@@ -26,8 +26,10 @@ pub fn draw(curves: &[Curve], references: &[(String, f64)]) -> Figure {
         let middle = if two { top + (bottom - top) * 63 / 100 } else { bottom };
         let panel = Panel { left, top, right, bottom: middle, x: x.clone(), y };
         panel.draw(canvas, !two);
+        let placed = |c: &Curve| c.points.iter().map(|p| (p.0 / factor, p.1)).collect::<Vec<_>>();
+        let drawn: Vec<Vec<(f64, f64)>> = curves.iter().map(placed).collect();
         for (name, value) in references {
-            panel.reference(canvas, *value, name);
+            panel.reference(canvas, *value, name, &drawn);
         }
         for (curve, (_, look)) in curves.iter().zip(&looks) {
             draw_curve(canvas, &panel, &curve.points, factor, *look);

@@ -26,7 +26,12 @@ pub fn host() -> Host {
 }
 
 /// The two programs and what they were built from.
-pub fn binaries(trainer: &Path, root: &Path, committed_sources: Option<Digest>) -> Result<Binaries, FileError> {
+pub fn binaries(
+    trainer: &Path,
+    trainer_built_from_sha256: String,
+    root: &Path,
+    committed_sources: Option<Digest>,
+) -> Result<Binaries, FileError> {
     let own = env::current_exe().map_err(|e| FileError::new("find", Path::new("the running program"), e))?;
     let lock = root.join("Cargo.lock");
     Ok(Binaries {
@@ -35,6 +40,7 @@ pub fn binaries(trainer: &Path, root: &Path, committed_sources: Option<Digest>) 
         cargo_lock_sha256: if lock.is_file() { Some(Digest::of_file(&lock)?) } else { None },
         harness_version: build::VERSION.to_owned(),
         built_from_sha256: build::SOURCE_SHA256.to_owned(),
+        trainer_built_from_sha256,
         committed_sources_sha256: committed_sources,
         rustc: build::RUSTC.to_owned(),
         profile: build::PROFILE.to_owned(),
@@ -61,7 +67,7 @@ pub fn entropy() -> u32 {
     std::collections::hash_map::RandomState::new().build_hasher().finish() as u32
 }
 
-/// Digest of the commands and paths of this machine that must not reach a record.
+/// A text without the paths of this machine, which must not reach a record.
 pub fn scrub(text: &str, root: &Path) -> String {
     let mut out = text.replace(&root.display().to_string(), ".");
     if let Ok(home) = env::var("HOME")

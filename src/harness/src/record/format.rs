@@ -73,7 +73,7 @@ pub struct Open {
 }
 
 /// Where a continued run came from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Continuation {
     /// The earlier run of the same experiment.
@@ -86,8 +86,22 @@ pub struct Continuation {
     pub checkpoint_sha256: Digest,
     /// Digest of its weights.
     pub weights_sha256: Digest,
-    /// Seconds of work before that checkpoint, over all earlier segments.
-    pub wall_time_s: u64,
+    /// What all earlier segments cost together, the work after their last checkpoints included.
+    pub spent: Spent,
+}
+
+/// What segments of a run cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spent {
+    /// Seconds from the start of the trainer to its end.
+    pub wall_time_s: f64,
+    /// GPU seconds.
+    pub gpu_time_s: f64,
+    /// Processor seconds.
+    pub cpu_time_s: f64,
+    /// Seconds in optimizer steps alone.
+    pub training_time_s: f64,
 }
 
 /// The choices made before the run.
@@ -152,6 +166,8 @@ pub struct Binaries {
     pub harness_version: String,
     /// Digest of the sources `harness` was built from (see `harness_core::build`).
     pub built_from_sha256: String,
+    /// Digest of the sources `harness-trainer` was built from, as it says itself.
+    pub trainer_built_from_sha256: String,
     /// Digest of the same files at the run's commit; equal if the code that ran is the code of the commit.
     pub committed_sources_sha256: Option<Digest>,
     /// Compiler that built `harness`.

@@ -83,6 +83,9 @@ impl SealedRun {
         let changed =
             |finding: String| RecordError::Changed { run: run.clone(), experiment: experiment.clone(), finding };
         let verified = verify(&folder, Checkpoints::Skip)?;
+        if verified.seal_is_missing {
+            return Err(changed(format!("`{}` is missing", file::MANIFEST)));
+        }
         let Some(root) = verified.root else {
             return Err(RecordError::NotSealed { run: run.clone(), experiment: experiment.clone() });
         };
@@ -131,13 +134,27 @@ pub fn runs(project: &Project, experiment: &ExperimentName) -> Result<Vec<RunId>
     Ok(names.iter().filter_map(|name| name.parse().ok()).filter(has_folder).collect())
 }
 
-/// Every run of every experiment, by experiment and then by age.
+/// Every run of every experiment, by experiment and then by age; also of experiments whose config is gone.
 pub fn all_runs(project: &Project) -> Result<Vec<(ExperimentName, RunId)>, FileError> {
     let mut all = Vec::new();
-    for experiment in experiments(project)? {
+    for name in files::list(&project.experiments())? {
+        let Ok(experiment) = name.parse::<ExperimentName>() else { continue };
         all.extend(runs(project, &experiment)?.into_iter().map(|run| (experiment.clone(), run)));
     }
     Ok(all)
+}
+
+/// What lies where runs lie but has no name of one, relative to the project: an audit must not pass it over.
+pub fn strays(project: &Project) -> Result<Vec<String>, FileError> {
+    let mut strays = Vec::new();
+    for name in files::list(&project.experiments())? {
+        for entry in files::list(&project.experiments().join(&name).join("runs"))? {
+            if name.parse::<ExperimentName>().is_err() || entry.parse::<RunId>().is_err() {
+                strays.push(format!("experiments/{name}/runs/{entry}"));
+            }
+        }
+    }
+    Ok(strays)
 }
 
 /// The run of that name, or the latest run of the experiment of that name.

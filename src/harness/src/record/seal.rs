@@ -36,6 +36,11 @@ impl Recorder {
         inherited: &[StepLine],
     ) -> Result<Self, SealError> {
         files::create_new_folder(folder)?;
+        // Nothing has been computed yet: a record that cannot be opened (on a full disk, say) leaves nothing behind.
+        Self::fill(folder, open, plan, inherited).inspect_err(|_| drop(files::remove_folder(folder)))
+    }
+
+    fn fill(folder: &Path, open: &Open, plan: &[(String, Vec<u8>)], inherited: &[StepLine]) -> Result<Self, SealError> {
         for (path, content) in plan {
             files::write(&folder.join(path), content)?;
         }

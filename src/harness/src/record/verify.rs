@@ -6,6 +6,7 @@ use std::path::Path;
 
 use harness_core::Digest;
 use harness_core::files::{self, FileError};
+use harness_core::names::is_inside;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -86,6 +87,8 @@ pub struct Verified {
     pub root: Option<Digest>,
     /// Files whose digests were compared.
     pub checked: usize,
+    /// The run has ended, but its MANIFEST is not there: sealing was cut short, or the seal was taken away.
+    pub seal_is_missing: bool,
     /// What is wrong, sorted by file.
     pub findings: Vec<Finding>,
     /// `open.json`, if it can be read.
@@ -101,7 +104,9 @@ pub fn verify(folder: &Path, checkpoints: Checkpoints) -> Result<Verified, FileE
         Err(e) if e.is_not_found() => None,
         Err(e) => return Err(e),
     };
-    let mut verified = Verified { root: None, checked: 0, findings: Vec::new(), open: None, record: None };
+    let seal_is_missing = manifest.is_none() && files::is_plain_file(&folder.join(file::RECORD));
+    let mut verified =
+        Verified { root: None, checked: 0, seal_is_missing, findings: Vec::new(), open: None, record: None };
     let Some(manifest) = manifest else { return Ok(verified) };
     verified.root = Some(Digest::of(&manifest));
     let sealed = match parse_manifest(&manifest) {
@@ -117,11 +122,8 @@ pub fn verify(folder: &Path, checkpoints: Checkpoints) -> Result<Verified, FileE
         if !present.contains(path) {
             verified.findings.push(Finding::new(path, Problem::Missing));
         } else if !(checkpoints == Checkpoints::Skip && path.starts_with(file::CHECKPOINTS)) {
-            let found = Digest::of_file(&folder.join(path))?;
             verified.checked += 1;
-            if found != expected {
-                verified.findings.push(Finding::new(path, Problem::Changed { expected, found }));
-            }
+            verified.findings.extend(compare(folder, path, expected));
         }
     }
     let added = present.iter().filter(|p| !sealed.contains_key(*p) && *p != file::MANIFEST && !is_temporary(p));
@@ -137,6 +139,19 @@ pub fn verify(folder: &Path, checkpoints: Checkpoints) -> Result<Verified, FileE
     Ok(verified)
 }
 
+/// What is wrong with the content of one file. Links are refused: a hostile record could lead its reader anywhere.
+fn compare(folder: &Path, path: &str, expected: Digest) -> Option<Finding> {
+    let whole = folder.join(path);
+    if !files::is_plain_file(&whole) {
+        return Some(Finding::new(path, Problem::Wrong("is not a plain file".to_owned())));
+    }
+    match Digest::of_file(&whole) {
+        Ok(found) if found == expected => None,
+        Ok(found) => Some(Finding::new(path, Problem::Changed { expected, found })),
+        Err(error) => Some(Finding::new(path, Problem::Wrong(format!("cannot be read: {}", error.source)))),
+    }
+}
+
 /// Parses a MANIFEST: lines of `<sha256>  <path>`, sorted, with paths that stay inside the folder.
 pub fn parse_manifest(bytes: &[u8]) -> Result<BTreeMap<String, Digest>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
@@ -146,8 +161,7 @@ pub fn parse_manifest(bytes: &[u8]) -> Result<BTreeMap<String, Digest>, String> 
         let wrong = |what: &str| format!("line {}: {what}", index + 1);
         let (digest, path) = line.split_once("  ").ok_or_else(|| wrong("not `<sha256>  <path>`"))?;
         let digest = digest.parse().map_err(|_| wrong("not a SHA-256 digest"))?;
-        let inside = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        if !inside || path.contains('\\') {
+        if !is_inside(path) {
             return Err(wrong("the path leaves the run folder"));
         }
         if path <= last {
@@ -163,8 +177,9 @@ pub fn parse_manifest(bytes: &[u8]) -> Result<BTreeMap<String, Digest>, String> 
 }
 
 fn read_json<T: DeserializeOwned>(folder: &Path, name: &str, findings: &mut Vec<Finding>) -> Option<T> {
-    // A missing file is already among the findings.
-    let bytes = files::read(&folder.join(name)).ok()?;
+    // A missing file, or a link in its place, is already among the findings.
+    let path = folder.join(name);
+    let bytes = files::is_plain_file(&path).then(|| files::read(&path).ok()).flatten()?;
     match serde_json::from_slice(&bytes) {
         Ok(value) => Some(value),
         Err(e) => {
@@ -207,13 +222,20 @@ fn check_fit(open: &Open, record: &Record, sealed: &BTreeMap<String, Digest>, fi
     promised.extend(open.plan.files.iter().map(|f| (f.copy.as_str(), f.sha256)));
     let outputs = record.evaluations.iter().flat_map(|e| &e.files);
     promised.extend(outputs.map(|f| (f.path.as_str(), f.sha256)));
-    promised.extend(record.checkpoints.iter().map(|c| (c.file.path.as_str(), c.file.sha256)));
     for (path, digest) in promised {
         match sealed.get(path) {
             Some(found) if *found == digest => {}
-            // Pruned before the seal: its digest stays in the record.
-            None if path.starts_with(file::CHECKPOINTS) => {}
             Some(_) => wrong(path, "its sealed digest is not the one its record names".to_owned()),
+            None => wrong(path, "its record names it, but the seal does not".to_owned()),
+        }
+    }
+    for checkpoint in &record.checkpoints {
+        let (path, digest) = (checkpoint.file.path.as_str(), checkpoint.file.sha256);
+        match sealed.get(path) {
+            Some(found) if *found == digest => {}
+            Some(_) => wrong(path, "its sealed digest is not the one its record names".to_owned()),
+            // Pruned before the seal: its digest stays in the record.
+            None if path.starts_with(file::CHECKPOINTS) && is_inside(path) => {}
             None => wrong(path, "its record names it, but the seal does not".to_owned()),
         }
     }

@@ -352,6 +352,7 @@ fn open(
             cargo_lock_sha256: None,
             harness_version: "0.1.0".into(),
             built_from_sha256: digest("sources").to_string(),
+            trainer_built_from_sha256: String::new(),
             committed_sources_sha256: None,
             rustc: "rustc 1.95.0".into(),
             profile: "release".into(),

@@ -163,6 +163,11 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     })
 }
 
+/// The counts that a paper over these runs can show, by name: an audit computes them again.
+pub fn counts(analyses: &[RunAnalysis]) -> std::collections::BTreeMap<String, u64> {
+    values::counts(&Study::of(analyses))
+}
+
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

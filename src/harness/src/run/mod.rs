@@ -17,7 +17,7 @@ use harness_core::scores::TableError;
 use harness_core::shards::ShardError;
 use harness_corpus::Progress;
 
-pub use plan::{load_config, trainer_beside};
+pub use plan::{about, load_config, trainer_beside};
 pub use supervise::Interrupts;
 
 use crate::git::{Git, GitError};
@@ -43,10 +43,13 @@ pub struct Options {
 pub trait Watcher {
     /// Draws the making of the data.
     fn progress(&mut self) -> &mut dyn Progress;
-    /// The record is open; training begins with `steps` steps to do in all.
-    fn opened(&mut self, open: &Open, steps: u64);
+    /// The record is being opened; training begins with `steps` steps to do in all. From now on a wish to stop is
+    /// counted in what this gives back instead of ending the program.
+    fn opened(&mut self, open: &Open, steps: u64) -> Interrupts;
     /// A message of the trainer.
     fn message(&mut self, message: &Message);
+    /// The trainer has ended: a wish to stop ends the program again.
+    fn closed(&mut self);
 }
 
 /// A sealed run.
@@ -105,6 +108,14 @@ pub enum RunError {
         /// The files that differ.
         files: Vec<String>,
     },
+    /// The trainer does not answer as one.
+    #[error("`{}` is not a trainer that this program can use: {problem}\nhint: `make build` builds both programs from the same sources", path.display())]
+    NoTrainer {
+        /// The program.
+        path: PathBuf,
+        /// What it said.
+        problem: String,
+    },
     /// The trainer could not be started.
     #[error("could not start the trainer `{}`: {source}\nhint: `make build` builds it; `harness doctor` says what is missing", path.display())]
     Trainer {
@@ -138,54 +149,69 @@ pub fn run(
     git: &Git,
     name: &ExperimentName,
     options: &Options,
-    interrupts: &Interrupts,
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, RunError> {
-    let origin = if options.resume { Some(resume::origin(project, name)?) } else { None };
+    let origin = if options.resume { Some(resume::origin(project, name, options.seed)?) } else { None };
     let plan = plan::plan(project, git, name, options, origin.as_ref(), watcher.progress())?;
     let folder = project.run(name, &plan.open.run);
     let earlier = origin.as_ref().map(|o| o.inherited_steps()).transpose()?.unwrap_or_default();
+    let interrupts = watcher.opened(&plan.open, plan.steps);
     let mut recorder = Recorder::open(&folder, &plan.open, &plan.files, &earlier)?;
-    let _lock = resume::hold(&folder)?;
     let mut story = Story::default();
-    if let Some(origin) = &origin {
-        story.evaluations = origin.copy_evaluations(&folder)?;
-    }
-    watcher.opened(&plan.open, plan.steps);
+    let ended =
+        train(project, &folder, options, &plan, origin.as_ref(), &interrupts, &mut recorder, &mut story, watcher);
+    watcher.closed();
+    // The trainer never ran, or the record could not be written: what there is gets sealed, then the error told.
+    story.failure = match &ended {
+        Ok(ended) => ended.failure.clone(),
+        Err(error) => Some(Failure {
+            kind: "supervisor".to_owned(),
+            message: environment::scrub(&error.to_string(), project.root()),
+            hint: None,
+            step: 0,
+        }),
+    };
+    let record = story.record(&plan.open.run, ended.as_ref().ok());
+    let root = recorder.seal(&record)?;
+    ended.map(|_| Outcome { run: plan.open.run, record, root })
+}
 
+/// What lies between the opened record and its seal.
+#[expect(clippy::too_many_arguments, reason = "it is the middle of `run`, apart so that every error of it is sealed")]
+fn train(
+    project: &Project,
+    folder: &Path,
+    options: &Options,
+    plan: &plan::Ready,
+    origin: Option<&resume::Origin>,
+    interrupts: &Interrupts,
+    recorder: &mut Recorder,
+    story: &mut Story,
+    watcher: &mut dyn Watcher,
+) -> Result<supervise::Ended, RunError> {
+    let _lock = resume::hold(folder)?;
+    if let Some(origin) = origin {
+        for evaluation in origin.copy_evaluations(folder)? {
+            let message = Message::Evaluation(evaluation);
+            recorder.message(&message)?;
+            story.take(&message);
+        }
+    }
     let job = folder.join(format::file::JOB);
     let start = supervise::Start {
         trainer: &options.trainer,
         root: project.root(),
         job: job.strip_prefix(project.root()).unwrap_or(&job),
-        folder: &folder,
+        folder,
         threads: plan.threads,
         deterministic: plan.deterministic,
     };
-    let ended = supervise::supervise(&start, interrupts, &mut |message| {
+    supervise::supervise(&start, interrupts, &mut |message| {
         recorder.message(message)?;
         story.take(message);
         watcher.message(message);
         Ok(())
-    });
-    let ended = match ended {
-        Ok(ended) => ended,
-        // The trainer never ran, or the record could not be written: what there is gets sealed, then the error told.
-        Err(error) => {
-            story.failure = Some(Failure {
-                kind: "supervisor".to_owned(),
-                message: environment::scrub(&error.to_string(), project.root()),
-                hint: None,
-                step: 0,
-            });
-            recorder.seal(&story.record(&plan.open.run, None))?;
-            return Err(error);
-        }
-    };
-    story.failure = ended.failure.clone();
-    let record = story.record(&plan.open.run, Some(&ended));
-    let root = recorder.seal(&record)?;
-    Ok(Outcome { run: plan.open.run, record, root })
+    })
 }
 
 /// What the trainer has told so far.

@@ -2,9 +2,10 @@
 //! and the job that follows from them.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use harness_core::config::{ConfigError, Experiment, Loaded, load};
-use harness_core::contract::{self, Job, JobTask, OutputFile};
+use harness_core::contract::{self, About, Job, JobTask, OutputFile};
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::{Digest, files, order};
 use harness_corpus::tasks::{self, TaskRecipe};
@@ -13,7 +14,7 @@ use harness_corpus::{Fetcher, PreparedCorpus, Progress, Recipe, Store};
 use super::resume::Origin;
 use super::{Options, RunError, relative};
 use crate::git::{Git, State};
-use crate::record::format::{self, Code, Data, Open, Plan, PlanFile, Shard, Task, file};
+use crate::record::format::{self, Binaries, Code, Data, Open, Plan, PlanFile, Shard, Task, file};
 use crate::record::{self, environment};
 
 /// A plan that is ready to run.
@@ -34,6 +35,24 @@ pub fn load_config(project: &Project, name: &ExperimentName) -> Result<Loaded, C
         Err(e) if e.is_not_found() => Ok(None),
         Err(e) => Err(e),
     })
+}
+
+/// What a trainer says of itself.
+pub fn about(trainer: &Path) -> Result<About, RunError> {
+    let output = Command::new(trainer)
+        .arg("about")
+        .output()
+        .map_err(|source| RunError::Trainer { path: trainer.to_owned(), source })?;
+    let no_trainer = |problem: String| RunError::NoTrainer { path: trainer.to_owned(), problem };
+    let about: About = serde_json::from_slice(&output.stdout).map_err(|_| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        no_trainer(format!("it does not say what it is: {}", said.lines().next().unwrap_or("no output")))
+    })?;
+    if about.contract_version != contract::VERSION {
+        let (theirs, ours) = (about.contract_version, contract::VERSION);
+        return Err(no_trainer(format!("it speaks version {theirs} of the contract, and this program {ours}")));
+    }
+    Ok(about)
 }
 
 /// `harness-trainer` in the folder of this program.
@@ -58,10 +77,7 @@ pub(super) fn plan(
     if state.is_dirty() && !options.allow_dirty {
         return Err(RunError::Dirty { files: [state.changed, state.untracked].concat() });
     }
-    if !options.trainer.is_file() {
-        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(RunError::Trainer { path: options.trainer.clone(), source });
-    }
+    let trainer = about(&options.trainer)?;
     let recipe = Recipe::load(project, &experiment.corpus)?;
     let task_recipes = experiment.evaluation.tasks.iter().map(|task| TaskRecipe::load(project, task));
     let task_recipes = task_recipes.collect::<Result<Vec<_>, _>>()?;
@@ -86,15 +102,15 @@ pub(super) fn plan(
     let plan_files = plan_files(project, git, &state, &loaded, &mut written)?;
     let code = code(project, git, &state, &mut written)?;
     let committed_sources = git.sources_at(&state.commit)?;
-    let binaries = environment::binaries(&options.trainer, project.root(), committed_sources)?;
-    let other_sources = committed_sources.is_some_and(|sources| sources.to_string() != binaries.built_from_sha256);
+    let binaries = environment::binaries(&options.trainer, trainer.source_sha256, project.root(), committed_sources)?;
+    let not_citable_because = not_citable(&state, &binaries, &plan_files, origin.map(Origin::open));
     let open = Open {
         format: format::VERSION,
         run,
         experiment: name.clone(),
         opened_at: now.to_string(),
-        resumed_from: origin.map(Origin::continuation).transpose()?,
-        not_citable_because: not_citable(&state, other_sources),
+        resumed_from: origin.map(Origin::continuation),
+        not_citable_because,
         plan: Plan {
             seed: experiment.seed,
             config_sha256: Digest::of(config.as_bytes()),
@@ -123,11 +139,24 @@ pub(super) fn plan(
 
 /// Why the paper may not use the run, if it may not. A repository that holds experiments only says nothing about
 /// the sources of the programs.
-fn not_citable(state: &State, other_sources: bool) -> Option<String> {
+fn not_citable(state: &State, binaries: &Binaries, plan_files: &[PlanFile], origin: Option<&Open>) -> Option<String> {
     if state.is_dirty() {
         return Some("the working tree differed from its commit".to_owned());
     }
-    other_sources.then(|| "the programs were built from other sources than those of the commit".to_owned())
+    if let Some(file) = plan_files.iter().find(|file| !file.committed) {
+        return Some(format!("its commit does not hold `{}`", file.path));
+    }
+    let committed = binaries.committed_sources_sha256.map(|sources| sources.to_string());
+    let built = [&binaries.built_from_sha256, &binaries.trainer_built_from_sha256];
+    if committed.is_some_and(|committed| built.iter().any(|sources| **sources != committed)) {
+        return Some("the programs were built from other sources than those of the commit".to_owned());
+    }
+    let origin = origin?;
+    if let Some(reason) = &origin.not_citable_because {
+        return Some(format!("it goes on from run {}, of which {reason}", origin.run));
+    }
+    (origin.binaries.trainer_built_from_sha256 != binaries.trainer_built_from_sha256)
+        .then(|| format!("it goes on from run {}, which another trainer computed", origin.run))
 }
 
 fn prepare_tasks(
@@ -265,7 +294,8 @@ fn code(project: &Project, git: &Git, state: &State, written: &mut Vec<(String, 
         written.push((file::PATCH.to_owned(), git.patch()?));
     }
     let mut untracked = Vec::new();
-    for path in &state.untracked {
+    // A nested repository or a link to a folder is named by git as one thing; it holds no file of this one.
+    for path in state.untracked.iter().filter(|path| files::is_file(&project.root().join(path))) {
         let content = files::read(&project.root().join(path))?;
         untracked.push(OutputFile {
             path: path.clone(),

@@ -12,7 +12,7 @@ use harness_core::scores::{StepLine, read_csv};
 use rustix::fs::FlockOperation;
 
 use super::{RunError, Story};
-use crate::record::format::{self, Continuation, Open, file};
+use crate::record::format::{self, Continuation, Open, Spent, file};
 use crate::record::{self, RecordError, Recorder, SealedRun};
 
 /// The run and checkpoint to go on from.
@@ -21,43 +21,59 @@ pub(super) struct Origin {
     pub checkpoint: Checkpoint,
 }
 
-/// The latest run of the experiment, if it did not complete and has a checkpoint that is intact.
-pub(super) fn origin(project: &Project, name: &ExperimentName) -> Result<Origin, RunError> {
+/// The latest checkpoint that is intact among the runs since the last complete one (of one seed, if it is given).
+pub(super) fn origin(project: &Project, name: &ExperimentName, seed: Option<u64>) -> Result<Origin, RunError> {
     let nothing =
         |problem: String| RunError::NothingToResume { problem, hint: format!("start anew: `harness run {name}`") };
-    let Some(latest) = record::runs(project, name)?.pop() else {
-        return Err(nothing(format!("`{name}` has no run")));
-    };
-    let run = match SealedRun::open(project, name, &latest) {
-        Err(RecordError::NotSealed { .. }) => {
-            seal_abandoned(project, name, &latest)?;
-            SealedRun::open(project, name, &latest)?
+    let mut tried = Vec::new();
+    for id in record::runs(project, name)?.into_iter().rev() {
+        let run = match SealedRun::open(project, name, &id) {
+            Err(RecordError::NotSealed { .. }) => {
+                seal_abandoned(project, name, &id)?;
+                SealedRun::open(project, name, &id)?
+            }
+            other => other?,
+        };
+        if seed.is_some_and(|seed| seed != run.open.plan.seed) {
+            continue;
         }
-        other => other?,
-    };
-    if run.record.status == format::Status::Completed {
-        return Err(nothing(format!("the latest run of `{name}`, `{latest}`, is complete")));
+        if run.record.status == format::Status::Completed {
+            if tried.is_empty() {
+                return Err(nothing(format!("the latest run of `{name}`, `{id}`, is complete")));
+            }
+            break;
+        }
+        let intact =
+            |c: &&Checkpoint| Digest::of_file(&run.path(&c.file.path)).is_ok_and(|found| found == c.file.sha256);
+        match run.record.checkpoints.iter().rev().find(intact).cloned() {
+            Some(checkpoint) => return Ok(Origin { run, checkpoint }),
+            None => tried.push(id.to_string()),
+        }
     }
-    let intact = |c: &&Checkpoint| Digest::of_file(&run.path(&c.file.path)).is_ok_and(|found| found == c.file.sha256);
-    match run.record.checkpoints.iter().rev().find(intact).cloned() {
-        Some(checkpoint) => Ok(Origin { run, checkpoint }),
-        None => Err(nothing(format!("run `{latest}` has no intact checkpoint"))),
-    }
+    Err(nothing(match tried.as_slice() {
+        [] => format!("`{name}` has no run"),
+        tried => format!("no intact checkpoint in {}", tried.join(", ")),
+    }))
 }
 
 impl Origin {
     /// How the continuation names it.
-    pub fn continuation(&self) -> Result<Continuation, RunError> {
-        let before = self.inherited_steps()?.last().map_or(0.0, |line| line.wall_time_s);
-        let earlier = self.run.open.resumed_from.as_ref().map_or(0, |c| c.wall_time_s);
-        Ok(Continuation {
+    pub fn continuation(&self) -> Continuation {
+        let (resources, closing) = (&self.run.record.resources, &self.run.record.closing);
+        let before = self.run.open.resumed_from.as_ref().map(|c| c.spent.clone()).unwrap_or_default();
+        Continuation {
             run: self.run.open.run.clone(),
             root: self.run.root,
             step: self.checkpoint.step,
             checkpoint_sha256: self.checkpoint.file.sha256,
             weights_sha256: self.checkpoint.weights_sha256,
-            wall_time_s: earlier + before as u64,
-        })
+            spent: Spent {
+                wall_time_s: before.wall_time_s + resources.wall_time_s,
+                gpu_time_s: before.gpu_time_s + resources.gpu_time_s,
+                cpu_time_s: before.cpu_time_s + resources.cpu_time_s,
+                training_time_s: before.training_time_s + closing.as_ref().map_or(0.0, |c| c.training_time_s),
+            },
+        }
     }
 
     /// The plan the earlier run followed.
@@ -68,9 +84,15 @@ impl Origin {
     /// Refuses a plan that would not go on with the same run.
     pub fn check_same_plan(&self, open: &Open) -> Result<(), RunError> {
         let digests = |open: &Open| open.data.shards.iter().map(|s| (s.split.clone(), s.sha256)).collect::<Vec<_>>();
-        let problem = if open.plan.plan_sha256 != self.run.open.plan.plan_sha256 {
+        let requests = |open: &Open| open.tasks.iter().map(|t| (t.id.clone(), t.requests_sha256)).collect::<Vec<_>>();
+        let earlier = &self.run.open;
+        let problem = if requests(open) != requests(earlier) {
+            "a task has changed since"
+        } else if open.data.tokenizer_sha256 != earlier.data.tokenizer_sha256 {
+            "the tokenizer has changed since"
+        } else if open.plan.plan_sha256 != earlier.plan.plan_sha256 {
             "the config has changed since"
-        } else if digests(open) != digests(&self.run.open) {
+        } else if digests(open) != digests(earlier) {
             "the corpus has changed since"
         } else {
             return Ok(());
@@ -107,23 +129,26 @@ impl Origin {
     }
 }
 
-/// Holds a run folder for as long as the file lives, so that nobody takes it for abandoned.
+/// Holds a run folder for as long as the file lives, so that nobody takes it for abandoned. The trainer inherits it:
+/// should the supervisor be killed, the folder is held until the trainer has ended too.
 pub(super) fn hold(folder: &Path) -> Result<File, RunError> {
     let file = files::open(&folder.join(file::OPEN))?;
     // A file system without locks only loses this protection.
     let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+    let _ = rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty());
     Ok(file)
 }
 
 /// Seals a run whose supervisor died, as failed, from what its log tells.
 fn seal_abandoned(project: &Project, name: &ExperimentName, run: &RunId) -> Result<(), RunError> {
     let folder = project.run(name, run);
-    let running = || RunError::NothingToResume {
-        problem: format!("run `{run}` is still going on"),
-        hint: "wait for it, or stop it with Ctrl-C where it runs".to_owned(),
-    };
     let lock = files::open(&folder.join(file::OPEN))?;
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| running())?;
+    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK) {
+        return Err(RunError::NothingToResume {
+            problem: format!("run `{run}` is still going on"),
+            hint: "wait for it, or stop it with Ctrl-C where it runs".to_owned(),
+        });
+    }
 
     let mut recorder = Recorder::reopen(&folder)?;
     let mut story = Story::default();

@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -105,13 +105,14 @@ pub(super) fn supervise(
         }
     }
     let cpu_time_s = cpu_time_s(child.id());
-    let status = child.wait().map_err(|e| FileError::new("wait for", start.trainer, e))?;
+    let status = wait(&mut child, interrupts).map_err(|e| FileError::new("wait for", start.trainer, e))?;
     let complaints = complaints.join().unwrap_or_default();
     write_complaints(start, &complaints)?;
     if let Some(error) = told {
         return Err(error);
     }
-    if !closed && failure.is_none() {
+    // A crash after the closing message is a crash all the same: what it closed with cannot be relied on.
+    if failure.is_none() && !(closed && status.success()) {
         failure = Some(death(status.code(), status.signal(), step, &complaints));
     }
     Ok(Ended {
@@ -121,6 +122,19 @@ pub(super) fn supervise(
         wall_time_s: begun.elapsed().as_secs_f64(),
         cpu_time_s,
     })
+}
+
+/// Waits for a child that has closed its output; a second wish to stop kills it.
+fn wait(child: &mut Child, interrupts: &Interrupts) -> std::io::Result<ExitStatus> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if interrupts.load(Ordering::Relaxed) > 1 {
+            drop(child.kill());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn spawn(start: &Start<'_>) -> Result<Child, RunError> {

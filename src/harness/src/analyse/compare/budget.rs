@@ -35,8 +35,8 @@ pub(super) fn budget(reference: &Side, other: &Side) -> Vec<BudgetLine> {
         ("training FLOPs", Unit::Flops, 1e-9, |run| value(run, "training.flops")),
         ("optimizer steps", Unit::Count, 0.0, |run| value(run, "training.steps")),
         ("parameters", Unit::Count, 0.0, |run| value(run, "model.parameters")),
-        ("wall time", Unit::Seconds, TIME_TOLERANCE, wall_time_s),
-        ("GPU time", Unit::Seconds, TIME_TOLERANCE, gpu_time_s),
+        ("wall time", Unit::Seconds, TIME_TOLERANCE, |run| value(run, "resources.wall_time_s")),
+        ("GPU time", Unit::Seconds, TIME_TOLERANCE, |run| value(run, "resources.gpu_time_s")),
     ];
     let line = |(quantity, unit, tolerance, of): (&'static str, Unit, f64, Spent)| {
         let mean = |side: &Side| side.runs.iter().map(of).sum::<f64>() / side.runs.len() as f64;
@@ -50,18 +50,4 @@ pub(super) fn budget(reference: &Side, other: &Side) -> Vec<BudgetLine> {
 
 fn value(run: &RunAnalysis, key: &str) -> f64 {
     run.values.get(key).map_or(0.0, |value| value.number)
-}
-
-/// With the segments before a resumption, whose own records hold them.
-fn wall_time_s(run: &RunAnalysis) -> f64 {
-    run.run.record.resources.wall_time_s + earlier_s(run)
-}
-
-fn gpu_time_s(run: &RunAnalysis) -> f64 {
-    let own = run.run.record.resources.gpu_time_s;
-    if own > 0.0 { own + earlier_s(run) } else { 0.0 }
-}
-
-fn earlier_s(run: &RunAnalysis) -> f64 {
-    run.run.open.resumed_from.as_ref().map_or(0.0, |origin| origin.wall_time_s as f64)
 }
