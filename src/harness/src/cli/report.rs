@@ -72,7 +72,13 @@ fn citable(workplace: &Workplace) -> Result<Vec<RunAnalysis>, Failure> {
     for (experiment, run) in record::all_runs(project)? {
         match SealedRun::open(project, &experiment, &run) {
             Ok(sealed) if sealed.is_citable() => analyses.push(RunAnalysis::of(sealed)?),
-            Ok(_) | Err(RecordError::NotSealed { .. }) => {}
+            Ok(sealed) => {
+                let reason = sealed.open.not_citable_because.as_deref().unwrap_or("it did not complete");
+                terminal::tell(&format!("left out run {run} of {experiment}: {reason}"));
+            }
+            Err(RecordError::NotSealed { .. }) => {
+                terminal::tell(&format!("left out run {run} of {experiment}: it is open"))
+            }
             Err(error) => return Err(error.into()),
         }
     }

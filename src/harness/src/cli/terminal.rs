@@ -178,6 +178,9 @@ impl Watcher for Screen {
             open.experiment,
             open.code.commit.get(..12).unwrap_or("")
         ));
+        if let Some(reason) = &open.not_citable_because {
+            tell(&format!("the paper will not be able to cite this run: {reason}"));
+        }
         (self.steps, self.begun) = (steps, Instant::now());
         self.open_bar(Some(steps), "step {pos}/{len} [{bar:25}] {msg} eta {eta}");
         count_interrupts()
