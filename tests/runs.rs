@@ -7,7 +7,8 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Project, Ran};
+use common::{Project, Ran, signal};
+use rustix::process::Signal;
 
 #[test]
 fn a_run_is_sealed_and_leaves_the_tree_clean() {
@@ -108,16 +109,12 @@ fn wait_for_step(project: &Project, step: &str) {
     panic!("the run did not get to {step}");
 }
 
-fn signal(child: &std::process::Child, name: &str) {
-    assert!(Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap().success());
-}
-
 #[test]
 fn an_interrupt_ends_the_run_in_order() {
     let project = Project::new();
     let child = project.start("slow", &["run", "tiny"]);
     wait_for_step(&project, "step-00000004");
-    signal(&child, "INT");
+    signal(child.id(), Signal::INT);
     let ran: Ran = project.wait(child).expect(130);
     assert!(ran.stderr.contains("interrupted: run"), "{}", ran.stderr);
     let record = Project::json(&project.latest("tiny").join("record.json"));
@@ -134,13 +131,19 @@ fn a_killed_supervisor_is_sealed_by_the_next_who_comes() {
     wait_for_step(&project, "step-00000008");
     let busy = project.harness(&["run", "tiny", "--resume"]).expect(2);
     assert!(busy.stderr.contains("still going on"), "{}", busy.stderr);
-    signal(&child, "KILL");
+    signal(child.id(), Signal::KILL);
     child.wait().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
     let open = project.harness(&["audit"]).expect(3);
     assert!(open.stdout.contains("never sealed"), "{}", open.stdout);
 
-    project.harness(&["run", "tiny", "--resume"]).expect(0);
+    // The trainer notices that it is alone, and holds the folder until it has ended.
+    let begun = Instant::now();
+    let mut resumed = project.harness(&["run", "tiny", "--resume"]);
+    while resumed.stderr.contains("still going on") && begun.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(50));
+        resumed = project.harness(&["run", "tiny", "--resume"]);
+    }
+    resumed.expect(0);
     let runs = project.runs("tiny");
     assert_eq!(Project::json(&runs[0].join("record.json"))["failure"]["kind"], "abandoned");
     assert_eq!(Project::json(&runs[1].join("record.json"))["status"], "completed");
