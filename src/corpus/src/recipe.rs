@@ -2,6 +2,7 @@
 //! prepared; only [`Recipe::load`] makes it.
 
 use std::ops::Deref;
+use std::path::Path;
 
 use harness_core::config::Wrong;
 use harness_core::digest::Digest;
@@ -340,6 +341,21 @@ pub struct Recipe {
     tasks: Vec<TaskRecipe>,
 }
 
+/// The text of the recipe `name` at `path`; the error for one that is not there names the nearest.
+pub(crate) fn recipe_text(
+    project: &Project,
+    path: &Path,
+    folder: &str,
+    what: &str,
+    name: &str,
+) -> Result<String, RecipeError> {
+    let well_named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    if !well_named || !files::is_file(path) {
+        return Err(no_such_recipe(project, folder, what, name)?.into());
+    }
+    Ok(files::read_to_string(path)?)
+}
+
 impl Deref for Recipe {
     type Target = RecipeText;
 
@@ -351,13 +367,9 @@ impl Deref for Recipe {
 impl Recipe {
     /// Loads `experiments/corpora/<name>.toml`.
     pub fn load(project: &Project, name: &str) -> Result<Self, RecipeError> {
-        let path = project.corpus_recipe(name);
-        let well_named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-        if !well_named || !files::is_file(&path) {
-            return Err(no_such_recipe(project, "corpora", "corpus", name)?.into());
-        }
+        let text = recipe_text(project, &project.corpus_recipe(name), "corpora", "corpus", name)?;
         let path_shown = format!("experiments/corpora/{name}.toml");
-        Self::parse_with(name, &path_shown, &files::read_to_string(&path)?, &|task| TaskRecipe::load(project, task))
+        Self::parse_with(name, &path_shown, &text, &|task| TaskRecipe::load(project, task))
     }
 
     /// Checks a recipe's text; `path` is what errors call it. It cannot name tasks: only [`Recipe::load`] finds those.

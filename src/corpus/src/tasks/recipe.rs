@@ -4,14 +4,13 @@ use std::ops::Deref;
 
 use harness_core::config::Wrong;
 use harness_core::digest::Digest;
-use harness_core::files;
 use harness_core::names::Project;
 use serde::{Deserialize, Serialize};
 
 use crate::fetch::Remote;
 use crate::grammar::Probe;
-use crate::recipe::{RecipeError, is_address};
-use crate::toml_text::{TomlText, no_such_recipe};
+use crate::recipe::{RecipeError, is_address, recipe_text};
+use crate::toml_text::TomlText;
 use crate::unpack::Packing;
 
 /// What an item asks.
@@ -171,12 +170,8 @@ impl Deref for TaskRecipe {
 impl TaskRecipe {
     /// Loads `experiments/tasks/<name>.toml`.
     pub fn load(project: &Project, name: &str) -> Result<Self, RecipeError> {
-        let path = project.task_recipe(name);
-        let well_named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-        if !well_named || !files::is_file(&path) {
-            return Err(no_such_recipe(project, "tasks", "task", name)?.into());
-        }
-        Self::parse(name, &format!("experiments/tasks/{name}.toml"), &files::read_to_string(&path)?)
+        let text = recipe_text(project, &project.task_recipe(name), "tasks", "task", name)?;
+        Self::parse(name, &format!("experiments/tasks/{name}.toml"), &text)
     }
 
     /// Checks a recipe's text; `path` is what errors call it.

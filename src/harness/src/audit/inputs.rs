@@ -5,7 +5,7 @@ use harness_core::config::load;
 use harness_core::names::{ExperimentName, Project, is_inside};
 use harness_core::{Digest, files};
 
-use super::{Audit, Check, Outcome};
+use super::{Audit, Check, Outcome, first_line};
 use crate::analyse::all_measured;
 use crate::git::{Git, GitError};
 use crate::record::format::{Open, Record, file};
@@ -110,9 +110,7 @@ pub(super) fn plan(run: &SealedRun, subject: &str, audit: &mut Audit) {
             let detail = "does not follow from the configs it was made from".to_owned();
             contradiction(audit, subject, file::CONFIG, detail);
         }
-        Err(error) => {
-            contradiction(audit, subject, file::CONFIG, error.to_string().lines().next().unwrap_or("").to_owned())
-        }
+        Err(error) => contradiction(audit, subject, file::CONFIG, first_line(&error)),
     }
     let listed = run.corpus.train.shards.iter().chain(&run.corpus.validation.shards).map(|s| s.sha256);
     if !listed.eq(run.open.data.shards.iter().map(|s| s.sha256)) {
@@ -196,8 +194,4 @@ fn contradiction(audit: &mut Audit, subject: &str, what: &str, detail: String) {
 
 fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
-}
-
-fn first_line(error: &GitError) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -170,3 +170,8 @@ fn name_paper_numbers(pdf: &Path, audit: &mut Audit) {
         check.numbers.extend(places);
     }
 }
+
+/// The message of an error without its hint.
+fn first_line(error: &dyn std::fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}

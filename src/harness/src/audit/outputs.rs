@@ -6,7 +6,7 @@ use super::{Audit, AuditError, Check, Outcome, inputs};
 use crate::analyse::{RunAnalysis, numbers_from};
 use crate::git::Git;
 use crate::record::format::{Open, file};
-use crate::record::{Checkpoints, Problem, SealedRun, verify};
+use crate::record::{Checkpoints, Problem, RecordError, SealedRun, verify};
 
 pub(super) fn run(
     project: &Project,
@@ -65,7 +65,8 @@ pub(super) fn run(
         }
     }
     if whole {
-        recompute(project, experiment, run, &subject, audit);
+        let sealed = SealedRun::of_verified(project, experiment, run, verified);
+        recompute(sealed, &subject, audit);
     }
     Ok(())
 }
@@ -78,8 +79,8 @@ fn belongs_here(open: &Open, experiment: &ExperimentName, run: &RunId, subject: 
 }
 
 /// Reads the run as a whole: its plan against its config, every number again from its rows.
-fn recompute(project: &Project, experiment: &ExperimentName, run: &RunId, subject: &str, audit: &mut Audit) {
-    let sealed = match SealedRun::open(project, experiment, run) {
+fn recompute(sealed: Result<SealedRun, RecordError>, subject: &str, audit: &mut Audit) {
+    let sealed = match sealed {
         Ok(sealed) => sealed,
         Err(error) => return audit.add("L3", subject, "numbers", Outcome::Contradiction, error.to_string()),
     };

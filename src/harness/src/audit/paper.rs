@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use harness_core::names::{ExperimentName, Project, RunId, is_inside};
 use harness_core::{Digest, files};
 
-use super::{Audit, AuditError, Check, Outcome, trace};
+use super::{Audit, AuditError, Check, Outcome, first_line, trace};
 use crate::analyse::{RunAnalysis, Value};
 use crate::record::SealedRun;
 use crate::report::{self, Bound, Proof, ProofRun, difference};
@@ -67,7 +67,7 @@ pub(super) fn paper(project: &Project, pdf: &Path, audit: &mut Audit) -> Result<
         Ok(proof) => proof,
         Err(error) if proof_path(pdf).is_file() => {
             let what = proof_path(pdf).display().to_string();
-            audit.add("L0", SUBJECT, what, Outcome::Contradiction, first_line(&error.to_string()));
+            audit.add("L0", SUBJECT, what, Outcome::Contradiction, first_line(&error));
             return Ok(());
         }
         Err(error) => return Err(error),
@@ -178,7 +178,7 @@ fn analyses(project: &Project, proof: &Proof, audit: &mut Audit) -> BTreeMap<Str
             audit.add("L1", SUBJECT, what, Outcome::Missing, "is not here".to_owned());
             continue;
         }
-        let sealed = SealedRun::open(project, &experiment, &id).map_err(|e| first_line(&e.to_string()));
+        let sealed = SealedRun::open(project, &experiment, &id).map_err(|e| first_line(&e));
         let checked = sealed.and_then(|sealed| {
             let open = &sealed.open;
             if sealed.root != run.root || open.code.commit != run.commit || open.data.root != run.data_root {
@@ -188,7 +188,7 @@ fn analyses(project: &Project, proof: &Proof, audit: &mut Audit) -> BTreeMap<Str
                     run.root.short()
                 ));
             }
-            RunAnalysis::of(sealed).map_err(|e| first_line(&e.to_string()))
+            RunAnalysis::of(sealed).map_err(|e| first_line(&e))
         });
         match checked {
             Ok(analysis) => {
@@ -333,10 +333,6 @@ fn traces(proof: &Proof, analyses: &BTreeMap<String, RunAnalysis>) -> Vec<trace:
         Some(trace::Trace { pages, ..traced })
     };
     pages.into_iter().filter_map(trace_of).collect()
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

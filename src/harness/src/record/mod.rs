@@ -79,10 +79,20 @@ pub enum RecordError {
 impl SealedRun {
     /// Verifies a run folder and reads it.
     pub fn open(project: &Project, experiment: &ExperimentName, run: &RunId) -> Result<Self, RecordError> {
+        let verified = verify(&project.run(experiment, run), Checkpoints::Skip)?;
+        Self::of_verified(project, experiment, run, verified)
+    }
+
+    /// Reads a run folder that was just verified.
+    pub fn of_verified(
+        project: &Project,
+        experiment: &ExperimentName,
+        run: &RunId,
+        verified: Verified,
+    ) -> Result<Self, RecordError> {
         let folder = project.run(experiment, run);
         let changed =
             |finding: String| RecordError::Changed { run: run.clone(), experiment: experiment.clone(), finding };
-        let verified = verify(&folder, Checkpoints::Skip)?;
         if verified.seal_is_missing {
             return Err(changed(format!("`{}` is missing", file::MANIFEST)));
         }

@@ -222,20 +222,17 @@ fn check_fit(open: &Open, record: &Record, sealed: &BTreeMap<String, Digest>, fi
     promised.extend(open.plan.files.iter().map(|f| (f.copy.as_str(), f.sha256)));
     let outputs = record.evaluations.iter().flat_map(|e| &e.files);
     promised.extend(outputs.map(|f| (f.path.as_str(), f.sha256)));
-    for (path, digest) in promised {
+    // A checkpoint may have been pruned before the seal: its digest stays in the record.
+    let kept = promised.into_iter().map(|(path, digest)| (path, digest, false));
+    let prunable = record.checkpoints.iter().map(|c| {
+        let path = c.file.path.as_str();
+        (path, c.file.sha256, path.starts_with(file::CHECKPOINTS) && is_inside(path))
+    });
+    for (path, digest, may_be_pruned) in kept.chain(prunable) {
         match sealed.get(path) {
             Some(found) if *found == digest => {}
             Some(_) => wrong(path, "its sealed digest is not the one its record names".to_owned()),
-            None => wrong(path, "its record names it, but the seal does not".to_owned()),
-        }
-    }
-    for checkpoint in &record.checkpoints {
-        let (path, digest) = (checkpoint.file.path.as_str(), checkpoint.file.sha256);
-        match sealed.get(path) {
-            Some(found) if *found == digest => {}
-            Some(_) => wrong(path, "its sealed digest is not the one its record names".to_owned()),
-            // Pruned before the seal: its digest stays in the record.
-            None if path.starts_with(file::CHECKPOINTS) && is_inside(path) => {}
+            None if may_be_pruned => {}
             None => wrong(path, "its record names it, but the seal does not".to_owned()),
         }
     }

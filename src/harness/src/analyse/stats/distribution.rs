@@ -118,12 +118,8 @@ pub fn bisect(mut low: f64, mut high: f64, rising: &dyn Fn(f64) -> f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::near;
     use super::*;
-
-    #[track_caller]
-    fn near(found: f64, expected: f64, relative: f64) {
-        assert!((found - expected).abs() <= relative * expected.abs(), "{found} is not {expected}");
-    }
 
     #[test]
     fn the_normal_distribution_agrees_with_scipy() {

@@ -99,6 +99,13 @@ pub fn quantile(values: &[f64], q: f64) -> f64 {
     sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
 }
 
+/// Holds a number against its reference, within a share of the reference.
+#[cfg(test)]
+#[track_caller]
+fn near(found: f64, expected: f64, relative: f64) {
+    assert!((found - expected).abs() <= relative * expected.abs(), "{found} is not {expected}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

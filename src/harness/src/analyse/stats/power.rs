@@ -140,12 +140,8 @@ impl CriticalValues {
 
 #[cfg(test)]
 mod tests {
+    use super::super::near;
     use super::*;
-
-    #[track_caller]
-    fn near(found: f64, expected: f64, relative: f64) {
-        assert!((found - expected).abs() <= relative * expected.abs(), "{found} is not {expected}");
-    }
 
     #[test]
     fn effects_over_seeds_are_the_published_ones() {
