@@ -31,6 +31,7 @@ mod read;
 mod recipe;
 mod samples;
 mod select;
+mod spill;
 mod stages;
 mod store;
 pub mod tasks;
