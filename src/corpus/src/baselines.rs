@@ -1,13 +1,18 @@
 //! What a model has to beat: n-gram models of the training tokens, scored on the validation documents exactly as a
 //! trained model is (every token of text, the separator being the context of the first).
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
-use harness_core::shards::{ShardError, TokenStream};
+use ahash::AHashMap;
+use harness_core::files::FileError;
+use harness_core::shards::TokenStream;
 use serde::{Deserialize, Serialize};
 
-/// The training tokens that the bigram model counts, at most: its memory grows with them.
+use crate::error::CorpusError;
+use crate::spill::Spill;
+use crate::store::Store;
+
+/// The training tokens that the bigram model counts, at most.
 const BIGRAM_TOKENS: u64 = 1 << 25;
 
 /// The validation loss of one baseline.
@@ -33,16 +38,21 @@ pub(crate) struct Baselines {
 }
 
 /// Counts the training shards and scores the validation shards.
-pub(crate) fn baselines(train: &[PathBuf], validation: &[PathBuf], separator: u32) -> Result<Baselines, ShardError> {
+pub(crate) fn baselines(
+    train: &[PathBuf],
+    validation: &[PathBuf],
+    separator: u32,
+    store: &Store,
+) -> Result<Baselines, CorpusError> {
     let train = TokenStream::open(train)?;
     let validation = TokenStream::open(validation)?;
     let vocabulary = validation.shards().first().map_or(1, |s| s.vocabulary_size()) as usize;
 
+    let draft = store.draft()?;
     let mut counts = vec![0u64; vocabulary];
     let mut counted = 0;
-    let mut pairs: HashMap<u64, u32> = HashMap::new();
-    let mut after = vec![0u64; vocabulary];
-    let mut kinds_after = vec![0u32; vocabulary];
+    // The pairs of training tokens, sorted so that equal ones are counted one after another.
+    let mut seen = Spill::new(&draft.path(""), store.memory_bytes() / 2);
     let mut bigram_tokens = 0;
     each_document(&train, |tokens| {
         for pair in tokens.windows(2) {
@@ -50,13 +60,29 @@ pub(crate) fn baselines(train: &[PathBuf], validation: &[PathBuf], separator: u3
             counted += 1;
             if bigram_tokens < BIGRAM_TOKENS {
                 bigram_tokens += 1;
-                after[pair[0] as usize] += 1;
-                let count = pairs.entry(pair_key(pair)).or_insert(0);
-                kinds_after[pair[0] as usize] += u32::from(*count == 0);
-                *count += 1;
+                seen.push(pair_key(pair), 0)?;
             }
         }
-    });
+        Ok(())
+    })?;
+    // Only the pairs of validation are asked for.
+    let mut pairs: AHashMap<u64, u32> = AHashMap::new();
+    each_document(&validation, |tokens| {
+        pairs.extend(tokens.windows(2).map(|pair| (pair_key(pair), 0)));
+        Ok(())
+    })?;
+    let mut after = vec![0u64; vocabulary];
+    let mut kinds_after = vec![0u32; vocabulary];
+    let mut last = None;
+    for pair in seen.sorted()? {
+        let (key, _) = pair?;
+        let first = (key >> 32) as usize;
+        after[first] += 1;
+        kinds_after[first] += u32::from(last.replace(key) != Some(key));
+        if let Some(count) = pairs.get_mut(&key) {
+            *count += 1;
+        }
+    }
 
     // Add-one (Laplace): a token never seen has the count 1.
     let total = (counted + vocabulary as u64) as f64;
@@ -75,7 +101,8 @@ pub(crate) fn baselines(train: &[PathBuf], validation: &[PathBuf], separator: u3
             bigram_nats -= libm::log(bigram(pair));
             tokens_scored += 1;
         }
-    });
+        Ok(())
+    })?;
     let bytes: u64 = validation.shards().iter().flat_map(|s| s.documents()).map(|d| d.text_bytes).sum();
     let baseline = |model: &str, estimate: &str, train_tokens: u64, nats: f64| Baseline {
         model: model.to_owned(),
@@ -104,15 +131,16 @@ fn pair_key(pair: &[i64]) -> u64 {
 }
 
 /// Hands over the tokens of each document, its separator first.
-fn each_document(stream: &TokenStream, mut take: impl FnMut(&[i64])) {
+fn each_document(stream: &TokenStream, mut take: impl FnMut(&[i64]) -> Result<(), FileError>) -> Result<(), FileError> {
     let mut tokens = Vec::new();
     for shard in stream.shards() {
         for document in shard.documents() {
             tokens.resize(document.tokens as usize, 0);
             shard.copy_tokens(document.first_token, &mut tokens);
-            take(&tokens);
+            take(&tokens)?;
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -131,7 +159,7 @@ mod tests {
         let mut validation = ShardWriter::new(4);
         validation.push(0, &[1, 3], 2);
         validation.write(&paths[1]).unwrap();
-        let found = baselines(&paths[..1], &paths[1..], 0).unwrap();
+        let found = baselines(&paths[..1], &paths[1..], 0, &Store::at(folder.path())).unwrap();
         assert_eq!(found.unused_tokens, 1, "token 3");
         // Unigram: four tokens 1, 2, 1, 1 and one more of each of four: p(1) = 4/8, p(3) = 1/8.
         let unigram = -(libm::log(0.5) + libm::log(0.125)) / 2.0;

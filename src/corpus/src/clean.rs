@@ -5,6 +5,8 @@ mod personal;
 mod quality;
 mod text;
 
+use std::sync::Arc;
+
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
@@ -94,9 +96,20 @@ pub struct StepCounts {
     pub bytes_out: u64,
 }
 
+impl StepCounts {
+    /// Adds what the step did to other documents.
+    pub(crate) fn add(&mut self, other: &StepCounts) {
+        self.documents_in += other.documents_in;
+        self.documents_out += other.documents_out;
+        self.documents_changed += other.documents_changed;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+    }
+}
+
 /// The steps of a recipe, ready to run, with what they did so far.
 pub(crate) struct Cleaner {
-    steps: Vec<(Step, Vec<Regex>)>,
+    steps: Arc<[(Step, Vec<Regex>)]>,
     pub counts: Vec<StepCounts>,
     pub samples: Samples,
 }
@@ -122,6 +135,19 @@ impl Cleaner {
             counts: steps.iter().map(count).collect(),
             samples: Samples::default(),
         }
+    }
+
+    /// The same steps, with nothing counted.
+    pub fn empty(&self) -> Self {
+        let count = |count: &StepCounts| StepCounts { step: count.step.clone(), ..StepCounts::default() };
+        let counts = self.counts.iter().map(count).collect();
+        Cleaner { steps: self.steps.clone(), counts, samples: Samples::default() }
+    }
+
+    /// Adds what the same steps did to other documents.
+    pub fn merge(&mut self, other: Cleaner) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(sum, counts)| sum.add(counts));
+        other.samples.into_sorted().into_iter().for_each(|sample| self.samples.add(sample));
     }
 
     /// Runs every step over the document with this index and counts.

@@ -1,33 +1,34 @@
 //! Gathers what every stage found into the manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use crate::baselines::baselines;
 use crate::clean::StepCounts;
-use crate::encode::Written;
+use crate::encode::{Encoded, Sides, Written};
 use crate::error::CorpusError;
 use crate::manifest::{
-    DocumentCounts, DuplicateGroup, FORMAT, Manifest, ManifestFile, Side, SourceRecord, TaskContamination,
-    TokenizerRecord, ValidationDocument,
+    DocumentCounts, DuplicateGroup, FORMAT, Manifest, Side, SourceRecord, TaskContamination, TokenizerRecord,
+    ValidationDocument,
 };
 use crate::prepared::corpus_key;
 use crate::recipe::{Recipe, TokenizerKind};
 use crate::select::{Candidate, Fate};
 use crate::stages::CleanStage;
-use crate::store::ListedFile;
+use crate::store::{ListedFile, Store};
 use crate::tokenizer::Encoder;
 
 #[expect(clippy::too_many_arguments, reason = "it gathers what every stage found")]
 pub(crate) fn describe(
     recipe: &Recipe,
+    store: &Store,
     stages: &[CleanStage],
     candidates: &[Candidate],
     fates: &[Fate],
     contamination: Vec<TaskContamination>,
     encoder: &Encoder,
-    train: Written,
-    validation: Written,
+    epochs: &[f64],
+    sides: Sides,
     folder: &Path,
 ) -> Result<Manifest, CorpusError> {
     let tokenizer = encoder.tokenizer();
@@ -36,7 +37,8 @@ pub(crate) fn describe(
     };
     let mut sources: Vec<SourceRecord> = stages
         .iter()
-        .map(|stage| {
+        .zip(epochs)
+        .map(|(stage, &epochs)| {
             let source = stage.source.as_ref();
             SourceRecord {
                 name: stage.name().to_owned(),
@@ -54,63 +56,79 @@ pub(crate) fn describe(
                 train_documents: 0,
                 train_bytes: 0,
                 train_tokens: 0,
+                epochs,
                 validation_documents: 0,
                 validation_bytes: 0,
                 validation_tokens: 0,
+                test_documents: 0,
+                test_bytes: 0,
+                test_tokens: 0,
+                fertility_tokens_per_word: 0.0,
             }
         })
         .collect();
     let read = stages.iter().map(|stage| stage.record.documents_read).sum();
     let mut documents =
         DocumentCounts { read, removed_by_steps: read - candidates.len() as u64, ..DocumentCounts::default() };
-    let mut validation_documents = Vec::new();
-    let (mut train_side, mut validation_side) = (Side::default(), Side::default());
-    let (mut train_tokens, mut validation_tokens) = (train.document_tokens.iter(), validation.document_tokens.iter());
-    for (candidate, fate) in candidates.iter().zip(fates) {
-        let source = &mut sources[candidate.source];
-        let add = |side: &mut Side, tokens: u64| {
-            side.documents += 1;
-            side.text_bytes += candidate.bytes;
-            side.text_tokens += tokens;
-            side.tokens += tokens + 1;
-        };
-        match fate {
-            Fate::Duplicate(_) => documents.exact_duplicates += 1,
-            Fate::NearDuplicate(_) => documents.near_duplicates += 1,
-            Fate::Contaminated(_) => documents.contaminated += 1,
-            Fate::Train => {
-                let tokens = *train_tokens.next().expect("each training document was encoded");
-                documents.train += 1;
-                source.train_documents += 1;
-                source.train_bytes += candidate.bytes;
-                source.train_tokens += tokens;
-                add(&mut train_side, tokens);
-            }
-            Fate::Validation => {
-                let tokens = *validation_tokens.next().expect("each validation document was encoded");
-                documents.validation += 1;
-                source.validation_documents += 1;
-                source.validation_bytes += candidate.bytes;
-                source.validation_tokens += tokens;
-                add(&mut validation_side, tokens);
-                let id = format!("{}#{}", source.name, candidate.index);
-                validation_documents.push(ValidationDocument {
-                    id,
-                    sha256: candidate.sha256,
-                    bytes: candidate.bytes,
-                    tokens,
-                });
-            }
-        }
+    for fate in fates {
+        *match fate {
+            Fate::Train => &mut documents.train,
+            Fate::Validation => &mut documents.validation,
+            Fate::Test => &mut documents.test,
+            Fate::Duplicate(_) => &mut documents.exact_duplicates,
+            Fate::NearDuplicate(_) => &mut documents.near_duplicates,
+            Fate::Contaminated(_) => &mut documents.contaminated,
+            Fate::Leaked(_) => &mut documents.leaked,
+        } += 1;
     }
-    let paths = |files: &[ManifestFile]| files.iter().map(|file| folder.join(&file.path)).collect::<Vec<_>>();
-    let measured = baselines(&paths(&train.shards), &paths(&validation.shards), tokenizer.separator())?;
+    // Tokens and words of each source, each document once.
+    let mut sizes = vec![(0, 0); stages.len()];
+    let mut count = |of_side: &[Encoded], add: &dyn Fn(&mut SourceRecord, u64, u64)| {
+        let mut seen = HashSet::new();
+        for document in of_side.iter().filter(|document| seen.insert(document.at)) {
+            let candidate = &candidates[document.at as usize];
+            let source = candidate.source as usize;
+            sizes[source].0 += u64::from(document.tokens);
+            sizes[source].1 += u64::from(document.words);
+            add(&mut sources[source], u64::from(candidate.bytes), u64::from(document.tokens));
+        }
+    };
+    count(&sides.train.documents, &|source, bytes, tokens| {
+        source.train_documents += 1;
+        source.train_bytes += bytes;
+        source.train_tokens += tokens;
+    });
+    count(&sides.validation.documents, &|source, bytes, tokens| {
+        source.validation_documents += 1;
+        source.validation_bytes += bytes;
+        source.validation_tokens += tokens;
+    });
+    count(&sides.test.documents, &|source, bytes, tokens| {
+        source.test_documents += 1;
+        source.test_bytes += bytes;
+        source.test_tokens += tokens;
+    });
+    for (source, (tokens, words)) in sources.iter_mut().zip(sizes) {
+        source.fertility_tokens_per_word = tokens as f64 / words.max(1) as f64;
+    }
+    let validation_document = |document: &Encoded| {
+        let candidate = &candidates[document.at as usize];
+        ValidationDocument {
+            id: format!("{}#{}", sources[candidate.source as usize].name, candidate.index),
+            sha256: candidate.sha256,
+            bytes: u64::from(candidate.bytes),
+            tokens: u64::from(document.tokens),
+        }
+    };
+    let validation_documents = sides.validation.documents.iter().map(validation_document).collect();
+    let [train, validation, test] =
+        [&sides.train, &sides.validation, &sides.test].map(|written| side(written, candidates));
+    let paths = |side: &Side| side.shards.iter().map(|file| folder.join(&file.path)).collect::<Vec<_>>();
+    let measured = baselines(&paths(&train), &paths(&validation), tokenizer.separator(), store)?;
     let written = ["documents.jsonl", "samples.jsonl", "tokenizer.json"];
     let mut files = written.map(|name| ListedFile::of(folder, name)).into_iter().collect::<Result<Vec<_>, _>>()?;
-    files.extend(train.shards.iter().chain(&validation.shards).cloned());
+    files.extend([&train, &validation, &test].into_iter().flat_map(|side| side.shards.iter().cloned()));
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    train_side.shards = train.shards;
-    validation_side.shards = validation.shards;
 
     let choice = &recipe.tokenizer;
     let existing = || [&choice.vocabulary, &choice.merges, &choice.file].into_iter().flatten();
@@ -143,20 +161,34 @@ pub(crate) fn describe(
             vocabulary_size: tokenizer.vocabulary_size(),
             separator: tokenizer.separator(),
             separator_text: choice.separator.clone(),
-            validation_bytes_per_token: bytes_per_token(&validation_side),
-            train_bytes_per_token: bytes_per_token(&train_side),
+            validation_bytes_per_token: bytes_per_token(&validation),
+            train_bytes_per_token: bytes_per_token(&train),
             unused_tokens: measured.unused_tokens,
             licence: existing().map(|f| f.licence.clone()).next().unwrap_or_default(),
             citation: existing().map(|f| f.citation.clone()).next().unwrap_or_default(),
             inputs: existing().map(|f| f.sha256).collect(),
         },
         sources,
-        train: train_side,
-        validation: validation_side,
+        train,
+        validation,
+        test,
         baselines: measured.models,
         validation_documents,
         files,
     })
+}
+
+/// A side as the manifest has it.
+fn side(written: &Written, candidates: &[Candidate]) -> Side {
+    let text_tokens = written.documents.iter().map(|document| u64::from(document.tokens)).sum();
+    let documents = written.documents.len() as u64;
+    Side {
+        documents,
+        text_bytes: written.documents.iter().map(|document| u64::from(candidates[document.at as usize].bytes)).sum(),
+        text_tokens,
+        tokens: text_tokens + documents,
+        shards: written.shards.clone(),
+    }
 }
 
 /// The counts of each step, over all sources.
@@ -167,26 +199,22 @@ fn steps_over(stages: &[CleanStage]) -> Vec<StepCounts> {
             total = stage.record.steps.clone();
             continue;
         }
-        for (sum, step) in total.iter_mut().zip(&stage.record.steps) {
-            sum.documents_in += step.documents_in;
-            sum.documents_out += step.documents_out;
-            sum.documents_changed += step.documents_changed;
-            sum.bytes_in += step.bytes_in;
-            sum.bytes_out += step.bytes_out;
-        }
+        total.iter_mut().zip(&stage.record.steps).for_each(|(sum, step)| sum.add(step));
     }
     total
 }
 
 fn split_rule(recipe: &Recipe) -> String {
-    let share = recipe.split.validation;
+    let (share, test) = (recipe.split.validation, recipe.split.test);
     if recipe.split.by_source {
+        let then = if test > 0.0 { format!(", the next until they hold {test} of them test") } else { String::new() };
         format!(
-            "of each source, the documents of lowest rank until they hold {share} of its bytes are validation; the rank of a document is the SHA-256 of its text, hashed again"
+            "of each source, the documents of lowest rank until they hold {share} of its bytes are validation{then}; the rank of a document is the SHA-256 of its text, hashed again"
         )
     } else {
+        let then = if test > 0.0 { format!(", and test from there to {}", share + test) } else { String::new() };
         format!(
-            "a document is validation if its rank, the SHA-256 of its text hashed again and read as a number in [0, 1), is below {share}"
+            "a document is validation if its rank, the SHA-256 of its text hashed again and read as a number in [0, 1), is below {share}{then}"
         )
     }
 }
@@ -195,22 +223,25 @@ fn split_rule(recipe: &Recipe) -> String {
 fn duplicate_groups(stages: &[CleanStage], candidates: &[Candidate], fates: &[Fate]) -> Vec<DuplicateGroup> {
     const GROUPS: usize = 20;
     const EXAMPLES: usize = 5;
-    let id = |at: usize| format!("{}#{}", stages[candidates[at].source].name(), candidates[at].index);
-    let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (at, fate) in fates.iter().enumerate() {
+    let id = |at: u32| {
+        let candidate = &candidates[at as usize];
+        format!("{}#{}", stages[candidate.source as usize].name(), candidate.index)
+    };
+    let mut members: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (at, fate) in (0..).zip(fates) {
         let mut first = match fate {
             Fate::Duplicate(of) | Fate::NearDuplicate(of) => *of,
-            Fate::Train | Fate::Validation | Fate::Contaminated(_) => continue,
+            Fate::Train | Fate::Validation | Fate::Test | Fate::Contaminated(_) | Fate::Leaked(_) => continue,
         };
         // What an exact duplicate repeats can itself be a near duplicate of another.
-        while let Fate::NearDuplicate(of) = fates[first] {
+        while let Fate::NearDuplicate(of) = fates[first as usize] {
             first = of;
         }
         members.entry(first).or_default().push(at);
     }
-    let mut groups: Vec<(usize, Vec<usize>)> = members.into_iter().collect();
+    let mut groups: Vec<(u32, Vec<u32>)> = members.into_iter().collect();
     groups.sort_by_key(|(first, members)| (std::cmp::Reverse(members.len()), *first));
-    let group = |(first, members): (usize, Vec<usize>)| DuplicateGroup {
+    let group = |(first, members): (u32, Vec<u32>)| DuplicateGroup {
         kept: id(first),
         left_out: members.len() as u64,
         examples: members.iter().take(EXAMPLES).map(|&at| id(at)).collect(),

@@ -34,6 +34,12 @@ pub(crate) struct RemovedDocument {
     pub step: String,
 }
 
+/// Writes a value as a line.
+pub(crate) fn push_line(lines: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(&mut *lines, value).expect("plain structs serialize to memory");
+    lines.push(b'\n');
+}
+
 /// Writes values one a line.
 pub(crate) struct LineWriter {
     path: PathBuf,
@@ -51,6 +57,11 @@ impl LineWriter {
             .map_err(std::io::Error::from)
             .and_then(|()| self.file.write_all(b"\n"))
             .map_err(|e| FileError::new("write", &self.path, e))
+    }
+
+    /// Writes lines that are ready.
+    pub fn push_lines(&mut self, lines: &[u8]) -> Result<(), FileError> {
+        self.file.write_all(lines).map_err(|e| FileError::new("write", &self.path, e))
     }
 
     /// Writes what is left and syncs it.
@@ -89,14 +100,19 @@ impl LineReader {
         sought.map(drop).map_err(|e| FileError::new("read", &self.path, e))
     }
 
+    /// The next line, or `None` after the last.
+    pub fn line(&mut self) -> Result<Option<&str>, FileError> {
+        self.line.clear();
+        let read = self.file.read_line(&mut self.line).map_err(|e| FileError::new("read", &self.path, e))?;
+        self.offset += read as u64;
+        Ok((read > 0).then_some(&*self.line))
+    }
+
     /// The next value, or `None` after the last.
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FileError> {
-        self.line.clear();
-        let named = |e| FileError::new("read", &self.path, e);
-        if self.file.read_line(&mut self.line).map_err(named)? == 0 {
+        if self.line()?.is_none() {
             return Ok(None);
         }
-        self.offset += self.line.len() as u64;
-        serde_json::from_str(&self.line).map(Some).map_err(|e| named(e.into()))
+        serde_json::from_str(&self.line).map(Some).map_err(|e| FileError::new("read", &self.path, e.into()))
     }
 }

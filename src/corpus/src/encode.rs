@@ -9,15 +9,30 @@ use crate::error::CorpusError;
 use crate::store::ListedFile;
 use crate::tokenizer::Encoder;
 
-/// Encoded together: enough to keep every thread busy, little enough to keep memory small.
-const BATCH_BYTES: usize = 4 << 20;
-
 /// A side as written.
 pub(crate) struct Written {
     /// The shards in order.
     pub shards: Vec<ListedFile>,
-    /// Tokens of each document, the separator not counted.
-    pub document_tokens: Vec<u64>,
+    /// What each document became, in the order of writing.
+    pub documents: Vec<Encoded>,
+}
+
+/// All sides. One that the recipe does not ask for has no documents.
+pub(crate) struct Sides {
+    pub train: Written,
+    pub validation: Written,
+    pub test: Written,
+}
+
+/// Sizes of a document.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encoded {
+    /// Its place among the candidates.
+    pub at: u32,
+    /// Its tokens, the separator not counted.
+    pub tokens: u32,
+    /// Its words: what stands between white space.
+    pub words: u32,
 }
 
 /// Collects the documents of one side and writes them as `<side>-00000.tokens`, ...
@@ -27,10 +42,8 @@ pub(crate) struct SideWriter<'a> {
     encoder: &'a Encoder<'a>,
     shard_tokens: u64,
     shard: ShardWriter,
-    batch: Vec<String>,
-    batch_bytes: usize,
     checked: bool,
-    document_tokens: Vec<u64>,
+    documents: Vec<Encoded>,
     files: Vec<ListedFile>,
 }
 
@@ -43,50 +56,41 @@ impl<'a> SideWriter<'a> {
             encoder,
             shard_tokens,
             shard: ShardWriter::new(encoder.tokenizer().vocabulary_size()),
-            batch: Vec::new(),
-            batch_bytes: 0,
             checked: check,
-            document_tokens: Vec::new(),
+            documents: Vec::new(),
             files: Vec::new(),
         }
     }
 
-    pub fn push(&mut self, text: String) -> Result<(), CorpusError> {
-        self.batch_bytes += text.len();
-        self.batch.push(text);
-        if self.batch_bytes >= BATCH_BYTES { self.encode_batch() } else { Ok(()) }
-    }
-
-    /// Writes what is left.
-    pub fn finish(mut self) -> Result<Written, CorpusError> {
-        self.encode_batch()?;
-        if !self.shard.is_empty() {
-            self.write_shard()?;
-        }
-        Ok(Written { shards: self.files, document_tokens: self.document_tokens })
-    }
-
-    fn encode_batch(&mut self) -> Result<(), CorpusError> {
-        let batch = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
-        let encoded: Vec<Vec<u32>> = batch
+    /// Encodes documents, given with their places, on all threads.
+    pub fn push(&mut self, places: &[usize], texts: &[String]) -> Result<(), CorpusError> {
+        let encoded: Vec<(Vec<u32>, usize)> = texts
             .par_iter()
             .map(|text| {
                 let tokens = self.encoder.encode(text)?;
                 if self.checked && self.encoder.tokenizer().decode(&tokens)? != *text {
                     return Err(CorpusError::RoundTrip { text: text.chars().take(60).collect() });
                 }
-                Ok(tokens)
+                Ok((tokens, text.split_whitespace().count()))
             })
             .collect::<Result<_, CorpusError>>()?;
-        for (text, tokens) in batch.iter().zip(encoded) {
+        for ((text, at), (tokens, words)) in texts.iter().zip(places).zip(encoded) {
             self.shard.push(self.encoder.tokenizer().separator(), &tokens, text.len() as u64);
-            self.document_tokens.push(tokens.len() as u64);
+            // A document has fewer than 2^32 bytes, and so tokens and words.
+            self.documents.push(Encoded { at: *at as u32, tokens: tokens.len() as u32, words: words as u32 });
             if self.shard.len() >= self.shard_tokens {
                 self.write_shard()?;
             }
         }
         Ok(())
+    }
+
+    /// Writes what is left.
+    pub fn finish(mut self) -> Result<Written, CorpusError> {
+        if !self.shard.is_empty() {
+            self.write_shard()?;
+        }
+        Ok(Written { shards: self.files, documents: self.documents })
     }
 
     fn write_shard(&mut self) -> Result<(), CorpusError> {

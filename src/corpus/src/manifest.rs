@@ -11,7 +11,7 @@ pub use crate::contamination::TaskContamination;
 pub use crate::store::ListedFile as ManifestFile;
 
 /// Raised with every change that an older reader would misread.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The manifest of a corpus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Manifest {
     pub train: Side,
     /// The validation side.
     pub validation: Side,
+    /// The test side; empty unless the recipe asks for one.
+    pub test: Side,
     /// The vocabulary.
     pub tokenizer: TokenizerRecord,
     /// What a model has to beat on validation.
@@ -97,12 +99,22 @@ pub struct SourceRecord {
     pub train_bytes: u64,
     /// Their tokens, separators not counted.
     pub train_tokens: u64,
+    /// How often they are written to the training shards; not a whole number where only some are written once more.
+    pub epochs: f64,
     /// Documents for validation.
     pub validation_documents: u64,
     /// Their text in bytes.
     pub validation_bytes: u64,
     /// Their tokens, separators not counted.
     pub validation_tokens: u64,
+    /// Documents for test.
+    pub test_documents: u64,
+    /// Their text in bytes.
+    pub test_bytes: u64,
+    /// Their tokens, separators not counted.
+    pub test_tokens: u64,
+    /// Tokens for each word (what stands between white space) of its documents: the fertility of the vocabulary.
+    pub fertility_tokens_per_word: f64,
 }
 
 /// Documents by fate.
@@ -119,10 +131,14 @@ pub struct DocumentCounts {
     pub near_duplicates: u64,
     /// Left out because they hold an item of a validation task.
     pub contaminated: u64,
+    /// Left out because they nearly repeat a held-out one.
+    pub leaked: u64,
     /// For training.
     pub train: u64,
     /// For validation.
     pub validation: u64,
+    /// For test.
+    pub test: u64,
 }
 
 /// Documents that repeat another one.
@@ -137,7 +153,7 @@ pub struct DuplicateGroup {
     pub examples: Vec<String>,
 }
 
-/// One side of the split.
+/// One side of the split. A document that is written several times counts as often.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Side {

@@ -1,18 +1,21 @@
-//! Marks documents that are left out because of others: of earlier documents that they nearly repeat, or of items of
-//! validation tasks that they hold. What the search finds is cached in the store.
+//! Marks documents that are left out because of others: of earlier or held-out documents that they nearly repeat, or
+//! of items of validation tasks that they hold. What the search finds is cached in the store.
 
-use harness_core::digest::Digest;
+use std::collections::BTreeMap;
+
+use harness_core::digest::{Digest, Hasher};
+use harness_core::files;
 
 use crate::contamination::{Contamination, ContaminationAction, Decontaminate, TaskContamination, TaskNgrams};
 use crate::documents::{CleanDocument, LineReader};
 use crate::error::CorpusError;
 use crate::grammar;
-use crate::near::{NearIndex, NearPair, NearRule, clusters};
+use crate::near::{Among, NearIndex, NearRule};
 use crate::progress::{Progress, Unit};
 use crate::recipe::Recipe;
 use crate::select::{Candidate, Fate};
-use crate::stages::{CleanStage, each_text};
-use crate::store::{Store, key};
+use crate::stages::{CleanStage, each_batch};
+use crate::store::{Draft, Store, key};
 use crate::tasks::load_items;
 
 /// Marks what nearly repeats an earlier document.
@@ -24,27 +27,100 @@ pub(crate) fn mark_near_duplicates(
     fates: &mut [Fate],
     progress: &mut dyn Progress,
 ) -> Result<(), CorpusError> {
-    let (places, digests) = still_in(candidates, fates);
-    let json = store.cached("near", &key("near", &(rule, digests)), progress, |progress| {
-        let mut index = NearIndex::new(rule);
-        each_batch("near duplicates", stages, fates, &places, progress, |batch| index.push(batch))?;
-        let open = |stage: &CleanStage| LineReader::open(&stage.documents());
-        let mut readers = stages.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let pairs = index.pairs(|at| -> Result<String, CorpusError> {
-            let candidate = &candidates[places[at]];
-            let reader = &mut readers[candidate.source];
-            reader.seek(candidate.offset)?;
-            Ok(reader.next::<CleanDocument>()?.map_or(String::new(), |document| document.text))
-        })?;
-        Ok::<_, CorpusError>(serde_json::to_vec(&pairs).expect("plain structs serialize to memory"))
+    let places = still_in(fates);
+    let key = key("near", &(rule, digest_of(candidates, &places)));
+    let json = store.cached("near", &key, progress, |progress| {
+        let draft = store.draft()?;
+        let index = near_index(rule, store, &draft, stages, fates, &places, progress)?;
+        let clusters = index.clusters(text_reader(stages, candidates, &places)?)?;
+        Ok::<_, CorpusError>(serde_json::to_vec(&clusters).expect("plain structs serialize to memory"))
     })?;
-    let pairs: Vec<NearPair> = serde_json::from_slice(&json).expect("what was written here and has its digest");
-    for (at, first) in clusters(places.len(), &pairs).into_iter().enumerate() {
-        if first != at {
-            fates[places[at]] = Fate::NearDuplicate(places[first]);
-        }
+    let clusters: Vec<(usize, usize)> =
+        serde_json::from_slice(&json).expect("what was written here and has its digest");
+    for (at, first) in clusters {
+        fates[places[at] as usize] = Fate::NearDuplicate(places[first]);
     }
     Ok(())
+}
+
+/// Marks the training documents that nearly repeat a held-out one.
+pub(crate) fn mark_leaked(
+    rule: &NearRule,
+    store: &Store,
+    stages: &[CleanStage],
+    candidates: &[Candidate],
+    fates: &mut [Fate],
+    progress: &mut dyn Progress,
+) -> Result<(), CorpusError> {
+    let is_in = |fate: &Fate| matches!(fate, Fate::Train | Fate::Validation | Fate::Test);
+    let places: Vec<u32> = (0..).zip(&*fates).filter(|(_, fate)| is_in(fate)).map(|(at, _)| at).collect();
+    let held_out: Vec<bool> = places.iter().map(|&at| fates[at as usize] != Fate::Train).collect();
+    let key = key("leakage", &(rule, digest_of(candidates, &places), digest_of_sides(&held_out)));
+    let json = store.cached("leakage", &key, progress, |progress| {
+        let draft = store.draft()?;
+        let index = near_index(rule, store, &draft, stages, fates, &places, progress)?;
+        // The first held-out document that each repeats.
+        let mut leaked: BTreeMap<usize, usize> = BTreeMap::new();
+        let text = text_reader(stages, candidates, &places)?;
+        index.each_pair(
+            Among::Sides(&held_out),
+            &mut leaked,
+            |_, _, _| false,
+            text,
+            |leaked, pair| {
+                let (inside, outside) =
+                    if held_out[pair.first] { (pair.second, pair.first) } else { (pair.first, pair.second) };
+                leaked.entry(inside).or_insert(outside);
+            },
+        )?;
+        let leaked: Vec<(usize, usize)> = leaked.into_iter().collect();
+        Ok::<_, CorpusError>(serde_json::to_vec(&leaked).expect("plain structs serialize to memory"))
+    })?;
+    let leaked: Vec<(usize, usize)> = serde_json::from_slice(&json).expect("what was written here and has its digest");
+    for (at, held_out) in leaked {
+        fates[places[at] as usize] = Fate::Leaked(places[held_out]);
+    }
+    Ok(())
+}
+
+/// The bands of the documents at `places`; what does not fit into memory goes into `draft`.
+fn near_index(
+    rule: &NearRule,
+    store: &Store,
+    draft: &Draft,
+    stages: &[CleanStage],
+    fates: &[Fate],
+    places: &[u32],
+    progress: &mut dyn Progress,
+) -> Result<NearIndex, CorpusError> {
+    let folders = [draft.path("bands"), draft.path("pairs")];
+    folders.iter().try_for_each(|folder| files::create_folder(folder))?;
+    let mut index = NearIndex::new(rule, [&folders[0], &folders[1]], store.memory_bytes());
+    let is_in = |at: usize| matches!(fates[at], Fate::Train | Fate::Validation | Fate::Test);
+    progress.begin("near duplicates", Some(places.len() as u64), Unit::Documents);
+    each_batch(stages, is_in, |_, texts| {
+        index.push(&texts)?;
+        progress.advance(texts.len() as u64);
+        Ok(())
+    })?;
+    progress.end();
+    Ok(index)
+}
+
+/// Gives a document's text again, by its place among `places`.
+fn text_reader<'a>(
+    stages: &[CleanStage],
+    candidates: &'a [Candidate],
+    places: &'a [u32],
+) -> Result<impl FnMut(usize) -> Result<String, CorpusError> + 'a, CorpusError> {
+    let open = |stage: &CleanStage| LineReader::open(&stage.documents());
+    let mut readers = stages.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    Ok(move |at: usize| {
+        let candidate = &candidates[places[at] as usize];
+        let reader = &mut readers[candidate.source as usize];
+        reader.seek(candidate.offset)?;
+        Ok(reader.next::<CleanDocument>()?.map_or(String::new(), |document| document.text))
+    })
 }
 
 /// Marks what holds an item of a validation task, if the recipe says so, and says what was found.
@@ -57,9 +133,12 @@ pub(crate) fn mark_contaminated(
     fates: &mut [Fate],
     progress: &mut dyn Progress,
 ) -> Result<Vec<TaskContamination>, CorpusError> {
-    let (places, digests) = still_in(candidates, fates);
+    let places = still_in(fates);
     let data: Vec<_> = recipe.tasks().iter().map(|task| (task.name(), &task.subtasks, &task.items)).collect();
-    let key = key("contamination", &(rule.words, rule.words_at_least, data, digests, grammar::VERSION));
+    let key = key(
+        "contamination",
+        &(rule.words, rule.words_at_least, data, digest_of(candidates, &places), grammar::VERSION),
+    );
     let json = store.cached("contamination", &key, progress, |progress| {
         let mut tasks = Vec::new();
         for task in recipe.tasks() {
@@ -69,48 +148,42 @@ pub(crate) fn mark_contaminated(
             }
         }
         let mut ngrams = TaskNgrams::new(rule, &tasks);
-        each_batch("contamination", stages, fates, &places, progress, |batch| ngrams.search(batch))?;
+        progress.begin("contamination", Some(places.len() as u64), Unit::Documents);
+        each_batch(
+            stages,
+            |at| fates[at] == Fate::Train,
+            |_, texts| {
+                ngrams.search(&texts);
+                progress.advance(texts.len() as u64);
+                Ok(())
+            },
+        )?;
+        progress.end();
         Ok::<_, CorpusError>(serde_json::to_vec(&ngrams.finish()).expect("plain structs serialize to memory"))
     })?;
     let found: Contamination = serde_json::from_slice(&json).expect("what was written here and has its digest");
     if rule.action == ContaminationAction::LeaveOut {
         for (at, task) in found.documents {
-            fates[places[at]] = Fate::Contaminated(task);
+            fates[places[at] as usize] = Fate::Contaminated(task as u32);
         }
     }
     Ok(found.tasks)
 }
 
-/// The documents that nothing has left out so far: their places and digests.
-fn still_in(candidates: &[Candidate], fates: &[Fate]) -> (Vec<usize>, Vec<Digest>) {
-    (0..fates.len()).filter(|&at| fates[at] == Fate::Train).map(|at| (at, candidates[at].sha256)).unzip()
+/// The places of the documents that nothing has left out so far.
+fn still_in(fates: &[Fate]) -> Vec<u32> {
+    (0..).zip(fates).filter(|(_, fate)| **fate == Fate::Train).map(|(at, _)| at).collect()
 }
 
-/// Hands over the texts at `places`, many at a time, so that all threads have work.
-fn each_batch(
-    stage: &str,
-    stages: &[CleanStage],
-    fates: &[Fate],
-    places: &[usize],
-    progress: &mut dyn Progress,
-    mut take: impl FnMut(&[String]),
-) -> Result<(), CorpusError> {
-    const BATCH_BYTES: usize = 4 << 20;
-    progress.begin(stage, Some(places.len() as u64), Unit::Documents);
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    each_text(stages, |at, text| {
-        if fates[at] == Fate::Train {
-            bytes += text.len();
-            batch.push(text);
-        }
-        if bytes >= BATCH_BYTES {
-            take(&batch);
-            progress.advance(batch.len() as u64);
-            (batch, bytes) = (Vec::new(), 0);
-        }
-        Ok(())
-    })?;
-    take(&batch);
-    progress.end();
-    Ok(())
+/// One digest for the documents at `places`.
+fn digest_of(candidates: &[Candidate], places: &[u32]) -> Digest {
+    let mut hasher = Hasher::new();
+    places.iter().for_each(|&at| hasher.update(candidates[at as usize].sha256.as_bytes()));
+    hasher.finish()
+}
+
+fn digest_of_sides(held_out: &[bool]) -> Digest {
+    let mut hasher = Hasher::new();
+    held_out.iter().for_each(|&side| hasher.update(&[u8::from(side)]));
+    hasher.finish()
 }

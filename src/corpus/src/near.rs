@@ -6,12 +6,15 @@
 //! a near duplicate is one. The number of bands is chosen so that fewer than one pair in a thousand at the threshold
 //! is missed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
 
+use harness_core::files::FileError;
 use harness_core::random::{Purpose, Random, mix, seed};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::spill::{Sorted, Spill};
 use crate::words::{ngram, words};
 
 /// What counts as a near duplicate.
@@ -61,8 +64,9 @@ const MISSED: f64 = 0.001;
 /// In one band, a document is compared with so many before it at most: it keeps a boilerplate text that thousands
 /// share from costing the square of their number. The others are found through the documents in between.
 const NEIGHBOURS: usize = 100;
-/// N-gram sets kept in memory while pairs are checked.
-const CACHED_NGRAMS: usize = 16 << 20;
+/// Pairs, and bytes of text, that are checked together on all threads.
+const BATCH_PAIRS: usize = 4096;
+const BATCH_BYTES: usize = 8 << 20;
 
 impl NearRule {
     /// Refuses values that make no sense, with the key they belong to.
@@ -127,12 +131,26 @@ pub(crate) struct NearIndex {
     rows: usize,
     multipliers: Vec<u64>,
     offsets: Vec<u64>,
-    /// For each band, the hash of each document.
-    bands: Vec<Vec<u64>>,
+    /// The hash of each band of each document, with the document's place.
+    bands: Spill,
+    /// The candidates that the bands give.
+    pairs: Spill,
+    documents: u64,
+    memory_bytes: usize,
+}
+
+/// Which pairs of documents matter.
+#[derive(Clone, Copy)]
+pub(crate) enum Among<'a> {
+    /// All.
+    All,
+    /// Those of which one is held out, as said for each document, and the other is not.
+    Sides(&'a [bool]),
 }
 
 impl NearIndex {
-    pub fn new(rule: &NearRule) -> Self {
+    /// `folders` are two empty folders for what does not fit into `memory_bytes`.
+    pub fn new(rule: &NearRule, folders: [&Path; 2], memory_bytes: usize) -> Self {
         let (bands, rows) = rule.bands();
         let mut random = Random::new(seed(0, 0, Purpose::Generation));
         let used = (bands * rows) as usize;
@@ -141,18 +159,24 @@ impl NearIndex {
             rows: rows as usize,
             multipliers: (0..used).map(|_| random.next_u64() | 1).collect(),
             offsets: (0..used).map(|_| random.next_u64()).collect(),
-            bands: vec![Vec::new(); bands as usize],
+            bands: Spill::new(folders[0], memory_bytes / 2),
+            pairs: Spill::new(folders[1], memory_bytes / 4),
+            documents: 0,
+            memory_bytes,
         }
     }
 
     /// Takes in the next documents, on all threads.
-    pub fn push(&mut self, texts: &[String]) {
+    pub fn push(&mut self, texts: &[String]) -> Result<(), FileError> {
         let hashed: Vec<Vec<u64>> = texts.par_iter().map(|text| self.band_hashes(text)).collect();
         for hashes in hashed {
-            self.bands.iter_mut().zip(hashes).for_each(|(band, hash)| band.push(hash));
+            hashes.into_iter().try_for_each(|hash| self.bands.push(hash, self.documents))?;
+            self.documents += 1;
         }
+        Ok(())
     }
 
+    /// One hash for each band, that of the band's number and rows.
     fn band_hashes(&self, text: &str) -> Vec<u64> {
         let mut least = vec![u32::MAX; self.multipliers.len()];
         for ngram in self.rule.ngrams(text) {
@@ -162,82 +186,138 @@ impl NearIndex {
                 *least = value.min(*least);
             }
         }
-        let join = |rows: &[u32]| rows.iter().fold(0, |all, &row| mix(all ^ u64::from(row)));
-        least.chunks_exact(self.rows).map(join).collect()
+        let join = |(band, rows): (u64, &[u32])| rows.iter().fold(band, |all, &row| mix(all ^ u64::from(row)));
+        (0..).zip(least.chunks_exact(self.rows)).map(join).collect()
     }
 
-    /// Pairs that agree on a band, sorted and distinct.
-    fn candidates(&self) -> Vec<(usize, usize)> {
-        let of_band = |hashes: &Vec<u64>| {
-            let mut order: Vec<usize> = (0..hashes.len()).collect();
-            order.sort_unstable_by_key(|&at| (hashes[at], at));
-            let mut pairs = Vec::new();
-            for group in order.chunk_by(|&a, &b| hashes[a] == hashes[b]) {
-                for (at, &second) in group.iter().enumerate() {
-                    pairs.extend(group[at.saturating_sub(NEIGHBOURS)..at].iter().map(|&first| (first, second)));
-                }
-            }
-            pairs
+    /// Pairs that agree on a band, the earlier document first, in order; one that agrees on several bands is repeated.
+    fn candidates(bands: Spill, mut pairs: Spill, among: Among) -> Result<Sorted, FileError> {
+        let held_out = |place: u64| match among {
+            Among::All => false,
+            Among::Sides(held_out) => held_out[place as usize],
         };
-        let mut pairs: Vec<(usize, usize)> = self.bands.par_iter().flat_map_iter(of_band).collect();
-        pairs.par_sort_unstable();
-        pairs.dedup();
-        pairs
+        let mut band = None;
+        // The last documents of the band, of either side.
+        let mut earlier: [VecDeque<u64>; 2] = Default::default();
+        for pair in bands.sorted()? {
+            let (hash, place) = pair?;
+            if band.replace(hash) != Some(hash) {
+                earlier.iter_mut().for_each(VecDeque::clear);
+            }
+            let side = usize::from(held_out(place));
+            let other = if matches!(among, Among::All) { side } else { 1 - side };
+            earlier[other].iter().try_for_each(|&first| pairs.push(first, place))?;
+            if earlier[side].len() == NEIGHBOURS {
+                earlier[side].pop_front();
+            }
+            earlier[side].push_back(place);
+        }
+        pairs.sorted()
     }
 
-    /// The pairs whose true similarity reaches the threshold, sorted. `text` gives a document again by its place.
-    pub fn pairs<E>(&self, mut text: impl FnMut(usize) -> Result<String, E>) -> Result<Vec<NearPair>, E> {
-        let mut cache: HashMap<usize, Vec<u64>> = HashMap::new();
-        let mut cached = 0;
-        let mut found = Vec::new();
-        for (first, second) in self.candidates() {
-            for at in [first, second] {
-                if !cache.contains_key(&at) {
-                    let ngrams = self.rule.ngrams(&text(at)?);
-                    if cached + ngrams.len() > CACHED_NGRAMS {
-                        cache.retain(|&kept, _| kept == first);
-                        cached = cache.values().map(Vec::len).sum();
-                    }
-                    cached += ngrams.len();
-                    cache.insert(at, ngrams);
+    /// Hands the pairs whose true similarity reaches the threshold to `found`, in order. `text` gives a document again
+    /// by its place; pairs of which `joined` says that they belong together already may be left out.
+    pub fn each_pair<E: From<FileError>, S>(
+        self,
+        among: Among,
+        state: &mut S,
+        joined: impl Fn(&mut S, usize, usize) -> bool,
+        mut text: impl FnMut(usize) -> Result<String, E>,
+        mut found: impl FnMut(&mut S, NearPair),
+    ) -> Result<(), E> {
+        let NearIndex { rule, bands, pairs, memory_bytes, .. } = self;
+        let mut candidates = Self::candidates(bands, pairs, among)?.peekable();
+        let mut sets: HashMap<usize, Vec<u64>> = HashMap::new();
+        let mut held = 0;
+        let mut last = None;
+        while candidates.peek().is_some() {
+            if held > memory_bytes / 4 / size_of::<u64>() {
+                (sets, held) = (HashMap::new(), 0);
+            }
+            let (mut batch, mut texts, mut bytes) = (Vec::new(), BTreeMap::new(), 0);
+            while bytes < BATCH_BYTES && batch.len() < BATCH_PAIRS {
+                let Some(pair) = candidates.next().transpose()? else { break };
+                let (first, second) = (pair.0 as usize, pair.1 as usize);
+                if last.replace(pair) == Some(pair) || joined(state, first, second) {
+                    continue;
                 }
+                for at in [first, second] {
+                    if !sets.contains_key(&at) && !texts.contains_key(&at) {
+                        let text = text(at)?;
+                        bytes += text.len();
+                        texts.insert(at, text);
+                    }
+                }
+                batch.push((first, second));
             }
-            let jaccard = jaccard(&cache[&first], &cache[&second]);
-            if jaccard >= self.rule.jaccard {
-                found.push(NearPair { first, second, jaccard });
-            }
+            let read: Vec<(usize, Vec<u64>)> =
+                texts.into_par_iter().map(|(at, text)| (at, rule.ngrams(&text))).collect();
+            held += read.iter().map(|(_, set)| set.len()).sum::<usize>();
+            sets.extend(read);
+            let similar = |&(first, second): &(usize, usize)| {
+                let jaccard = jaccard(&sets[&first], &sets[&second]);
+                (jaccard >= rule.jaccard).then_some(NearPair { first, second, jaccard })
+            };
+            let similar: Vec<Option<NearPair>> = batch.par_iter().map(similar).collect();
+            similar.into_iter().flatten().for_each(|pair| found(state, pair));
         }
-        Ok(found)
+        Ok(())
+    }
+
+    /// The documents that are not the first of their cluster, each with the first one. Documents are in one cluster if
+    /// a chain of pairs joins them.
+    pub fn clusters<E: From<FileError>>(
+        self,
+        text: impl FnMut(usize) -> Result<String, E>,
+    ) -> Result<Vec<(usize, usize)>, E> {
+        let mut clusters = Clusters::new(self.documents as usize);
+        let joined = |clusters: &mut Clusters, a, b| clusters.first(a) == clusters.first(b);
+        self.each_pair(Among::All, &mut clusters, joined, text, |clusters, pair| {
+            clusters.join(pair.first, pair.second)
+        })?;
+        Ok(clusters.later().collect())
     }
 }
 
 /// The near duplicates among texts in memory.
-pub fn near_pairs(texts: &[String], rule: &NearRule) -> Vec<NearPair> {
-    let mut index = NearIndex::new(rule);
-    index.push(texts);
-    let text = |at: usize| Ok::<_, std::convert::Infallible>(texts[at].clone());
-    match index.pairs(text) {
-        Ok(pairs) => pairs,
-        Err(never) => match never {},
-    }
+pub fn near_pairs(texts: &[String], rule: &NearRule) -> Result<Vec<NearPair>, FileError> {
+    let nowhere = Path::new("");
+    let mut index = NearIndex::new(rule, [nowhere; 2], usize::MAX);
+    index.push(texts)?;
+    let mut pairs = Vec::new();
+    let text = |at: usize| Ok::<_, FileError>(texts[at].clone());
+    index.each_pair(Among::All, &mut pairs, |_, _, _| false, text, |pairs, pair| pairs.push(pair))?;
+    Ok(pairs)
 }
 
-/// For each of `count` documents the first one of its cluster: documents are in one cluster if a chain of pairs
-/// joins them.
-pub(crate) fn clusters(count: usize, pairs: &[NearPair]) -> Vec<usize> {
-    fn root(parents: &mut [usize], mut at: usize) -> usize {
-        while parents[at] != at {
-            parents[at] = parents[parents[at]];
-            at = parents[at];
+/// Sets of documents, each known by its first one (union-find: Tarjan 1975, Efficiency of a Good But Not Linear Set
+/// Union Algorithm, with path halving).
+struct Clusters(Vec<u32>);
+
+impl Clusters {
+    fn new(documents: usize) -> Self {
+        let documents = u32::try_from(documents).expect("places of documents are 32-bit numbers");
+        Clusters((0..documents).collect())
+    }
+
+    fn first(&mut self, at: usize) -> usize {
+        let mut at = at;
+        while self.0[at] as usize != at {
+            self.0[at] = self.0[self.0[at] as usize];
+            at = self.0[at] as usize;
         }
         at
     }
-    let mut parents: Vec<usize> = (0..count).collect();
-    for pair in pairs {
-        let (a, b) = (root(&mut parents, pair.first), root(&mut parents, pair.second));
-        parents[a.max(b)] = a.min(b);
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.first(a), self.first(b));
+        self.0[a.max(b)] = a.min(b) as u32;
     }
-    (0..count).map(|at| root(&mut parents, at)).collect()
+
+    /// The documents that are not the first of their set, each with the first one.
+    fn later(mut self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.0.len()).map(move |at| (at, self.first(at))).filter(|(at, first)| at != first)
+    }
 }
 
 #[cfg(test)]
@@ -267,8 +347,9 @@ mod tests {
 
     #[test]
     fn a_chain_is_one_cluster_and_its_first_document_is_kept() {
-        let pair = |first, second| NearPair { first, second, jaccard: 0.9 };
-        assert_eq!(clusters(6, &[pair(3, 4), pair(1, 4), pair(0, 5)]), [0, 1, 2, 1, 1, 0]);
+        let mut clusters = Clusters::new(6);
+        [(3, 4), (1, 4), (0, 5)].into_iter().for_each(|(a, b)| clusters.join(a, b));
+        assert_eq!(clusters.later().collect::<Vec<_>>(), [(3, 1), (4, 1), (5, 0)]);
     }
 
     proptest! {
@@ -276,7 +357,7 @@ mod tests {
         #[test]
         fn pairs_are_those_of_brute_force(texts in prop::collection::vec("[a-c ]{0,30}", 0..25)) {
             let rule = NearRule { length: 2, jaccard: 0.7, ..NearRule::default() };
-            let found = near_pairs(&texts, &rule);
+            let found = near_pairs(&texts, &rule).unwrap();
             let sets: Vec<Vec<u64>> = texts.iter().map(|text| rule.ngrams(text)).collect();
             let mut missed = 0;
             for second in 0..texts.len() {

@@ -3,23 +3,25 @@
 //! Each stage is cached in the store by the digest of what it depends on, so that a change in the recipe redoes what
 //! follows from it and nothing else. What comes out is the same bytes in any folder and on any number of threads.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use harness_core::digest::Digest;
+use harness_core::digest::Hasher;
 use harness_core::files;
 
 use crate::describe::describe;
-use crate::encode::{SideWriter, Written};
+use crate::encode::{SideWriter, Sides};
 use crate::error::CorpusError;
 use crate::ledger::write_ledger;
-use crate::mark::{mark_contaminated, mark_near_duplicates};
+use crate::mark::{mark_contaminated, mark_leaked, mark_near_duplicates};
 use crate::prepared::{PreparedCorpus, corpus_key, folder_of};
 use crate::progress::{Progress, Unit};
 use crate::recipe::{Recipe, TokenizerKind};
-use crate::select::{Candidate, Fate, split, without_exact_duplicates};
-use crate::stages::{CleanStage, candidates_of, clean_sources, each_text, write_samples};
+use crate::select::{Candidate, Fate, copies, position_of, split, without_exact_duplicates};
+use crate::spill::Spill;
+use crate::stages::{CleanStage, candidates_of, clean_sources, each_batch, write_samples};
 use crate::store::{Store, key};
-use crate::tokenizer::{self, Encoder, Tokenizer};
+use crate::tokenizer::{self, Encoder, PieceCounts, Tokenizer};
 
 /// Prepares the corpus of a recipe whose files are in the store. Does nothing if that was done before.
 pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> Result<PreparedCorpus, CorpusError> {
@@ -33,8 +35,10 @@ pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> R
         return Ok(prepared);
     }
     let stages = clean_sources(recipe, store, progress)?;
-    let (candidates, removed) = candidates_of(&stages)?;
-    let mut fates = without_exact_duplicates(&candidates, &recipe.duplicates);
+    let candidates = candidates_of(&stages)?;
+    let spilled = store.draft()?;
+    let spill = Spill::new(&spilled.path(""), store.memory_bytes());
+    let mut fates = without_exact_duplicates(&candidates, &recipe.duplicates, spill)?;
     if let Some(rule) = &recipe.duplicates.near {
         mark_near_duplicates(rule, store, &stages, &candidates, &mut fates, progress)?;
     }
@@ -43,6 +47,9 @@ pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> R
         None => Vec::new(),
     };
     split(&candidates, &mut fates, &recipe.split);
+    if let Some(rule) = &recipe.split.leakage {
+        mark_leaked(rule, store, &stages, &candidates, &mut fates, progress)?;
+    }
     refuse_empty_side(recipe, &fates)?;
     let tokenizer_json = tokenizer_of(recipe, store, &stages, &candidates, &fates, progress)?;
     let tokenizer = Tokenizer::from_json(&tokenizer_json, &recipe.tokenizer.separator)?;
@@ -51,11 +58,12 @@ pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> R
     files::write(&draft.path("tokenizer.json"), &tokenizer_json)?;
     let draft_folder = draft.path("");
     let encoder = encoder_for(&tokenizer, &stages, &candidates, &fates)?;
-    let (train, validation) = write_shards(recipe, &stages, &fates, &encoder, &draft_folder, progress)?;
-    write_ledger(&draft.path("documents.jsonl"), recipe, &stages, &candidates, &fates, &removed)?;
+    let epochs = epochs(recipe, &stages, &candidates, &fates);
+    let sides = write_shards(recipe, &stages, &candidates, &fates, &epochs, &encoder, &draft_folder, progress)?;
+    write_ledger(&draft.path("documents.jsonl"), recipe, &stages, &candidates, &fates)?;
     write_samples(draft.path("samples.jsonl"), &stages)?;
     let manifest =
-        describe(recipe, &stages, &candidates, &fates, contamination, &encoder, train, validation, &draft_folder)?;
+        describe(recipe, store, &stages, &candidates, &fates, contamination, &encoder, &epochs, sides, &draft_folder)?;
     let mut json = serde_json::to_vec_pretty(&manifest).expect("plain structs serialize to memory");
     json.push(b'\n');
     files::write(&draft.path("manifest.json"), &json)?;
@@ -107,27 +115,26 @@ fn tokenizer_of(
         TokenizerKind::File => return Ok(files::read(&paths[0])?),
         TokenizerKind::Bpe => {}
     }
-    let used = || candidates.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Train).map(|(c, _)| c);
-    let digests: Vec<Digest> = used().map(|c| c.sha256).collect();
-    let key = key("tokenizer", &(&digests, choice));
+    // A fixed random part of the training documents, if the recipe bounds what is learned from.
+    let train_bytes: u64 =
+        candidates.iter().zip(fates).filter(|(_, f)| **f == Fate::Train).map(|(c, _)| u64::from(c.bytes)).sum();
+    let share = choice.sample_bytes.map_or(1.0, |most| most as f64 / train_bytes.max(1) as f64);
+    let used = |at: usize| {
+        fates[at] == Fate::Train
+            && (share >= 1.0 || position_of(b"harness tokenizer 1\n", &candidates[at].sha256) < share)
+    };
+    let mut digests = Hasher::new();
+    (0..candidates.len()).filter(|&at| used(at)).for_each(|at| digests.update(candidates[at].sha256.as_bytes()));
+    let key = key("tokenizer", &(digests.finish(), choice));
     store.cached("tokenizer", &key, progress, |progress| {
-        progress.begin("tokenizer", Some(used().map(|c| c.bytes).sum()), Unit::Bytes);
-        let (sender, receiver) = std::sync::mpsc::sync_channel::<String>(256);
-        let size = choice.vocabulary_size.unwrap_or_default();
-        let json = std::thread::scope(|scope| {
-            let trainer = scope.spawn(|| tokenizer::train(receiver.into_iter(), size, &choice.separator));
-            let fed = each_text(stages, |at, text| {
-                if fates[at] == Fate::Train {
-                    progress.advance(text.len() as u64);
-                    // The trainer stops listening only when it has failed, and then says why.
-                    let _ = sender.send(text);
-                }
-                Ok(())
-            });
-            drop(sender);
-            let trained = trainer.join().expect("the trainer does not panic");
-            fed.and(Ok(trained?))
+        progress.begin("tokenizer", Some(train_bytes), Unit::Bytes);
+        let mut counts = PieceCounts::default();
+        each_batch(stages, used, |_, texts| {
+            counts.add(&texts);
+            progress.advance(texts.iter().map(|text| text.len() as u64).sum());
+            Ok(())
         })?;
+        let json = tokenizer::train(counts, choice.vocabulary_size.unwrap_or_default(), &choice.separator)?;
         progress.end();
         Ok(json)
     })
@@ -143,42 +150,79 @@ fn encoder_for<'a>(
 ) -> Result<Encoder<'a>, CorpusError> {
     const OF_SOURCE: u64 = 64 << 10;
     const IN_ALL: u64 = 4 << 20;
-    let (mut sample, mut all, mut of_source) = (Vec::new(), 0, vec![0; stages.len()]);
-    each_text(stages, |at, text| {
-        let taken = &mut of_source[candidates[at].source];
+    let (mut chosen, mut all, mut of_source) = (HashSet::new(), 0, vec![0; stages.len()]);
+    for (at, candidate) in candidates.iter().enumerate() {
+        let taken = &mut of_source[candidate.source as usize];
         if all < IN_ALL && (*taken < OF_SOURCE || fates[at] == Fate::Validation) {
-            *taken += text.len() as u64;
-            all += text.len() as u64;
-            sample.push(text);
+            *taken += u64::from(candidate.bytes);
+            all += u64::from(candidate.bytes);
+            chosen.insert(at);
         }
-        Ok(())
-    })?;
+    }
+    let mut sample = Vec::new();
+    each_batch(
+        stages,
+        |at| chosen.contains(&at),
+        |_, texts| {
+            sample.extend(texts);
+            Ok(())
+        },
+    )?;
     Ok(Encoder::checked_on(tokenizer, &sample)?)
 }
 
+/// How often the training documents of each source are written: once, or as the weights of the recipe say, by which
+/// the training side keeps its size in bytes.
+fn epochs(recipe: &Recipe, stages: &[CleanStage], candidates: &[Candidate], fates: &[Fate]) -> Vec<f64> {
+    let Some(mixture) = &recipe.mixture else { return vec![1.0; stages.len()] };
+    let mut bytes = vec![0u64; stages.len()];
+    for (candidate, _) in candidates.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Train) {
+        bytes[candidate.source as usize] += u64::from(candidate.bytes);
+    }
+    let weight = |stage: &CleanStage| mixture.weights.get(stage.name()).copied().unwrap_or_default();
+    let all_weights: f64 = stages.iter().zip(&bytes).filter(|(_, bytes)| **bytes > 0).map(|(s, _)| weight(s)).sum();
+    let all_bytes = bytes.iter().sum::<u64>() as f64;
+    let epochs = |(stage, &bytes): (&CleanStage, &u64)| {
+        if bytes == 0 { 0.0 } else { weight(stage) / all_weights * all_bytes / bytes as f64 }
+    };
+    stages.iter().zip(&bytes).map(epochs).collect()
+}
+
+#[expect(clippy::too_many_arguments, reason = "it writes what every stage decided")]
 fn write_shards(
     recipe: &Recipe,
     stages: &[CleanStage],
+    candidates: &[Candidate],
     fates: &[Fate],
+    epochs: &[f64],
     encoder: &Encoder,
     folder: &Path,
     progress: &mut dyn Progress,
-) -> Result<(Written, Written), CorpusError> {
-    let kept = fates.iter().filter(|fate| matches!(fate, Fate::Train | Fate::Validation)).count();
-    progress.begin("encode", Some(kept as u64), Unit::Documents);
-    let shard_tokens = recipe.output.shard_tokens;
-    let mut train = SideWriter::new(folder, "train", encoder, shard_tokens, false);
-    let mut validation = SideWriter::new(folder, "validation", encoder, shard_tokens, true);
-    each_text(stages, |at, text| {
-        match fates[at] {
-            Fate::Train => train.push(text)?,
-            Fate::Validation => validation.push(text)?,
-            Fate::Duplicate(_) | Fate::NearDuplicate(_) | Fate::Contaminated(_) => return Ok(()),
+) -> Result<Sides, CorpusError> {
+    let copies_of = |at: usize| if fates[at] == Fate::Train { copies(&candidates[at], epochs) } else { 0 };
+    let rounds = (0..fates.len()).map(copies_of).max().unwrap_or_default();
+    let held_out = fates.iter().filter(|fate| matches!(fate, Fate::Validation | Fate::Test)).count() as u64;
+    let total = held_out + (0..fates.len()).map(|at| u64::from(copies_of(at))).sum::<u64>();
+    progress.begin("encode", Some(total), Unit::Documents);
+    let mut write = |name, check, rounds: u32, wanted: &dyn Fn(usize, u32) -> bool| {
+        let mut side = SideWriter::new(folder, name, encoder, recipe.output.shard_tokens, check);
+        for round in 0..rounds {
+            each_batch(
+                stages,
+                |at| wanted(at, round),
+                |places, texts| {
+                    progress.advance(texts.len() as u64);
+                    side.push(places, &texts)
+                },
+            )?;
         }
-        progress.advance(1);
-        Ok(())
-    })?;
-    let written = (train.finish()?, validation.finish()?);
+        side.finish()
+    };
+    let sides = Sides {
+        train: write("train", false, rounds, &|at, round| round < copies_of(at))?,
+        validation: write("validation", true, 1, &|at, _| fates[at] == Fate::Validation)?,
+        test: write("test", true, 1, &|at, _| fates[at] == Fate::Test)?,
+    };
     progress.end();
-    Ok(written)
+    Ok(sides)
 }

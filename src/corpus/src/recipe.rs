@@ -1,10 +1,11 @@
 //! Corpus recipes: `experiments/corpora/<name>.toml`, as written and then checked. A [`Recipe`] is one that can be
 //! prepared; only [`Recipe::load`] makes it.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
 
-use harness_core::config::Wrong;
+use harness_core::config::{Wrong, nearest};
 use harness_core::digest::Digest;
 use harness_core::files::{self, FileError};
 use harness_core::names::Project;
@@ -73,6 +74,9 @@ pub struct RecipeText {
     pub decontaminate: Option<Decontaminate>,
     /// How documents are divided.
     pub split: Split,
+    /// How much each source weighs in training. Unless stated, each training document is used once an epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixture: Option<Mixture>,
     /// The vocabulary.
     pub tokenizer: TokenizerChoice,
     /// The files written.
@@ -236,10 +240,30 @@ pub struct Split {
     /// The share of validation. Without `by_source`: of the documents, each decided by its own digest alone.
     /// With it: of the bytes of each source.
     pub validation: f64,
+    /// The share of test, a second held-out side that no run looks at unless its config asks for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub test: f64,
     /// Takes the documents of lowest digest from each source until they hold the share of its bytes, so that every
     /// source is represented. Other sources never matter; a document added to the source can change the last one taken.
     #[serde(default)]
     pub by_source: bool,
+    /// Leaves training documents out that share most of their n-grams with a held-out one. Not looked for unless
+    /// stated; a lower `jaccard` than that of `duplicates.near` makes sense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leakage: Option<NearRule>,
+}
+
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
+/// How much each source weighs in training.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mixture {
+    /// For each source its share of the training bytes, in any unit. The training side keeps its size: a source is
+    /// repeated, or used in part, until its share is right. The manifest states the epochs.
+    pub weights: BTreeMap<String, f64>,
 }
 
 /// The vocabulary.
@@ -251,6 +275,10 @@ pub struct TokenizerChoice {
     /// For `bpe`: tokens in all, the separator and the 256 bytes included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vocabulary_size: Option<u32>,
+    /// For `bpe`: bytes of training text that it learns from, taken evenly; all, unless stated. The memory that
+    /// learning takes grows with the different words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_bytes: Option<u64>,
     /// For `gpt2`: `encoder.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<TokenizerFile>,
@@ -475,8 +503,10 @@ fn check(text: &TomlText, recipe: &RecipeText) -> Result<(), Box<Wrong>> {
     for (index, step) in recipe.steps.iter().enumerate() {
         step.check().map_err(|problem| text.wrong(&format!("steps.{index}"), problem, None))?;
     }
-    if let Some(Err((field, problem))) = recipe.duplicates.near.as_ref().map(NearRule::check) {
-        return Err(text.wrong(&format!("duplicates.near.{field}"), problem, None));
+    for (key, rule) in [("duplicates.near", &recipe.duplicates.near), ("split.leakage", &recipe.split.leakage)] {
+        if let Some(Err((field, problem))) = rule.as_ref().map(NearRule::check) {
+            return Err(text.wrong(&format!("{key}.{field}"), problem, None));
+        }
     }
     if let Some(rule) = &recipe.decontaminate {
         let key = |field: &str| format!("decontaminate.{field}");
@@ -497,10 +527,44 @@ fn check(text: &TomlText, recipe: &RecipeText) -> Result<(), Box<Wrong>> {
             Some(hint),
         ));
     }
+    let test = recipe.split.test;
+    if !(test >= 0.0 && share + test <= 0.9) {
+        let problem = format!("must be at least 0 and leave a tenth for training, not {test}");
+        return Err(text.wrong("split.test", problem, None));
+    }
+    if let Some(mixture) = &recipe.mixture {
+        check_mixture(text, recipe, mixture)?;
+    }
     if recipe.output.shard_tokens == 0 {
         return Err(text.wrong("output.shard_tokens", "must be at least 1", None));
     }
     check_tokenizer(text, &recipe.tokenizer)
+}
+
+fn check_mixture(text: &TomlText, recipe: &RecipeText, mixture: &Mixture) -> Result<(), Box<Wrong>> {
+    let names: Vec<&str> = recipe.sources.iter().map(|source| source.name.as_str()).collect();
+    for (name, weight) in &mixture.weights {
+        let key = format!("mixture.weights.{name}");
+        if !names.contains(&name.as_str()) {
+            let hint = nearest(name, &names).map(|near| format!("did you mean `{near}`?"));
+            return Err(text.wrong(&key, "there is no such source", hint.as_deref()));
+        }
+        if !(weight.is_finite() && *weight > 0.0) {
+            return Err(text.wrong(
+                &key,
+                format!("must be above 0, not {weight}"),
+                Some("leave the source out instead"),
+            ));
+        }
+    }
+    match names.iter().find(|name| !mixture.weights.contains_key(**name)) {
+        Some(missing) => Err(text.wrong(
+            "mixture.weights",
+            format!("source `{missing}` has none"),
+            Some("state one for each source"),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn check_documents(text: &TomlText, rule: &DocumentRule, key: &str) -> Result<(), Box<Wrong>> {
@@ -531,6 +595,9 @@ fn check_tokenizer(text: &TomlText, choice: &TokenizerChoice) -> Result<(), Box<
     };
     let kind = choice.kind;
     needs(choice.vocabulary_size.is_some(), "vocabulary_size", kind == TokenizerKind::Bpe)?;
+    if choice.sample_bytes.is_some() {
+        needs(true, "sample_bytes", kind == TokenizerKind::Bpe)?;
+    }
     needs(choice.vocabulary.is_some(), "vocabulary", kind == TokenizerKind::Gpt2)?;
     needs(choice.merges.is_some(), "merges", kind == TokenizerKind::Gpt2)?;
     needs(choice.file.is_some(), "file", kind == TokenizerKind::File)?;

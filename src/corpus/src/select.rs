@@ -1,88 +1,133 @@
-//! Which documents are used, and for what: exact duplicates out, then training or validation by digest.
-
-use std::collections::HashMap;
+//! Which documents are used, and for what: exact duplicates out, then training, validation or test by digest.
 
 use harness_core::digest::{Digest, Hasher};
+use harness_core::files::FileError;
 
 use crate::recipe::{Duplicates, Split};
+use crate::spill::Spill;
 
 /// What a document is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Train,
     Validation,
+    Test,
     /// The same text as this earlier candidate.
-    Duplicate(usize),
+    Duplicate(u32),
     /// Nearly the same text as this earlier candidate, or as one that is.
-    NearDuplicate(usize),
+    NearDuplicate(u32),
     /// It holds an item of the task with this number.
-    Contaminated(usize),
+    Contaminated(u32),
+    /// Nearly the same text as this candidate, which is held out.
+    Leaked(u32),
 }
 
-/// What has to be known of a document to choose.
+/// What has to be known of a document to choose. There is one in memory for each document, so it is small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    pub source: usize,
-    pub index: u64,
-    pub raw_bytes: u64,
-    pub bytes: u64,
+    pub source: u32,
+    pub index: u32,
+    pub raw_bytes: u32,
+    pub bytes: u32,
     pub sha256: Digest,
     /// Where its line begins in the documents of its source.
     pub offset: u64,
 }
 
 /// Every candidate for training, but for those that repeat an earlier one.
-pub(crate) fn without_exact_duplicates(candidates: &[Candidate], duplicates: &Duplicates) -> Vec<Fate> {
+pub(crate) fn without_exact_duplicates(
+    candidates: &[Candidate],
+    duplicates: &Duplicates,
+    mut spill: Spill,
+) -> Result<Vec<Fate>, FileError> {
     let mut fates = vec![Fate::Train; candidates.len()];
-    if duplicates.exact {
-        let mut first = HashMap::new();
-        for (at, candidate) in candidates.iter().enumerate() {
-            let earlier = *first.entry(candidate.sha256).or_insert(at);
-            if earlier != at {
-                fates[at] = Fate::Duplicate(earlier);
-            }
+    if !duplicates.exact {
+        return Ok(fates);
+    }
+    for (at, candidate) in candidates.iter().enumerate() {
+        spill.push(beginning(&candidate.sha256), at as u64)?;
+    }
+    // The earlier documents of one beginning; nearly always one.
+    let (mut key, mut earlier): (u64, Vec<usize>) = (0, Vec::new());
+    for pair in spill.sorted()? {
+        let (beginning, at) = pair?;
+        let at = at as usize;
+        if std::mem::replace(&mut key, beginning) != beginning {
+            earlier.clear();
+        }
+        match earlier.iter().find(|&&other| candidates[other].sha256 == candidates[at].sha256) {
+            Some(&first) => fates[at] = Fate::Duplicate(first as u32),
+            None => earlier.push(at),
         }
     }
-    fates
+    Ok(fates)
 }
 
-/// Takes the validation documents from those for training.
+fn beginning(sha256: &Digest) -> u64 {
+    u64::from_be_bytes(sha256.as_bytes()[..8].try_into().expect("eight bytes"))
+}
+
+/// Takes the held-out documents from those for training.
 pub(crate) fn split(candidates: &[Candidate], fates: &mut [Fate], split: &Split) {
     let kept: Vec<usize> = (0..fates.len()).filter(|&at| fates[at] == Fate::Train).collect();
+    let sides = [(Fate::Validation, split.validation), (Fate::Test, split.test)];
     if !split.by_source {
-        kept.iter()
-            .filter(|&&at| position(&candidates[at].sha256) < split.validation)
-            .for_each(|&at| fates[at] = Fate::Validation);
+        for at in kept {
+            let position = position(&candidates[at].sha256);
+            if position < split.validation {
+                fates[at] = Fate::Validation;
+            } else if position < split.validation + split.test {
+                fates[at] = Fate::Test;
+            }
+        }
         return;
     }
     for of_source in kept.chunk_by(|&a, &b| candidates[a].source == candidates[b].source) {
-        let bytes: u64 = of_source.iter().map(|&at| candidates[at].bytes).sum();
+        let bytes: u64 = of_source.iter().map(|&at| u64::from(candidates[at].bytes)).sum();
         let mut by_position: Vec<usize> = of_source.to_vec();
         by_position.sort_by_key(|&at| (rank(&candidates[at].sha256), at));
-        let mut held_out = 0;
         // The last document always stays for training.
-        for &at in &by_position[..by_position.len() - 1] {
-            if held_out as f64 >= split.validation * bytes as f64 {
-                break;
+        let mut left = by_position[..by_position.len() - 1].iter();
+        for (side, share) in sides {
+            let mut held_out = 0;
+            while (held_out as f64) < share * bytes as f64 {
+                let Some(&at) = left.next() else { break };
+                held_out += u64::from(candidates[at].bytes);
+                fates[at] = side;
             }
-            held_out += candidates[at].bytes;
-            fates[at] = Fate::Validation;
         }
     }
+}
+
+/// How often each training document is written: `epochs` of its source, where the part after the point takes the
+/// documents of lowest rank.
+pub(crate) fn copies(candidate: &Candidate, epochs: &[f64]) -> u32 {
+    let epochs = epochs[candidate.source as usize];
+    let whole = libm::floor(epochs);
+    whole as u32 + u32::from(position_of(b"harness epochs 1\n", &candidate.sha256) < epochs - whole)
 }
 
 /// A number for each digest that is uniform over all 64-bit numbers and unrelated to other uses of the digest.
 fn rank(sha256: &Digest) -> u64 {
+    rank_of(SPLIT, sha256)
+}
+
+const SPLIT: &[u8] = b"harness split 1\n";
+
+fn rank_of(purpose: &[u8], sha256: &Digest) -> u64 {
     let mut hasher = Hasher::new();
-    hasher.update(b"harness split 1\n");
+    hasher.update(purpose);
     hasher.update(sha256.as_bytes());
-    let digest = hasher.finish();
-    u64::from_be_bytes(digest.as_bytes()[..8].try_into().expect("eight bytes"))
+    beginning(&hasher.finish())
 }
 
 /// The rank as a number in `[0, 1)`.
 fn position(sha256: &Digest) -> f64 {
-    (rank(sha256) >> 11) as f64 / (1u64 << 53) as f64
+    position_of(SPLIT, sha256)
+}
+
+pub(crate) fn position_of(purpose: &[u8], sha256: &Digest) -> f64 {
+    (rank_of(purpose, sha256) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]
@@ -91,7 +136,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn select(candidates: &[Candidate], duplicates: &Duplicates, rule: &Split) -> Vec<Fate> {
-        let mut fates = without_exact_duplicates(candidates, duplicates);
+        let spill = Spill::new(std::path::Path::new(""), usize::MAX);
+        let mut fates = without_exact_duplicates(candidates, duplicates, spill).unwrap();
         split(candidates, &mut fates, rule);
         fates
     }
@@ -100,10 +146,10 @@ mod tests {
         let mut sorted = texts.to_vec();
         sorted.sort_by_key(|(source, _)| *source);
         let candidate = |(index, (source, text)): (usize, &(u8, u8))| Candidate {
-            source: usize::from(*source),
-            index: index as u64,
-            raw_bytes: u64::from(*text) + 2,
-            bytes: u64::from(*text) + 1,
+            source: u32::from(*source),
+            index: index as u32,
+            raw_bytes: u32::from(*text) + 2,
+            bytes: u32::from(*text) + 1,
             sha256: Digest::of(&[*text]),
             offset: 0,
         };
@@ -114,14 +160,15 @@ mod tests {
         #[test]
         fn no_text_is_used_twice(texts in prop::collection::vec((0u8..4, 0u8..60), 0..200), share in 0.01f64..0.5, by_source: bool) {
             let all = candidates(&texts);
-            let fates = select(&all, &Duplicates::default(), &Split { validation: share, by_source });
+            let fates = select(&all, &Duplicates::default(), &Split { validation: share, test: share / 2.0, by_source, leakage: None });
             prop_assert_eq!(fates.len(), all.len());
             let mut seen = std::collections::HashSet::new();
             for (at, fate) in fates.iter().enumerate() {
                 match fate {
                     Fate::Duplicate(of) => {
-                        prop_assert!(*of < at && !matches!(fates[*of], Fate::Duplicate(_)));
-                        prop_assert_eq!(all[*of].sha256, all[at].sha256);
+                        let of = *of as usize;
+                        prop_assert!(of < at && !matches!(fates[of], Fate::Duplicate(_)));
+                        prop_assert_eq!(all[of].sha256, all[at].sha256);
                     }
                     _ => prop_assert!(seen.insert(all[at].sha256), "a text is used once"),
                 }
@@ -133,7 +180,7 @@ mod tests {
         #[test]
         fn added_documents_change_no_fate(texts in prop::collection::hash_set(any::<u8>(), 1..100), share in 0.01f64..0.5) {
             let texts: Vec<(u8, u8)> = texts.into_iter().map(|t| (0, t)).collect();
-            let split = Split { validation: share, by_source: false };
+            let split = Split { validation: share, test: 0.1, by_source: false, leakage: None };
             let all = select(&candidates(&texts), &Duplicates::default(), &split);
             let fewer = select(&candidates(&texts[..texts.len() / 2]), &Duplicates::default(), &split);
             prop_assert_eq!(&all[..fewer.len()], &fewer[..]);
@@ -143,7 +190,7 @@ mod tests {
         fn every_source_is_held_out_in_part(texts in prop::collection::hash_set(any::<u8>(), 8..100)) {
             let texts: Vec<(u8, u8)> = texts.into_iter().map(|t| (t % 2, t)).collect();
             let all = candidates(&texts);
-            let fates = select(&all, &Duplicates::default(), &Split { validation: 0.1, by_source: true });
+            let fates = select(&all, &Duplicates::default(), &Split { validation: 0.1, test: 0.0, by_source: true, leakage: None });
             for source in all.iter().map(|c| c.source).collect::<std::collections::BTreeSet<_>>() {
                 let of_source: Vec<Fate> = (0..all.len()).filter(|&i| all[i].source == source).map(|i| fates[i]).collect();
                 prop_assert!(of_source.contains(&Fate::Train));

@@ -40,7 +40,7 @@ impl Spill {
         }
         // Doubling would let the vector grow to twice what it may hold.
         if self.pairs.len() == self.pairs.capacity() {
-            let more = self.pairs.len().clamp(1024, self.most - self.pairs.len());
+            let more = self.pairs.len().max(1024).min(self.most - self.pairs.len());
             self.pairs.reserve_exact(more);
         }
         self.pairs.push((key, place));

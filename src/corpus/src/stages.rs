@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use harness_core::digest::Digest;
 use harness_core::files::{self, FileError};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::clean::{Cleaner, StepCounts};
-use crate::documents::{CleanDocument, LineReader, LineWriter, RemovedDocument};
+use crate::documents::{CleanDocument, LineReader, LineWriter, RemovedDocument, push_line};
 use crate::error::CorpusError;
 use crate::grammar;
 use crate::progress::{Progress, Unit};
-use crate::read::{ReadCounts, ReadError, each_document};
+use crate::read::{self, ReadCounts, ReadError};
 use crate::recipe::{Recipe, Source};
 use crate::samples::{Sample, Samples};
 use crate::select::Candidate;
@@ -33,6 +34,11 @@ impl CleanStage {
 
     pub fn documents(&self) -> PathBuf {
         self.folder.join("documents.jsonl")
+    }
+
+    /// The documents that a step removed.
+    pub fn removed(&self) -> PathBuf {
+        self.folder.join("removed.jsonl")
     }
 }
 
@@ -91,7 +97,7 @@ pub(crate) fn clean_sources(
             let draft = store.draft()?;
             let mut sink = CleanSink::create(&draft, recipe)?;
             let file = BufReader::new(files::open(&path)?);
-            let counts = each_document(file, source.format, &source.text_field, rule, |text| sink.push(text));
+            let counts = read::each_document(file, source.format, &source.text_field, rule, |text| sink.push(text));
             let counts = counts.map_err(|e| unreadable(recipe, source, &path, e))?;
             sink.finish(&draft, source.sha256, files::size_bytes(&path)?, counts)?;
             Ok(draft)
@@ -150,11 +156,13 @@ fn cached(
     Ok(CleanStage { source: None, key, folder, record })
 }
 
-/// Cleans documents and writes those kept and those removed.
+/// Cleans documents, many at a time and on all threads, and writes those kept and those removed.
 struct CleanSink {
     cleaner: Cleaner,
     kept: LineWriter,
     removed: LineWriter,
+    batch: Vec<String>,
+    batch_bytes: usize,
     read: u64,
 }
 
@@ -164,34 +172,46 @@ impl CleanSink {
             cleaner: Cleaner::new(&recipe.steps),
             kept: LineWriter::create(draft.path("documents.jsonl"))?,
             removed: LineWriter::create(draft.path("removed.jsonl"))?,
+            batch: Vec::new(),
+            batch_bytes: 0,
             read: 0,
         })
     }
 
     fn push(&mut self, raw: String) -> Result<(), CorpusError> {
-        let (index, raw_bytes) = (self.read, raw.len() as u64);
-        self.read += 1;
-        match self.cleaner.clean(index, raw) {
-            Ok(text) => {
-                let sha256 = Digest::of(text.as_bytes());
-                self.kept.push(&CleanDocument { index, raw_bytes, sha256, text })?;
-            }
-            Err(removed) => {
-                let rule = if removed.rule.is_empty() { String::new() } else { format!(".{}", removed.rule) };
-                let step = format!("{}{rule}", removed.step);
-                self.removed.push(&RemovedDocument { index, raw_bytes, step })?;
-            }
+        self.batch_bytes += raw.len();
+        self.batch.push(raw);
+        if self.batch_bytes >= BATCH_BYTES { self.clean_batch() } else { Ok(()) }
+    }
+
+    fn clean_batch(&mut self) -> Result<(), CorpusError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        let first = self.read;
+        self.read += batch.len() as u64;
+        let cleaner = &self.cleaner;
+        // A part for each thread: what a part counts and samples is put together in the end, in any order the same.
+        let part = batch.len().div_ceil(rayon::current_num_threads()).max(1);
+        let indexed: Vec<(u64, String)> = (first..).zip(batch).collect();
+        let parts: Vec<Part> =
+            indexed.into_par_iter().chunks(part).map(|documents| Part::of(cleaner.empty(), documents)).collect();
+        for part in parts {
+            let Part { cleaner, kept, removed } = part;
+            self.kept.push_lines(&kept)?;
+            self.removed.push_lines(&removed)?;
+            self.cleaner.merge(cleaner);
         }
         Ok(())
     }
 
     fn finish(
-        self,
+        mut self,
         draft: &Draft,
         input_sha256: Digest,
         input_bytes: u64,
         counts: ReadCounts,
     ) -> Result<(), CorpusError> {
+        self.clean_batch()?;
         self.kept.finish()?;
         self.removed.finish()?;
         let mut samples = LineWriter::create(draft.path("samples.jsonl"))?;
@@ -211,6 +231,34 @@ impl CleanSink {
     }
 }
 
+/// Documents cleaned on one thread, as lines of the files they go to.
+struct Part {
+    cleaner: Cleaner,
+    kept: Vec<u8>,
+    removed: Vec<u8>,
+}
+
+impl Part {
+    fn of(cleaner: Cleaner, documents: Vec<(u64, String)>) -> Self {
+        let mut part = Part { cleaner, kept: Vec::new(), removed: Vec::new() };
+        for (index, raw) in documents {
+            let raw_bytes = raw.len() as u64;
+            match part.cleaner.clean(index, raw) {
+                Ok(text) => {
+                    let sha256 = Digest::of(text.as_bytes());
+                    push_line(&mut part.kept, &CleanDocument { index, raw_bytes, sha256, text });
+                }
+                Err(removed) => {
+                    let rule = if removed.rule.is_empty() { String::new() } else { format!(".{}", removed.rule) };
+                    let step = format!("{}{rule}", removed.step);
+                    push_line(&mut part.removed, &RemovedDocument { index, raw_bytes, step });
+                }
+            }
+        }
+        part
+    }
+}
+
 /// The samples of all sources together, written to `path`.
 pub(crate) fn write_samples(path: PathBuf, stages: &[CleanStage]) -> Result<(), CorpusError> {
     let mut all = Samples::default();
@@ -225,46 +273,96 @@ pub(crate) fn write_samples(path: PathBuf, stages: &[CleanStage]) -> Result<(), 
     Ok(written.finish()?)
 }
 
-/// Documents that a cleaning step removed, with their source.
-pub(crate) type Removed = Vec<(usize, RemovedDocument)>;
+/// Read and handed on together: enough to keep every thread busy, little enough to keep memory small.
+const BATCH_BYTES: usize = 4 << 20;
 
-/// The cleaned documents of all sources in order, and those that were removed.
-pub(crate) fn candidates_of(stages: &[CleanStage]) -> Result<(Vec<Candidate>, Removed), CorpusError> {
-    let (mut candidates, mut removed) = (Vec::new(), Vec::new());
-    for (source, stage) in stages.iter().enumerate() {
-        let mut kept = LineReader::open(&stage.documents())?;
-        loop {
-            let offset = kept.offset();
-            let Some(document) = kept.next::<CleanDocument>()? else { break };
-            candidates.push(Candidate {
-                source,
-                index: document.index,
-                raw_bytes: document.raw_bytes,
-                bytes: document.text.len() as u64,
-                sha256: document.sha256,
-                offset,
-            });
-        }
-        let mut lines = LineReader::open(&stage.folder.join("removed.jsonl"))?;
-        while let Some(document) = lines.next::<RemovedDocument>()? {
-            removed.push((source, document));
-        }
-    }
-    Ok((candidates, removed))
+/// The cleaned documents of all sources in order.
+pub(crate) fn candidates_of(stages: &[CleanStage]) -> Result<Vec<Candidate>, CorpusError> {
+    let mut candidates = Vec::new();
+    each_document(
+        stages,
+        |_| true,
+        |batch| {
+            for Read { source, offset, document, .. } in batch {
+                let stage = &stages[source];
+                let small = |number: u64| u32::try_from(number).map_err(|_| too_large(stage, document.index));
+                candidates.push(Candidate {
+                    source: source as u32,
+                    index: small(document.index)?,
+                    raw_bytes: small(document.raw_bytes)?,
+                    bytes: small(document.text.len() as u64)?,
+                    sha256: document.sha256,
+                    offset,
+                });
+            }
+            Ok(())
+        },
+    )?;
+    Ok(candidates)
 }
 
-/// Hands each kept document's text to `take`, with its place among the candidates.
-pub(crate) fn each_text(
+fn too_large(stage: &CleanStage, index: u64) -> CorpusError {
+    CorpusError::Source {
+        corpus: stage.name().to_owned(),
+        name: format!("{}#{index}", stage.name()),
+        problem: "its size or its place does not fit into 32 bits".to_owned(),
+        hint: "cut the source into smaller documents, or into several sources",
+    }
+}
+
+/// Hands over the texts of the documents that are `wanted`, many at a time, with their places among the candidates.
+pub(crate) fn each_batch(
     stages: &[CleanStage],
-    mut take: impl FnMut(usize, String) -> Result<(), CorpusError>,
+    wanted: impl Fn(usize) -> bool,
+    mut take: impl FnMut(&[usize], Vec<String>) -> Result<(), CorpusError>,
 ) -> Result<(), CorpusError> {
+    each_document(stages, wanted, |batch| {
+        let (places, texts): (Vec<usize>, Vec<String>) =
+            batch.into_iter().map(|read| (read.at, read.document.text)).unzip();
+        take(&places, texts)
+    })
+}
+
+/// A document, read back.
+struct Read {
+    source: usize,
+    /// Its place among the candidates.
+    at: usize,
+    /// Where its line begins.
+    offset: u64,
+    document: CleanDocument,
+}
+
+/// Hands over the documents that are `wanted`, many at a time and read on all threads.
+fn each_document(
+    stages: &[CleanStage],
+    wanted: impl Fn(usize) -> bool,
+    mut take: impl FnMut(Vec<Read>) -> Result<(), CorpusError>,
+) -> Result<(), CorpusError> {
+    let mut read_and_take = |lines: Vec<(usize, usize, u64, String)>| {
+        let read = |(source, at, offset, line): (usize, usize, u64, String)| {
+            let named = |e: serde_json::Error| FileError::new("read", &stages[source].documents(), e.into());
+            Ok(Read { source, at, offset, document: serde_json::from_str(&line).map_err(named)? })
+        };
+        take(lines.into_par_iter().map(read).collect::<Result<_, FileError>>()?)
+    };
+    let (mut batch, mut bytes) = (Vec::new(), 0);
     let mut at = 0;
-    for stage in stages {
+    for (source, stage) in stages.iter().enumerate() {
         let mut lines = LineReader::open(&stage.documents())?;
-        while let Some(document) = lines.next::<CleanDocument>()? {
-            take(at, document.text)?;
+        loop {
+            let offset = lines.offset();
+            let Some(line) = lines.line()? else { break };
+            if wanted(at) {
+                bytes += line.len();
+                batch.push((source, at, offset, line.to_owned()));
+            }
             at += 1;
+            if bytes >= BATCH_BYTES {
+                read_and_take(std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
         }
     }
-    Ok(())
+    if batch.is_empty() { Ok(()) } else { read_and_take(batch) }
 }

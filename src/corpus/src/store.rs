@@ -13,18 +13,33 @@ use serde::{Deserialize, Serialize};
 use crate::progress::Progress;
 
 /// Raised when a change of code changes what a stage makes from the same input, so that nothing stale is reused.
-pub const STAGES_VERSION: u32 = 1;
+pub const STAGES_VERSION: u32 = 2;
 
-/// The data store of a project.
+/// What the stages that see a whole corpus at once may hold of it in memory, unless told otherwise.
+const MEMORY_BYTES: usize = 512 << 20;
+
+/// The data store of a project, and the memory that work in it may take.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    memory_bytes: usize,
 }
 
 impl Store {
     /// The store at `root`; need not exist yet.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Store { root: root.into() }
+        Store { root: root.into(), memory_bytes: MEMORY_BYTES }
+    }
+
+    /// The store with another bound on what sorting and searching a whole corpus may hold in memory; the rest goes to
+    /// disk. It does not bound what is kept of every document (about 100 bytes) or the words that a tokenizer learns
+    /// from, and changes no result.
+    pub fn with_memory_bytes(self, memory_bytes: usize) -> Self {
+        Store { memory_bytes, ..self }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     /// The store of a project.

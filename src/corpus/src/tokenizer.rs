@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use ahash::AHashMap;
+use compact_str::CompactString;
 use harness_core::digest::Digest;
 use harness_core::files::{self, FileError};
 use rayon::prelude::*;
@@ -14,7 +16,8 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, DecoderWrapper, Model as _, ModelWrapper, NormalizerWrapper, PostProcessorWrapper};
 use tokenizers::{PreTokenizerWrapper, TokenizerBuilder, TokenizerImpl};
 
-use crate::fast::FastBpe;
+use crate::fast::{FastBpe, characters_of_bytes};
+use crate::pieces::{long, pieces, short};
 
 /// Why there is no tokenizer.
 #[derive(Debug, thiserror::Error)]
@@ -166,22 +169,65 @@ fn byte_level(model: BPE) -> Result<ByteLevelBpe, TokenizerError> {
         .map_err(refused("built"))
 }
 
+/// How often each piece of a text occurs: all that a BPE learns from. Its memory grows with the different pieces.
+#[derive(Default)]
+pub(crate) struct PieceCounts {
+    short: AHashMap<u128, u64>,
+    long: AHashMap<Box<[u8]>, u64>,
+}
+
+impl PieceCounts {
+    /// Counts the pieces of texts, on all threads.
+    pub fn add(&mut self, texts: &[String]) {
+        let parts = texts.len().div_ceil(rayon::current_num_threads()).max(1);
+        let counted: Vec<PieceCounts> = texts.par_chunks(parts).map(PieceCounts::of).collect();
+        for part in counted {
+            part.short.into_iter().for_each(|(piece, count)| *self.short.entry(piece).or_default() += count);
+            part.long.into_iter().for_each(|(piece, count)| *self.long.entry(piece).or_default() += count);
+        }
+    }
+
+    fn of(texts: &[String]) -> Self {
+        let mut counts = PieceCounts::default();
+        for piece in texts.iter().flat_map(|text| pieces(text)) {
+            match short(piece) {
+                Some(piece) => *counts.short.entry(piece).or_default() += 1,
+                None => match counts.long.get_mut(piece) {
+                    Some(count) => *count += 1,
+                    None => drop(counts.long.insert(piece.into(), 1)),
+                },
+            }
+        }
+        counts
+    }
+
+    /// The counts as the trainer takes them: each byte written as the character that stands for it.
+    fn written(self) -> AHashMap<CompactString, u64> {
+        let characters = characters_of_bytes();
+        let write = |piece: &[u8]| piece.iter().map(|&byte| characters[usize::from(byte)]).collect::<CompactString>();
+        let of_short = self.short.into_iter().map(|(piece, count)| {
+            let (bytes, length) = long(piece);
+            (write(&bytes[..length]), count)
+        });
+        let of_long = self.long.into_iter().map(|(piece, count)| (write(&piece), count));
+        of_short.chain(of_long).collect()
+    }
+}
+
 /// Trains a byte-level BPE of exactly `vocabulary_size` tokens, the separator being token 0 and the 256 bytes the
 /// next. Deterministic: ties between pairs go to the lower ids, whatever the number of threads.
-pub(crate) fn train(
-    texts: impl Iterator<Item = String> + Send,
-    vocabulary_size: u32,
-    separator: &str,
-) -> Result<Vec<u8>, TokenizerError> {
-    let mut trainer = BpeTrainer::builder()
+pub(crate) fn train(counts: PieceCounts, vocabulary_size: u32, separator: &str) -> Result<Vec<u8>, TokenizerError> {
+    let trainer = BpeTrainer::builder()
         .vocab_size(vocabulary_size as usize)
         .min_frequency(2)
         .show_progress(false)
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .special_tokens(vec![AddedToken::from(separator, true)])
         .build();
-    let mut tokenizer = byte_level(BPE::default())?;
-    tokenizer.train(&mut trainer, texts).map_err(refused("trained"))?;
+    let mut model = BPE::default();
+    let special = trainer.do_train(&counts.written(), &mut model).map_err(refused("trained"))?;
+    let mut tokenizer = byte_level(model)?;
+    tokenizer.add_special_tokens(&special);
     let found = tokenizer.get_model().get_vocab_size() as u32;
     if found < vocabulary_size {
         return Err(TokenizerError::TooLittleText { found, wanted: vocabulary_size });
@@ -208,4 +254,29 @@ fn to_json(tokenizer: ByteLevelBpe) -> Result<Vec<u8>, TokenizerError> {
     > = tokenizers::Tokenizer::from(tokenizer).into_inner();
     let json = serde_json::to_string_pretty(&tokenizer).map_err(|e| refused("written")(e.into()))?;
     Ok(json.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn training_from_counts_is_training_from_text() {
+        let texts: Vec<String> = crate::grammar::corpus(5, 200).collect();
+        let texts: Vec<String> =
+            texts.into_iter().map(|t| format!("{t} na\u{ef}ve \u{2014}antidisestablishmentarianism\n")).collect();
+        let mut counts = PieceCounts::default();
+        texts.chunks(30).for_each(|part| counts.add(part));
+        let from_counts = train(counts, 400, "<|endoftext|>").unwrap();
+        let mut trainer = BpeTrainer::builder()
+            .vocab_size(400)
+            .min_frequency(2)
+            .show_progress(false)
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+            .special_tokens(vec![AddedToken::from("<|endoftext|>", true)])
+            .build();
+        let mut tokenizer = byte_level(BPE::default()).unwrap();
+        tokenizer.train(&mut trainer, texts.iter()).unwrap();
+        assert!(from_counts == to_json(tokenizer).unwrap());
+    }
 }

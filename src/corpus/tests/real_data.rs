@@ -196,7 +196,7 @@ fn near_duplicates_are_those_of_brute_force() {
     for threshold in [0.8, 0.6] {
         let rule = NearRule { jaccard: threshold, ..NearRule::default() };
         let found: BTreeMap<_, _> =
-            near_pairs(&texts, &rule).iter().map(|p| ((p.first, p.second), p.jaccard)).collect();
+            near_pairs(&texts, &rule).unwrap().iter().map(|p| ((p.first, p.second), p.jaccard)).collect();
         let near: BTreeSet<_> = truth.iter().filter(|(_, t)| t.0 >= threshold).map(|(pair, _)| *pair).collect();
         let right = found.keys().filter(|pair| near.contains(pair)).count() as f64;
         let (recall, precision) = (right / near.len() as f64, right / found.len() as f64);
