@@ -8,7 +8,9 @@ use harness_core::digest::Digest;
 use harness_core::files;
 use harness_core::shards::TokenStream;
 use harness_corpus::tasks::TaskRecipe;
-use harness_corpus::{Fetcher, PreparedCorpus, Progress, Proxies, Recipe, Silent, Store, Unit, prepare};
+use harness_corpus::{
+    Fetcher, Manifest, ManifestFile, PreparedCorpus, Progress, Proxies, Recipe, Silent, Store, Unit, prepare,
+};
 use proptest::prelude::*;
 
 const GRAMMAR: &str = "
@@ -235,6 +237,99 @@ fn the_same_bytes_on_one_and_two_threads_and_in_two_folders() {
         })
         .into();
     assert_eq!(made[0], made[1]);
+}
+
+/// The documents of a side, decoded.
+fn texts_of(corpus: &PreparedCorpus, shards: &[ManifestFile]) -> Vec<String> {
+    let tokenizer = corpus.tokenizer().unwrap();
+    let paths: Vec<_> = shards.iter().map(|file| corpus.folder().join(&file.path)).collect();
+    let stream = TokenStream::open(&paths).unwrap();
+    let mut texts = Vec::new();
+    for shard in stream.shards() {
+        for document in shard.documents() {
+            let mut tokens = vec![0; document.tokens as usize];
+            shard.copy_tokens(document.first_token, &mut tokens);
+            texts.push(tokenizer.decode(&tokens[1..].iter().map(|&t| t as u32).collect::<Vec<_>>()).unwrap());
+        }
+    }
+    texts
+}
+
+#[test]
+fn little_memory_changes_nothing() {
+    // Of each text another with one word changed, and one with two.
+    let mut lines = Vec::new();
+    for seed in 0..150 {
+        let text = near_texts(seed)[0].clone();
+        let words: Vec<&str> = text.split(' ').collect();
+        let once = [&words[..30], &["changed"], &words[31..]].concat().join(" ");
+        let twice = [&words[..15], &["altered"], &words[16..45], &["altered"], &words[46..]].concat().join(" ");
+        lines.extend([text, once, twice]);
+    }
+    let content = lines.join("\n");
+    let text = format!(
+        "title = \"t\"\nlanguage = \"en\"\nlicence = \"l\"\ncitation = \"c\"\n\
+         split = {{ validation = 0.2, leakage = {{ jaccard = 0.6 }} }}\n\
+         documents = {{ split = \"lines\" }}\ntokenizer = {{ kind = \"bpe\", vocabulary_size = 300 }}\n\
+         duplicates = {{ near = {{ jaccard = 0.8 }} }}\n\
+         [[source]]\nname = \"lines\"\nsha256 = \"{}\"\nbytes = {}\n",
+        Digest::of(content.as_bytes()),
+        content.len()
+    );
+    let made = [1, usize::MAX].map(|memory_bytes| {
+        let folder = tempfile::tempdir().unwrap();
+        files::write(&folder.path().join("mirror/lines"), content.as_bytes()).unwrap();
+        let store = Store::at(folder.path().join("store")).with_memory_bytes(memory_bytes);
+        let fetcher = Fetcher::new(&store).with_proxies(Proxies::None).with_mirror(Some(folder.path().join("mirror")));
+        fetcher.fetch(&recipe(&text).remotes(), &mut Silent).unwrap();
+        let corpus = prepare(&recipe(&text), &store, &mut Silent).unwrap();
+        assert_eq!(files::list(&store.root().join("drafts")).unwrap(), [""; 0], "nothing is left behind");
+        (corpus.root(), corpus.manifest().documents.clone())
+    });
+    assert_eq!(made[0], made[1]);
+    let counts = &made[0].1;
+    assert_eq!(counts.near_duplicates, 150, "{counts:?}");
+    assert!(counts.leaked > 20 && counts.train > 100, "{counts:?}");
+}
+
+#[test]
+fn a_test_side_is_held_out_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = GRAMMAR.replace("validation = 0.1", "validation = 0.1\ntest = 0.2");
+    let corpus = prepare(&recipe(&text), &Store::at(folder.path()), &mut Silent).unwrap();
+    let manifest = corpus.manifest();
+    let sides = [&manifest.train, &manifest.validation, &manifest.test].map(|side| texts_of(&corpus, &side.shards));
+    assert!(sides.iter().all(|side| side.len() > 10));
+    let counts = &manifest.documents;
+    assert_eq!(sides.each_ref().map(|side| side.len() as u64), [counts.train, counts.validation, counts.test]);
+    let distinct: BTreeSet<&String> = sides.iter().flatten().collect();
+    assert_eq!(distinct.len() as u64, counts.train + counts.validation + counts.test, "each text is on one side");
+    let source = &manifest.sources[0];
+    assert_eq!((source.test_documents, source.test_bytes), (counts.test, manifest.test.text_bytes));
+    assert!(source.fertility_tokens_per_word > 1.0);
+}
+
+#[test]
+fn sources_weigh_as_the_recipe_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, text) = sources(folder.path());
+    let once = prepare(&recipe(&text), &store, &mut Silent).unwrap();
+    let weighted = text.replacen("[[source]]", "mixture = { weights = { first = 3, second = 1 } }\n[[source]]", 1);
+    let corpus = prepare(&recipe(&weighted), &store, &mut Silent).unwrap();
+    let manifest = corpus.manifest();
+    let [first, second] = &manifest.sources[..] else { panic!("two sources") };
+    assert!(first.epochs > 1.2 && second.epochs < 0.8, "{} {}", first.epochs, second.epochs);
+    assert_eq!(first.train_bytes, once.manifest().sources[0].train_bytes, "a source counts its documents once");
+    assert!(second.train_documents < once.manifest().sources[1].train_documents);
+    let texts = texts_of(&corpus, &manifest.train.shards);
+    let mut times: BTreeMap<&String, u32> = BTreeMap::new();
+    texts.iter().for_each(|text| *times.entry(text).or_default() += 1);
+    assert_eq!(times.values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([1, 2]));
+    let bytes = |manifest: &Manifest| manifest.train.text_bytes as f64;
+    assert!((bytes(manifest) / bytes(once.manifest()) - 1.0).abs() < 0.15, "the training side keeps its size");
+
+    let wrong = Recipe::parse("small", "small.toml", &weighted.replace("first = 3", "frist = 3")).unwrap_err();
+    assert!(wrong.to_string().contains("did you mean `first`"), "{wrong}");
 }
 
 /// Remembers the stages that had work to do.

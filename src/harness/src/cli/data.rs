@@ -29,6 +29,9 @@ enum Command {
     Prepare {
         /// The corpus.
         name: String,
+        /// What sorting and searching may hold of the corpus in memory; the rest goes to disk. Changes no result.
+        #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+        memory_mib: u32,
     },
     /// Show what a prepared corpus is made of, from raw text to tokens.
     Show {
@@ -50,7 +53,9 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::List => list(workplace),
         Command::Fetch { names } => fetch(workplace, &store, names),
-        Command::Prepare { name } => prepare(workplace, &store, name),
+        Command::Prepare { name, memory_mib } => {
+            prepare(workplace, &store.with_memory_bytes((*memory_mib as usize) << 20), name)
+        }
         Command::Show { name, json } => show(workplace, &store, name, *json),
         Command::Verify { name } => verify(workplace, &store, name),
     }
