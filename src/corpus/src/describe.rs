@@ -7,6 +7,8 @@ use crate::baselines::baselines;
 use crate::clean::StepCounts;
 use crate::encode::Written;
 use crate::error::CorpusError;
+use crate::funnel::{funnel, group_sizes};
+use crate::lengths::{LengthCounter, SideOf};
 use crate::manifest::{
     DocumentCounts, DuplicateGroup, FORMAT, Manifest, ManifestFile, Side, SourceRecord, TaskContamination,
     TokenizerRecord, ValidationDocument,
@@ -63,6 +65,7 @@ pub(crate) fn describe(
     let read = stages.iter().map(|stage| stage.record.documents_read).sum();
     let mut documents =
         DocumentCounts { read, removed_by_steps: read - candidates.len() as u64, ..DocumentCounts::default() };
+    let mut lengths = LengthCounter::new(stages.len());
     let mut validation_documents = Vec::new();
     let (mut train_side, mut validation_side) = (Side::default(), Side::default());
     let (mut train_tokens, mut validation_tokens) = (train.document_tokens.iter(), validation.document_tokens.iter());
@@ -85,6 +88,7 @@ pub(crate) fn describe(
                 source.train_bytes += candidate.bytes;
                 source.train_tokens += tokens;
                 add(&mut train_side, tokens);
+                lengths.add(candidate.source, SideOf::Train, candidate.bytes, tokens);
             }
             Fate::Validation => {
                 let tokens = *validation_tokens.next().expect("each validation document was encoded");
@@ -93,6 +97,7 @@ pub(crate) fn describe(
                 source.validation_bytes += candidate.bytes;
                 source.validation_tokens += tokens;
                 add(&mut validation_side, tokens);
+                lengths.add(candidate.source, SideOf::Validation, candidate.bytes, tokens);
                 let id = format!("{}#{}", source.name, candidate.index);
                 validation_documents.push(ValidationDocument {
                     id,
@@ -112,6 +117,7 @@ pub(crate) fn describe(
     train_side.shards = train.shards;
     validation_side.shards = validation.shards;
 
+    let steps = steps_over(stages);
     let choice = &recipe.tokenizer;
     let existing = || [&choice.vocabulary, &choice.merges, &choice.file].into_iter().flatten();
     let bytes_per_token = |side: &Side| side.text_bytes as f64 / side.text_tokens.max(1) as f64;
@@ -126,7 +132,10 @@ pub(crate) fn describe(
         citation: recipe.citation.clone(),
         limitations: recipe.limitations.clone(),
         recipe: serde_json::to_value(&**recipe).expect("plain structs serialize to memory"),
-        steps: steps_over(stages),
+        funnel: funnel(&steps, candidates, fates),
+        lengths: lengths.lengths(stages.iter().map(CleanStage::name)),
+        duplicate_group_sizes: group_sizes(fates),
+        steps,
         documents,
         contamination,
         largest_duplicate_groups: duplicate_groups(stages, candidates, fates),
