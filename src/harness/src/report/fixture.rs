@@ -154,6 +154,29 @@ fn manifest(books: bool) -> serde_json::Value {
     let listed = json!({ "path": "train-000.bin", "sha256": digest("shard"), "size_bytes": 1_000_000 });
     let side = |documents: u64, bytes: u64, tokens: u64| json!({ "documents": documents, "text_bytes": bytes, "text_tokens": tokens, "tokens": tokens + documents, "shards": [listed] });
     let step = |name: &str| json!({ "step": name, "documents_in": 1010, "documents_out": 1000, "documents_changed": 12, "bytes_in": 9_000_000, "bytes_out": 8_990_000 });
+    let stage =
+        |(name, documents, bytes): (&str, u64, u64)| json!({ "stage": name, "documents": documents, "bytes": bytes });
+    let funnel = [
+        ("read", 1010, 9_000_000),
+        ("normalise_unicode", 1010, 8_999_000),
+        ("drop_short", 1000, 8_990_000),
+        ("exact_duplicates", 997, 8_400_000),
+        ("near_duplicates", 997, 8_400_000),
+        ("contaminated", 997, 8_400_000),
+    ];
+    let spread = |documents: u64, total: u64, counts: &[u64]| {
+        json!({
+            "documents": documents, "total": total, "smallest": 70, "lower_quartile": 2_900, "median": 7_300, "upper_quartile": 12_800,
+            "largest": 61_000, "by_power_of_two": counts,
+        })
+    };
+    let lengths = |documents: u64, bytes: u64, tokens: u64, counts: &[u64]| {
+        json!({
+            "bytes": spread(documents, bytes, counts), "tokens": spread(documents, tokens, &counts[2..]),
+        })
+    };
+    let train_counts = [0, 0, 0, 0, 0, 0, 3, 6, 18, 60, 110, 190, 260, 170, 70, 13];
+    let validation_counts = [0, 0, 0, 0, 0, 0, 0, 2, 4, 9, 10, 25, 28, 14, 5];
     let contamination = |task: &str| json!({ "task": task, "items": 400, "items_too_short": 20, "items_found": 3, "documents": 2, "examples": [1, 2, 3] });
     let baseline = |model: &str, bits: f64| json!({ "model": model, "estimate": "add-one", "train_tokens": 1000, "loss_nats_per_token": 4.0, "bits_per_byte": bits });
     json!({
@@ -162,6 +185,11 @@ fn manifest(books: bool) -> serde_json::Value {
         "sources": (1..=count).map(source).collect::<Vec<_>>(),
         "steps": if books { vec![step("normalise_unicode"), step("drop_short")] } else { vec![] },
         "documents": { "read": 1010, "removed_by_steps": 10, "exact_duplicates": 3, "near_duplicates": 0, "contaminated": 0, "train": 900, "validation": 97 },
+        "funnel": funnel[..if books { 6 } else { 1 }].iter().copied().map(stage).collect::<Vec<_>>(),
+        "lengths": {
+            "train": lengths(900, 8_000_000, 2_000_000, &train_counts), "validation": lengths(97, 400_000, 99_900, &validation_counts), "sources": [],
+        },
+        "duplicate_group_sizes": [{ "documents": 2, "groups": 3 }],
         "split_rule": "by digest", "largest_duplicate_groups": [],
         "contamination": if books { vec![contamination("lambada"), contamination("piqa")] } else { vec![] }, "train": side(900, 8_000_000, 2_000_000), "validation": side(100, 400_000, 99_900),
         "tokenizer": {
