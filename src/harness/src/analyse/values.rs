@@ -242,6 +242,11 @@ fn describe_corpus(corpus: &Manifest, values: &mut Builder) {
         values.add(key("bytes"), stage.bytes as f64, Unit::Count, &files);
         values.add(key("bytes_share"), stage.bytes as f64 / read_bytes, Unit::Share, &files);
     }
+    // The first stage is reading, then every step has one.
+    for (stage, step) in corpus.funnel.iter().skip(1).zip(&corpus.steps) {
+        let key = format!("data.funnel.{}.changed", stage.stage);
+        values.add(key, step.documents_changed as f64, Unit::Count, &files);
+    }
     for (name, side, lengths) in [
         ("train", &corpus.train, &corpus.lengths.train),
         ("validation", &corpus.validation, &corpus.lengths.validation),

@@ -57,7 +57,7 @@ pub(super) fn as_text(corpus: &PreparedCorpus, store: &Store, extent: Extent) ->
         ("Sources", sources(manifest, extent.all)),
         ("Length of documents", lengths(manifest)),
         ("Repeated documents", duplicates(manifest, groups, &beginnings)),
-        ("Items of validation tasks in the text", contamination(manifest)),
+        ("Items of validation tasks in the text", contamination(manifest, extent.all)),
         ("What the steps removed (-) and changed (-, +)", sample_lines(&samples)),
         ("Tokens", tokens(manifest)),
         ("Limitations", manifest.limitations.trim().to_owned()),
@@ -105,18 +105,22 @@ fn header(manifest: &Manifest) -> String {
     lines.join("\n")
 }
 
-/// What is left after each stage, in bytes also as a share of what was read.
+/// What is left after each stage, in bytes also as a share of what was read, and what the steps changed.
 fn funnel(manifest: &Manifest) -> String {
     let read = manifest.funnel.first().map_or(0, |stage| stage.bytes);
-    let row = |name: String, documents: u64, bytes: u64, tokens: String| {
-        vec![name, count(documents), count(bytes), percent(bytes, read), tokens]
+    let row = |name: String, documents: u64, changed: String, bytes: u64, tokens: String| {
+        vec![name, count(documents), changed, count(bytes), percent(bytes, read), tokens]
     };
-    let stages = manifest.funnel.iter().map(|s| row(stage_in_words(&s.stage), s.documents, s.bytes, String::new()));
-    let sides = [("train", &manifest.train), ("validation", &manifest.validation)];
-    let sides =
-        sides.map(|(name, side)| row(name.to_owned(), side.documents, side.text_bytes, count(side.text_tokens)));
+    // The first stage is reading, then every step has one.
+    let changed = manifest.steps.iter().map(|step| count(step.documents_changed));
+    let changed = std::iter::once(String::new()).chain(changed).chain(std::iter::repeat(String::new()));
+    let stages = manifest.funnel.iter().zip(changed);
+    let stages = stages.map(|(s, changed)| row(stage_in_words(&s.stage), s.documents, changed, s.bytes, String::new()));
+    let sides = [("train", &manifest.train), ("validation", &manifest.validation)].map(|(name, side)| {
+        row(name.to_owned(), side.documents, String::new(), side.text_bytes, count(side.text_tokens))
+    });
     let rows: Vec<Vec<String>> = stages.chain(sides).collect();
-    terminal::table(&["left after", "documents", "bytes", "% of bytes", "tokens"], &rows)
+    terminal::table(&["left after", "documents", "changed", "bytes", "% of bytes", "tokens"], &rows)
 }
 
 fn stage_in_words(stage: &str) -> String {
@@ -234,15 +238,22 @@ fn duplicates(manifest: &Manifest, groups: &[DuplicateGroup], beginnings: &BTree
     lines.join("\n")
 }
 
-fn contamination(manifest: &Manifest) -> String {
-    let row = |found: &harness_corpus::TaskContamination| {
-        let numbers = [found.items, found.items_too_short, found.items_found, found.documents];
-        std::iter::once(found.task.clone()).chain(numbers.map(count)).collect()
-    };
+/// Tasks of which something was found; the others as one row, unless all are to be shown.
+fn contamination(manifest: &Manifest, all: bool) -> String {
+    type Found = harness_corpus::TaskContamination;
     if manifest.contamination.is_empty() {
         return "not looked for: the recipe has no [decontaminate]".to_owned();
     }
-    let rows: Vec<Vec<String>> = manifest.contamination.iter().map(row).collect();
+    let row = |name: String, of: &[&Found]| {
+        let sum = |number: fn(&Found) -> u64| count(of.iter().map(|found| number(found)).sum());
+        vec![name, sum(|f| f.items), sum(|f| f.items_too_short), sum(|f| f.items_found), sum(|f| f.documents)]
+    };
+    let (listed, others): (Vec<&Found>, Vec<&Found>) =
+        manifest.contamination.iter().partition(|found| all || found.items_found > 0);
+    let mut rows: Vec<Vec<String>> = listed.iter().map(|found| row(found.task.clone(), &[*found])).collect();
+    if !others.is_empty() {
+        rows.push(row(format!("{} others (--all lists them)", others.len()), &others));
+    }
     terminal::table(&["task", "items", "too short to look for", "found", "documents that hold one"], &rows)
 }
 

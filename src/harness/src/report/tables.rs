@@ -97,25 +97,21 @@ fn sources(base: &Entry) -> Json {
     table(true, &["left", "left", "right", "right", "right"], header, sources.iter().map(row).collect())
 }
 
-/// What each cleaning step did.
+/// What each cleaning step did, and what was left out after them.
 fn cleaning(base: &Entry) -> Json {
-    let file = crate::record::format::file::CORPUS_MANIFEST;
-    let count = |n: u64| recorded(base, file, show(n as f64, Unit::Count));
     let manifest = &base.quoted.run.corpus;
-    let mut rows = Vec::new();
-    for s in &manifest.steps {
-        let name = text(s.step.replace('_', " "));
-        rows.push(vec![name, count(s.documents_out), count(s.documents_changed), count(s.bytes_out)]);
+    let cell = |stage: &str, what: &str| value(base.name(), &format!("data.funnel.{stage}.{what}"), false, false);
+    // The first stage is reading, then every step has one.
+    let row = |stage: &harness_corpus::FunnelStage| {
+        let of = |what: &str| cell(&stage.stage, what);
+        vec![text(stage.stage.replace('_', " ")), of("documents"), of("changed"), of("bytes")]
+    };
+    let mut rows: Vec<_> = manifest.funnel.iter().skip(1).take(manifest.steps.len()).map(row).collect();
+    if let Some(last) = manifest.funnel.last() {
+        let left_out =
+            if manifest.documents.contaminated > 0 { "duplicates and task items out" } else { "duplicates out" };
+        rows.push(vec![text(left_out), cell(&last.stage, "documents"), text("–"), cell(&last.stage, "bytes")]);
     }
-    let documents = &manifest.documents;
-    let kept = documents.train + documents.validation;
-    let bytes = manifest.train.text_bytes + manifest.validation.text_bytes;
-    rows.push(vec![
-        text(if documents.contaminated > 0 { "duplicates and task items out" } else { "duplicates out" }),
-        count(kept),
-        text("–"),
-        count(bytes),
-    ]);
     let header = ["Step", "Documents", "Changed", "Bytes"].map(text).to_vec();
     table(false, &["left", "right", "right", "right"], header, rows)
 }
@@ -140,11 +136,11 @@ fn funnel(base: &Entry) -> Json {
         rows.push(vec![text(label), of_stage("documents"), of_stage("bytes"), of_stage("bytes_share")]);
     }
     let rule = rows.len();
-    for (side, label) in [("train", "training"), ("validation", "validation")] {
+    for (side, label) in [("train", "training side"), ("validation", "validation side")] {
         let of_side = |what: &str| cell(format!("data.{side}_{what}"));
         rows.push(vec![text(label), of_side("documents"), of_side("bytes"), of_side("bytes_share")]);
     }
-    let header = ["Left after", "Documents", "Bytes", "%"].map(text).to_vec();
+    let header = ["Stage", "Documents", "Bytes", "%"].map(text).to_vec();
     let mut table = table(false, &["left", "right", "right", "right"], header, rows);
     table["rules"] = json!([rule]);
     table
@@ -169,29 +165,16 @@ fn lengths(base: &Entry) -> Json {
     table(false, &["left", "right", "right", "right", "right"], header, rows.into_iter().map(row).collect())
 }
 
-/// What a data statement says in numbers and short words.
+/// What a data statement says in numbers, but for the sizes of both sides.
 fn statement(base: &Entry) -> Json {
-    let manifest = &base.quoted.run.corpus;
     let cell = |key: &str| value(base.name(), key, false, false);
-    let mut licences: Vec<&str> = manifest.sources.iter().map(|s| s.licence.as_str()).collect();
-    licences.push(&manifest.licence);
-    licences.sort_unstable();
-    licences.dedup();
     let rows = vec![
-        vec![text("Language"), text(manifest.language.clone())],
-        vec![text("Licences"), text(licences.join("; "))],
         vec![text("Bytes of the sources"), cell("data.source_bytes")],
         vec![text("Documents read"), cell("data.documents_read")],
         vec![text("Exact duplicates"), cell("data.exact_duplicates")],
         vec![text("Near duplicates"), cell("data.near_duplicates")],
         vec![text("Groups of duplicates"), cell("data.duplicate_groups")],
         vec![text("With items of tasks"), cell("data.contaminated_documents")],
-        vec![text("Training documents"), cell("data.train_documents")],
-        vec![text("Training bytes"), cell("data.train_bytes")],
-        vec![text("Training tokens"), cell("data.train_tokens")],
-        vec![text("Validation documents"), cell("data.validation_documents")],
-        vec![text("Validation bytes"), cell("data.validation_bytes")],
-        vec![text("Validation tokens"), cell("data.validation_tokens")],
         vec![text("Token ids"), cell("data.vocabulary_size")],
         vec![text("  not in training text"), cell("data.unused_token_ids")],
         vec![text("Bytes per training token"), cell("data.train_bytes_per_token")],
