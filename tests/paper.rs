@@ -78,6 +78,17 @@ fn every_number_of_the_paper_is_followed_back() {
     assert!(ran.stdout.contains(key), "{}", ran.stdout);
     let ran = audit_damaged(&project, "report/build/values.json", |b| replace(b, shown, &other)).expect(1);
     assert!(ran.stdout.contains("values.json") && ran.stdout.contains("tiny:validation."), "{}", ran.stdout);
+    // The data statement and the funnel are bound to the manifest of the corpus as all else is to its rows.
+    let read = bound.iter().find(|b| b["key"] == "data.funnel.read.bytes").expect("the funnel is in the paper");
+    let shown = read["shown"].as_str().unwrap();
+    let listed = format!("\"shown\": \"{shown}\"");
+    let other = listed.replacen(&shown[..1], if shown.starts_with('9') { "8" } else { "9" }, 1);
+    let ran = audit_damaged(&project, "report/build/paper.json", |b| replace(b, &listed, &other)).expect(1);
+    assert!(ran.stdout.contains("tiny:data.funnel.read.bytes"), "{}", ran.stdout);
+    let manifest = format!("experiments/tiny/runs/{}/plan/corpus-manifest.json", read["run"].as_str().unwrap());
+    let stage = "\"stage\": \"read\",\n      \"documents\": ";
+    let ran = audit_damaged(&project, &manifest, |b| replace(b, stage, &format!("{stage}1"))).expect(1);
+    assert!(ran.stdout.contains("corpus-manifest.json") && ran.stdout.contains("data."), "{}", ran.stdout);
     let middle = |mut b: Vec<u8>| {
         let at = b.len() / 2;
         b[at] ^= 1;

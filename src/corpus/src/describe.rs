@@ -7,6 +7,8 @@ use crate::baselines::baselines;
 use crate::clean::StepCounts;
 use crate::encode::{Encoded, Sides, Written};
 use crate::error::CorpusError;
+use crate::funnel::{funnel, group_sizes};
+use crate::lengths::{LengthCounter, SideOf};
 use crate::manifest::{
     DocumentCounts, DuplicateGroup, FORMAT, Manifest, Side, SourceRecord, TaskContamination, TokenizerRecord,
     ValidationDocument,
@@ -83,27 +85,30 @@ pub(crate) fn describe(
     }
     // Tokens and words of each source, each document once.
     let mut sizes = vec![(0, 0); stages.len()];
-    let mut count = |of_side: &[Encoded], add: &dyn Fn(&mut SourceRecord, u64, u64)| {
+    let mut lengths = LengthCounter::new(stages.len());
+    let mut count = |side: SideOf, of_side: &[Encoded], add: &dyn Fn(&mut SourceRecord, u64, u64)| {
         let mut seen = HashSet::new();
         for document in of_side.iter().filter(|document| seen.insert(document.at)) {
             let candidate = &candidates[document.at as usize];
             let source = candidate.source as usize;
             sizes[source].0 += u64::from(document.tokens);
             sizes[source].1 += u64::from(document.words);
-            add(&mut sources[source], u64::from(candidate.bytes), u64::from(document.tokens));
+            let (bytes, tokens) = (u64::from(candidate.bytes), u64::from(document.tokens));
+            lengths.add(source, side, bytes, tokens);
+            add(&mut sources[source], bytes, tokens);
         }
     };
-    count(&sides.train.documents, &|source, bytes, tokens| {
+    count(SideOf::Train, &sides.train.documents, &|source, bytes, tokens| {
         source.train_documents += 1;
         source.train_bytes += bytes;
         source.train_tokens += tokens;
     });
-    count(&sides.validation.documents, &|source, bytes, tokens| {
+    count(SideOf::Validation, &sides.validation.documents, &|source, bytes, tokens| {
         source.validation_documents += 1;
         source.validation_bytes += bytes;
         source.validation_tokens += tokens;
     });
-    count(&sides.test.documents, &|source, bytes, tokens| {
+    count(SideOf::Test, &sides.test.documents, &|source, bytes, tokens| {
         source.test_documents += 1;
         source.test_bytes += bytes;
         source.test_tokens += tokens;
@@ -130,6 +135,7 @@ pub(crate) fn describe(
     files.extend([&train, &validation, &test].into_iter().flat_map(|side| side.shards.iter().cloned()));
     files.sort_by(|a, b| a.path.cmp(&b.path));
 
+    let steps = steps_over(stages);
     let choice = &recipe.tokenizer;
     let existing = || [&choice.vocabulary, &choice.merges, &choice.file].into_iter().flatten();
     let bytes_per_token = |side: &Side| side.text_bytes as f64 / side.text_tokens.max(1) as f64;
@@ -144,7 +150,10 @@ pub(crate) fn describe(
         citation: recipe.citation.clone(),
         limitations: recipe.limitations.clone(),
         recipe: serde_json::to_value(&**recipe).expect("plain structs serialize to memory"),
-        steps: steps_over(stages),
+        funnel: funnel(&steps, candidates, fates),
+        lengths: lengths.lengths(stages.iter().map(CleanStage::name)),
+        duplicate_group_sizes: group_sizes(fates),
+        steps,
         documents,
         contamination,
         largest_duplicate_groups: duplicate_groups(stages, candidates, fates),

@@ -18,8 +18,10 @@ mod encode;
 mod error;
 mod fast;
 mod fetch;
+mod funnel;
 pub mod grammar;
 mod ledger;
+mod lengths;
 mod manifest;
 mod mark;
 mod mirror;
@@ -45,8 +47,8 @@ pub use clean::{Step, StepCounts};
 pub use error::CorpusError;
 pub use fetch::{FetchError, Fetched, Fetcher, Origin, Proxies};
 pub use manifest::{
-    Baseline, DocumentCounts, DuplicateGroup, Manifest, ManifestFile, Side, SourceRecord, TaskContamination,
-    TokenizerRecord, ValidationDocument,
+    Baseline, DocumentCounts, DocumentLengths, DuplicateGroup, FunnelStage, GroupSize, Lengths, Manifest, ManifestFile,
+    Side, SourceLengths, SourceRecord, TaskContamination, TextLengths, TokenizerRecord, ValidationDocument,
 };
 pub use prepare::prepare;
 pub use prepared::PreparedCorpus;

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::baselines::Baseline;
 use crate::clean::StepCounts;
 pub use crate::contamination::TaskContamination;
+pub use crate::funnel::{FunnelStage, GroupSize};
+pub use crate::lengths::{DocumentLengths, Lengths, SourceLengths, TextLengths};
 pub use crate::store::ListedFile as ManifestFile;
 
 /// Raised with every change that an older reader would misread.
@@ -43,6 +45,12 @@ pub struct Manifest {
     pub steps: Vec<StepCounts>,
     /// Documents by fate; the parts add up to `read`.
     pub documents: DocumentCounts,
+    /// What is left after each stage, from what was read to both sides.
+    pub funnel: Vec<FunnelStage>,
+    /// How long the kept documents are.
+    pub lengths: DocumentLengths,
+    /// How many groups of repeated documents there are of each size, exact and near.
+    pub duplicate_group_sizes: Vec<GroupSize>,
     /// The largest groups of repeated documents, exact and near.
     pub largest_duplicate_groups: Vec<DuplicateGroup>,
     /// What was found of the validation tasks that the recipe names.

@@ -1,14 +1,17 @@
 //! A prepared corpus: found by its recipe, and checked against its manifest.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use harness_core::digest::Digest;
 use harness_core::files;
 
+use crate::documents::{CleanDocument, LineReader};
 use crate::error::CorpusError;
 use crate::grammar;
 use crate::manifest::{FORMAT, Manifest, ManifestFile};
 use crate::recipe::Recipe;
+use crate::samples::Sample;
 use crate::store::{Store, key};
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
@@ -80,6 +83,43 @@ impl PreparedCorpus {
     /// The vocabulary.
     pub fn tokenizer(&self) -> Result<Tokenizer, TokenizerError> {
         Tokenizer::from_file(&self.tokenizer_path(), &self.manifest.tokenizer.separator_text)
+    }
+
+    /// What the cleaning steps removed and changed, a few of each, in the order of the steps.
+    pub fn samples(&self) -> Result<Vec<Sample>, CorpusError> {
+        let mut lines = LineReader::open(&self.folder.join("samples.jsonl"))?;
+        let mut samples = Vec::new();
+        while let Some(sample) = lines.next()? {
+            samples.push(sample);
+        }
+        Ok(samples)
+    }
+
+    /// The first characters of documents that were left after cleaning, by id (`aesops-fables#12`), from the cleaned
+    /// sources in the store; documents whose source is not there any more are left out.
+    pub fn beginnings(
+        &self,
+        store: &Store,
+        ids: &[String],
+        characters: usize,
+    ) -> Result<BTreeMap<String, String>, CorpusError> {
+        let mut beginnings = BTreeMap::new();
+        for source in &self.manifest.sources {
+            let index = |id: &String| id.strip_prefix(&source.name)?.strip_prefix('#')?.parse::<u64>().ok();
+            let mut wanted: BTreeSet<u64> = ids.iter().filter_map(index).collect();
+            let path = store.stage("clean", &source.stage_key).join("documents.jsonl");
+            if wanted.is_empty() || !files::is_file(&path) {
+                continue;
+            }
+            let mut lines = LineReader::open(&path)?;
+            while let (false, Some(document)) = (wanted.is_empty(), lines.next::<CleanDocument>()?) {
+                if wanted.remove(&document.index) {
+                    let text = document.text.chars().take(characters).collect();
+                    beginnings.insert(format!("{}#{}", source.name, document.index), text);
+                }
+            }
+        }
+        Ok(beginnings)
     }
 
     /// Digests every file again and compares with the manifest. The error names the first file that differs.

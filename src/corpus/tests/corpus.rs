@@ -100,6 +100,51 @@ fn every_document_is_accounted_for_once() {
     assert_eq!(corpus.root(), Digest::of_file(&corpus.manifest_path()).unwrap());
 }
 
+/// Whoever looks at a corpus sees the same numbers as its ledger, and texts of the documents that were named.
+#[test]
+fn what_is_shown_of_a_corpus_adds_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, text) = sources(folder.path());
+    let corpus = prepare(&recipe(&text), &store, &mut Silent).unwrap();
+    let manifest = corpus.manifest();
+    let ledger = json_lines(&corpus.folder().join("documents.jsonl"));
+    let sum = |field: &str, fates: &[&str]| -> (u64, u64) {
+        let lines = ledger.iter().filter(|l| fates.contains(&l["fate"].as_str().unwrap()));
+        lines.fold((0, 0), |(n, bytes), line| (n + 1, bytes + line[field].as_u64().unwrap()))
+    };
+    let at = |stage: &str| {
+        let found = manifest.funnel.iter().find(|s| s.stage == stage).unwrap_or_else(|| panic!("no {stage}"));
+        (found.documents, found.bytes)
+    };
+    assert_eq!(at("read"), sum("raw_bytes", &["train", "validation", "duplicate", "removed"]));
+    assert_eq!(at("shorter_than_characters"), sum("bytes", &["train", "validation", "duplicate"]));
+    assert_eq!(at("contaminated"), sum("bytes", &["train", "validation"]));
+    let sides = [
+        ("train", &manifest.lengths.train, &manifest.train),
+        ("validation", &manifest.lengths.validation, &manifest.validation),
+    ];
+    for (name, lengths, side) in sides {
+        assert_eq!((lengths.bytes.documents, lengths.bytes.total), sum("bytes", &[name]));
+        assert_eq!((lengths.tokens.documents, lengths.tokens.total), (side.documents, side.text_tokens));
+    }
+    for (source, lengths) in manifest.sources.iter().zip(&manifest.lengths.sources) {
+        assert_eq!(source.name, lengths.source);
+        assert_eq!(lengths.lengths.tokens.total, source.train_tokens + source.validation_tokens);
+    }
+    let repeated: u64 = manifest.duplicate_group_sizes.iter().map(|s| (s.documents - 1) * s.groups).sum();
+    assert_eq!(repeated, manifest.documents.exact_duplicates);
+
+    let samples = corpus.samples().unwrap();
+    let removed = samples.iter().find(|s| s.what == "removed").unwrap();
+    assert_eq!((removed.id.as_str(), removed.before.as_str()), ("first#60", "short"));
+    let ids = ["second#60", "first#61", "first#60", "third#1"].map(str::to_owned);
+    let beginnings = corpus.beginnings(&store, &ids, 10).unwrap();
+    let expected = [("first#61", "Twice\nthe "), ("second#60", "Twice\nthe ")];
+    assert!(beginnings.iter().map(|(id, text)| (id.as_str(), text.as_str())).eq(expected), "{beginnings:?}");
+    files::remove_folder(&folder.path().join("store/stages")).unwrap();
+    assert!(corpus.beginnings(&store, &ids, 10).unwrap().is_empty(), "the stages can be deleted");
+}
+
 #[test]
 fn shards_hold_the_documents_of_their_side() {
     let folder = tempfile::tempdir().unwrap();

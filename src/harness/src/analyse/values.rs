@@ -5,6 +5,7 @@ use std::f64::consts::LN_2;
 
 use harness_core::config::flat;
 use harness_core::scores::{ChoiceScore, StepLine, WindowLoss, read_csv};
+use harness_corpus::Manifest;
 use harness_corpus::tasks::Kind;
 use serde::{Deserialize, Serialize};
 
@@ -222,12 +223,53 @@ fn describe_plan(run: &SealedRun, values: &mut Builder) {
     }
     let train_bytes = run.corpus.train.text_bytes as f64;
     values.add("data.train_bytes", train_bytes, Unit::Count, &[file::CORPUS_MANIFEST]);
+    describe_corpus(&run.corpus, values);
     let parameters = run.experiment.model.parameters(data.vocabulary_size);
     let files = [file::CONFIG, file::OPEN];
     values.add("model.parameters", parameters.0 as f64, Unit::Count, &files);
     values.add("model.parameters_without_embeddings", parameters.1 as f64, Unit::Count, &files);
     let flops = run.experiment.model.training_flops_per_token(data.vocabulary_size);
     values.add("model.training_flops_per_token", flops, Unit::Flops, &files);
+}
+
+/// What the data section says of the corpus beyond its size: how it came from what was read, and its documents.
+fn describe_corpus(corpus: &Manifest, values: &mut Builder) {
+    let files = [file::CORPUS_MANIFEST];
+    let read_bytes = corpus.funnel.first().map_or(0, |stage| stage.bytes).max(1) as f64;
+    for stage in &corpus.funnel {
+        let key = |what: &str| format!("data.funnel.{}.{what}", stage.stage);
+        values.add(key("documents"), stage.documents as f64, Unit::Count, &files);
+        values.add(key("bytes"), stage.bytes as f64, Unit::Count, &files);
+        values.add(key("bytes_share"), stage.bytes as f64 / read_bytes, Unit::Share, &files);
+    }
+    // The first stage is reading, then every step has one.
+    for (stage, step) in corpus.funnel.iter().skip(1).zip(&corpus.steps) {
+        let key = format!("data.funnel.{}.changed", stage.stage);
+        values.add(key, step.documents_changed as f64, Unit::Count, &files);
+    }
+    for (name, side, lengths) in [
+        ("train", &corpus.train, &corpus.lengths.train),
+        ("validation", &corpus.validation, &corpus.lengths.validation),
+    ] {
+        values.add(format!("data.{name}_bytes_share"), side.text_bytes as f64 / read_bytes, Unit::Share, &files);
+        for (unit, lengths) in [("bytes", &lengths.bytes), ("tokens", &lengths.tokens)] {
+            for (what, number) in [
+                ("smallest", lengths.smallest),
+                ("lower_quartile", lengths.lower_quartile),
+                ("median", lengths.median),
+                ("upper_quartile", lengths.upper_quartile),
+                ("largest", lengths.largest),
+            ] {
+                values.add(format!("data.{name}_document_{unit}.{what}"), number as f64, Unit::Count, &files);
+            }
+        }
+    }
+    let source_bytes: u64 = corpus.sources.iter().map(|source| source.bytes).sum();
+    values.add("data.source_bytes", source_bytes as f64, Unit::Count, &files);
+    let groups: u64 = corpus.duplicate_group_sizes.iter().map(|size| size.groups).sum();
+    values.add("data.duplicate_groups", groups as f64, Unit::Count, &files);
+    values.add("data.unused_token_ids", f64::from(corpus.tokenizer.unused_tokens), Unit::Count, &files);
+    values.add("data.train_bytes_per_token", corpus.tokenizer.train_bytes_per_token, Unit::Decimal, &files);
 }
 
 fn describe_training(run: &SealedRun, steps: &[StepLine], values: &mut Builder) {

@@ -3,6 +3,7 @@
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{Fetcher, Origin, PreparedCorpus, Recipe, Store, known_recipes};
 
+use super::data_show::{self, Extent};
 use super::{Failure, Outcome, Workplace, run, terminal};
 use crate::exit_code;
 
@@ -33,11 +34,17 @@ enum Command {
         #[arg(long, default_value_t = 512, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
         memory_mib: u32,
     },
-    /// Show what a prepared corpus is made of, from raw text to tokens.
+    /// Show what a prepared corpus is made of, from raw text to tokens, with samples of its texts.
     Show {
         /// The corpus.
         name: String,
-        /// The manifest as JSON.
+        /// Every source and every group of repeated documents that the manifest names.
+        #[arg(long)]
+        all: bool,
+        /// Documents shown of those that a step removed, and of those it changed.
+        #[arg(long, value_name = "N")]
+        samples: Option<usize>,
+        /// Manifest and samples as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -56,7 +63,17 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         Command::Prepare { name, memory_mib } => {
             prepare(workplace, &store.with_memory_bytes((*memory_mib as usize) << 20), name)
         }
-        Command::Show { name, json } => show(workplace, &store, name, *json),
+        Command::Show { name, all, samples, json } => {
+            let corpus = opened(workplace, &store, name)?;
+            let extent = Extent { all: *all, samples: *samples };
+            let text = if *json {
+                data_show::as_json(&corpus, &store, extent)
+            } else {
+                data_show::as_text(&corpus, &store, extent)
+            };
+            terminal::say(&text?);
+            Ok(exit_code::SUCCESS)
+        }
         Command::Verify { name } => verify(workplace, &store, name),
     }
 }
@@ -117,52 +134,6 @@ fn prepare(workplace: &Workplace, store: &Store, name: &str) -> Outcome {
 fn opened(workplace: &Workplace, store: &Store, name: &str) -> Result<PreparedCorpus, Failure> {
     let recipe = Recipe::load(&workplace.project, name)?;
     Ok(PreparedCorpus::open(store, &recipe)?)
-}
-
-fn show(workplace: &Workplace, store: &Store, name: &str, json: bool) -> Outcome {
-    let corpus = opened(workplace, store, name)?;
-    if json {
-        terminal::say(&serde_json::to_string_pretty(corpus.manifest()).expect("a manifest is JSON"));
-        return Ok(exit_code::SUCCESS);
-    }
-    let manifest = corpus.manifest();
-    terminal::say(&format!(
-        "{} ({}, {})\n{}\n",
-        manifest.title, manifest.language, manifest.licence, manifest.description
-    ));
-    let sources: Vec<Vec<String>> = manifest
-        .sources
-        .iter()
-        .map(|source| {
-            let numbers = [
-                source.bytes,
-                source.documents_read,
-                source.train_documents,
-                source.train_tokens,
-                source.validation_documents,
-                source.validation_tokens,
-            ];
-            std::iter::once(source.name.clone()).chain(numbers.map(|n| n.to_string())).collect()
-        })
-        .collect();
-    let header = ["source", "bytes", "documents", "train", "train tokens", "validation", "validation tokens"];
-    terminal::say(&terminal::table(&header, &sources));
-    if !manifest.steps.is_empty() {
-        let steps: Vec<Vec<String>> = manifest
-            .steps
-            .iter()
-            .map(|step| {
-                let numbers =
-                    [step.documents_in, step.documents_out, step.documents_changed, step.bytes_in, step.bytes_out];
-                std::iter::once(step.step.to_string()).chain(numbers.map(|n| n.to_string())).collect()
-            })
-            .collect();
-        let header = ["step", "documents in", "out", "changed", "bytes in", "out"];
-        terminal::say(&format!("\n{}", terminal::table(&header, &steps)));
-    }
-    terminal::say("");
-    summary(&corpus);
-    Ok(exit_code::SUCCESS)
 }
 
 fn summary(corpus: &PreparedCorpus) {

@@ -4,6 +4,7 @@
 mod audit;
 mod compare;
 mod data;
+mod data_show;
 mod demo;
 mod diagnose;
 mod doctor;

@@ -9,6 +9,7 @@ mod axis;
 mod canvas;
 
 pub mod delta;
+pub mod lengths;
 pub mod optimisation;
 pub mod tasks;
 pub mod training_loss;

@@ -20,7 +20,13 @@ fn all() -> Vec<Figure> {
     let row = |name: &str, a, b| tasks::Row { name: name.to_owned(), chance: 0.5, scores: vec![score(a), b] };
     let names = ["baseline".to_owned(), "lr-warmup".to_owned()];
     let difference = |mean| Estimate { mean, standard_error: 0.02 };
+    let side = |name: &str, by_power_of_two: &[u64]| lengths::Side {
+        name: name.to_owned(),
+        median_bytes: 30,
+        by_power_of_two: by_power_of_two.to_vec(),
+    };
     vec![
+        lengths::draw(&[side("training", &[0, 0, 0, 7, 90, 30, 0, 1]), side("validation", &[0, 0, 0, 0, 3, 2])]),
         training_loss::draw(&curves),
         validation::draw(&curves, &[("unigram".to_owned(), 4.4)]),
         optimisation::draw(&curves.iter().map(trace).collect::<Vec<_>>()),
@@ -65,6 +71,8 @@ fn nothing_and_broken_values_still_draw() {
     assert!(training_loss::draw(std::slice::from_ref(&broken)).svg.contains("</svg>"));
     assert!(validation::draw(&[broken], &[]).svg.contains("</svg>"));
     assert!(optimisation::draw(&[]).svg.contains("</svg>"));
+    let empty = lengths::Side { name: "x".to_owned(), median_bytes: 0, by_power_of_two: Vec::new() };
+    assert!(lengths::draw(&[empty]).svg.contains("</svg>"));
     assert!(tasks::draw(&[], &[]).svg.contains("</svg>"));
     assert!(delta::draw("a", "b", &[]).svg.contains("</svg>"));
 }

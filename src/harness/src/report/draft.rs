@@ -149,6 +149,7 @@ fn experiment(study: &Study, entry: &Entry) -> Json {
         }),
         "corpus": {
             "name": manifest.name,
+            "leaves_out_items": manifest.recipe["decontaminate"]["action"] == "leave_out",
             "generated": manifest.sources.iter().all(|s| s.url.is_none()),
             "many_sources": manifest.sources.len() > 1,
         },

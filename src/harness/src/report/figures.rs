@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::study::{Entry, Study};
 use super::tables::title_of_task;
 use super::values::{headline_tasks, task_differences};
-use crate::figure::{Curve, Estimate, Figure, delta, optimisation, tasks, training_loss, validation};
+use crate::figure::{Curve, Estimate, Figure, delta, lengths, optimisation, tasks, training_loss, validation};
 
 /// More curves than this cannot be told apart: the baseline and the latest experiments are drawn.
 const MOST_CURVES: usize = 6;
@@ -42,6 +42,7 @@ pub(super) fn all(study: &Study) -> BTreeMap<String, Drawn> {
                 add("tasks", name, &shown, task_figure(&shown));
             }
         }
+        add("lengths", base.name(), &[base], length_figure(base));
         add("training-loss-alone", base.name(), &[base], training_loss::draw(&loss_curves(&[base])));
         add("validation-alone", base.name(), &[base], validation::draw(&validation_curves(&[base]), &references(base)));
         add("optimisation-alone", base.name(), &[base], optimisation::draw(&traces(&[base])));
@@ -60,6 +61,16 @@ pub(super) fn all(study: &Study) -> BTreeMap<String, Drawn> {
         }
     }
     figures
+}
+
+fn length_figure(base: &Entry) -> Figure {
+    let lengths = &base.quoted.run.corpus.lengths;
+    let side = |(name, lengths): (&str, &harness_corpus::TextLengths)| lengths::Side {
+        name: name.to_owned(),
+        median_bytes: lengths.bytes.median,
+        by_power_of_two: lengths.bytes.by_power_of_two.clone(),
+    };
+    lengths::draw(&[("training", &lengths.train), ("validation", &lengths.validation)].map(side))
 }
 
 fn loss_curves(members: &[&Entry]) -> Vec<Curve> {

@@ -148,22 +148,59 @@ fn manifest(books: bool) -> serde_json::Value {
             "sha256": digest(&format!("source {i}")), "bytes": 500_000 + 1000 * i, "licence": if books { "public domain" } else { "CC0-1.0" },
             "citation": "", "stage_key": digest("stage"), "cleaned_sha256": digest("clean"), "head_bytes": 0, "lines_repaired": 0,
             "documents_read": 40, "train_documents": 36, "train_bytes": 450_000 + 900 * i, "train_tokens": 120_000 + 200 * i,
-            "validation_documents": 4, "validation_bytes": 50_000, "validation_tokens": 13_000,
+            "epochs": 1.0, "validation_documents": 4, "validation_bytes": 50_000, "validation_tokens": 13_000,
+            "test_documents": 0, "test_bytes": 0, "test_tokens": 0, "fertility_tokens_per_word": 1.3,
         })
     };
     let listed = json!({ "path": "train-000.bin", "sha256": digest("shard"), "size_bytes": 1_000_000 });
     let side = |documents: u64, bytes: u64, tokens: u64| json!({ "documents": documents, "text_bytes": bytes, "text_tokens": tokens, "tokens": tokens + documents, "shards": [listed] });
     let step = |name: &str| json!({ "step": name, "documents_in": 1010, "documents_out": 1000, "documents_changed": 12, "bytes_in": 9_000_000, "bytes_out": 8_990_000 });
+    let stage =
+        |(name, documents, bytes): (&str, u64, u64)| json!({ "stage": name, "documents": documents, "bytes": bytes });
+    let funnel = [
+        ("read", 1010, 9_000_000),
+        ("normalise_unicode", 1010, 8_999_000),
+        ("drop_short", 1000, 8_990_000),
+        ("exact_duplicates", 997, 8_400_000),
+        ("near_duplicates", 997, 8_400_000),
+        ("contaminated", 997, 8_400_000),
+        ("leaked", 997, 8_400_000),
+    ];
+    let spread = |documents: u64, total: u64, counts: &[u64], shorter: u64| {
+        json!({
+            "documents": documents, "total": total, "smallest": 72 / shorter, "lower_quartile": 2_900 / shorter,
+            "median": 7_300 / shorter, "upper_quartile": 12_800 / shorter, "largest": 61_000 / shorter, "by_power_of_two": counts,
+        })
+    };
+    let lengths = |documents: u64, bytes: u64, tokens: u64, counts: &[u64]| {
+        json!({
+            "bytes": spread(documents, bytes, counts, 1), "tokens": spread(documents, tokens, &counts[2..], 4),
+        })
+    };
+    let train_counts = [0, 0, 0, 0, 0, 0, 3, 6, 18, 60, 110, 190, 260, 170, 70, 13];
+    let validation_counts = [0, 0, 0, 0, 0, 0, 0, 2, 4, 9, 10, 25, 28, 14, 5];
     let contamination = |task: &str| json!({ "task": task, "items": 400, "items_too_short": 20, "items_found": 3, "documents": 2, "examples": [1, 2, 3] });
     let baseline = |model: &str, bits: f64| json!({ "model": model, "estimate": "add-one", "train_tokens": 1000, "loss_nats_per_token": 4.0, "bits_per_byte": bits });
     json!({
-        "format": 1, "name": if books { "books" } else { "grammar" }, "key": digest("key"), "title": "T", "description": "D",
-        "language": "English", "licence": "CC0-1.0", "citation": "", "limitations": "", "recipe": {},
+        "format": 2, "name": if books { "books" } else { "grammar" }, "key": digest("key"),
+        "title": if books { "Twenty-five English books" } else { "Generated English-like text" },
+        "description": if books { "Novels, tales, essays and science by 19 authors: 9.8 MB of edited prose." } else { "" },
+        "language": "en", "licence": if books { "public domain (README of the source: \"All titles from the public domain.\")" } else { "CC0-1.0" },
+        "citation": if books { "M. Schmitt, classic-books-markdown, https://example.org/mlschmitt/classic-books-markdown, commit 9448827" } else { "" },
+        "limitations": if books { "Old literary English of few authors.\nValidation holds chapters of the same books out; [no] #markup $here$." } else { "" },
+        "recipe": { "decontaminate": { "action": "leave_out" } },
         "sources": (1..=count).map(source).collect::<Vec<_>>(),
         "steps": if books { vec![step("normalise_unicode"), step("drop_short")] } else { vec![] },
-        "documents": { "read": 1010, "removed_by_steps": 10, "exact_duplicates": 3, "near_duplicates": 0, "contaminated": 0, "train": 900, "validation": 97 },
-        "split_rule": "by digest", "largest_duplicate_groups": [],
+        "documents": { "read": 1010, "removed_by_steps": 10, "exact_duplicates": 3, "near_duplicates": 0, "contaminated": 0, "leaked": 0, "train": 900, "validation": 97, "test": 0 },
+        "funnel": funnel[..if books { 7 } else { 1 }].iter().copied().map(stage).collect::<Vec<_>>(),
+        "lengths": {
+            "train": lengths(900, 8_000_000, 2_000_000, &train_counts), "validation": lengths(97, 400_000, 99_900, &validation_counts), "test": lengths(0, 0, 0, &[0; 2]), "sources": [],
+        },
+        "duplicate_group_sizes": [{ "documents": 2, "groups": 3 }],
+        "split_rule": "a document is validation if its rank, the SHA-256 of its text hashed again and read as a number in [0, 1), is below 0.05",
+        "largest_duplicate_groups": [],
         "contamination": if books { vec![contamination("lambada"), contamination("piqa")] } else { vec![] }, "train": side(900, 8_000_000, 2_000_000), "validation": side(100, 400_000, 99_900),
+        "test": { "documents": 0, "text_bytes": 0, "text_tokens": 0, "tokens": 0, "shards": [] },
         "tokenizer": {
             "kind": "bpe", "sha256": digest("tokenizer"), "vocabulary_size": 2048, "separator": 0, "separator_text": "<|endoftext|>",
             "encoder": "", "validation_bytes_per_token": 4.004, "train_bytes_per_token": 4.0, "unused_tokens": 0, "licence": "", "citation": "", "inputs": [],

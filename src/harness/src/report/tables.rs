@@ -45,6 +45,9 @@ pub(super) fn document(study: &Study) -> Json {
         add("data", data(base));
         add("sources", sources(base));
         add("cleaning", cleaning(base));
+        add("funnel", funnel(base));
+        add("lengths", lengths(base));
+        add("statement", statement(base));
         add("contamination", contamination(base));
         add("config", config(base));
         add("changes", changes(&members));
@@ -94,27 +97,91 @@ fn sources(base: &Entry) -> Json {
     table(true, &["left", "left", "right", "right", "right"], header, sources.iter().map(row).collect())
 }
 
-/// What each cleaning step did.
+/// What each cleaning step did, and what was left out after them.
 fn cleaning(base: &Entry) -> Json {
-    let file = crate::record::format::file::CORPUS_MANIFEST;
-    let count = |n: u64| recorded(base, file, show(n as f64, Unit::Count));
     let manifest = &base.quoted.run.corpus;
-    let mut rows = Vec::new();
-    for s in &manifest.steps {
-        let name = text(s.step.replace('_', " "));
-        rows.push(vec![name, count(s.documents_out), count(s.documents_changed), count(s.bytes_out)]);
+    let cell = |stage: &str, what: &str| value(base.name(), &format!("data.funnel.{stage}.{what}"), false, false);
+    // The first stage is reading, then every step has one.
+    let row = |stage: &harness_corpus::FunnelStage| {
+        let of = |what: &str| cell(&stage.stage, what);
+        vec![text(stage.stage.replace('_', " ")), of("documents"), of("changed"), of("bytes")]
+    };
+    let mut rows: Vec<_> = manifest.funnel.iter().skip(1).take(manifest.steps.len()).map(row).collect();
+    if let Some(last) = manifest.funnel.last() {
+        let left_out =
+            if manifest.documents.contaminated > 0 { "duplicates and task items out" } else { "duplicates out" };
+        rows.push(vec![text(left_out), cell(&last.stage, "documents"), text("–"), cell(&last.stage, "bytes")]);
     }
-    let documents = &manifest.documents;
-    let kept = documents.train + documents.validation;
-    let bytes = manifest.train.text_bytes + manifest.validation.text_bytes;
-    rows.push(vec![
-        text(if documents.contaminated > 0 { "duplicates and task items out" } else { "duplicates out" }),
-        count(kept),
-        text("–"),
-        count(bytes),
-    ]);
     let header = ["Step", "Documents", "Changed", "Bytes"].map(text).to_vec();
     table(false, &["left", "right", "right", "right"], header, rows)
+}
+
+/// From what was read to both sides: what each stage leaves.
+fn funnel(base: &Entry) -> Json {
+    let manifest = &base.quoted.run.corpus;
+    let cell = |key: String| value(base.name(), &key, false, false);
+    let mut rows = Vec::new();
+    for (at, stage) in manifest.funnel.iter().enumerate() {
+        // A stage that left everything as it was would only fill a line.
+        let before = at.checked_sub(1).map(|before| &manifest.funnel[before]);
+        if before.is_some_and(|b| (b.documents, b.bytes) == (stage.documents, stage.bytes)) {
+            continue;
+        }
+        let label = match stage.stage.as_str() {
+            "exact_duplicates" | "near_duplicates" => format!("no {}", stage.stage.replace('_', " ")),
+            "contaminated" => "no task items".to_owned(),
+            "leaked" => "no leaks across sides".to_owned(),
+            step => step.replace('_', " "),
+        };
+        let of_stage = |what: &str| cell(format!("data.funnel.{}.{what}", stage.stage));
+        rows.push(vec![text(label), of_stage("documents"), of_stage("bytes"), of_stage("bytes_share")]);
+    }
+    let rule = rows.len();
+    for (side, label) in [("train", "training side"), ("validation", "validation side")] {
+        let of_side = |what: &str| cell(format!("data.{side}_{what}"));
+        rows.push(vec![text(label), of_side("documents"), of_side("bytes"), of_side("bytes_share")]);
+    }
+    let header = ["Stage", "Documents", "Bytes", "%"].map(text).to_vec();
+    let mut table = table(false, &["left", "right", "right", "right"], header, rows);
+    table["rules"] = json!([rule]);
+    table
+}
+
+/// Quartiles of the lengths of documents, by side.
+fn lengths(base: &Entry) -> Json {
+    let row = |(label, what): (&str, &str)| {
+        let of = |key: &str| value(base.name(), &format!("data.{key}.{what}"), false, false);
+        let keys = ["train_document_bytes", "train_document_tokens", "validation_document_bytes"];
+        let all = keys.map(of).into_iter().chain([of("validation_document_tokens")]);
+        std::iter::once(text(label)).chain(all).collect()
+    };
+    let rows = [
+        ("smallest", "smallest"),
+        ("lower quartile", "lower_quartile"),
+        ("median", "median"),
+        ("upper quartile", "upper_quartile"),
+        ("largest", "largest"),
+    ];
+    let header = ["", "Train. bytes", "tokens", "Val. bytes", "tokens"].map(text).to_vec();
+    table(false, &["left", "right", "right", "right", "right"], header, rows.into_iter().map(row).collect())
+}
+
+/// What a data statement says in numbers, but for the sizes of both sides.
+fn statement(base: &Entry) -> Json {
+    let cell = |key: &str| value(base.name(), key, false, false);
+    let rows = vec![
+        vec![text("Bytes of the sources"), cell("data.source_bytes")],
+        vec![text("Documents read"), cell("data.documents_read")],
+        vec![text("Exact duplicates"), cell("data.exact_duplicates")],
+        vec![text("Near duplicates"), cell("data.near_duplicates")],
+        vec![text("Groups of duplicates"), cell("data.duplicate_groups")],
+        vec![text("With items of tasks"), cell("data.contaminated_documents")],
+        vec![text("Token ids"), cell("data.vocabulary_size")],
+        vec![text("  not in training text"), cell("data.unused_token_ids")],
+        vec![text("Bytes per training token"), cell("data.train_bytes_per_token")],
+        vec![text("Bytes per validation token"), cell("data.bytes_per_token")],
+    ];
+    table(false, &["left", "right"], vec![text("Property"), text("Value")], rows)
 }
 
 /// How many items of each task share text with the corpus.

@@ -177,6 +177,23 @@ pub(super) fn facts(analysis: &RunAnalysis) -> BTreeMap<&'static str, String> {
         ("rustc", open.binaries.rustc.clone()),
         ("date", open.opened_at.chars().take(10).collect()),
     ]);
+    let corpus = &analysis.run.corpus;
+    for (name, text) in [
+        ("corpus-title", &corpus.title),
+        ("corpus-description", &corpus.description),
+        ("corpus-language", &corpus.language),
+        ("corpus-licence", &corpus.licence),
+        ("corpus-citation", &corpus.citation),
+        ("corpus-limitations", &corpus.limitations),
+        ("split-rule", &corpus.split_rule),
+    ] {
+        // What a recipe leaves empty is no fact. The full stop is the sentence's in which it is shown.
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = text.trim_end_matches('.');
+        if !text.is_empty() {
+            facts.insert(name, text.to_owned());
+        }
+    }
     if let Some(started) = &record.started {
         let gpu = started.about.gpus.first().filter(|_| started.device.starts_with("cuda"));
         facts.insert("device", gpu.map_or_else(|| open.host.cpu.clone(), |gpu| gpu.name.clone()));

@@ -1,0 +1,355 @@
+//! `harness data show`: a prepared corpus as a person looks at it, from raw text to tokens, with texts to judge by.
+
+use std::collections::BTreeMap;
+
+use harness_corpus::{DuplicateGroup, Lengths, Manifest, PreparedCorpus, Sample, SourceRecord, Store, TextLengths};
+use serde_json::json;
+
+use super::{Failure, terminal};
+use crate::analyse::{Unit, show};
+
+/// Version of what `--json` prints.
+const FORMAT: u32 = 1;
+/// Sources listed without `--all`.
+const SOURCES: usize = 10;
+/// Groups of repeated documents listed without `--all`.
+const GROUPS: usize = 5;
+/// Removed and changed documents shown of each step, where no number is given.
+const SAMPLES: usize = 2;
+/// Characters of a text in one line.
+const SHOWN: usize = 96;
+/// Characters of the longest bar.
+const BAR: usize = 28;
+
+/// How much is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// Every source and group, not the largest only.
+    pub all: bool,
+    /// Documents of each step and kind; none: two on the terminal, all in JSON.
+    pub samples: Option<usize>,
+}
+
+/// The corpus as one JSON object: root, manifest, samples, and the beginnings of the repeated documents it names.
+pub(super) fn as_json(corpus: &PreparedCorpus, store: &Store, extent: Extent) -> Result<String, Failure> {
+    let manifest = corpus.manifest();
+    let ids = ids_of(&manifest.largest_duplicate_groups);
+    let all = json!({
+        "format": FORMAT,
+        "root": corpus.root(),
+        "manifest": manifest,
+        "samples": at_most(corpus.samples()?, extent.samples.unwrap_or(usize::MAX)),
+        "beginnings": corpus.beginnings(store, &ids, SHOWN)?,
+    });
+    Ok(serde_json::to_string_pretty(&all).expect("a manifest is JSON"))
+}
+
+/// The corpus as text, a heading for each part.
+pub(super) fn as_text(corpus: &PreparedCorpus, store: &Store, extent: Extent) -> Result<String, Failure> {
+    let manifest = corpus.manifest();
+    let groups = &manifest.largest_duplicate_groups;
+    let groups = &groups[..groups.len().min(if extent.all { usize::MAX } else { GROUPS })];
+    let beginnings = corpus.beginnings(store, &ids_of(groups), SHOWN)?;
+    let samples = at_most(corpus.samples()?, extent.samples.unwrap_or(SAMPLES));
+    let parts = [
+        ("", header(manifest)),
+        ("From raw text to tokens", funnel(manifest)),
+        ("Sources", sources(manifest, extent.all)),
+        ("Length of documents", lengths(manifest)),
+        ("Repeated documents", duplicates(manifest, groups, &beginnings)),
+        ("Items of validation tasks in the text", contamination(manifest, extent.all)),
+        ("What the steps removed (-) and changed (-, +)", sample_lines(&samples)),
+        ("Tokens", tokens(manifest)),
+        ("Limitations", manifest.limitations.trim().to_owned()),
+    ];
+    let part = |(heading, body): (&str, String)| match (heading, body.is_empty()) {
+        (_, true) => None,
+        ("", _) => Some(body),
+        _ => Some(format!("{}\n{body}", heading.to_uppercase())),
+    };
+    let parts: Vec<String> = parts.into_iter().filter_map(part).collect();
+    Ok(format!("{}\n\nroot {}", parts.join("\n\n"), corpus.root()))
+}
+
+fn count(n: u64) -> String {
+    show(n as f64, Unit::Count)
+}
+
+/// `1 source`, `2 sources`.
+fn counted(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    show(part as f64 / whole.max(1) as f64, Unit::Share)
+}
+
+/// A text in one line: line ends become `↵`, and what is too long ends with `…`.
+fn in_one_line(text: &str, most: usize) -> String {
+    let mut letters = text.chars().map(|c| if c == '\n' { '↵' } else { c });
+    let mut line: String = letters.by_ref().take(most).collect();
+    if letters.next().is_some() {
+        line.push('…');
+    }
+    line
+}
+
+fn header(manifest: &Manifest) -> String {
+    let mut lines = vec![format!("{} ({})", manifest.title, manifest.name)];
+    if !manifest.description.trim().is_empty() {
+        lines.push(manifest.description.trim().to_owned());
+    }
+    let facts = [("language", &manifest.language), ("licence", &manifest.licence), ("citation", &manifest.citation)];
+    lines.extend(facts.iter().map(|(name, text)| format!("{name}: {}", text.trim())));
+    lines.push(format!("split: {}", manifest.split_rule));
+    lines.join("\n")
+}
+
+/// What is left after each stage, in bytes also as a share of what was read, and what the steps changed.
+fn funnel(manifest: &Manifest) -> String {
+    let read = manifest.funnel.first().map_or(0, |stage| stage.bytes);
+    let row = |name: String, documents: u64, changed: String, bytes: u64, tokens: String| {
+        vec![name, count(documents), changed, count(bytes), percent(bytes, read), tokens]
+    };
+    // The first stage is reading, then every step has one.
+    let changed = manifest.steps.iter().map(|step| count(step.documents_changed));
+    let changed = std::iter::once(String::new()).chain(changed).chain(std::iter::repeat(String::new()));
+    let stages = manifest.funnel.iter().zip(changed);
+    let stages = stages.map(|(s, changed)| row(stage_in_words(&s.stage), s.documents, changed, s.bytes, String::new()));
+    let sides = [("train", &manifest.train), ("validation", &manifest.validation)].map(|(name, side)| {
+        row(name.to_owned(), side.documents, String::new(), side.text_bytes, count(side.text_tokens))
+    });
+    let rows: Vec<Vec<String>> = stages.chain(sides).collect();
+    terminal::table(&["left after", "documents", "changed", "bytes", "% of bytes", "tokens"], &rows)
+}
+
+fn stage_in_words(stage: &str) -> String {
+    match stage {
+        "exact_duplicates" => "without exact duplicates".to_owned(),
+        "near_duplicates" => "without near duplicates".to_owned(),
+        "contaminated" => "without task items".to_owned(),
+        "leaked" => "without leaks across the split".to_owned(),
+        step => step.to_owned(),
+    }
+}
+
+/// The largest sources by tokens, the others as one row, and the licences.
+fn sources(manifest: &Manifest, all: bool) -> String {
+    let tokens = |s: &SourceRecord| s.train_tokens + s.validation_tokens;
+    let mut sorted: Vec<(&SourceRecord, u64)> =
+        manifest.sources.iter().zip(&manifest.lengths.sources).map(|(s, l)| (s, l.lengths.bytes.median)).collect();
+    // Of equal ones the first in the recipe stays first.
+    sorted.sort_by_key(|(source, _)| std::cmp::Reverse(tokens(source)));
+    let shown = if all || sorted.len() <= SOURCES + 1 { sorted.len() } else { SOURCES };
+    let row = |name: String, of: &[(&SourceRecord, u64)], median: String| {
+        let sum = |number: fn(&SourceRecord) -> u64| count(of.iter().map(|(s, _)| number(s)).sum());
+        vec![
+            name,
+            sum(|s| s.bytes),
+            sum(|s| s.documents_read),
+            sum(|s| s.train_documents + s.validation_documents),
+            median,
+            sum(|s| s.train_tokens),
+            sum(|s| s.validation_tokens),
+        ]
+    };
+    let mut rows: Vec<Vec<String>> =
+        sorted[..shown].iter().map(|one| row(one.0.name.clone(), &[*one], count(one.1))).collect();
+    if shown < sorted.len() {
+        let name = format!("{} others (--all lists them)", sorted.len() - shown);
+        rows.push(row(name, &sorted[shown..], String::new()));
+    }
+    let mut licences: BTreeMap<&str, u64> = BTreeMap::new();
+    manifest.sources.iter().for_each(|s| *licences.entry(s.licence.as_str()).or_default() += 1);
+    let licences: Vec<String> =
+        licences.iter().map(|(licence, n)| format!("licence of {}: {licence}", counted(*n, "source"))).collect();
+    let header = ["source", "bytes", "documents read", "kept", "median bytes", "train tokens", "validation tokens"];
+    format!("{}\n{}", terminal::table(&header, &rows), licences.join("\n"))
+}
+
+/// Quartiles of both sides, and a histogram of bytes for each.
+fn lengths(manifest: &Manifest) -> String {
+    let sides = [("train", &manifest.lengths.train), ("validation", &manifest.lengths.validation)];
+    let row = |side: &str, unit: &str, l: &Lengths| {
+        let numbers = [l.smallest, l.lower_quartile, l.median, l.upper_quartile, l.largest];
+        std::iter::once(format!("{side}, {unit}")).chain(numbers.map(count)).collect::<Vec<_>>()
+    };
+    let both = |(side, l): (&str, &TextLengths)| [row(side, "bytes", &l.bytes), row(side, "tokens", &l.tokens)];
+    let rows: Vec<Vec<String>> = sides.into_iter().flat_map(both).collect();
+    let quartiles = terminal::table(&["", "smallest", "lower quartile", "median", "upper quartile", "largest"], &rows);
+    let histogram = histogram(&sides.map(|(name, l)| (name, l.bytes.by_power_of_two.as_slice())));
+    format!("{quartiles}\n\n{histogram}")
+}
+
+/// One line for each power of two that occurs. Each side's longest bar is its largest count.
+fn histogram(sides: &[(&str, &[u64]); 2]) -> String {
+    let occurs = |place: &usize| sides.iter().any(|(_, counts)| counts.get(*place).is_some_and(|n| *n > 0));
+    let end = sides.iter().map(|(_, counts)| counts.len()).max().unwrap_or(0);
+    let Some(first) = (0..end).find(occurs) else { return String::new() };
+    let line = |label: &str, cells: [(String, String); 2]| {
+        let cells: Vec<String> = cells.iter().map(|(number, bar)| format!("{number:>11} {bar:<BAR$}")).collect();
+        format!("{label:<24}{}", cells.join(" ")).trim_end().to_owned()
+    };
+    let mut lines = vec![line("bytes", sides.map(|(name, _)| (name.to_owned(), String::new())))];
+    for place in first..end {
+        let cell = |(_, counts): &(&str, &[u64])| {
+            let (n, most) = (counts.get(place).copied().unwrap_or(0), counts.iter().copied().max().unwrap_or(0));
+            (count(n), bar(n, most))
+        };
+        let from = if place == 0 { 0 } else { 1u64 << place };
+        lines.push(line(&format!("{} to {}", count(from), count((2u64 << place) - 1)), sides.each_ref().map(cell)));
+    }
+    lines.join("\n")
+}
+
+/// A bar in eighths of a character; what is not zero shows at least one.
+fn bar(n: u64, most: u64) -> String {
+    const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (n as u128 * (8 * BAR) as u128).div_ceil(u128::from(most.max(1))) as usize;
+    format!("{}{}", "█".repeat(eighths / 8), PARTS[eighths % 8])
+}
+
+fn ids_of(groups: &[DuplicateGroup]) -> Vec<String> {
+    groups.iter().flat_map(|g| std::iter::once(&g.kept).chain(&g.examples)).cloned().collect()
+}
+
+/// Sizes of the groups, and the largest with the beginnings of what they repeat.
+fn duplicates(manifest: &Manifest, groups: &[DuplicateGroup], beginnings: &BTreeMap<String, String>) -> String {
+    if manifest.duplicate_group_sizes.is_empty() {
+        return "none".to_owned();
+    }
+    let size = |s: &harness_corpus::GroupSize| vec![count(s.documents), count(s.groups)];
+    let sizes: Vec<Vec<String>> = manifest.duplicate_group_sizes.iter().map(size).collect();
+    let mut lines = vec![terminal::table(&["documents in a group", "groups"], &sizes), String::new()];
+    for group in groups {
+        lines.push(format!("{}, kept; left out: {}", group.kept, count(group.left_out)));
+        let begins = |id: &String| beginnings.get(id).map(|text| in_one_line(text, SHOWN - 4));
+        lines.extend(begins(&group.kept).map(|text| format!("    {text}")));
+        for id in &group.examples {
+            // What has the same beginning is said once.
+            let other = begins(id).filter(|text| begins(&group.kept).as_ref() != Some(text));
+            lines.push(format!("  {id}"));
+            lines.extend(other.map(|text| format!("    {text}")));
+        }
+        let unnamed = group.left_out - group.examples.len() as u64;
+        if unnamed > 0 {
+            lines.push(format!("  and {} more", count(unnamed)));
+        }
+    }
+    lines.join("\n")
+}
+
+/// Tasks of which something was found; the others as one row, unless all are to be shown.
+fn contamination(manifest: &Manifest, all: bool) -> String {
+    type Found = harness_corpus::TaskContamination;
+    if manifest.contamination.is_empty() {
+        return "not looked for: the recipe has no [decontaminate]".to_owned();
+    }
+    let row = |name: String, of: &[&Found]| {
+        let sum = |number: fn(&Found) -> u64| count(of.iter().map(|found| number(found)).sum());
+        vec![name, sum(|f| f.items), sum(|f| f.items_too_short), sum(|f| f.items_found), sum(|f| f.documents)]
+    };
+    let (listed, others): (Vec<&Found>, Vec<&Found>) =
+        manifest.contamination.iter().partition(|found| all || found.items_found > 0);
+    let mut rows: Vec<Vec<String>> = listed.iter().map(|found| row(found.task.clone(), &[*found])).collect();
+    if !others.is_empty() {
+        rows.push(row(format!("{} others (--all lists them)", others.len()), &others));
+    }
+    terminal::table(&["task", "items", "too short to look for", "found", "documents that hold one"], &rows)
+}
+
+/// The first of each step and kind.
+fn at_most(samples: Vec<Sample>, most: usize) -> Vec<Sample> {
+    let mut taken: BTreeMap<(usize, String), usize> = BTreeMap::new();
+    let mut take = |sample: &Sample| {
+        let of_kind = taken.entry((sample.step_index, sample.what.clone())).or_default();
+        *of_kind += 1;
+        *of_kind <= most
+    };
+    samples.into_iter().filter(|sample| take(sample)).collect()
+}
+
+fn sample_lines(samples: &[Sample]) -> String {
+    let mut lines = Vec::new();
+    for sample in samples {
+        let rule = if sample.rule.is_empty() { String::new() } else { format!(" ({})", sample.rule) };
+        lines.push(format!("{}{rule}: {} {}", sample.step, sample.id, sample.what));
+        let from = difference(sample);
+        let shown = |text: &str| in_one_line(&text.chars().skip(from).collect::<String>(), SHOWN);
+        lines.push(format!("  - {}", shown(&sample.before)));
+        if sample.what == "changed" {
+            lines.push(format!("  + {}", shown(&sample.after)));
+        }
+    }
+    lines.join("\n")
+}
+
+/// Where to begin, so that the first difference of a changed document is in the line.
+fn difference(sample: &Sample) -> usize {
+    if sample.after.is_empty() {
+        return 0;
+    }
+    let same = sample.before.chars().zip(sample.after.chars()).take_while(|(a, b)| a == b).count();
+    same.saturating_sub(SHOWN / 3)
+}
+
+fn tokens(manifest: &Manifest) -> String {
+    let tokenizer = &manifest.tokenizer;
+    let kind = match tokenizer.kind.as_str() {
+        "bpe" => "byte-level BPE, learned on the training side",
+        "gpt2" => "byte-level BPE of GPT-2",
+        _ => "of a file",
+    };
+    let used = tokenizer.vocabulary_size.saturating_sub(tokenizer.unused_tokens);
+    let mut lines = vec![
+        format!(
+            "vocabulary: {} token ids, {kind}; {} of them occur in the training shards",
+            count(u64::from(tokenizer.vocabulary_size)),
+            count(u64::from(used))
+        ),
+        format!(
+            "bytes per token: {:.2} in training, {:.2} in validation text",
+            tokenizer.train_bytes_per_token, tokenizer.validation_bytes_per_token
+        ),
+    ];
+    for (name, side) in [("training", &manifest.train), ("validation", &manifest.validation)] {
+        let shards = counted(side.shards.len() as u64, "shard");
+        lines.push(format!("{name}: {} tokens with separators, in {shards}", count(side.tokens)));
+    }
+    for baseline in &manifest.baselines {
+        lines.push(format!("{}: {:.3} bits per byte on validation", baseline.model, baseline.bits_per_byte));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_in_proportion_and_never_hide_a_count() {
+        assert_eq!(bar(0, 10), "");
+        assert_eq!(bar(1, 1_000_000), "▏");
+        assert_eq!(bar(10, 10), "█".repeat(BAR));
+        assert_eq!(bar(5, 10).chars().count(), BAR / 2);
+        assert_eq!(bar(u64::MAX, u64::MAX), "█".repeat(BAR));
+    }
+
+    #[test]
+    fn a_histogram_begins_where_there_are_documents() {
+        let text = histogram(&[("train", &[0, 0, 4, 0, 1000]), ("validation", &[0, 0, 0, 2])]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[1].starts_with("4 to 7 ") && lines[1].contains("4 ▏"), "{text}");
+        assert!(
+            lines[3].starts_with("16 to 31 ") && lines[3].contains(&format!("1,000 {}", "█".repeat(BAR))),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_line_stays_one_line() {
+        assert_eq!(in_one_line("a\nb", 3), "a↵b");
+        assert_eq!(in_one_line("abcd", 3), "abc…");
+    }
+}
