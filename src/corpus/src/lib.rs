@@ -56,6 +56,6 @@ pub use progress::{Progress, Silent, Unit};
 pub use recipe::{Recipe, RecipeError, Remote};
 pub use samples::Sample;
 pub use store::Store;
-pub use tokenizer::{Tokenizer, TokenizerError};
+pub use tokenizer::{Encoder, Tokenizer, TokenizerError};
 pub use toml_text::known_recipes;
 pub use unpack::Packing;

@@ -113,7 +113,7 @@ impl Tokenizer {
 }
 
 /// Encodes texts, many times faster than [`Tokenizer::encode`] where a faster library is found to agree with it.
-pub(crate) struct Encoder<'a> {
+pub struct Encoder<'a> {
     reference: &'a Tokenizer,
     fast: Option<FastBpe>,
 }
