@@ -97,7 +97,7 @@ fn sources(base: &Entry) -> Json {
     table(true, &["left", "left", "right", "right", "right"], header, sources.iter().map(row).collect())
 }
 
-/// What each cleaning step did, and what was left out after them.
+/// What each cleaning step did, and what is left once duplicates and the like are out.
 fn cleaning(base: &Entry) -> Json {
     let manifest = &base.quoted.run.corpus;
     let cell = |stage: &str, what: &str| value(base.name(), &format!("data.funnel.{stage}.{what}"), false, false);
@@ -108,10 +108,7 @@ fn cleaning(base: &Entry) -> Json {
     };
     let mut rows: Vec<_> = manifest.funnel.iter().skip(1).take(manifest.steps.len()).map(row).collect();
     if let Some(last) = manifest.funnel.last() {
-        let documents = &manifest.documents;
-        let more = documents.contaminated + documents.leaked > 0;
-        let left_out = if more { "duplicates, task items and leaked ones out" } else { "duplicates out" };
-        rows.push(vec![text(left_out), cell(&last.stage, "documents"), text("–"), cell(&last.stage, "bytes")]);
+        rows.push(vec![text("after selection"), cell(&last.stage, "documents"), text("–"), cell(&last.stage, "bytes")]);
     }
     let header = ["Step", "Documents", "Changed", "Bytes"].map(text).to_vec();
     table(false, &["left", "right", "right", "right"], header, rows)
