@@ -13,7 +13,8 @@ use crate::select::{Candidate, Fate};
 #[serde(deny_unknown_fields)]
 pub struct FunnelStage {
     /// `read`; the name of a cleaning step, with `-2` and so on where a recipe has it again; `exact_duplicates`,
-    /// `near_duplicates`, `contaminated`, `leaked`: without these. What is left after the last is all sides.
+    /// `near_duplicates`, `contaminated`, `leaked`: without these. What is left after the last is all sides, each
+    /// document once.
     pub stage: String,
     /// Documents left.
     pub documents: u64,
@@ -44,19 +45,24 @@ pub(crate) fn funnel(steps: &[StepCounts], candidates: &[Candidate], fates: &[Fa
         stages.push(stage(name, (step.documents_out, step.bytes_out)));
     }
     let mut left = cleaned;
-    let is_left_out: [(&str, fn(&Fate) -> bool); 4] = [
-        ("exact_duplicates", |fate| matches!(fate, Fate::Duplicate(_))),
-        ("near_duplicates", |fate| matches!(fate, Fate::NearDuplicate(_))),
-        ("contaminated", |fate| matches!(fate, Fate::Contaminated(_))),
-        ("leaked", |fate| matches!(fate, Fate::Leaked(_))),
-    ];
-    for (name, is_left_out) in is_left_out {
-        for (candidate, _) in candidates.iter().zip(fates).filter(|(_, fate)| is_left_out(fate)) {
+    for name in ["exact_duplicates", "near_duplicates", "contaminated", "leaked"] {
+        for (candidate, _) in candidates.iter().zip(fates).filter(|(_, fate)| left_out_by(fate) == Some(name)) {
             left = (left.0 - 1, left.1 - u64::from(candidate.bytes));
         }
         stages.push(stage(name.to_owned(), left));
     }
     stages
+}
+
+/// The stage that left a document out.
+fn left_out_by(fate: &Fate) -> Option<&'static str> {
+    match fate {
+        Fate::Train | Fate::Validation | Fate::Test => None,
+        Fate::Duplicate(_) => Some("exact_duplicates"),
+        Fate::NearDuplicate(_) => Some("near_duplicates"),
+        Fate::Contaminated(_) => Some("contaminated"),
+        Fate::Leaked(_) => Some("leaked"),
+    }
 }
 
 fn stage(stage: String, (documents, bytes): (u64, u64)) -> FunnelStage {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Lengths of the kept documents.
+/// Lengths of the kept documents. One that is written to the shards several times counts once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentLengths {
@@ -13,7 +13,7 @@ pub struct DocumentLengths {
     pub train: TextLengths,
     /// The validation side.
     pub validation: TextLengths,
-    /// The test side.
+    /// The test side; of no documents unless the recipe asks for one.
     pub test: TextLengths,
     /// All sides of each source, in the order of the sources.
     pub sources: Vec<SourceLengths>,

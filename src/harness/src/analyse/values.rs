@@ -218,6 +218,7 @@ fn describe_plan(run: &SealedRun, values: &mut Builder) {
         ("exact_duplicates", documents.exact_duplicates),
         ("near_duplicates", documents.near_duplicates),
         ("contaminated_documents", documents.contaminated),
+        ("leaked_documents", documents.leaked),
     ] {
         values.add(format!("data.{name}"), count as f64, Unit::Count, &[file::CORPUS_MANIFEST]);
     }
@@ -247,11 +248,16 @@ fn describe_corpus(corpus: &Manifest, values: &mut Builder) {
         let key = format!("data.funnel.{}.changed", stage.stage);
         values.add(key, step.documents_changed as f64, Unit::Count, &files);
     }
-    for (name, side, lengths) in [
-        ("train", &corpus.train, &corpus.lengths.train),
-        ("validation", &corpus.validation, &corpus.lengths.validation),
-    ] {
-        values.add(format!("data.{name}_bytes_share"), side.text_bytes as f64 / read_bytes, Unit::Share, &files);
+    let lengths = &corpus.lengths;
+    for (name, lengths) in [("train", &lengths.train), ("validation", &lengths.validation), ("test", &lengths.test)] {
+        if lengths.bytes.documents == 0 {
+            continue;
+        }
+        // Each document once, also where the shards hold it several times: so the sides add up to what is left.
+        let key = |what: &str| format!("data.funnel.{name}.{what}");
+        values.add(key("documents"), lengths.bytes.documents as f64, Unit::Count, &files);
+        values.add(key("bytes"), lengths.bytes.total as f64, Unit::Count, &files);
+        values.add(key("bytes_share"), lengths.bytes.total as f64 / read_bytes, Unit::Share, &files);
         for (unit, lengths) in [("bytes", &lengths.bytes), ("tokens", &lengths.tokens)] {
             for (what, number) in [
                 ("smallest", lengths.smallest),

@@ -105,6 +105,13 @@ fn header(manifest: &Manifest) -> String {
     lines.join("\n")
 }
 
+/// The sides that have documents. A document counts once, however often it is written to the shards.
+fn sides(manifest: &Manifest) -> Vec<(&'static str, &TextLengths)> {
+    let lengths = &manifest.lengths;
+    let all = [("train", &lengths.train), ("validation", &lengths.validation), ("test", &lengths.test)];
+    all.into_iter().filter(|(_, lengths)| lengths.bytes.documents > 0).collect()
+}
+
 /// What is left after each stage, in bytes also as a share of what was read, and what the steps changed.
 fn funnel(manifest: &Manifest) -> String {
     let read = manifest.funnel.first().map_or(0, |stage| stage.bytes);
@@ -114,13 +121,25 @@ fn funnel(manifest: &Manifest) -> String {
     // The first stage is reading, then every step has one.
     let changed = manifest.steps.iter().map(|step| count(step.documents_changed));
     let changed = std::iter::once(String::new()).chain(changed).chain(std::iter::repeat(String::new()));
-    let stages = manifest.funnel.iter().zip(changed);
+    let stages = manifest.funnel.iter().zip(changed).filter(|(stage, _)| is_in_recipe(manifest, &stage.stage));
     let stages = stages.map(|(s, changed)| row(stage_in_words(&s.stage), s.documents, changed, s.bytes, String::new()));
-    let sides = [("train", &manifest.train), ("validation", &manifest.validation)].map(|(name, side)| {
-        row(name.to_owned(), side.documents, String::new(), side.text_bytes, count(side.text_tokens))
+    let sides = sides(manifest).into_iter().map(|(name, of)| {
+        row(name.to_owned(), of.bytes.documents, String::new(), of.bytes.total, count(of.tokens.total))
     });
     let rows: Vec<Vec<String>> = stages.chain(sides).collect();
     terminal::table(&["left after", "documents", "changed", "bytes", "% of bytes", "tokens"], &rows)
+}
+
+/// Whether the recipe asks for a stage: what was not looked for is not shown as not found.
+fn is_in_recipe(manifest: &Manifest, stage: &str) -> bool {
+    let recipe = &manifest.recipe;
+    match stage {
+        "exact_duplicates" => recipe["duplicates"]["exact"] == true,
+        "near_duplicates" => recipe["duplicates"]["near"].is_object(),
+        "contaminated" => recipe["decontaminate"]["action"] == "leave_out",
+        "leaked" => recipe["split"]["leakage"].is_object(),
+        _ => true,
+    }
 }
 
 fn stage_in_words(stage: &str) -> String {
@@ -135,69 +154,82 @@ fn stage_in_words(stage: &str) -> String {
 
 /// The largest sources by tokens, the others as one row, and the licences.
 fn sources(manifest: &Manifest, all: bool) -> String {
-    let tokens = |s: &SourceRecord| s.train_tokens + s.validation_tokens;
+    let tokens = |s: &SourceRecord| s.train_tokens + s.validation_tokens + s.test_tokens;
     let mut sorted: Vec<(&SourceRecord, u64)> =
         manifest.sources.iter().zip(&manifest.lengths.sources).map(|(s, l)| (s, l.lengths.bytes.median)).collect();
     // Of equal ones the first in the recipe stays first.
     sorted.sort_by_key(|(source, _)| std::cmp::Reverse(tokens(source)));
     let shown = if all || sorted.len() <= SOURCES + 1 { sorted.len() } else { SOURCES };
-    let row = |name: String, of: &[(&SourceRecord, u64)], median: String| {
+    let weighted = manifest.sources.iter().any(|s| s.epochs != 1.0);
+    let row = |name: String, of: &[(&SourceRecord, u64)], one: Option<(&SourceRecord, u64)>| {
         let sum = |number: fn(&SourceRecord) -> u64| count(of.iter().map(|(s, _)| number(s)).sum());
-        vec![
+        let of_one = |number: &dyn Fn((&SourceRecord, u64)) -> String| one.map_or_else(String::new, number);
+        let mut cells = vec![
             name,
             sum(|s| s.bytes),
             sum(|s| s.documents_read),
-            sum(|s| s.train_documents + s.validation_documents),
-            median,
+            sum(|s| s.train_documents + s.validation_documents + s.test_documents),
+            of_one(&|(_, median)| count(median)),
             sum(|s| s.train_tokens),
-            sum(|s| s.validation_tokens),
-        ]
+            sum(|s| s.validation_tokens + s.test_tokens),
+            of_one(&|(s, _)| format!("{:.2}", s.fertility_tokens_per_word)),
+        ];
+        if weighted {
+            cells.push(of_one(&|(s, _)| format!("{:.2}", s.epochs)));
+        }
+        cells
     };
     let mut rows: Vec<Vec<String>> =
-        sorted[..shown].iter().map(|one| row(one.0.name.clone(), &[*one], count(one.1))).collect();
+        sorted[..shown].iter().map(|one| row(one.0.name.clone(), &[*one], Some(*one))).collect();
     if shown < sorted.len() {
-        let name = format!("{} others (--all lists them)", sorted.len() - shown);
-        rows.push(row(name, &sorted[shown..], String::new()));
+        rows.push(row(format!("{} others (--all lists them)", sorted.len() - shown), &sorted[shown..], None));
     }
     let mut licences: BTreeMap<&str, u64> = BTreeMap::new();
     manifest.sources.iter().for_each(|s| *licences.entry(s.licence.as_str()).or_default() += 1);
     let licences: Vec<String> =
         licences.iter().map(|(licence, n)| format!("licence of {}: {licence}", counted(*n, "source"))).collect();
-    let header = ["source", "bytes", "documents read", "kept", "median bytes", "train tokens", "validation tokens"];
+    let mut header =
+        vec!["source", "bytes", "read", "kept", "median bytes", "train tokens", "held-out", "tokens per word"];
+    if weighted {
+        header.push("epochs");
+    }
     format!("{}\n{}", terminal::table(&header, &rows), licences.join("\n"))
 }
 
-/// Quartiles of both sides, and a histogram of bytes for each.
+/// Quartiles of each side, and a histogram of bytes for each.
 fn lengths(manifest: &Manifest) -> String {
-    let sides = [("train", &manifest.lengths.train), ("validation", &manifest.lengths.validation)];
+    let sides = sides(manifest);
     let row = |side: &str, unit: &str, l: &Lengths| {
         let numbers = [l.smallest, l.lower_quartile, l.median, l.upper_quartile, l.largest];
         std::iter::once(format!("{side}, {unit}")).chain(numbers.map(count)).collect::<Vec<_>>()
     };
-    let both = |(side, l): (&str, &TextLengths)| [row(side, "bytes", &l.bytes), row(side, "tokens", &l.tokens)];
-    let rows: Vec<Vec<String>> = sides.into_iter().flat_map(both).collect();
+    let both = |(side, l): &(&str, &TextLengths)| [row(side, "bytes", &l.bytes), row(side, "tokens", &l.tokens)];
+    let rows: Vec<Vec<String>> = sides.iter().flat_map(both).collect();
     let quartiles = terminal::table(&["", "smallest", "lower quartile", "median", "upper quartile", "largest"], &rows);
-    let histogram = histogram(&sides.map(|(name, l)| (name, l.bytes.by_power_of_two.as_slice())));
-    format!("{quartiles}\n\n{histogram}")
+    let counts = sides.iter().map(|(name, l)| (*name, l.bytes.by_power_of_two.as_slice()));
+    format!("{quartiles}\n\n{}", histogram(&counts.collect::<Vec<_>>()))
 }
 
 /// One line for each power of two that occurs. Each side's longest bar is its largest count.
-fn histogram(sides: &[(&str, &[u64]); 2]) -> String {
+fn histogram(sides: &[(&str, &[u64])]) -> String {
     let occurs = |place: &usize| sides.iter().any(|(_, counts)| counts.get(*place).is_some_and(|n| *n > 0));
     let end = sides.iter().map(|(_, counts)| counts.len()).max().unwrap_or(0);
     let Some(first) = (0..end).find(occurs) else { return String::new() };
-    let line = |label: &str, cells: [(String, String); 2]| {
+    let line = |label: &str, cells: Vec<(String, String)>| {
         let cells: Vec<String> = cells.iter().map(|(number, bar)| format!("{number:>11} {bar:<BAR$}")).collect();
         format!("{label:<24}{}", cells.join(" ")).trim_end().to_owned()
     };
-    let mut lines = vec![line("bytes", sides.map(|(name, _)| (name.to_owned(), String::new())))];
+    let mut lines = vec![line("bytes", sides.iter().map(|(name, _)| ((*name).to_owned(), String::new())).collect())];
     for place in first..end {
         let cell = |(_, counts): &(&str, &[u64])| {
             let (n, most) = (counts.get(place).copied().unwrap_or(0), counts.iter().copied().max().unwrap_or(0));
             (count(n), bar(n, most))
         };
         let from = if place == 0 { 0 } else { 1u64 << place };
-        lines.push(line(&format!("{} to {}", count(from), count((2u64 << place) - 1)), sides.each_ref().map(cell)));
+        lines.push(line(
+            &format!("{} to {}", count(from), count((2u64 << place) - 1)),
+            sides.iter().map(cell).collect(),
+        ));
     }
     lines.join("\n")
 }
@@ -215,12 +247,22 @@ fn ids_of(groups: &[DuplicateGroup]) -> Vec<String> {
 
 /// Sizes of the groups, and the largest with the beginnings of what they repeat.
 fn duplicates(manifest: &Manifest, groups: &[DuplicateGroup], beginnings: &BTreeMap<String, String>) -> String {
+    let looked_for = ["exact_duplicates", "near_duplicates"].map(|stage| is_in_recipe(manifest, stage));
+    let kinds = match looked_for {
+        [true, true] => "exact and near duplicates were looked for",
+        [true, false] => {
+            "exact duplicates were looked for; near ones were not: the recipe has no `near` in [duplicates]"
+        }
+        [false, true] => "near duplicates were looked for",
+        [false, false] => "not looked for: the recipe's [duplicates] says so",
+    };
     if manifest.duplicate_group_sizes.is_empty() {
-        return "none".to_owned();
+        return if looked_for.contains(&true) { format!("{kinds}; there are none") } else { kinds.to_owned() };
     }
     let size = |s: &harness_corpus::GroupSize| vec![count(s.documents), count(s.groups)];
     let sizes: Vec<Vec<String>> = manifest.duplicate_group_sizes.iter().map(size).collect();
-    let mut lines = vec![terminal::table(&["documents in a group", "groups"], &sizes), String::new()];
+    let sizes = terminal::table(&["documents in a group", "groups"], &sizes);
+    let mut lines = vec![kinds.to_owned(), sizes, String::new()];
     for group in groups {
         lines.push(format!("{}, kept; left out: {}", group.kept, count(group.left_out)));
         let begins = |id: &String| beginnings.get(id).map(|text| in_one_line(text, SHOWN - 4));
@@ -312,7 +354,11 @@ fn tokens(manifest: &Manifest) -> String {
             tokenizer.train_bytes_per_token, tokenizer.validation_bytes_per_token
         ),
     ];
-    for (name, side) in [("training", &manifest.train), ("validation", &manifest.validation)] {
+    for (name, side) in [("training", &manifest.train), ("validation", &manifest.validation), ("test", &manifest.test)]
+    {
+        if side.documents == 0 {
+            continue;
+        }
         let shards = counted(side.shards.len() as u64, "shard");
         lines.push(format!("{name}: {} tokens with separators, in {shards}", count(side.tokens)));
     }

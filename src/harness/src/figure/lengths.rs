@@ -35,7 +35,7 @@ pub fn draw(sides: &[Side]) -> Figure {
             panel.curve(canvas, points, look.color, 14, look.dash);
             // One marker in each second range, not at the same ones for all sides, so that none hides another.
             for step in points.windows(2).filter(|step| step[0].1 == step[1].1 && step[0].1 > 0.0) {
-                if (libm::log2(step[0].0) as usize + index) % 2 == 0 {
+                if (libm::log2(step[0].0) as usize + index).is_multiple_of(2) {
                     let middle = libm::sqrt(step[0].0 * step[1].0);
                     canvas.marker(panel.point(middle, step[0].1), look.marker, look.color, 22);
                 }

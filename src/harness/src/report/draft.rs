@@ -149,6 +149,9 @@ fn experiment(study: &Study, entry: &Entry) -> Json {
         }),
         "corpus": {
             "name": manifest.name,
+            "finds_exact": manifest.recipe["duplicates"]["exact"] == true,
+            "finds_near": manifest.recipe["duplicates"]["near"].is_object(),
+            "finds_leakage": manifest.recipe["split"]["leakage"].is_object(),
             "leaves_out_items": manifest.recipe["decontaminate"]["action"] == "leave_out",
             "generated": manifest.sources.iter().all(|s| s.url.is_none()),
             "many_sources": manifest.sources.len() > 1,

@@ -147,8 +147,8 @@ fn manifest(books: bool) -> serde_json::Value {
             "url": books.then(|| format!("https://example.org/books/{i}.md")),
             "sha256": digest(&format!("source {i}")), "bytes": 500_000 + 1000 * i, "licence": if books { "public domain" } else { "CC0-1.0" },
             "citation": "", "stage_key": digest("stage"), "cleaned_sha256": digest("clean"), "head_bytes": 0, "lines_repaired": 0,
-            "documents_read": 40, "train_documents": 36, "train_bytes": 450_000 + 900 * i, "train_tokens": 120_000 + 200 * i,
-            "epochs": 1.0, "validation_documents": 4, "validation_bytes": 50_000, "validation_tokens": 13_000,
+            "documents_read": 40, "train_documents": 36, "train_bytes": 450_000 + 900 * i, "train_tokens": 120_000 + 200 * i, "epochs": 1.0,
+            "validation_documents": 4, "validation_bytes": 50_000, "validation_tokens": 13_000,
             "test_documents": 0, "test_bytes": 0, "test_tokens": 0, "fertility_tokens_per_word": 1.3,
         })
     };
@@ -188,19 +188,21 @@ fn manifest(books: bool) -> serde_json::Value {
         "language": "en", "licence": if books { "public domain (README of the source: \"All titles from the public domain.\")" } else { "CC0-1.0" },
         "citation": if books { "M. Schmitt, classic-books-markdown, https://example.org/mlschmitt/classic-books-markdown, commit 9448827" } else { "" },
         "limitations": if books { "Old literary English of few authors.\nValidation holds chapters of the same books out; [no] #markup $here$." } else { "" },
-        "recipe": { "decontaminate": { "action": "leave_out" } },
+        "recipe": {
+            "duplicates": { "exact": true, "near": if books { json!({ "jaccard": 0.8 }) } else { json!(null) } },
+            "decontaminate": { "action": "leave_out" },
+        },
         "sources": (1..=count).map(source).collect::<Vec<_>>(),
         "steps": if books { vec![step("normalise_unicode"), step("drop_short")] } else { vec![] },
         "documents": { "read": 1010, "removed_by_steps": 10, "exact_duplicates": 3, "near_duplicates": 0, "contaminated": 0, "leaked": 0, "train": 900, "validation": 97, "test": 0 },
         "funnel": funnel[..if books { 7 } else { 1 }].iter().copied().map(stage).collect::<Vec<_>>(),
         "lengths": {
-            "train": lengths(900, 8_000_000, 2_000_000, &train_counts), "validation": lengths(97, 400_000, 99_900, &validation_counts), "test": lengths(0, 0, 0, &[0; 2]), "sources": [],
+            "train": lengths(900, 8_000_000, 2_000_000, &train_counts), "validation": lengths(97, 400_000, 99_900, &validation_counts), "test": lengths(0, 0, 0, &[0, 0]), "sources": [],
         },
         "duplicate_group_sizes": [{ "documents": 2, "groups": 3 }],
         "split_rule": "a document is validation if its rank, the SHA-256 of its text hashed again and read as a number in [0, 1), is below 0.05",
         "largest_duplicate_groups": [],
-        "contamination": if books { vec![contamination("lambada"), contamination("piqa")] } else { vec![] }, "train": side(900, 8_000_000, 2_000_000), "validation": side(100, 400_000, 99_900),
-        "test": { "documents": 0, "text_bytes": 0, "text_tokens": 0, "tokens": 0, "shards": [] },
+        "contamination": if books { vec![contamination("lambada"), contamination("piqa")] } else { vec![] }, "train": side(900, 8_000_000, 2_000_000), "validation": side(100, 400_000, 99_900), "test": side(0, 0, 0),
         "tokenizer": {
             "kind": "bpe", "sha256": digest("tokenizer"), "vocabulary_size": 2048, "separator": 0, "separator_text": "<|endoftext|>",
             "encoder": "", "validation_bytes_per_token": 4.004, "train_bytes_per_token": 4.0, "unused_tokens": 0, "licence": "", "citation": "", "inputs": [],

@@ -97,7 +97,7 @@ fn sources(base: &Entry) -> Json {
     table(true, &["left", "left", "right", "right", "right"], header, sources.iter().map(row).collect())
 }
 
-/// What each cleaning step did, and what was left out after them.
+/// What each cleaning step did, and what is left once duplicates and the like are out.
 fn cleaning(base: &Entry) -> Json {
     let manifest = &base.quoted.run.corpus;
     let cell = |stage: &str, what: &str| value(base.name(), &format!("data.funnel.{stage}.{what}"), false, false);
@@ -108,9 +108,7 @@ fn cleaning(base: &Entry) -> Json {
     };
     let mut rows: Vec<_> = manifest.funnel.iter().skip(1).take(manifest.steps.len()).map(row).collect();
     if let Some(last) = manifest.funnel.last() {
-        let left_out =
-            if manifest.documents.contaminated > 0 { "duplicates and task items out" } else { "duplicates out" };
-        rows.push(vec![text(left_out), cell(&last.stage, "documents"), text("–"), cell(&last.stage, "bytes")]);
+        rows.push(vec![text("after selection"), cell(&last.stage, "documents"), text("–"), cell(&last.stage, "bytes")]);
     }
     let header = ["Step", "Documents", "Changed", "Bytes"].map(text).to_vec();
     table(false, &["left", "right", "right", "right"], header, rows)
@@ -137,9 +135,12 @@ fn funnel(base: &Entry) -> Json {
         rows.push(vec![text(label), of_stage("documents"), of_stage("bytes"), of_stage("bytes_share")]);
     }
     let rule = rows.len();
-    for (side, label) in [("train", "training side"), ("validation", "validation side")] {
-        let of_side = |what: &str| cell(format!("data.{side}_{what}"));
-        rows.push(vec![text(label), of_side("documents"), of_side("bytes"), of_side("bytes_share")]);
+    for (side, label) in [("train", "training side"), ("validation", "validation side"), ("test", "test side")] {
+        let of_side = |what: &str| format!("data.funnel.{side}.{what}");
+        if base.quoted.values.contains_key(&of_side("documents")) {
+            let cells = ["documents", "bytes", "bytes_share"].map(|what| cell(of_side(what)));
+            rows.push(std::iter::once(text(label)).chain(cells).collect());
+        }
     }
     let header = ["Stage", "Documents", "Bytes", "%"].map(text).to_vec();
     let mut table = table(false, &["left", "right", "right", "right"], header, rows);
@@ -169,19 +170,28 @@ fn lengths(base: &Entry) -> Json {
 /// What a data statement says in numbers, but for the sizes of both sides.
 fn statement(base: &Entry) -> Json {
     let cell = |key: &str| value(base.name(), key, false, false);
-    let rows = vec![
-        vec![text("Bytes of the sources"), cell("data.source_bytes")],
-        vec![text("Documents read"), cell("data.documents_read")],
-        vec![text("Exact duplicates"), cell("data.exact_duplicates")],
-        vec![text("Near duplicates"), cell("data.near_duplicates")],
-        vec![text("Groups of duplicates"), cell("data.duplicate_groups")],
-        vec![text("With items of tasks"), cell("data.contaminated_documents")],
-        vec![text("Token ids"), cell("data.vocabulary_size")],
-        vec![text("  not in training text"), cell("data.unused_token_ids")],
-        vec![text("Bytes per training token"), cell("data.train_bytes_per_token")],
-        vec![text("Bytes per validation token"), cell("data.bytes_per_token")],
+    let recipe = &base.quoted.run.corpus.recipe;
+    // A zero would say that it was looked for.
+    let looked_for = |key: &str| match key {
+        "data.exact_duplicates" => recipe["duplicates"]["exact"] == true,
+        "data.near_duplicates" => recipe["duplicates"]["near"].is_object(),
+        "data.contaminated_documents" => recipe["decontaminate"]["action"] == "leave_out",
+        _ => true,
+    };
+    let rows = [
+        ("Bytes of the sources", "data.source_bytes"),
+        ("Documents read", "data.documents_read"),
+        ("Exact duplicates", "data.exact_duplicates"),
+        ("Near duplicates", "data.near_duplicates"),
+        ("Groups of duplicates", "data.duplicate_groups"),
+        ("Left out for task items", "data.contaminated_documents"),
+        ("Token ids", "data.vocabulary_size"),
+        ("  not in training text", "data.unused_token_ids"),
+        ("Bytes per training token", "data.train_bytes_per_token"),
+        ("Bytes per validation token", "data.bytes_per_token"),
     ];
-    table(false, &["left", "right"], vec![text("Property"), text("Value")], rows)
+    let rows = rows.iter().filter(|(_, key)| looked_for(key)).map(|(label, key)| vec![text(*label), cell(key)]);
+    table(false, &["left", "right"], vec![text("Property"), text("Value")], rows.collect())
 }
 
 /// How many items of each task share text with the corpus.
