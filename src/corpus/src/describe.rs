@@ -1,14 +1,13 @@
 //! Gathers what every stage found into the manifest.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::baselines::baselines;
 use crate::clean::StepCounts;
-use crate::encode::{Encoded, Sides, Written};
+use crate::encode::{Encoded, Sides};
 use crate::error::CorpusError;
 use crate::funnel::{funnel, group_sizes};
-use crate::lengths::{LengthCounter, SideOf};
 use crate::manifest::{
     DocumentCounts, DuplicateGroup, FORMAT, Manifest, Side, SourceRecord, TaskContamination, TokenizerRecord,
     ValidationDocument,
@@ -83,51 +82,28 @@ pub(crate) fn describe(
             Fate::Leaked(_) => &mut documents.leaked,
         } += 1;
     }
-    // Tokens and words of each source, each document once.
-    let mut sizes = vec![(0, 0); stages.len()];
-    let mut lengths = LengthCounter::new(stages.len());
-    let mut count = |side: SideOf, of_side: &[Encoded], add: &dyn Fn(&mut SourceRecord, u64, u64)| {
-        let mut seen = HashSet::new();
-        for document in of_side.iter().filter(|document| seen.insert(document.at)) {
-            let candidate = &candidates[document.at as usize];
-            let source = candidate.source as usize;
-            sizes[source].0 += u64::from(document.tokens);
-            sizes[source].1 += u64::from(document.words);
-            let (bytes, tokens) = (u64::from(candidate.bytes), u64::from(document.tokens));
-            lengths.add(source, side, bytes, tokens);
-            add(&mut sources[source], bytes, tokens);
-        }
-    };
-    count(SideOf::Train, &sides.train.documents, &|source, bytes, tokens| {
-        source.train_documents += 1;
-        source.train_bytes += bytes;
-        source.train_tokens += tokens;
-    });
-    count(SideOf::Validation, &sides.validation.documents, &|source, bytes, tokens| {
-        source.validation_documents += 1;
-        source.validation_bytes += bytes;
-        source.validation_tokens += tokens;
-    });
-    count(SideOf::Test, &sides.test.documents, &|source, bytes, tokens| {
-        source.test_documents += 1;
-        source.test_bytes += bytes;
-        source.test_tokens += tokens;
-    });
-    for (source, (tokens, words)) in sources.iter_mut().zip(sizes) {
+    let Sides { train, validation, test, lengths } = sides;
+    for (at, source) in sources.iter_mut().enumerate() {
+        let of = [&train, &validation, &test].map(|written| written.sources[at]);
+        (source.train_documents, source.train_bytes, source.train_tokens) =
+            (of[0].documents, of[0].bytes, of[0].tokens);
+        (source.validation_documents, source.validation_bytes) = (of[1].documents, of[1].bytes);
+        source.validation_tokens = of[1].tokens;
+        (source.test_documents, source.test_bytes, source.test_tokens) = (of[2].documents, of[2].bytes, of[2].tokens);
+        let (tokens, words) = of.iter().fold((0, 0), |sum, side| (sum.0 + side.tokens, sum.1 + side.words));
         source.fertility_tokens_per_word = tokens as f64 / words.max(1) as f64;
     }
     let validation_document = |document: &Encoded| {
-        let candidate = &candidates[document.at as usize];
+        let candidate = &candidates[document.at];
         ValidationDocument {
             id: format!("{}#{}", sources[candidate.source as usize].name, candidate.index),
             sha256: candidate.sha256,
-            bytes: u64::from(candidate.bytes),
-            tokens: u64::from(document.tokens),
+            bytes: document.bytes,
+            tokens: document.tokens,
         }
     };
-    let validation_documents = sides.validation.documents.iter().map(validation_document).collect();
-    let [train, validation, test] =
-        [&sides.train, &sides.validation, &sides.test].map(|written| side(written, candidates));
+    let validation_documents = validation.listed.iter().map(validation_document).collect();
+    let (train, validation, test) = (train.side, validation.side, test.side);
     let paths = |side: &Side| side.shards.iter().map(|file| folder.join(&file.path)).collect::<Vec<_>>();
     let measured = baselines(&paths(&train), &paths(&validation), tokenizer.separator(), store)?;
     let written = ["documents.jsonl", "samples.jsonl", "tokenizer.json"];
@@ -185,19 +161,6 @@ pub(crate) fn describe(
         validation_documents,
         files,
     })
-}
-
-/// A side as the manifest has it.
-fn side(written: &Written, candidates: &[Candidate]) -> Side {
-    let text_tokens = written.documents.iter().map(|document| u64::from(document.tokens)).sum();
-    let documents = written.documents.len() as u64;
-    Side {
-        documents,
-        text_bytes: written.documents.iter().map(|document| u64::from(candidates[document.at as usize].bytes)).sum(),
-        text_tokens,
-        tokens: text_tokens + documents,
-        shards: written.shards.clone(),
-    }
 }
 
 /// The counts of each step, over all sources.

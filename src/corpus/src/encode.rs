@@ -6,15 +6,19 @@ use harness_core::shards::ShardWriter;
 use rayon::prelude::*;
 
 use crate::error::CorpusError;
+use crate::lengths::LengthCounter;
+use crate::manifest::Side;
 use crate::store::ListedFile;
 use crate::tokenizer::Encoder;
 
 /// A side as written.
 pub(crate) struct Written {
-    /// The shards in order.
-    pub shards: Vec<ListedFile>,
-    /// What each document became, in the order of writing.
-    pub documents: Vec<Encoded>,
+    /// The side as the manifest has it.
+    pub side: Side,
+    /// What its documents come to by source, each document once.
+    pub sources: Vec<SourceSizes>,
+    /// The documents one by one, of a held-out side.
+    pub listed: Vec<Encoded>,
 }
 
 /// All sides. One that the recipe does not ask for has no documents.
@@ -22,17 +26,38 @@ pub(crate) struct Sides {
     pub train: Written,
     pub validation: Written,
     pub test: Written,
+    pub lengths: LengthCounter,
+}
+
+/// Sizes of the documents of a source.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SourceSizes {
+    pub documents: u64,
+    pub bytes: u64,
+    pub tokens: u64,
+    pub words: u64,
+}
+
+impl SourceSizes {
+    pub fn add(&mut self, document: &Encoded) {
+        self.documents += 1;
+        self.bytes += document.bytes;
+        self.tokens += document.tokens;
+        self.words += document.words;
+    }
 }
 
 /// Sizes of a document.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoded {
     /// Its place among the candidates.
-    pub at: u32,
+    pub at: usize,
+    /// Bytes of its text.
+    pub bytes: u64,
     /// Its tokens, the separator not counted.
-    pub tokens: u32,
+    pub tokens: u64,
     /// Its words: what stands between white space.
-    pub words: u32,
+    pub words: u64,
 }
 
 /// Collects the documents of one side and writes them as `<side>-00000.tokens`, ...
@@ -43,8 +68,7 @@ pub(crate) struct SideWriter<'a> {
     shard_tokens: u64,
     shard: ShardWriter,
     checked: bool,
-    documents: Vec<Encoded>,
-    files: Vec<ListedFile>,
+    written: Side,
 }
 
 impl<'a> SideWriter<'a> {
@@ -57,46 +81,49 @@ impl<'a> SideWriter<'a> {
             shard_tokens,
             shard: ShardWriter::new(encoder.tokenizer().vocabulary_size()),
             checked: check,
-            documents: Vec::new(),
-            files: Vec::new(),
+            written: Side::default(),
         }
     }
 
     /// Encodes documents, given with their places, on all threads.
-    pub fn push(&mut self, places: &[usize], texts: &[String]) -> Result<(), CorpusError> {
-        let encoded: Vec<(Vec<u32>, usize)> = texts
+    pub fn push(&mut self, places: &[usize], texts: &[String]) -> Result<Vec<Encoded>, CorpusError> {
+        let encoded: Vec<(Vec<u32>, Encoded)> = places
             .par_iter()
-            .map(|text| {
-                let tokens = self.encoder.encode(text)?;
-                if self.checked && self.encoder.tokenizer().decode(&tokens)? != *text {
+            .zip(texts)
+            .map(|(&at, text)| {
+                let ids = self.encoder.encode(text)?;
+                if self.checked && self.encoder.tokenizer().decode(&ids)? != *text {
                     return Err(CorpusError::RoundTrip { text: text.chars().take(60).collect() });
                 }
-                Ok((tokens, text.split_whitespace().count()))
+                let (bytes, tokens, words) = (text.len(), ids.len(), text.split_whitespace().count());
+                Ok((ids, Encoded { at, bytes: bytes as u64, tokens: tokens as u64, words: words as u64 }))
             })
             .collect::<Result<_, CorpusError>>()?;
-        for ((text, at), (tokens, words)) in texts.iter().zip(places).zip(encoded) {
-            self.shard.push(self.encoder.tokenizer().separator(), &tokens, text.len() as u64);
-            // A document has fewer than 2^32 bytes, and so tokens and words.
-            self.documents.push(Encoded { at: *at as u32, tokens: tokens.len() as u32, words: words as u32 });
+        for (ids, document) in &encoded {
+            self.shard.push(self.encoder.tokenizer().separator(), ids, document.bytes);
+            self.written.documents += 1;
+            self.written.text_bytes += document.bytes;
+            self.written.text_tokens += document.tokens;
+            self.written.tokens += document.tokens + 1;
             if self.shard.len() >= self.shard_tokens {
                 self.write_shard()?;
             }
         }
-        Ok(())
+        Ok(encoded.into_iter().map(|(_, document)| document).collect())
     }
 
     /// Writes what is left.
-    pub fn finish(mut self) -> Result<Written, CorpusError> {
+    pub fn finish(mut self) -> Result<Side, CorpusError> {
         if !self.shard.is_empty() {
             self.write_shard()?;
         }
-        Ok(Written { shards: self.files, documents: self.documents })
+        Ok(self.written)
     }
 
     fn write_shard(&mut self) -> Result<(), CorpusError> {
-        let name = format!("{}-{:05}.tokens", self.side, self.files.len());
+        let name = format!("{}-{:05}.tokens", self.side, self.written.shards.len());
         self.shard.write(&self.folder.join(&name))?;
-        self.files.push(ListedFile::of(self.folder, &name)?);
+        self.written.shards.push(ListedFile::of(self.folder, &name)?);
         self.shard = ShardWriter::new(self.encoder.tokenizer().vocabulary_size());
         Ok(())
     }

@@ -130,6 +130,17 @@ pub(crate) enum SideOf {
     Test,
 }
 
+impl SideOf {
+    /// What its shards begin with.
+    pub fn name(self) -> &'static str {
+        match self {
+            SideOf::Train => "train",
+            SideOf::Validation => "validation",
+            SideOf::Test => "test",
+        }
+    }
+}
+
 /// Takes in every kept document.
 #[derive(Clone, Debug)]
 pub(crate) struct LengthCounter {

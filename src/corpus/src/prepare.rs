@@ -10,9 +10,10 @@ use harness_core::digest::Hasher;
 use harness_core::files;
 
 use crate::describe::describe;
-use crate::encode::{SideWriter, Sides};
+use crate::encode::{SideWriter, Sides, SourceSizes, Written};
 use crate::error::CorpusError;
 use crate::ledger::write_ledger;
+use crate::lengths::{LengthCounter, SideOf};
 use crate::mark::{mark_contaminated, mark_leaked, mark_near_duplicates};
 use crate::prepared::{PreparedCorpus, corpus_key, folder_of};
 use crate::progress::{Progress, Unit};
@@ -204,25 +205,33 @@ fn write_shards(
     let held_out = fates.iter().filter(|fate| matches!(fate, Fate::Validation | Fate::Test)).count() as u64;
     let total = held_out + (0..fates.len()).map(|at| u64::from(copies_of(at))).sum::<u64>();
     progress.begin("encode", Some(total), Unit::Documents);
-    let mut write = |name, check, rounds: u32, wanted: &dyn Fn(usize, u32) -> bool| {
-        let mut side = SideWriter::new(folder, name, encoder, recipe.output.shard_tokens, check);
+    let mut lengths = LengthCounter::new(stages.len());
+    let mut write = |of: SideOf, rounds: u32, wanted: &dyn Fn(usize, u32) -> bool| {
+        let held_out = of != SideOf::Train;
+        let mut writer = SideWriter::new(folder, of.name(), encoder, recipe.output.shard_tokens, held_out);
+        let (mut sources, mut listed) = (vec![SourceSizes::default(); stages.len()], Vec::new());
         for round in 0..rounds {
             each_batch(
                 stages,
                 |at| wanted(at, round),
                 |places, texts| {
                     progress.advance(texts.len() as u64);
-                    side.push(places, &texts)
+                    let encoded = writer.push(places, &texts)?;
+                    for document in encoded.iter().filter(|_| round == 0) {
+                        let source = candidates[document.at].source as usize;
+                        sources[source].add(document);
+                        lengths.add(source, of, document.bytes, document.tokens);
+                    }
+                    listed.extend(encoded.into_iter().filter(|_| held_out));
+                    Ok(())
                 },
             )?;
         }
-        side.finish()
+        Ok::<_, CorpusError>(Written { side: writer.finish()?, sources, listed })
     };
-    let sides = Sides {
-        train: write("train", false, rounds, &|at, round| round < copies_of(at))?,
-        validation: write("validation", true, 1, &|at, _| fates[at] == Fate::Validation)?,
-        test: write("test", true, 1, &|at, _| fates[at] == Fate::Test)?,
-    };
+    let train = write(SideOf::Train, rounds, &|at, round| round < copies_of(at))?;
+    let validation = write(SideOf::Validation, 1, &|at, _| fates[at] == Fate::Validation)?;
+    let test = write(SideOf::Test, 1, &|at, _| fates[at] == Fate::Test)?;
     progress.end();
-    Ok(sides)
+    Ok(Sides { train, validation, test, lengths })
 }

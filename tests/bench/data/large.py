@@ -16,7 +16,7 @@ import tempfile
 import time
 
 # Measured: a document of the grammar has this many bytes on average.
-BYTES_A_DOCUMENT = 640
+BYTES_A_DOCUMENT = 247
 RECIPE = """\
 title = "Generated text"
 language = "en"
@@ -51,7 +51,7 @@ def main() -> None:
         limit = limit_mib << 20
         started = time.perf_counter()
         process = subprocess.Popen(
-            [harness, "data", "prepare", "large", "--memory-mib", str(limit_mib // 4)],
+            [harness, "data", "prepare", "large", "--memory-mib", str(limit_mib // 8)],
             cwd=project,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
         )
