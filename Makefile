@@ -5,6 +5,7 @@ PROFILE = release
 # auto, cpu, cuda, or the folder of a libtorch of your own
 LIBTORCH ?= auto
 
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 BIN := $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test --lib --bins --tests)
 
@@ -13,7 +14,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test check exp report audit doctor ci deny lock typst-from-source clean distclean
+.PHONY: help setup build demo test check exp report audit doctor ci deny bench-data bench-data-large lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -59,6 +60,15 @@ ci: ## all that continuous integration does
 deny: ## check licences, advisories and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny is not installed"; echo "hint: cargo install cargo-deny --locked"; exit 1; } >&2
 	cargo deny --workspace check
+
+bench-data: ## time the corpus pipeline against one in Python, in turn (about two minutes after the build)
+	setup/bench.sh
+	cargo build --release --locked --package harness --package harness-corpus --bin harness --example encode
+	.tools/bench/bin/python tests/bench/data/bench.py $(RELEASE)/harness $(RELEASE)/examples/encode
+
+bench-data-large: ## 2 GiB of generated text through a whole recipe under a limit of 1 GiB (SIZE_MIB=2048; needs 12 GiB of disk)
+	cargo build --release --locked --package harness --bin harness
+	python3 tests/bench/data/large.py $(RELEASE)/harness experiments/tasks $(or $(SIZE_MIB),2048)
 
 lock: ## pin again what make setup installs (needs the network)
 	setup/lock.sh

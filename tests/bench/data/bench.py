@@ -1,7 +1,9 @@
 """`make bench-data`: `harness data prepare` against the Python pipeline of peer.py, in turn on the same documents, and
 encoding alone. Prints a table in Markdown.
 
-usage: bench.py HARNESS ENCODE BOOKS_FOLDER [ROUNDS]
+usage: bench.py HARNESS ENCODE [ROUNDS]
+
+Run in the root of the project. The text is that of the recipe `books`, from HARNESS_MIRROR or its public addresses.
 """
 
 import dataclasses
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 
 HERE = pathlib.Path(__file__).parent
 VOCABULARY_SIZE = 8192
@@ -54,6 +57,12 @@ def measure(command: list[str], folder: pathlib.Path, environment: dict[str, str
     return Usage(wall_time_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
+def processor() -> str:
+    """The name of the processor, as Linux has it."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
 def project(folder: pathlib.Path, documents: pathlib.Path) -> None:
     """A project that holds the recipe, and a mirror that holds the documents."""
     content = documents.read_bytes()
@@ -90,18 +99,21 @@ def encoding(encode: str, texts: pathlib.Path, tokenizer: pathlib.Path, rounds: 
 
 
 def main() -> None:
-    harness, encode, books = (str(pathlib.Path(argument).resolve()) for argument in sys.argv[1:4])
-    rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 3
+    harness, encode = (str(pathlib.Path(argument).resolve()) for argument in sys.argv[1:3])
+    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+    subprocess.run([harness, "data", "fetch", "books"], check=True)
+    recipe = tomllib.loads(pathlib.Path("experiments/corpora/books.toml").read_text())
+    names = [str(pathlib.Path(".harness/downloads", source["sha256"]).resolve()) for source in recipe["source"]]
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         mirror = folder / "mirror"
         mirror.mkdir()
         documents = mirror / "documents.jsonl"
-        names = sorted(str(book) for book in pathlib.Path(books).iterdir() if book.suffix == ".md")
         subprocess.run([sys.executable, HERE / "documents.py", documents, *names], check=True)
         project(folder / "project", documents)
         environment = {"HARNESS_MIRROR": str(mirror)}
-        subprocess.run([harness, "data", "fetch", "bench"], cwd=folder / "project", check=True, env={**os.environ, **environment})
+        fetch = [harness, "data", "fetch", "bench"]
+        subprocess.run(fetch, cwd=folder / "project", check=True, env={**os.environ, **environment})
         ours, peer = [], []
         for _ in range(rounds):
             for made in ("corpora", "stages"):
@@ -112,8 +124,9 @@ def main() -> None:
             peer.append(measure(command, folder, {"TOKENIZERS_PARALLELISM": "true"}))
         (ours_row, a), (peer_row, b) = row("harness", ours), row("Python", peer)
         lines = documents.read_bytes().count(b"\n")
-        print(f"\n{platform.machine()}, {os.cpu_count()} cores; {lines} documents, {documents.stat().st_size / 1e6:.1f} MB; ")
-        print(f"median of {rounds} rounds in turn (least and most)\n")
+        commit = subprocess.run(["git", "describe", "--always", "--dirty"], check=True, capture_output=True, text=True)
+        print(f"\nCommit {commit.stdout.strip()}, {processor()}, {os.cpu_count()} cores. ", end="")
+        print(f"{lines} documents, {documents.stat().st_size / 1e6:.1f} MB; median of {rounds} rounds (least-most).\n")
         print("| pipeline | wall time, s | CPU time, s | peak memory, MiB |\n|---|---|---|---|")
         print(ours_row)
         print(peer_row)
