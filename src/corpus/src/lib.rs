@@ -26,6 +26,7 @@ mod manifest;
 mod mark;
 mod mirror;
 pub mod near;
+mod parquet_file;
 mod pieces;
 mod prepare;
 mod prepared;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::progress::{Progress, Unit};
 use crate::store::Store;
-use crate::unpack::{Packing, each_piece};
+use crate::unpack::{MAGIC_BYTES, Packing, each_piece};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Entry {
@@ -106,6 +106,6 @@ fn digests(path: &Path) -> Result<Option<(Digest, Option<Digest>)>, FileError> {
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    files::open(path)?.take(4).read_to_end(&mut bytes).map_err(|e| FileError::new("read", path, e))?;
+    files::open(path)?.take(MAGIC_BYTES).read_to_end(&mut bytes).map_err(|e| FileError::new("read", path, e))?;
     Ok(bytes)
 }

@@ -1,11 +1,17 @@
 //! Cuts a source into documents, line by line and so in constant memory (but for the document at hand).
 //!
 //! A byte order mark is dropped and line ends become `\n`. Bytes that are not UTF-8 are refused with their line, or
-//! repaired and counted, as the recipe says. The records of JSON lines and CSV files are their documents.
+//! repaired and counted, as the recipe says. The records of JSON lines, CSV and Parquet files are their documents.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead, Read as _};
+use std::cell::Cell;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::parquet_file::ParquetTexts;
 use crate::recipe::{DocumentRule, DocumentSplit, Format, InvalidUtf8};
 
 /// Why a source could not be cut.
@@ -13,14 +19,16 @@ use crate::recipe::{DocumentRule, DocumentSplit, Format, InvalidUtf8};
 pub(crate) enum ReadError<E> {
     #[error(transparent)]
     Io(io::Error),
-    #[error("line {line} is not UTF-8 text")]
-    NotUtf8 { line: u64 },
+    #[error("{unit} {number} is not UTF-8 text")]
+    NotUtf8 { unit: &'static str, number: u64 },
     #[error("line {line} is longer than {LONGEST_LINE} bytes")]
     LongLine { line: u64 },
     #[error("there is no line `{0}`, which should end the head of the file")]
     NoHead(String),
     #[error("record {record}: {problem}")]
     Record { record: u64, problem: String },
+    #[error("{0}")]
+    Table(String),
     #[error(transparent)]
     Emit(E),
 }
@@ -33,46 +41,183 @@ const LONGEST_LINE: u64 = 1 << 28;
 pub(crate) struct ReadCounts {
     /// Bytes of the head that was left out, one for each line end.
     pub head_bytes: u64,
-    /// Lines that were not UTF-8 and were repaired.
+    /// Lines (of CSV and Parquet: texts) that were not UTF-8 and were repaired.
     pub lines_repaired: u64,
 }
 
-/// Hands each document of the source to `emit`, in order. Documents without a visible character are not handed on.
+/// Hands each document of the file to `emit`, in order. Documents without a visible character are not handed on.
 pub(crate) fn each_document<E>(
-    source: impl BufRead,
+    file: File,
     format: Format,
     text_field: &str,
     rule: &DocumentRule,
     mut emit: impl FnMut(String) -> Result<(), E>,
 ) -> Result<ReadCounts, ReadError<E>> {
-    let mut emit_visible = |text: String| {
+    let mut emit_visible = |text: &str| {
         if text.trim().is_empty() { Ok(()) } else { emit(text.replace("\r\n", "\n")).map_err(ReadError::Emit) }
     };
     match format {
-        Format::Text | Format::Markdown => each_of_text(source, rule, emit),
-        Format::Jsonl => each_line(source, rule.invalid_utf8, |number, line, _| {
+        Format::Text | Format::Markdown => each_of_text(BufReader::new(file), rule, emit),
+        Format::Jsonl => each_line(BufReader::new(file), rule.invalid_utf8, |number, line, _| {
             if line.trim().is_empty() {
                 return Ok(());
             }
             let problem = |problem: String| ReadError::Record { record: number, problem };
-            let record: serde_json::Value = serde_json::from_str(line).map_err(|e| problem(e.to_string()))?;
-            let text = record.get(text_field).and_then(serde_json::Value::as_str);
-            emit_visible(text.ok_or_else(|| problem(format!("it has no text in `{text_field}`")))?.to_owned())
-        }),
-        Format::Csv => {
-            let problem = |record: u64, problem: String| ReadError::Record { record, problem };
-            let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(source);
-            let header = rows.headers().map_err(|e| problem(0, e.to_string()))?;
-            let column = header.iter().position(|name| name.trim_start_matches('\u{feff}') == text_field);
-            let column = column.ok_or_else(|| problem(0, format!("the header has no column `{text_field}`")))?;
-            for (row, number) in rows.records().zip(1..) {
-                let row = row.map_err(|e| problem(number, e.to_string()))?;
-                let text =
-                    row.get(column).ok_or_else(|| problem(number, format!("it has no column `{text_field}`")))?;
-                emit_visible(text.to_owned())?;
+            match text_at(line, text_field).map_err(|e| problem(e.to_string()))? {
+                Found::Text(text) => emit_visible(&text),
+                Found::Null => Ok(()),
+                Found::Nothing => Err(problem(format!("it has no text in `{text_field}`"))),
             }
-            Ok(ReadCounts::default())
+        }),
+        Format::Csv => each_of_csv(file, text_field, rule.invalid_utf8, emit_visible),
+        Format::Parquet => {
+            let mut counts = ReadCounts::default();
+            let damaged = |record, problem| ReadError::Record { record, problem };
+            ParquetTexts::open(file, text_field).map_err(ReadError::Table)?.each(damaged, |record, bytes| {
+                emit_visible(&repaired(bytes, rule.invalid_utf8, "the text of record", record, &mut counts)?)
+            })?;
+            Ok(counts)
         }
+    }
+}
+
+/// The bytes as text, as the recipe says.
+fn repaired<'a, E>(
+    bytes: &'a [u8],
+    invalid: InvalidUtf8,
+    unit: &'static str,
+    number: u64,
+    counts: &mut ReadCounts,
+) -> Result<Cow<'a, str>, ReadError<E>> {
+    let text = String::from_utf8_lossy(bytes);
+    if matches!(text, Cow::Owned(_)) {
+        if invalid == InvalidUtf8::Refuse {
+            return Err(ReadError::NotUtf8 { unit, number });
+        }
+        counts.lines_repaired += 1;
+    }
+    Ok(text)
+}
+
+fn each_of_csv<E>(
+    source: impl Read,
+    text_field: &str,
+    invalid: InvalidUtf8,
+    mut emit: impl FnMut(&str) -> Result<(), ReadError<E>>,
+) -> Result<ReadCounts, ReadError<E>> {
+    let problem = |record: u64, problem: String| ReadError::Record { record, problem };
+    let left = Cell::new(LONGEST_LINE);
+    let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(Rationed { source, left: &left });
+    let header = rows.byte_headers().map_err(|e| problem(0, e.to_string()))?;
+    let name = |field: &[u8]| String::from_utf8_lossy(field).trim_start_matches('\u{feff}').to_owned();
+    let names: Vec<String> = header.iter().map(name).collect();
+    let column = names.iter().position(|name| name == text_field).ok_or_else(|| {
+        let names: Vec<String> = names.iter().take(50).map(|name| format!("`{name}`")).collect();
+        problem(0, format!("the header has no column `{text_field}`; its columns are {}", names.join(", ")))
+    })?;
+    let mut counts = ReadCounts::default();
+    let mut row = csv::ByteRecord::new();
+    for number in 1.. {
+        left.set(LONGEST_LINE);
+        if !rows.read_byte_record(&mut row).map_err(|e| problem(number, e.to_string()))? {
+            break;
+        }
+        let text = row.get(column).ok_or_else(|| problem(number, format!("it has no column `{text_field}`")))?;
+        emit(&repaired(text, invalid, "the text of record", number, &mut counts)?)?;
+    }
+    Ok(counts)
+}
+
+/// A source of which only so many bytes are read until more are allowed: a quote that is never closed would make
+/// the rest of the file one record.
+struct Rationed<'a, R> {
+    source: R,
+    left: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Rationed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        let left = self.left.get().checked_sub(read as u64);
+        self.left.set(left.ok_or_else(|| io::Error::other(format!("it is longer than {LONGEST_LINE} bytes")))?);
+        Ok(read)
+    }
+}
+
+/// What a JSON record has at a place.
+enum Found {
+    Text(String),
+    Null,
+    Nothing,
+}
+
+/// What the record has under the name `path`, or in nested objects under its parts between dots. The rest of the
+/// record is checked but never held.
+fn text_at(record: &str, path: &str) -> serde_json::Result<Found> {
+    let mut json = serde_json::Deserializer::from_str(record);
+    let found = At(Some(path)).deserialize(&mut json)?;
+    json.end()?;
+    Ok(found)
+}
+
+/// The rest of the path, or `None` where it ends.
+struct At<'a>(Option<&'a str>);
+
+impl<'de> DeserializeSeed<'de> for At<'_> {
+    type Value = Found;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Found, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for At<'_> {
+    type Value = Found;
+
+    fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
+        to.write_str("a JSON value")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Found, E> {
+        Ok(if self.0.is_none() { Found::Text(text.to_owned()) } else { Found::Nothing })
+    }
+
+    fn visit_unit<E>(self) -> Result<Found, E> {
+        Ok(Found::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Found, E> {
+        Ok(Found::Nothing)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Found, E> {
+        Ok(Found::Nothing)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Found, E> {
+        Ok(Found::Nothing)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Found, E> {
+        Ok(Found::Nothing)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Found::Nothing)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Found, A::Error> {
+        let mut found = Found::Nothing;
+        while let Some(key) = object.next_key::<String>()? {
+            let rest = self.0.and_then(|path| path.strip_prefix(&*key));
+            match rest {
+                Some("") => found = object.next_value_seed(At(None))?,
+                Some(rest) if rest.starts_with('.') => found = object.next_value_seed(At(Some(&rest[1..])))?,
+                _ => drop(object.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -95,13 +240,7 @@ fn each_line<E>(
         if read as u64 > LONGEST_LINE {
             return Err(ReadError::LongLine { line: number });
         }
-        let text = String::from_utf8_lossy(&bytes);
-        if matches!(text, Cow::Owned(_)) {
-            if invalid == InvalidUtf8::Refuse {
-                return Err(ReadError::NotUtf8 { line: number });
-            }
-            counts.lines_repaired += 1;
-        }
+        let text = repaired(&bytes, invalid, "line", number, &mut counts)?;
         let mut line = &*text;
         if number == 1 {
             line = line.strip_prefix('\u{feff}').unwrap_or(line);
@@ -199,11 +338,20 @@ pub(crate) fn is_heading(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Seek, Write};
+
     use super::*;
+
+    fn file_of(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        file
+    }
 
     fn cut(text: &str, rule: &DocumentRule) -> Vec<String> {
         let mut documents = Vec::new();
-        each_document(text.as_bytes(), Format::Text, "", rule, |document| {
+        each_document(file_of(text.as_bytes()), Format::Text, "", rule, |document| {
             documents.push(document);
             Ok::<(), std::convert::Infallible>(())
         })
@@ -233,7 +381,7 @@ mod tests {
     }
 
     fn problem(bytes: &[u8], format: Format, rule: &DocumentRule) -> String {
-        each_document(bytes, format, "text", rule, |_| Ok::<(), String>(())).unwrap_err().to_string()
+        each_document(file_of(bytes), format, "text", rule, |_| Ok::<(), String>(())).unwrap_err().to_string()
     }
 
     #[test]
@@ -243,7 +391,7 @@ mod tests {
         assert!(problem(b"a\n", Format::Text, &head).contains("`---`"));
         let repair = DocumentRule { invalid_utf8: InvalidUtf8::Repair, ..DocumentRule::default() };
         let mut documents = Vec::new();
-        let counts = each_document(&b"a\xff\nb"[..], Format::Text, "", &repair, |text| {
+        let counts = each_document(file_of(b"a\xff\nb"), Format::Text, "", &repair, |text| {
             documents.push(text);
             Ok::<(), String>(())
         });
@@ -252,7 +400,7 @@ mod tests {
 
     fn records(bytes: &[u8], format: Format) -> Vec<String> {
         let mut documents = Vec::new();
-        let done = each_document(bytes, format, "text", &DocumentRule::default(), |text| {
+        let done = each_document(file_of(bytes), format, "text", &DocumentRule::default(), |text| {
             documents.push(text);
             Ok::<(), String>(())
         });
@@ -269,16 +417,19 @@ mod tests {
         let rule = DocumentRule::default();
         assert_eq!(problem(b"{\"txt\": 1}", Format::Jsonl, &rule), "record 1: it has no text in `text`");
         assert!(problem(b"{\"text\": \"a\"}\n{", Format::Jsonl, &rule).starts_with("record 2: "));
-        assert_eq!(problem(b"id,txt\n", Format::Csv, &rule), "record 0: the header has no column `text`");
+        assert_eq!(
+            problem(b"id,txt\n", Format::Csv, &rule),
+            "record 0: the header has no column `text`; its columns are `id`, `txt`"
+        );
     }
 
     proptest::proptest! {
         #[test]
-        fn hostile_bytes_never_panic(bytes: Vec<u8>, kind in 0usize..4, split in 0usize..5) {
-            let format = [Format::Text, Format::Markdown, Format::Jsonl, Format::Csv][kind];
+        fn hostile_bytes_never_panic(bytes: Vec<u8>, kind in 0usize..5, split in 0usize..5) {
+            let format = [Format::Text, Format::Markdown, Format::Jsonl, Format::Csv, Format::Parquet][kind];
             let splits = [DocumentSplit::File, DocumentSplit::Headings, DocumentSplit::Separator, DocumentSplit::BlankLines, DocumentSplit::Lines];
             let rule = DocumentRule { split: splits[split], separator: Some("#".into()), ..DocumentRule::default() };
-            let _ = each_document(&bytes[..], format, "text", &rule, |_| Ok::<(), String>(()));
+            let _ = each_document(file_of(&bytes), format, "text", &rule, |_| Ok::<(), String>(()));
         }
     }
 }

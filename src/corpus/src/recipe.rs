@@ -112,7 +112,8 @@ pub struct Source {
     /// What its bytes are.
     #[serde(default)]
     pub format: Format,
-    /// For `jsonl` and `csv`: the field or column with the text.
+    /// For `jsonl`, `csv` and `parquet`: the field or column with the text. In `jsonl` and `parquet` dots lead into
+    /// nested objects.
     #[serde(default = "default_text_field")]
     pub text_field: String,
     /// How it is cut into documents, where it differs.
@@ -150,6 +151,8 @@ pub enum Format {
     Jsonl,
     /// Comma-separated values with a header line, each row a document.
     Csv,
+    /// Apache Parquet, each row a document. Pages may be plain or packed with Snappy, gzip or zstd.
+    Parquet,
 }
 
 /// How a source is cut into documents.
@@ -489,7 +492,7 @@ fn check(text: &TomlText, recipe: &RecipeText) -> Result<(), Box<Wrong>> {
         if let Some(url) = source.url.as_ref().filter(|url| !is_address(url)) {
             return Err(text.wrong(&key("url"), format!("`{url}` is not an http or https address"), None));
         }
-        let records = matches!(source.format, Format::Jsonl | Format::Csv);
+        let records = matches!(source.format, Format::Jsonl | Format::Csv | Format::Parquet);
         let rule = source.documents.as_ref().unwrap_or(&recipe.documents);
         if records && (rule.split != DocumentSplit::File || rule.head_ends_with.is_some()) {
             let hint = "give the source its own rule: documents = { split = \"file\" }";

@@ -1,6 +1,5 @@
 //! The first stage: each source cut into documents and cleaned, kept in the store by the digest of what it depends on.
 
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use harness_core::digest::Digest;
@@ -96,7 +95,7 @@ pub(crate) fn clean_sources(
             }
             let draft = store.draft()?;
             let mut sink = CleanSink::create(&draft, recipe)?;
-            let file = BufReader::new(files::open(&path)?);
+            let file = files::open(&path)?;
             let counts = read::each_document(file, source.format, &source.text_field, rule, |text| sink.push(text));
             let counts = counts.map_err(|e| unreadable(recipe, source, &path, e))?;
             sink.finish(&draft, source.sha256, files::size_bytes(&path)?, counts)?;
@@ -116,7 +115,9 @@ fn unreadable(recipe: &Recipe, source: &Source, path: &Path, error: ReadError<Co
         }
         ReadError::NoHead(_) => "look at `head_ends_with` in the recipe's [documents]",
         ReadError::LongLine { .. } => "look whether `format` in the recipe is right",
-        ReadError::Record { .. } => "look whether `format` and `text_field` in the recipe are right",
+        ReadError::Record { .. } | ReadError::Table(_) => {
+            "look whether `format` and `text_field` in the recipe are right"
+        }
         ReadError::Io(_) | ReadError::Emit(_) => "",
     };
     let problem = error.to_string();
