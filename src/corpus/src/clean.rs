@@ -1,15 +1,18 @@
 //! Cleaning: named steps, applied to each document in the order of the recipe. A step changes a document or removes
 //! it; nothing else is known to it, so that the steps of one document never depend on another.
 
+mod language;
 mod personal;
 mod quality;
 mod text;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+pub use language::Language;
 pub use quality::{C4Lines, GopherQuality, GopherRepetition};
 
 use crate::samples::Samples;
@@ -32,12 +35,14 @@ pub enum Step {
     /// Takes out what these regular expressions match, one after another: heads, tails, banners. `^` and `$` are
     /// the ends of the document, or those of a line after `(?m)`.
     RemoveMatches(Vec<String>),
-    /// E-mail addresses, IPv4 addresses and telephone numbers become `<email>`, `<ip>` and `<phone>`.
+    /// E-mail addresses, IPv4 and IPv6 addresses and telephone numbers become `<email>`, `<ip>` and `<phone>`.
     MaskPersonalData,
     /// Removes documents of fewer characters than this.
     ShorterThanCharacters(u64),
     /// Removes documents of more characters than this.
     LongerThanCharacters(u64),
+    /// Removes documents in another language.
+    Language(Language),
     /// Removes documents that break a quality rule of Gopher.
     GopherQuality(GopherQuality),
     /// Removes documents that repeat themselves too much by the rules of Gopher.
@@ -58,6 +63,7 @@ impl Step {
             Step::MaskPersonalData => "mask_personal_data",
             Step::ShorterThanCharacters(_) => "shorter_than_characters",
             Step::LongerThanCharacters(_) => "longer_than_characters",
+            Step::Language(_) => "language",
             Step::GopherQuality(_) => "gopher_quality",
             Step::GopherRepetition(_) => "gopher_repetition",
             Step::C4Lines(_) => "c4_lines",
@@ -74,6 +80,7 @@ impl Step {
                     .map(drop)
                     .map_err(|e| format!("`{pattern}` is not a regular expression: {}", reason(e)))
             }),
+            Step::Language(language) => language.check(),
             _ => Ok(()),
         }
     }
@@ -157,13 +164,15 @@ impl Cleaner {
             count.bytes_in += text.len() as u64;
             match apply(step, patterns, &text) {
                 Ok(cleaned) => {
-                    if cleaned != text {
-                        count.documents_changed += 1;
-                        self.samples.offer((at, step.name()), "", index, &text, Some(&cleaned));
-                    }
                     count.documents_out += 1;
                     count.bytes_out += cleaned.len() as u64;
-                    text = cleaned;
+                    if let Cow::Owned(cleaned) = cleaned
+                        && cleaned != text
+                    {
+                        count.documents_changed += 1;
+                        self.samples.offer((at, step.name()), "", index, &text, Some(&cleaned));
+                        text = cleaned;
+                    }
                 }
                 Err(rule) => {
                     self.samples.offer((at, step.name()), rule, index, &text, None);
@@ -175,25 +184,36 @@ impl Cleaner {
     }
 }
 
-/// The document after a step, or the rule by which the step removes it.
-fn apply(step: &Step, patterns: &[Regex], text: &str) -> Result<String, &'static str> {
-    let kept = |keep: bool| if keep { Ok(text.to_owned()) } else { Err("") };
-    let unless_broken = |rule: Option<&'static str>| rule.map_or_else(|| Ok(text.to_owned()), Err);
+/// The document after a step, borrowed where it is unchanged, or the rule by which the step removes it.
+fn apply<'a>(step: &Step, patterns: &[Regex], text: &'a str) -> Result<Cow<'a, str>, &'static str> {
+    let kept = |keep: bool| if keep { Ok(Cow::Borrowed(text)) } else { Err("") };
+    let unless_broken = |rule: Option<&'static str>| rule.map_or(Ok(Cow::Borrowed(text)), Err);
     match step {
         Step::MarkdownMarks => Ok(text::without_markdown_marks(text)),
         Step::UnicodeNfc => Ok(text::composed(text)),
         Step::ControlCharacters => Ok(text::without_control_characters(text)),
         Step::Whitespace => Ok(text::with_plain_whitespace(text)),
-        Step::RemoveMatches(_) => {
-            let without = |text: String, pattern: &Regex| pattern.replace_all(&text, "").into_owned();
-            Ok(patterns.iter().fold(text.to_owned(), without))
-        }
+        Step::RemoveMatches(_) => Ok(patterns
+            .iter()
+            .fold(Cow::Borrowed(text), |text, pattern| replaced(text, |text| pattern.replace_all(text, "")))),
         Step::MaskPersonalData => Ok(personal::masked(text)),
         Step::ShorterThanCharacters(least) => kept(text.chars().count() as u64 >= *least),
         Step::LongerThanCharacters(most) => kept(text.chars().count() as u64 <= *most),
+        Step::Language(rule) => unless_broken(rule.broken_rule(text)),
         Step::GopherQuality(rules) => unless_broken(rules.broken_rule(text)),
         Step::GopherRepetition(rules) => unless_broken(rules.broken_rule(text)),
         Step::C4Lines(rules) => rules.apply(text),
+    }
+}
+
+/// What `replace` makes of a text, which stays as it is where nothing is replaced.
+fn replaced<'a>(text: Cow<'a, str>, replace: impl Fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+    match text {
+        Cow::Borrowed(text) => replace(text),
+        Cow::Owned(text) => match replace(&text) {
+            Cow::Owned(new) => Cow::Owned(new),
+            Cow::Borrowed(_) => Cow::Owned(text),
+        },
     }
 }
 

@@ -258,7 +258,28 @@ fn to_json(tokenizer: ByteLevelBpe) -> Result<Vec<u8>, TokenizerError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    static TRAINED: LazyLock<Tokenizer> = LazyLock::new(|| {
+        let mut counts = PieceCounts::default();
+        counts.add(&crate::grammar::corpus(5, 200).collect::<Vec<_>>());
+        Tokenizer::from_json(&train(counts, 400, "<|endoftext|>").unwrap(), "<|endoftext|>").unwrap()
+    });
+
+    proptest! {
+        #[test]
+        fn tokens_give_the_text_back(text in "(.|\\PC|[ \\n\\t\u{0}]|the |<\\|endoftext\\|>){0,40}") {
+            let encoder = Encoder::checked_on(&TRAINED, &[&text]).unwrap();
+            prop_assert_eq!(encoder.library(), "bpe");
+            let tokens = encoder.encode(&text).unwrap();
+            prop_assert_eq!(&tokens, &TRAINED.encode(&text).unwrap());
+            prop_assert_eq!(TRAINED.decode(&tokens).unwrap(), text);
+        }
+    }
 
     #[test]
     fn training_from_counts_is_training_from_text() {

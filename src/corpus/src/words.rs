@@ -14,7 +14,8 @@ pub(crate) fn ngram(units: &[u64]) -> u64 {
     units.iter().fold(0x6e67_7261_6d73, |all, &unit| mix(all ^ unit))
 }
 
-fn word(word: &str) -> u64 {
+/// One number for a word.
+pub(crate) fn word(word: &str) -> u64 {
     word.as_bytes().chunks(8).fold(word.len() as u64, |all, chunk| {
         let mut bytes = [0u8; 8];
         bytes[..chunk.len()].copy_from_slice(chunk);

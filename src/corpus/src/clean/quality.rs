@@ -1,8 +1,11 @@
 //! Rules by which a document is too unlike running text to learn from, as two published pipelines state them.
 //! Each gives the rule that a document breaks, or nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::HashSet;
 
+use ahash::AHashMap;
+use harness_core::random::mix;
 use serde::{Deserialize, Serialize};
 
 /// The quality rules of Gopher (Rae et al. 2021, Scaling Language Models, arXiv:2112.11446, appendix A.1.1).
@@ -90,8 +93,8 @@ impl GopherQuality {
     }
 }
 
-/// The repetition rules of Gopher (the same, table A1), without those for n-grams of five words and more: shares of
-/// lines, paragraphs, and of characters in the most frequent n-grams.
+/// The repetition rules of Gopher (the same, table A1): shares of lines, paragraphs, and of characters in n-grams.
+/// Words are what stands between white space, and characters are those of words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GopherRepetition {
@@ -105,6 +108,9 @@ pub struct GopherRepetition {
     pub characters_in_repeated_paragraphs_at_most: f64,
     /// Largest share of characters in the most frequent n-gram of 2, 3 and 4 words.
     pub characters_in_top_ngram_at_most: [f64; 3],
+    /// Largest share of characters in n-grams of 5, 6, 7, 8, 9 and 10 words that occur more than once, each character
+    /// counted once.
+    pub characters_in_repeated_ngrams_at_most: [f64; 6],
 }
 
 impl Default for GopherRepetition {
@@ -115,6 +121,7 @@ impl Default for GopherRepetition {
             characters_in_repeated_lines_at_most: 0.2,
             characters_in_repeated_paragraphs_at_most: 0.2,
             characters_in_top_ngram_at_most: [0.2, 0.18, 0.16],
+            characters_in_repeated_ngrams_at_most: [0.15, 0.14, 0.13, 0.12, 0.11, 0.1],
         }
     }
 }
@@ -135,19 +142,80 @@ impl GopherRepetition {
         if of_paragraphs > self.characters_in_repeated_paragraphs_at_most {
             return Some("characters_in_repeated_paragraphs_at_most");
         }
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let characters = words.iter().map(|word| word.chars().count()).sum::<usize>().max(1) as f64;
-        for (length, at_most) in (2..).zip(self.characters_in_top_ngram_at_most) {
-            let mut counts: HashMap<&[&str], usize> = HashMap::new();
-            words.windows(length).for_each(|ngram| *counts.entry(ngram).or_insert(0) += 1);
-            // An n-gram that occurs once repeats nothing.
-            let weight = |ngram: &[&str], count: usize| ngram.iter().map(|w| w.chars().count()).sum::<usize>() * count;
-            let most = counts.iter().filter(|&(_, &count)| count > 1).map(|(n, &count)| weight(n, count)).max();
-            if most.unwrap_or(0) as f64 > at_most * characters {
+        let mut ngrams = RepeatedNgrams::of_words(text);
+        for at_most in self.characters_in_top_ngram_at_most {
+            if ngrams.grow() > at_most {
                 return Some("characters_in_top_ngram_at_most");
             }
         }
+        for at_most in self.characters_in_repeated_ngrams_at_most {
+            ngrams.grow();
+            if ngrams.share() > at_most {
+                return Some("characters_in_repeated_ngrams_at_most");
+            }
+        }
         None
+    }
+}
+
+/// The n-grams of a text that occur more than once. They are grown a word at a time: a longer one can only be repeated
+/// where the shorter one is, so that ordinary text is looked at little more than twice.
+struct RepeatedNgrams {
+    words: Vec<u64>,
+    /// Characters before each word, and in all.
+    characters_before: Vec<usize>,
+    /// Words of an n-gram.
+    length: usize,
+    /// Where they begin, in order, and their hashes.
+    places: Vec<(usize, u64)>,
+}
+
+impl RepeatedNgrams {
+    /// The n-grams of one word, repeated or not.
+    fn of_words(text: &str) -> Self {
+        let (mut words, mut characters_before, mut characters) = (Vec::new(), vec![0], 0);
+        for word in text.split_whitespace() {
+            words.push(crate::words::word(word));
+            characters += word.chars().count();
+            characters_before.push(characters);
+        }
+        let places = words.iter().copied().enumerate().collect();
+        RepeatedNgrams { words, characters_before, length: 1, places }
+    }
+
+    /// Makes the n-grams longer by a word. Gives the share of characters in the most frequent one: of those that are
+    /// as frequent, the longest.
+    fn grow(&mut self) -> f64 {
+        self.length += 1;
+        let (length, words) = (self.length, &self.words);
+        self.places.retain_mut(|(at, hash)| {
+            let next = words.get(*at + length - 1);
+            *hash = mix(*hash ^ next.copied().unwrap_or_default());
+            next.is_some()
+        });
+        let mut counts: AHashMap<u64, u32> = AHashMap::with_capacity(self.places.len());
+        self.places.iter().for_each(|(_, hash)| *counts.entry(*hash).or_insert(0) += 1);
+        self.places.retain(|(_, hash)| counts[hash] > 1);
+        let frequency = |(at, hash): &(usize, u64)| {
+            (counts[hash] as usize, self.characters_before[at + length] - self.characters_before[*at])
+        };
+        let (count, characters) = self.places.iter().map(frequency).max().unwrap_or_default();
+        (count * characters) as f64 / self.characters() as f64
+    }
+
+    /// The share of characters in them, each counted once.
+    fn share(&self) -> f64 {
+        let (mut covered, mut end) = (0, 0);
+        for (at, _) in &self.places {
+            let begin = end.max(*at);
+            end = at + self.length;
+            covered += self.characters_before[end] - self.characters_before[begin];
+        }
+        covered as f64 / self.characters() as f64
+    }
+
+    fn characters(&self) -> usize {
+        self.characters_before.last().copied().unwrap_or_default().max(1)
     }
 }
 
@@ -167,9 +235,12 @@ fn repeated<'a>(parts: impl Iterator<Item = &'a str>) -> (f64, f64) {
     (again as f64 / all.max(1) as f64, characters_again as f64 / characters.max(1) as f64)
 }
 
-/// The line rules of C4 (Raffel et al. 2020, JMLR 21(140), section 2.2): lines without a final punctuation mark or
-/// with too few words go, and so do lines that speak of scripts; a document with a curly bracket or a placeholder
-/// text, or with too few sentences left, is removed.
+/// The rules of C4 (Raffel et al. 2020, JMLR 21(140), section 2.2): lines without a final punctuation mark or with too
+/// few words go, and so do lines that speak of scripts or of the policies of a site; a document with a curly bracket
+/// or a placeholder text, or with too few sentences left, is removed.
+///
+/// The defaults are the paper's latest text (arXiv:1910.10683v4) and the code of the data set (`c4_utils` in TensorFlow
+/// Datasets): five words in a line, three sentences in a page. Earlier versions of the paper name three and five.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct C4Lines {
@@ -185,29 +256,45 @@ impl Default for C4Lines {
     }
 }
 
+/// What a line says that belongs to the site and not to the text.
+const OF_THE_SITE: [&str; 7] =
+    ["javascript", "terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies"];
+
 impl C4Lines {
-    pub(super) fn apply(&self, text: &str) -> Result<String, &'static str> {
+    pub(super) fn apply<'a>(&self, text: &'a str) -> Result<Cow<'a, str>, &'static str> {
+        if text.contains('{') {
+            return Err("curly_bracket");
+        }
         let lower = text.to_lowercase();
         if lower.contains("lorem ipsum") {
             return Err("placeholder");
         }
-        if text.contains('{') {
-            return Err("curly_bracket");
-        }
-        let kept = |line: &&str| {
+        // Most texts name none of them, and their lines need not be searched.
+        let of_site = OF_THE_SITE.iter().any(|words| lower.contains(words));
+        let kept = |line: &str| {
             let trimmed = line.trim_end();
             trimmed.is_empty()
                 || (trimmed.ends_with(['.', '!', '?', '"', '\u{201d}'])
                     && !trimmed.ends_with("...")
                     && trimmed.split_whitespace().count() as u64 >= self.words_in_line_at_least
-                    && !trimmed.to_lowercase().contains("javascript"))
+                    && !(of_site && speaks_of_site(trimmed)))
         };
-        let out = text.split('\n').filter(kept).collect::<Vec<_>>().join("\n");
-        let ends = |pair: &[char]| matches!(pair[0], '.' | '!' | '?') && !matches!(pair[1], '.' | '!' | '?');
-        let characters: Vec<char> = out.chars().chain([' ']).collect();
-        let sentences = characters.windows(2).filter(|pair| ends(pair)).count() as u64;
+        let out = if text.split('\n').all(kept) {
+            Cow::Borrowed(text)
+        } else {
+            Cow::Owned(text.split('\n').filter(|line| kept(line)).collect::<Vec<_>>().join("\n"))
+        };
+        let is_end = |byte: u8| matches!(byte, b'.' | b'!' | b'?');
+        let bytes = out.as_bytes();
+        let ends = |at: usize| is_end(bytes[at]) && !bytes.get(at + 1).is_some_and(|&next| is_end(next));
+        let sentences = (0..bytes.len()).filter(|&at| ends(at)).count() as u64;
         if sentences < self.sentences_at_least { Err("sentences_at_least") } else { Ok(out) }
     }
+}
+
+fn speaks_of_site(line: &str) -> bool {
+    let lower = line.to_lowercase();
+    OF_THE_SITE.iter().any(|words| lower.contains(words))
 }
 
 #[cfg(test)]
@@ -239,11 +326,38 @@ mod tests {
     }
 
     #[test]
+    fn repeated_ngrams_are_counted_by_hand() {
+        // 20 words of 2 characters: the first six come again at the end.
+        let words: Vec<String> = (0..14).chain(0..6).map(|n| char::from(b'a' + n)).map(|c| format!("{c}{c}")).collect();
+        let mut ngrams = RepeatedNgrams::of_words(&words.join(" "));
+        // Of 2, 3 and 4 words: the most frequent occurs twice, in 2 x n of 20 words.
+        assert_eq!([ngrams.grow(), ngrams.grow(), ngrams.grow()], [0.2, 0.3, 0.4]);
+        // Of 5 and 6 words: 12 of the 20 words, though two n-grams of 5 words overlap. Of 7 words: none.
+        let shares = [(); 3].map(|()| {
+            ngrams.grow();
+            ngrams.share()
+        });
+        assert_eq!(shares, [0.6, 0.6, 0.0]);
+        let rules = GopherRepetition { characters_in_top_ngram_at_most: [1.0; 3], ..GopherRepetition::default() };
+        assert_eq!(rules.broken_rule(&words.join(" ")), Some("characters_in_repeated_ngrams_at_most"));
+        let at_most = [0.6, 0.6, 0.0, 0.0, 0.0, 0.0];
+        let rules = GopherRepetition { characters_in_repeated_ngrams_at_most: at_most, ..rules };
+        assert_eq!(rules.broken_rule(&words.join(" ")), None);
+        // The most frequent wins over the longest: `a b` three times, 6 of 28 characters; `long word` twice.
+        let mut ngrams = RepeatedNgrams::of_words("a b x1 a b x2 a b long word x3 long word");
+        assert_eq!(ngrams.grow(), 6.0 / 28.0);
+    }
+
+    #[test]
     fn c4_keeps_lines_that_are_sentences() {
         let text = "Home | About\nThis line is a sentence of its own.\nAnd this one is another one!\n\
                     Please enable javascript to see this page.\nIs this the third of them?";
-        let kept = C4Lines::default().apply(text).unwrap();
+        let rules = C4Lines::default();
+        let kept = rules.apply(text).unwrap();
         assert_eq!(kept.lines().count(), 3);
+        assert_eq!(C4Lines { sentences_at_least: 4, ..rules.clone() }.apply(text), Err("sentences_at_least"));
+        let policy = format!("{text}\nRead our Privacy Policy before you go on.\nYes, really.");
+        assert_eq!(rules.apply(&policy), Ok(kept));
         assert_eq!(C4Lines::default().apply("Only one sentence is in here."), Err("sentences_at_least"));
         assert_eq!(C4Lines::default().apply("fn main() { }"), Err("curly_bracket"));
     }

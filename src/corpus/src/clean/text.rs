@@ -1,17 +1,22 @@
 //! Steps that repair the form of a text and leave its words alone.
 
+use std::borrow::Cow;
+
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::read::is_heading;
 
-pub fn composed(text: &str) -> String {
+pub fn composed(text: &str) -> Cow<'_, str> {
     match is_nfc_quick(text.chars()) {
-        IsNormalized::Yes => text.to_owned(),
+        IsNormalized::Yes => Cow::Borrowed(text),
         _ => text.nfc().collect(),
     }
 }
 
-pub fn without_control_characters(text: &str) -> String {
+pub fn without_control_characters(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_invisible) {
+        return Cow::Borrowed(text);
+    }
     text.chars().filter(|&c| !is_invisible(c)).collect()
 }
 
@@ -19,7 +24,10 @@ fn is_invisible(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{feff}' | '\u{ad}' | '\u{200b}'..='\u{200f}')
 }
 
-pub fn with_plain_whitespace(text: &str) -> String {
+pub fn with_plain_whitespace(text: &str) -> Cow<'_, str> {
+    if text.trim().len() == text.len() && !has_odd_whitespace(text) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     let mut empty_lines = 0;
     for line in text.trim().split('\n') {
@@ -33,10 +41,23 @@ pub fn with_plain_whitespace(text: &str) -> String {
         }
         out.extend(line.chars().map(|c| if c == '\u{a0}' { ' ' } else { c }));
     }
-    out
+    Cow::Owned(out)
 }
 
-pub fn without_markdown_marks(text: &str) -> String {
+/// Whether there is a no-break space, white space at the end of a line, or more than one empty line.
+fn has_odd_whitespace(text: &str) -> bool {
+    let mut empty_lines = 0;
+    text.contains('\u{a0}')
+        || text.split('\n').any(|line| {
+            empty_lines = if line.is_empty() { empty_lines + 1 } else { 0 };
+            empty_lines > 1 || line.ends_with(char::is_whitespace)
+        })
+}
+
+pub fn without_markdown_marks(text: &str) -> Cow<'_, str> {
+    if !text.contains(['#', '_', '*', '-']) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         if is_rule(line) {
@@ -46,7 +67,7 @@ pub fn without_markdown_marks(text: &str) -> String {
         let line = if is_heading(line) { line.trim_start_matches('#').trim_start_matches([' ', '\t']) } else { line };
         push_without_emphasis(line, &mut out);
     }
-    out
+    Cow::Owned(out)
 }
 
 /// Three or more of one of `-`, `*`, `_` and nothing else but blanks.
