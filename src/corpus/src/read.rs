@@ -74,7 +74,7 @@ pub(crate) fn each_document<E>(
             let mut counts = ReadCounts::default();
             let damaged = |record, problem| ReadError::Record { record, problem };
             ParquetTexts::open(file, text_field).map_err(ReadError::Table)?.each(damaged, |record, bytes| {
-                emit_visible(&repaired(bytes, rule.invalid_utf8, "the text of record", record, &mut counts)?)
+                emit_visible(&repaired(bytes, rule.invalid_utf8, "record", record, &mut counts)?)
             })?;
             Ok(counts)
         }
@@ -123,7 +123,7 @@ fn each_of_csv<E>(
             break;
         }
         let text = row.get(column).ok_or_else(|| problem(number, format!("it has no column `{text_field}`")))?;
-        emit(&repaired(text, invalid, "the text of record", number, &mut counts)?)?;
+        emit(&repaired(text, invalid, "record", number, &mut counts)?)?;
     }
     Ok(counts)
 }
@@ -339,6 +339,13 @@ pub(crate) fn is_heading(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::{Seek, Write};
+    use std::sync::Arc;
+
+    use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+    use parquet::data_type::{ByteArray, ByteArrayType, Int32Type};
+    use parquet::file::properties::{WriterProperties, WriterVersion};
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
 
     use super::*;
 
@@ -423,7 +430,105 @@ mod tests {
         );
     }
 
+    #[test]
+    fn line_ends_and_byte_order_marks_are_the_same_in_every_format() {
+        for mark in ["", "\u{feff}"] {
+            for end in ["\n", "\r\n"] {
+                let file = |lines: &[&str]| format!("{mark}{}{end}", lines.join(end)).into_bytes();
+                assert_eq!(records(&file(&["a", "b"]), Format::Text), ["a\nb\n"]);
+                assert_eq!(records(&file(&["# a", "b"]), Format::Markdown), ["# a\nb\n"]);
+                assert_eq!(records(&file(&["{\"text\": \"a\\r\\nb\"}"]), Format::Jsonl), ["a\nb"]);
+                assert_eq!(records(&file(&["text", "\"a", "b\"", "c"]), Format::Csv), ["a\nb", "c"]);
+            }
+        }
+        assert_eq!(records(&parquet_of(&[Some(b"a\r\nb")], None), Format::Parquet), ["a\nb"]);
+    }
+
+    #[test]
+    fn fields_of_nested_objects_are_found_and_nulls_are_left_out() {
+        let read = |json: &str| text_at(json, "a.b").unwrap();
+        assert!(matches!(read(r#"{"x": [{"b": "no"}], "a": {"c": 1, "b": "yes"}}"#), Found::Text(t) if t == "yes"));
+        assert!(matches!(read(r#"{"a.b": "yes"}"#), Found::Text(t) if t == "yes"));
+        assert!(matches!(read(r#"{"a": {"b": null}}"#), Found::Null));
+        assert!(matches!(read(r#"{"ab": "no", "a": {"b": {"b": "no"}}}"#), Found::Nothing));
+        assert!(text_at("{} {}", "a").is_err());
+    }
+
+    #[test]
+    fn texts_of_csv_and_parquet_that_are_not_utf8_are_refused_or_repaired_and_counted() {
+        let csv = b"text,n\n\"a\xff\",1\nb,\xff\n".to_vec();
+        for (file, format) in [(csv, Format::Csv), (parquet_of(&[Some(b"a\xff"), Some(b"b")], None), Format::Parquet)] {
+            let message = problem(&file, format, &DocumentRule::default());
+            assert_eq!(message, "record 1 is not UTF-8 text");
+            let repair = DocumentRule { invalid_utf8: InvalidUtf8::Repair, ..DocumentRule::default() };
+            let mut documents = Vec::new();
+            let counts = each_document(file_of(&file), format, "text", &repair, |text| {
+                documents.push(text);
+                Ok::<(), String>(())
+            });
+            assert_eq!((counts.unwrap().lines_repaired, documents), (1, vec!["a\u{fffd}".to_owned(), "b".to_owned()]));
+        }
+    }
+
+    /// A file with the columns `text` and `meta.n`, three rows a row group.
+    fn parquet_of(texts: &[Option<&[u8]>], compression: Option<Compression>) -> Vec<u8> {
+        let schema = "message m { optional binary text; required group meta { required int32 n; } }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let version = if texts.len() % 2 == 0 { WriterVersion::PARQUET_1_0 } else { WriterVersion::PARQUET_2_0 };
+        let properties = WriterProperties::builder().set_writer_version(version);
+        let properties = properties.set_compression(compression.unwrap_or(Compression::UNCOMPRESSED)).build();
+        let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).unwrap();
+        for rows in texts.chunks(3) {
+            let levels: Vec<i16> = rows.iter().map(|text| i16::from(text.is_some())).collect();
+            let values: Vec<ByteArray> = rows.iter().flatten().map(|text| text.to_vec().into()).collect();
+            let mut group = writer.next_row_group().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None).unwrap();
+            column.close().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<Int32Type>().write_batch(&vec![7; rows.len()], None, None).unwrap();
+            column.close().unwrap();
+            group.close().unwrap();
+        }
+        writer.into_inner().unwrap()
+    }
+
+    #[test]
+    fn parquet_is_read_packed_or_not_across_row_groups() {
+        let codecs = [
+            Compression::UNCOMPRESSED,
+            Compression::SNAPPY,
+            Compression::GZIP(GzipLevel::default()),
+            Compression::ZSTD(ZstdLevel::default()),
+        ];
+        let texts: [Option<&[u8]>; 7] = [Some(b"a"), None, Some(b" "), Some(b"a"), Some(b"b"), None, Some(b"c")];
+        for codec in codecs {
+            for rows in [6, 7] {
+                let read = records(&parquet_of(&texts[..rows], Some(codec)), Format::Parquet);
+                assert_eq!(read, ["a", "a", "b", "c"][..rows - 3], "{codec:?}");
+            }
+        }
+        let problem = |name: &str| ParquetTexts::open(file_of(&parquet_of(&texts, None)), name).err().unwrap();
+        assert_eq!(problem("txt"), "it has no column `txt`; its columns are `text`, `meta.n`");
+        assert_eq!(problem("meta.n"), "its column `meta.n` does not hold strings; its columns are `text`, `meta.n`");
+    }
+
     proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+        #[test]
+        fn damaged_parquet_never_panics(
+            changes in proptest::collection::vec((0usize..1 << 16, 0u8..=255), 0..4), cut in 0usize..1 << 12, gzip: bool,
+        ) {
+            let codec = if gzip { Compression::GZIP(GzipLevel::default()) } else { Compression::SNAPPY };
+            let mut bytes = parquet_of(&[Some(b"a text"), None, Some(b"a text"), Some(b"more")], Some(codec));
+            let whole = bytes.len();
+            changes.iter().for_each(|(at, byte)| bytes[at % whole] = *byte);
+            // Half of the files are cut.
+            bytes.truncate(cut % (2 * whole));
+            let read = each_document(file_of(&bytes), Format::Parquet, "text", &DocumentRule::default(), |_| Ok::<(), String>(()));
+            proptest::prop_assert!(bytes.len() == whole || read.is_err());
+        }
+
         #[test]
         fn hostile_bytes_never_panic(bytes: Vec<u8>, kind in 0usize..5, split in 0usize..5) {
             let format = [Format::Text, Format::Markdown, Format::Jsonl, Format::Csv, Format::Parquet][kind];
