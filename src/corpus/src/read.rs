@@ -474,7 +474,8 @@ mod tests {
     fn parquet_of(texts: &[Option<&[u8]>], compression: Option<Compression>) -> Vec<u8> {
         let schema = "message m { optional binary text; required group meta { required int32 n; } }";
         let schema = Arc::new(parse_message_type(schema).unwrap());
-        let version = if texts.len() % 2 == 0 { WriterVersion::PARQUET_1_0 } else { WriterVersion::PARQUET_2_0 };
+        let version =
+            if texts.len().is_multiple_of(2) { WriterVersion::PARQUET_1_0 } else { WriterVersion::PARQUET_2_0 };
         let properties = WriterProperties::builder().set_writer_version(version);
         let properties = properties.set_compression(compression.unwrap_or(Compression::UNCOMPRESSED)).build();
         let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).unwrap();
