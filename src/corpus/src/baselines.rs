@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ahash::AHashMap;
 use harness_core::files::FileError;
-use harness_core::shards::TokenStream;
+use harness_core::shards::Shard;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CorpusError;
@@ -37,24 +37,22 @@ pub(crate) struct Baselines {
     pub unused_tokens: u32,
 }
 
-/// Counts the training shards and scores the validation shards.
+/// Counts the training shards and scores the validation shards, which hold `bytes` of text.
 pub(crate) fn baselines(
     train: &[PathBuf],
     validation: &[PathBuf],
     separator: u32,
+    vocabulary: usize,
+    bytes: u64,
     store: &Store,
 ) -> Result<Baselines, CorpusError> {
-    let train = TokenStream::open(train)?;
-    let validation = TokenStream::open(validation)?;
-    let vocabulary = validation.shards().first().map_or(1, |s| s.vocabulary_size()) as usize;
-
     let draft = store.draft()?;
     let mut counts = vec![0u64; vocabulary];
     let mut counted = 0;
     // The pairs of training tokens, sorted so that equal ones are counted one after another.
     let mut seen = Spill::new(&draft.path(""), store.memory_bytes() / 2);
     let mut bigram_tokens = 0;
-    each_document(&train, |tokens| {
+    each_document(train, |tokens| {
         for pair in tokens.windows(2) {
             counts[pair[1] as usize] += 1;
             counted += 1;
@@ -67,7 +65,7 @@ pub(crate) fn baselines(
     })?;
     // Only the pairs of validation are asked for.
     let mut pairs: AHashMap<u64, u32> = AHashMap::new();
-    each_document(&validation, |tokens| {
+    each_document(validation, |tokens| {
         pairs.extend(tokens.windows(2).map(|pair| (pair_key(pair), 0)));
         Ok(())
     })?;
@@ -95,7 +93,7 @@ pub(crate) fn baselines(
         if seen == 0.0 { unigram(pair[1]) } else { (count + kinds * unigram(pair[1])) / (seen + kinds) }
     };
     let (mut unigram_nats, mut bigram_nats, mut tokens_scored) = (0.0, 0.0, 0u64);
-    each_document(&validation, |tokens| {
+    each_document(validation, |tokens| {
         for pair in tokens.windows(2) {
             unigram_nats -= libm::log(unigram(pair[1]));
             bigram_nats -= libm::log(bigram(pair));
@@ -103,7 +101,6 @@ pub(crate) fn baselines(
         }
         Ok(())
     })?;
-    let bytes: u64 = validation.shards().iter().flat_map(|s| s.documents()).map(|d| d.text_bytes).sum();
     let baseline = |model: &str, estimate: &str, train_tokens: u64, nats: f64| Baseline {
         model: model.to_owned(),
         estimate: estimate.to_owned(),
@@ -131,9 +128,11 @@ fn pair_key(pair: &[i64]) -> u64 {
 }
 
 /// Hands over the tokens of each document, its separator first.
-fn each_document(stream: &TokenStream, mut take: impl FnMut(&[i64]) -> Result<(), FileError>) -> Result<(), FileError> {
+fn each_document(paths: &[PathBuf], mut take: impl FnMut(&[i64]) -> Result<(), FileError>) -> Result<(), CorpusError> {
     let mut tokens = Vec::new();
-    for shard in stream.shards() {
+    for path in paths {
+        // One at a time, because an open shard holds the places of all its documents.
+        let shard = Shard::open(path)?;
         for document in shard.documents() {
             tokens.resize(document.tokens as usize, 0);
             shard.copy_tokens(document.first_token, &mut tokens);
@@ -159,7 +158,7 @@ mod tests {
         let mut validation = ShardWriter::new(4);
         validation.push(0, &[1, 3], 2);
         validation.write(&paths[1]).unwrap();
-        let found = baselines(&paths[..1], &paths[1..], 0, &Store::at(folder.path())).unwrap();
+        let found = baselines(&paths[..1], &paths[1..], 0, 4, 2, &Store::at(folder.path())).unwrap();
         assert_eq!(found.unused_tokens, 1, "token 3");
         // Unigram: four tokens 1, 2, 1, 1 and one more of each of four: p(1) = 4/8, p(3) = 1/8.
         let unigram = -(libm::log(0.5) + libm::log(0.125)) / 2.0;

@@ -105,7 +105,9 @@ pub(crate) fn describe(
     let validation_documents = validation.listed.iter().map(validation_document).collect();
     let (train, validation, test) = (train.side, validation.side, test.side);
     let paths = |side: &Side| side.shards.iter().map(|file| folder.join(&file.path)).collect::<Vec<_>>();
-    let measured = baselines(&paths(&train), &paths(&validation), tokenizer.separator(), store)?;
+    let vocabulary = tokenizer.vocabulary_size() as usize;
+    let (separator, bytes) = (tokenizer.separator(), validation.text_bytes);
+    let measured = baselines(&paths(&train), &paths(&validation), separator, vocabulary, bytes, store)?;
     let written = ["documents.jsonl", "samples.jsonl", "tokenizer.json"];
     let mut files = written.map(|name| ListedFile::of(folder, name)).into_iter().collect::<Result<Vec<_>, _>>()?;
     files.extend([&train, &validation, &test].into_iter().flat_map(|side| side.shards.iter().cloned()));

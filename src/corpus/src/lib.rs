@@ -33,6 +33,7 @@ mod prepared;
 mod progress;
 mod read;
 mod recipe;
+mod repeats;
 mod samples;
 mod select;
 mod spill;

@@ -18,6 +18,7 @@ use crate::mark::{mark_contaminated, mark_leaked, mark_near_duplicates};
 use crate::prepared::{PreparedCorpus, corpus_key, folder_of};
 use crate::progress::{Progress, Unit};
 use crate::recipe::{Recipe, TokenizerKind};
+use crate::repeats::without_repeats;
 use crate::select::{Candidate, Fate, copies, position_of, split, without_exact_duplicates};
 use crate::spill::Spill;
 use crate::stages::{CleanStage, candidates_of, clean_sources, each_batch, write_samples};
@@ -36,6 +37,7 @@ pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> R
         return Ok(prepared);
     }
     let stages = clean_sources(recipe, store, progress)?;
+    let stages = without_repeats(&recipe.duplicates, store, stages, progress)?;
     let candidates = candidates_of(&stages)?;
     let spilled = store.draft()?;
     let spill = Spill::new(&spilled.path(""), store.memory_bytes());

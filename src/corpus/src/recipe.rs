@@ -15,6 +15,7 @@ use crate::clean::Step;
 use crate::contamination::Decontaminate;
 pub use crate::fetch::Remote;
 use crate::near::NearRule;
+use crate::repeats::{ParagraphRule, PassageRule};
 use crate::tasks::TaskRecipe;
 use crate::toml_text::{TomlText, no_such_recipe};
 use crate::unpack::Packing;
@@ -228,11 +229,17 @@ pub struct Duplicates {
     /// Documents that share most of their n-grams with an earlier one. Not looked for unless stated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub near: Option<NearRule>,
+    /// Paragraphs that stood earlier in the corpus are cut out. Not looked for unless stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paragraphs: Option<ParagraphRule>,
+    /// Passages that stood earlier in the corpus are cut out. Not looked for unless stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passages: Option<PassageRule>,
 }
 
 impl Default for Duplicates {
     fn default() -> Self {
-        Duplicates { exact: true, near: None }
+        Duplicates { exact: true, near: None, paragraphs: None, passages: None }
     }
 }
 
@@ -510,6 +517,11 @@ fn check(text: &TomlText, recipe: &RecipeText) -> Result<(), Box<Wrong>> {
         if let Some(Err((field, problem))) = rule.as_ref().map(NearRule::check) {
             return Err(text.wrong(&format!("{key}.{field}"), problem, None));
         }
+    }
+    let paragraphs = recipe.duplicates.paragraphs.as_ref().map(|rule| ("paragraphs", rule.check()));
+    let passages = recipe.duplicates.passages.as_ref().map(|rule| ("passages", rule.check()));
+    for (rule, checked) in paragraphs.into_iter().chain(passages) {
+        checked.map_err(|(field, problem)| text.wrong(&format!("duplicates.{rule}.{field}"), problem, None))?;
     }
     if let Some(rule) = &recipe.decontaminate {
         let key = |field: &str| format!("decontaminate.{field}");

@@ -215,20 +215,26 @@ impl CleanSink {
         self.clean_batch()?;
         self.kept.finish()?;
         self.removed.finish()?;
-        let mut samples = LineWriter::create(draft.path("samples.jsonl"))?;
-        self.cleaner.samples.into_sorted().iter().try_for_each(|sample| samples.push(sample))?;
-        samples.finish()?;
-        let folder = draft.path("");
-        let files = ["documents.jsonl", "removed.jsonl", "samples.jsonl"]
-            .map(|name| ListedFile::of(&folder, name))
-            .into_iter()
-            .collect::<Result<_, _>>()?;
         let (documents_read, steps) = (self.read, self.cleaner.counts);
         let ReadCounts { head_bytes, lines_repaired } = counts;
+        let files = Vec::new();
         let record =
             CleanRecord { input_sha256, input_bytes, head_bytes, lines_repaired, documents_read, steps, files };
-        let json = serde_json::to_vec_pretty(&record).expect("plain structs serialize to memory");
-        Ok(files::write(&draft.path("stage.json"), &json)?)
+        record.write(&draft.path(""), self.cleaner.samples)
+    }
+}
+
+impl CleanRecord {
+    /// Writes the samples and then the record itself, with the digests of what the folder holds.
+    pub fn write(self, folder: &Path, samples: Samples) -> Result<(), CorpusError> {
+        let mut lines = LineWriter::create(folder.join("samples.jsonl"))?;
+        samples.into_sorted().iter().try_for_each(|sample| lines.push(sample))?;
+        lines.finish()?;
+        let names = ["documents.jsonl", "removed.jsonl", "samples.jsonl"];
+        let files = names.map(|name| ListedFile::of(folder, name)).into_iter().collect::<Result<_, _>>()?;
+        let json =
+            serde_json::to_vec_pretty(&CleanRecord { files, ..self }).expect("plain structs serialize to memory");
+        Ok(files::write(&folder.join("stage.json"), &json)?)
     }
 }
 
