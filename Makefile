@@ -4,6 +4,8 @@
 PROFILE = release
 # auto, cpu, cuda, or the folder of a libtorch of your own
 LIBTORCH ?= auto
+# where PyTorch, transformers and lm-evaluation-harness are, which only comparisons with them need
+PEERS ?= .tools/peers
 
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 BIN := $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))

@@ -8,3 +8,6 @@ for name in uv typst fonts libtorch-cpu libtorch-cuda bench; do
     --python-version "$WHEEL_PYTHON" --custom-compile-command "make lock" \
     "setup/$name.in" --output-file "setup/$name.txt"
 done
+# Their packages ask for others, which differ from Python to Python, and some are published as sources alone.
+"$uv" pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 \
+  --custom-compile-command "make lock" setup/peers.in --output-file setup/peers.txt
