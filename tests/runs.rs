@@ -64,6 +64,9 @@ fn a_dirty_tree_is_refused_or_recorded() {
 #[test]
 fn a_killed_trainer_leaves_a_failed_record_that_can_be_resumed() {
     let project = Project::new();
+    let metrics = format!("{}\n[metrics]\nlayers_every = 4\nactivations_every = 2\n", common::TINY);
+    project.write("experiments/tiny/experiment.toml", &metrics);
+    project.commit("Measure inside the model");
     let killed = project.harness_with("die:11", &["run", "tiny"]).expect(1);
     assert!(killed.stderr.contains("signal 9") && killed.stderr.contains("--resume"), "{}", killed.stderr);
     let first = project.latest("tiny");
@@ -78,6 +81,14 @@ fn a_killed_trainer_leaves_a_failed_record_that_can_be_resumed() {
     let steps = fs::read_to_string(second.join("steps.csv")).unwrap();
     let numbers: Vec<&str> = steps.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
     assert_eq!(numbers, (1..=20).map(|n| n.to_string()).collect::<Vec<_>>());
+    // What was measured inside the model is taken over up to the checkpoint, and nothing stands there twice.
+    let measured = |table: &str, place: &str| {
+        let rows = fs::read_to_string(second.join(table)).unwrap();
+        let of_place = rows.lines().filter_map(|row| row.split_once(&format!(",{place},")));
+        of_place.map(|(step, _)| step.parse().unwrap()).collect::<Vec<u64>>()
+    };
+    assert_eq!(measured("layers.csv", "blocks.0.attention.output.weight"), [1, 4, 8, 12, 16, 20]);
+    assert_eq!(measured("activations.csv", "blocks.0"), (0..=10).map(|k| 2 * k).collect::<Vec<u64>>());
     let evaluations = Project::json(&second.join("record.json"))["evaluations"].clone();
     let evaluated: Vec<u64> = evaluations.as_array().unwrap().iter().map(|e| e["step"].as_u64().unwrap()).collect();
     assert_eq!(evaluated, [0, 5, 10, 15, 20]);

@@ -17,7 +17,9 @@ use harness_core::contract::{
     About, Checkpoint, Closing, Determinism, Evaluation, Failure, Job, Message, OutputFile, Started, VERSION,
 };
 use harness_core::order::{Order, RollingDigest};
-use harness_core::scores::{ChoiceScore, StepLine, WindowLoss, read_requests, to_csv};
+use harness_core::scores::{
+    ActivationStatistics, ChoiceScore, LayerNorms, StepLine, WindowLoss, read_requests, to_csv,
+};
 use harness_core::shards::TokenStream;
 use harness_core::{Digest, build, files, random};
 
@@ -81,6 +83,9 @@ fn run(job: &Job) {
         if step > first_step && job.checkpoint_steps.contains(&step) {
             checkpoint(job, step, digest);
         }
+        if job.metrics.activations_at(step, job.training.steps) && step >= first_step {
+            say(&Message::Activations { rows: activations(job, step) });
+        }
         if step >= job.training.steps || stop.load(Ordering::Relaxed) {
             break;
         }
@@ -105,6 +110,9 @@ fn run(job: &Job) {
             wall_time_s: step as f64 * 0.01,
             tokens_per_s: 1000.0,
         }));
+        if job.metrics.layers_at(step) {
+            say(&Message::Layers { rows: layers(job, step) });
+        }
         if step == at {
             match mode {
                 "die" => {
@@ -154,6 +162,40 @@ fn loss(seed: u64, step: u64) -> f64 {
 fn training_loss(job: &Job, step: u64) -> f64 {
     let spike = told("spike");
     if spike > 0.0 && step + 1 == job.training.steps { spike } else { loss(job.seed, step) }
+}
+
+/// Norms that change slowly over the steps, larger in larger tensors.
+fn layers(job: &Job, step: u64) -> Vec<LayerNorms> {
+    let norms = |(tensor, shape): (String, Vec<u64>)| {
+        let size = (shape.iter().product::<u64>() as f64).sqrt();
+        let (gradient_norm, weight_norm) = (size / (100.0 + step as f64), size * (0.02 + step as f64 * 1e-5));
+        LayerNorms { step, tensor, gradient_norm, weight_norm, update_norm: size * job.optimizer.learning_rate }
+    };
+    job.model.tensors(job.vocabulary_size).into_iter().map(norms).collect()
+}
+
+/// Every place of the model, with the fields that apply there.
+fn activations(job: &Job, step: u64) -> Vec<ActivationStatistics> {
+    let row = |place: String, depth: f64| ActivationStatistics {
+        step,
+        place,
+        rms: 0.1 + 0.2 * depth + step as f64 * 1e-3,
+        maximum: 1.0 + depth,
+        ..ActivationStatistics::default()
+    };
+    let mut rows = vec![row("embedding".to_owned(), 0.0)];
+    for block in 0..job.model.layers {
+        let depth = f64::from(block + 1);
+        let place = format!("blocks.{block}");
+        let attention = row(format!("{place}.attention"), depth);
+        let (entropy, scale) = (Some(2.0 - 0.1 * depth), Some(0.5 * depth));
+        rows.push(ActivationStatistics { attention_entropy_nats: entropy, logit_scale: scale, ..attention });
+        let feed_forward = row(format!("{place}.feed_forward"), depth);
+        rows.push(ActivationStatistics { dead_share: Some(0.01 * depth), ..feed_forward });
+        rows.push(row(place, depth));
+    }
+    rows.push(ActivationStatistics { logit_scale: Some(1.0), ..row("head".to_owned(), 0.0) });
+    rows
 }
 
 fn weights(job: &Job, step: u64) -> Digest {

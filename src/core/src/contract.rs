@@ -13,12 +13,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig};
+use crate::config::{MetricsConfig, ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig};
 use crate::digest::Digest;
-use crate::scores::StepLine;
+use crate::scores::{ActivationStatistics, LayerNorms, StepLine};
 
 /// The version of this contract. Raised with every change that an older program would misread.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Exit codes of `harness-trainer`.
 pub mod exit_code {
@@ -52,6 +52,8 @@ pub struct Job {
     pub schedule: ScheduleConfig,
     /// Batch, steps, precision, device.
     pub training: TrainingConfig,
+    /// What is measured inside the model, and how often.
+    pub metrics: MetricsConfig,
     /// Training shards in order; empty for a job that only evaluates: validation and tasks are then computed once,
     /// on the weights of `resume_from`, if their lists of steps are not empty, and no checkpoint is written.
     pub train_shards: Vec<PathBuf>,
@@ -88,6 +90,16 @@ pub enum Message {
     Started(Box<Started>),
     /// An optimizer step was done.
     Step(StepLine),
+    /// Norms of every parameter tensor at one step.
+    Layers {
+        /// One row a tensor.
+        rows: Vec<LayerNorms>,
+    },
+    /// Statistics of the activations on the probe batch at one step.
+    Activations {
+        /// One row a place.
+        rows: Vec<ActivationStatistics>,
+    },
     /// Validation loss, task scores, or both were written.
     Evaluation(Evaluation),
     /// A checkpoint was written and synced.

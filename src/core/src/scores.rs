@@ -76,6 +76,43 @@ pub struct StepLine {
     pub tokens_per_s: f64,
 }
 
+/// One row of `layers.csv`: the norms of one parameter tensor at one step. All are L2 norms over the whole tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerNorms {
+    /// Optimizer steps done, from 1.
+    pub step: u64,
+    /// The tensor, as [`crate::config::ModelConfig::tensors`] names it.
+    pub tensor: String,
+    /// Of this step's gradient, before clipping.
+    pub gradient_norm: f64,
+    /// Of the weights after the step.
+    pub weight_norm: f64,
+    /// Of what the step added to the weights; over `weight_norm` it is the update-to-weight ratio.
+    pub update_norm: f64,
+}
+
+/// One row of `activations.csv`: statistics of one place of the model on the probe batch, which is the same at every
+/// step. Fields that mean nothing at a place are empty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ActivationStatistics {
+    /// Optimizer steps done; 0 is before the first.
+    pub step: u64,
+    /// `embedding`, `blocks.3.attention` and `blocks.3.feed_forward` (what the branch adds), `blocks.3` (the residual
+    /// stream after the block), or `head` (the logits).
+    pub place: String,
+    /// Root of the mean square over all values of the place.
+    pub rms: f64,
+    /// Largest absolute value.
+    pub maximum: f64,
+    /// Of a feed-forward layer: share of its inner units that stay (nearly) silent on every token of the probe.
+    pub dead_share: Option<f64>,
+    /// Of attention: entropy of the attention weights, mean over heads and positions, in nats.
+    pub attention_entropy_nats: Option<f64>,
+    /// Of attention: largest absolute score before the softmax; of the head: mean over positions of the standard
+    /// deviation of the logits.
+    pub logit_scale: Option<f64>,
+}
+
 /// Why a table could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
@@ -155,5 +192,16 @@ mod tests {
             let read: Vec<StepLine> = parse_csv(&to_csv([&line]), "steps.csv").unwrap();
             prop_assert_eq!(read, vec![line]);
         }
+    }
+
+    #[test]
+    fn fields_that_do_not_apply_at_a_place_are_empty() {
+        let rows = [
+            ActivationStatistics { step: 3, place: "blocks.0.feed_forward".to_owned(), ..Default::default() },
+            ActivationStatistics { dead_share: Some(0.25), logit_scale: Some(1e-3), ..Default::default() },
+        ];
+        let bytes = to_csv(&rows);
+        assert!(String::from_utf8_lossy(&bytes).contains("3,blocks.0.feed_forward,0.0,0.0,,,\n"));
+        assert_eq!(parse_csv::<ActivationStatistics>(&bytes, "activations.csv").unwrap(), rows);
     }
 }

@@ -293,6 +293,7 @@ mod tests {
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::default(),
             training: TrainingConfig::default(),
+            metrics: harness_core::config::MetricsConfig::default(),
             train_shards: Vec::new(),
             validation_shards: Vec::new(),
             tasks: Vec::new(),

@@ -91,6 +91,9 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
             Some(format!("set `schedule.cooldown_steps`, for example to {}", training.steps.div_ceil(5))),
         );
     }
+    if choices.metrics.activations_every > 0 {
+        positive("metrics.probe_sequences", u64::from(choices.metrics.probe_sequences))?;
+    }
     for (index, task) in evaluation.tasks.iter().enumerate() {
         if evaluation.tasks[..index].contains(task) {
             return refuse("evaluation.tasks", format!("`{task}` is named twice"), None);

@@ -7,6 +7,7 @@
 mod check;
 mod error;
 mod evaluation;
+mod metrics;
 mod model;
 mod optimizer;
 mod schedule;
@@ -19,6 +20,7 @@ use toml::{Table, Value};
 
 pub use error::{ConfigError, Wrong, nearest, place_of};
 pub use evaluation::EvaluationConfig;
+pub use metrics::MetricsConfig;
 pub use model::{FeedForward, ModelConfig, Norm, NormPlacement, Positions};
 pub use optimizer::{OptimizerConfig, OptimizerKind};
 pub use schedule::{ScheduleConfig, ScheduleKind};
@@ -63,6 +65,9 @@ pub struct Choices {
     /// Batch, steps, precision, device.
     #[serde(default)]
     pub training: TrainingConfig,
+    /// What is measured inside the model.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
     /// Validation and tasks.
     #[serde(default)]
     pub evaluation: EvaluationConfig,

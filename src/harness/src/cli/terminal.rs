@@ -219,6 +219,7 @@ impl Watcher for Screen {
                     None => {}
                 }
             }
+            Message::Layers { .. } | Message::Activations { .. } => {}
             Message::Evaluation(evaluation) => {
                 let count = evaluation.files.len();
                 self.line(&format!(

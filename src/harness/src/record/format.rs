@@ -22,6 +22,10 @@ pub mod file {
     pub const LOG: &str = "log.jsonl";
     /// One row for each optimizer step.
     pub const STEPS: &str = "steps.csv";
+    /// Norms of each parameter tensor, at intervals.
+    pub const LAYERS: &str = "layers.csv";
+    /// Statistics of the activations on the probe batch, at intervals.
+    pub const ACTIVATIONS: &str = "activations.csv";
     /// The resolved config.
     pub const CONFIG: &str = "plan/config.toml";
     /// The manifest of the corpus.

@@ -17,7 +17,7 @@ use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_corpus::Manifest;
 
-pub use seal::{Recorder, SealError, pretty};
+pub use seal::{Inherited, Recorder, SealError, pretty};
 pub use verify::{Checkpoints, Finding, Problem, Verified, parse_manifest, verify};
 
 use format::{Open, Record, Status, file};

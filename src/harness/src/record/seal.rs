@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use harness_core::Digest;
 use harness_core::contract::Message;
 use harness_core::files::{self, FileError};
-use harness_core::scores::{StepLine, to_csv};
+use harness_core::scores::{ActivationStatistics, LayerNorms, StepLine, to_csv};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::environment;
@@ -20,11 +21,72 @@ pub enum SealError {
     File(#[from] FileError),
 }
 
-/// Writes one run folder. Every event is a line of the hash-linked log, every step a row of `steps.csv`.
+/// Writes one run folder. Every event is a line of the hash-linked log, every step a row of `steps.csv`, and what is
+/// measured inside the model at intervals a row of `layers.csv` or `activations.csv`.
 pub struct Recorder {
     folder: PathBuf,
-    steps: csv::Writer<File>,
+    steps: Table,
+    layers: Table,
+    activations: Table,
     previous: Digest,
+}
+
+/// The rows that a continuation takes over from the run it goes on from.
+#[derive(Clone, Debug, Default)]
+pub struct Inherited {
+    /// Of `steps.csv`.
+    pub steps: Vec<StepLine>,
+    /// Of `layers.csv`.
+    pub layers: Vec<LayerNorms>,
+    /// Of `activations.csv`.
+    pub activations: Vec<ActivationStatistics>,
+}
+
+/// A CSV that grows while the run goes on. There is no file before the first row.
+struct Table {
+    path: PathBuf,
+    writer: Option<csv::Writer<File>>,
+}
+
+impl Table {
+    /// A table that begins with `inherited` rows.
+    fn begin<T: Serialize>(path: PathBuf, inherited: &[T]) -> Result<Self, SealError> {
+        if !inherited.is_empty() {
+            files::write(&path, &to_csv(inherited))?;
+        }
+        Ok(Table { path, writer: None })
+    }
+
+    /// Takes up a table whose writer died: only whole lines count, the last one may be torn.
+    fn reopen(path: PathBuf) -> Result<Self, SealError> {
+        if files::is_file(&path) {
+            let rows = files::read_to_string(&path)?;
+            let whole = &rows[..rows.rfind('\n').map_or(0, |at| at + 1)];
+            if whole.len() != rows.len() {
+                files::write(&path, whole.as_bytes())?;
+            }
+        }
+        Ok(Table { path, writer: None })
+    }
+
+    fn add<T: Serialize>(&mut self, row: &T) -> Result<(), SealError> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => {
+                // A header is written with the first row, which an inherited table already has.
+                let is_new = !files::is_file(&self.path) || files::size_bytes(&self.path)? == 0;
+                let file = files::open_append(&self.path)?;
+                self.writer.insert(csv::WriterBuilder::new().has_headers(is_new).from_writer(file))
+            }
+        };
+        writer.serialize(row).map_err(|e| FileError::new("write", &self.path, e.into()))?;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SealError> {
+        let flushed = self.writer.as_mut().map_or(Ok(()), csv::Writer::flush);
+        Ok(flushed.map_err(|e| FileError::new("write", &self.path, e))?)
+    }
 }
 
 impl Recorder {
@@ -33,24 +95,27 @@ impl Recorder {
         folder: &Path,
         open: &Open,
         plan: &[(String, Vec<u8>)],
-        inherited: &[StepLine],
+        inherited: &Inherited,
     ) -> Result<Self, SealError> {
         files::create_new_folder(folder)?;
         // Nothing has been computed yet: a record that cannot be opened (on a full disk, say) leaves nothing behind.
         Self::fill(folder, open, plan, inherited).inspect_err(|_| drop(files::remove_folder(folder)))
     }
 
-    fn fill(folder: &Path, open: &Open, plan: &[(String, Vec<u8>)], inherited: &[StepLine]) -> Result<Self, SealError> {
+    fn fill(folder: &Path, open: &Open, plan: &[(String, Vec<u8>)], inherited: &Inherited) -> Result<Self, SealError> {
         for (path, content) in plan {
             files::write(&folder.join(path), content)?;
         }
         files::write(&folder.join(file::OPEN), pretty(open).as_bytes())?;
-        let steps_path = folder.join(file::STEPS);
-        files::write(&steps_path, &to_csv(inherited))?;
-        // A header is written with the first row, which an inherited table already has.
-        let has_headers = inherited.is_empty();
-        let steps = csv::WriterBuilder::new().has_headers(has_headers).from_writer(files::open_append(&steps_path)?);
-        let mut recorder = Recorder { folder: folder.to_owned(), steps, previous: Digest::of(b"") };
+        // Every run has this table, even one that fails before its first step.
+        files::write(&folder.join(file::STEPS), b"")?;
+        let mut recorder = Recorder {
+            folder: folder.to_owned(),
+            steps: Table::begin(folder.join(file::STEPS), &inherited.steps)?,
+            layers: Table::begin(folder.join(file::LAYERS), &inherited.layers)?,
+            activations: Table::begin(folder.join(file::ACTIVATIONS), &inherited.activations)?,
+            previous: Digest::of(b""),
+        };
         recorder.event("opened", json!({ "open_sha256": Digest::of_file(&folder.join(file::OPEN))? }))?;
         Ok(recorder)
     }
@@ -64,15 +129,13 @@ impl Recorder {
             files::write(&folder.join(file::LOG), whole.as_bytes())?;
         }
         let previous = whole.lines().last().map_or_else(|| Digest::of(b""), |line| Digest::of(line.as_bytes()));
-        let rows = files::read_to_string(&folder.join(file::STEPS))?;
-        let whole = &rows[..rows.rfind('\n').map_or(0, |at| at + 1)];
-        if whole.len() != rows.len() {
-            files::write(&folder.join(file::STEPS), whole.as_bytes())?;
-        }
-        let steps = csv::WriterBuilder::new()
-            .has_headers(whole.is_empty())
-            .from_writer(files::open_append(&folder.join(file::STEPS))?);
-        Ok(Recorder { folder: folder.to_owned(), steps, previous })
+        Ok(Recorder {
+            folder: folder.to_owned(),
+            steps: Table::reopen(folder.join(file::STEPS))?,
+            layers: Table::reopen(folder.join(file::LAYERS))?,
+            activations: Table::reopen(folder.join(file::ACTIVATIONS))?,
+            previous,
+        })
     }
 
     /// The run folder.
@@ -80,17 +143,23 @@ impl Recorder {
         &self.folder
     }
 
-    /// Records a message of the trainer: steps as rows, all else as events.
+    /// Records a message of the trainer: measurements as rows, all else as events.
     pub fn message(&mut self, message: &Message) -> Result<(), SealError> {
-        if let Message::Step(line) = message {
-            return self.step(line);
+        match message {
+            Message::Step(line) => {
+                self.steps.add(line)?;
+                // A crash loses at most these few rows; the checkpoint they follow is what a resume starts from.
+                if line.step.is_multiple_of(16) { self.steps.flush() } else { Ok(()) }
+            }
+            Message::Layers { rows } => rows.iter().try_for_each(|row| self.layers.add(row)),
+            Message::Activations { rows } => rows.iter().try_for_each(|row| self.activations.add(row)),
+            event => {
+                self.flush()?;
+                let mut body = serde_json::to_value(event).expect("messages are JSON");
+                let name = body.as_object_mut().expect("messages are objects").remove("event");
+                self.event(name.as_ref().and_then(Value::as_str).unwrap_or("message"), body)
+            }
         }
-        self.flush_steps()?;
-        let value = serde_json::to_value(message).expect("messages are JSON");
-        let name = value["event"].as_str().unwrap_or("message").to_owned();
-        let mut body = value;
-        body.as_object_mut().expect("messages are objects").remove("event");
-        self.event(&name, body)
     }
 
     /// Appends an event to the hash-linked log and syncs it.
@@ -107,24 +176,15 @@ impl Recorder {
         Ok(())
     }
 
-    fn step(&mut self, line: &StepLine) -> Result<(), SealError> {
-        let failed = |e: std::io::Error| FileError::new("write", &self.folder.join(file::STEPS), e);
-        self.steps.serialize(line).map_err(|e| failed(e.into()))?;
-        // A crash loses at most these few rows; the checkpoint they follow is what a resume starts from.
-        if line.step.is_multiple_of(16) {
-            self.flush_steps()?;
-        }
-        Ok(())
-    }
-
-    fn flush_steps(&mut self) -> Result<(), SealError> {
-        let path = self.folder.join(file::STEPS);
-        Ok(self.steps.flush().map_err(|e| FileError::new("write", &path, e))?)
+    fn flush(&mut self) -> Result<(), SealError> {
+        self.steps.flush()?;
+        self.layers.flush()?;
+        self.activations.flush()
     }
 
     /// Closes the run: `record.json`, then MANIFEST over every file. Gives the root.
     pub fn seal(mut self, record: &Record) -> Result<Digest, SealError> {
-        self.flush_steps()?;
+        self.flush()?;
         let body = json!({ "status": record.status, "failure": record.failure });
         self.event("ended", body)?;
         files::write(&self.folder.join(file::RECORD), pretty(record).as_bytes())?;
@@ -147,6 +207,6 @@ pub(super) fn is_temporary(path: &str) -> bool {
 }
 
 /// JSON for people: indented, with a final line end.
-pub fn pretty<T: serde::Serialize>(value: &T) -> String {
+pub fn pretty<T: Serialize>(value: &T) -> String {
     serde_json::to_string_pretty(value).expect("plain structs are JSON") + "\n"
 }

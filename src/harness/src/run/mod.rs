@@ -154,7 +154,7 @@ pub fn run(
     let origin = if options.resume { Some(resume::origin(project, name, options.seed)?) } else { None };
     let plan = plan::plan(project, git, name, options, origin.as_ref(), watcher.progress())?;
     let folder = project.run(name, &plan.open.run);
-    let earlier = origin.as_ref().map(|o| o.inherited_steps()).transpose()?.unwrap_or_default();
+    let earlier = origin.as_ref().map(|o| o.inherited()).transpose()?.unwrap_or_default();
     let interrupts = watcher.opened(&plan.open, plan.steps);
     let mut recorder = Recorder::open(&folder, &plan.open, &plan.files, &earlier)?;
     let mut story = Story::default();
@@ -231,6 +231,7 @@ impl Story {
         match message {
             Message::Started(started) => self.started = Some((**started).clone()),
             Message::Step(line) => self.tokens_per_s.push(line.tokens_per_s),
+            Message::Layers { .. } | Message::Activations { .. } => {}
             Message::Evaluation(evaluation) => self.evaluations.push(evaluation.clone()),
             Message::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint.clone()),
             Message::Finished(closing) => (self.finished, self.closing) = (true, Some(closing.clone())),

@@ -254,6 +254,7 @@ fn job(
         optimizer: experiment.optimizer.clone(),
         schedule: experiment.schedule.clone(),
         training: training.clone(),
+        metrics: experiment.metrics.clone(),
         train_shards: places(corpus.train_shards()),
         validation_shards: places(corpus.validation_shards()),
         tasks: tasks.iter().map(|t| JobTask { id: t.id.clone(), requests: PathBuf::from(&t.requests) }).collect(),

@@ -13,7 +13,7 @@ use rustix::fs::FlockOperation;
 
 use super::{RunError, Story};
 use crate::record::format::{self, Continuation, Open, Spent, file};
-use crate::record::{self, RecordError, Recorder, SealedRun};
+use crate::record::{self, Inherited, RecordError, Recorder, SealedRun};
 
 /// The run and checkpoint to go on from.
 pub(super) struct Origin {
@@ -108,10 +108,23 @@ impl Origin {
         self.run.path(&self.checkpoint.file.path)
     }
 
-    /// Rows of `steps.csv` up to the checkpoint.
-    pub fn inherited_steps(&self) -> Result<Vec<StepLine>, RunError> {
-        let rows: Vec<StepLine> = read_csv(&self.run.path(file::STEPS))?;
-        Ok(rows.into_iter().take_while(|row| row.step <= self.checkpoint.step).collect())
+    /// Rows of the tables up to the checkpoint.
+    pub fn inherited(&self) -> Result<Inherited, RunError> {
+        let last = self.checkpoint.step;
+        let mut inherited = Inherited { steps: read_csv(&self.run.path(file::STEPS))?, ..Inherited::default() };
+        // The other two exist where they were asked for.
+        let (layers, activations) = (self.run.path(file::LAYERS), self.run.path(file::ACTIVATIONS));
+        if files::is_file(&layers) {
+            inherited.layers = read_csv(&layers)?;
+        }
+        if files::is_file(&activations) {
+            inherited.activations = read_csv(&activations)?;
+        }
+        inherited.steps.retain(|row| row.step <= last);
+        inherited.layers.retain(|row| row.step <= last);
+        // The continuation measures where it starts, because the run before may have ended before it did.
+        inherited.activations.retain(|row| row.step < last);
+        Ok(inherited)
     }
 
     /// Evaluations up to the checkpoint.

@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use harness_core::config::{Device, ModelConfig, OptimizerConfig, Precision, ScheduleConfig, TrainingConfig};
+use harness_core::config::{
+    Device, MetricsConfig, ModelConfig, OptimizerConfig, Precision, ScheduleConfig, TrainingConfig,
+};
 use harness_core::contract::{Checkpoint, Closing, Failure, Job, JobTask, Message, Started, VERSION};
 use harness_core::files;
 use harness_core::random::Random;
@@ -86,6 +88,7 @@ impl Place {
                 deterministic: true,
                 checkpoint_every: 10,
             },
+            metrics: MetricsConfig::default(),
             train_shards: vec![self.path("train.tokens")],
             validation_shards: vec![self.path("validation.tokens")],
             tasks: vec![JobTask { id: "toy".to_owned(), requests: self.path("requests.jsonl") }],

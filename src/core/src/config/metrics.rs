@@ -1,0 +1,35 @@
+//! `[metrics]`: what is measured inside the model during training, beyond loss and gradient norm.
+
+use serde::{Deserialize, Serialize};
+
+/// How often the inside of the model is measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Norms of gradient, weights and update of every parameter tensor are written after the first step and after
+    /// every so many steps (`layers.csv`). 0 means never.
+    pub layers_every: u64,
+    /// Statistics of the activations on the probe batch are written before the first step, after every so many steps
+    /// and after the last (`activations.csv`). 0 means never.
+    pub activations_every: u64,
+    /// Sequences of the probe batch: windows of the validation text, the same at every step.
+    pub probe_sequences: u32,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        MetricsConfig { layers_every: 50, activations_every: 100, probe_sequences: 2 }
+    }
+}
+
+impl MetricsConfig {
+    /// Whether the norms of the tensors are measured in step `step` (from 1).
+    pub fn layers_at(&self, step: u64) -> bool {
+        self.layers_every > 0 && (step == 1 || step.is_multiple_of(self.layers_every))
+    }
+
+    /// Whether the activations are measured after `step` of `steps` steps.
+    pub fn activations_at(&self, step: u64, steps: u64) -> bool {
+        self.activations_every > 0 && (step == steps || step.is_multiple_of(self.activations_every))
+    }
+}
