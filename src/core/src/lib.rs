@@ -13,5 +13,6 @@ pub mod order;
 pub mod random;
 pub mod scores;
 pub mod shards;
+pub mod token_losses;
 
 pub use digest::Digest;

@@ -95,7 +95,7 @@ impl FastBpe {
 }
 
 /// The byte behind each character of a byte-level vocabulary.
-fn bytes_of_characters() -> HashMap<char, u8> {
+pub(crate) fn bytes_of_characters() -> HashMap<char, u8> {
     characters_of_bytes().into_iter().zip(0..=u8::MAX).collect()
 }
 

@@ -9,6 +9,10 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
     let (model, optimizer, schedule) = (&choices.model, &choices.optimizer, &choices.schedule);
     let (training, evaluation) = (&choices.training, &choices.evaluation);
 
+    let primary = &choices.primary_metrics;
+    if let Some((_, metric)) = primary.iter().enumerate().find(|(at, metric)| primary[..*at].contains(metric)) {
+        return refuse("primary_metrics", format!("`{metric}` is named twice"), None);
+    }
     positive("model.layers", u64::from(model.layers))?;
     positive("model.heads", u64::from(model.heads))?;
     positive("model.width", u64::from(model.width))?;

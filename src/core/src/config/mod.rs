@@ -45,6 +45,10 @@ pub struct Choices {
     /// Why that is plausible; may cite by BibTeX key as `@key`.
     #[serde(default)]
     pub rationale: String,
+    /// Keys of the metrics that the hypothesis is about, such as `validation.bits_per_byte`: their p-values are corrected
+    /// together. Empty: validation bits per byte, the tasks without group and the groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub primary_metrics: Vec<String>,
     /// The experiment this one changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<ExperimentName>,
@@ -98,7 +102,7 @@ impl Experiment {
         toml::to_string(&self.choices).expect("a config of plain values is TOML")
     }
 
-    /// Digest of what decides the numbers, without the prose (title, question, hypothesis, rationale, parent).
+    /// Digest of what decides the numbers, without the prose (title, question, hypothesis, rationale, primary metrics, parent).
     /// Two experiments with the same plan digest and code give the same run.
     pub fn plan_digest(&self) -> Digest {
         let mut plan = self.choices.clone();
@@ -106,6 +110,7 @@ impl Experiment {
         plan.question.clear();
         plan.hypothesis.clear();
         plan.rationale.clear();
+        plan.primary_metrics.clear();
         plan.extends = None;
         Digest::of(toml::to_string(&plan).expect("a config of plain values is TOML").as_bytes())
     }

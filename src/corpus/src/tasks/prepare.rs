@@ -67,6 +67,8 @@ pub struct PreparedTask {
     pub title: String,
     /// The linguistic phenomenon, where there is one.
     pub phenomenon: String,
+    /// The field of linguistics it belongs to, where there is one.
+    pub field: String,
     /// Version of the recipe.
     pub version: u32,
     /// What an item asks.
@@ -187,6 +189,7 @@ pub fn prepare(
             group: recipe.name().to_owned(),
             title: recipe.title.clone(),
             phenomenon: subtask.phenomenon.clone(),
+            field: subtask.field.clone(),
             version: recipe.version,
             kind: recipe.kind,
             metric: recipe.metric,

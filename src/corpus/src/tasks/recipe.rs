@@ -79,6 +79,9 @@ pub struct Subtask {
     /// The linguistic phenomenon, to group parts by.
     #[serde(default)]
     pub phenomenon: String,
+    /// The field of linguistics that the phenomenon belongs to, such as `syntax`, to group parts by more coarsely.
+    #[serde(default)]
+    pub field: String,
     /// The records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<TaskFile>,

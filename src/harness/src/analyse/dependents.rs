@@ -8,14 +8,15 @@ pub fn numbers_from(path: &str, open: Option<&Open>) -> Vec<String> {
     let some = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
     if let Some(name) = path.strip_prefix("evaluations/").and_then(|rest| rest.split('/').nth(1)) {
         return match name.trim_end_matches(".csv") {
-            "validation" => some(&VALIDATION),
+            "validation" => some(&[&VALIDATION[..], &TOKENS].concat()),
+            "validation.tokens" => some(&TOKENS),
             task => task_numbers(task, open),
         };
     }
     match path {
         file::STEPS => some(&["training.*", "resources.tokens_per_s"]),
         file::CONFIG => some(&["config.*", "model.*", "training.flops", "training.clipped_share"]),
-        file::CORPUS_MANIFEST => some(&["data.*"]),
+        file::CORPUS_MANIFEST => some(&["data.*", "validation.source.*"]),
         file::OPEN => {
             let mut keys = some(&["data.*", "model.*", "training.epochs", "training.flops", "resources.*"]);
             keys.extend(all_measured_results(open));
@@ -31,23 +32,37 @@ pub fn numbers_from(path: &str, open: Option<&Open>) -> Vec<String> {
     }
 }
 
-const VALIDATION: [&str; 5] = [
+const VALIDATION: [&str; 6] = [
     "validation.bits_per_byte",
     "validation.best_bits_per_byte",
+    "validation.byte_perplexity",
     "validation.initial_bits_per_byte",
     "validation.loss",
     "validation.perplexity",
 ];
 
+/// What is computed from the losses of single tokens.
+const TOKENS: [&str; 6] = [
+    "validation.calibration_error",
+    "validation.calibration_error_equal_mass",
+    "validation.first_choice_*",
+    "validation.length.*",
+    "validation.position.*",
+    "validation.source.*",
+];
+
 fn task_numbers(task: &str, open: Option<&Open>) -> Vec<String> {
     let group = open.and_then(|o| o.tasks.iter().find(|t| t.id == task)).and_then(|t| t.group.as_ref());
     let ids = std::iter::once(task).chain(group.map(String::as_str));
-    ids.flat_map(|id| ["accuracy", "accuracy_normalized", "perplexity", "items"].map(|m| format!("tasks.{id}.{m}")))
-        .collect()
+    let measured = ids.flat_map(|id| {
+        ["accuracy", "accuracy_normalized", "perplexity", "items"].map(|metric| format!("tasks.{id}.{metric}"))
+    });
+    let sliced = group.into_iter().flat_map(|group| ["phenomenon", "field"].map(|by| format!("tasks.{group}.{by}.*")));
+    measured.chain(sliced).collect()
 }
 
 fn all_measured_results(open: Option<&Open>) -> Vec<String> {
-    let mut keys: Vec<String> = VALIDATION.iter().map(|key| (*key).to_owned()).collect();
+    let mut keys: Vec<String> = VALIDATION.iter().chain(&TOKENS).map(|key| (*key).to_owned()).collect();
     keys.push("tasks.*".to_owned());
     if open.is_some_and(|o| o.tasks.is_empty()) {
         keys.pop();

@@ -7,6 +7,7 @@
 pub mod compare;
 mod dependents;
 pub mod diagnose;
+pub mod slices;
 pub mod stats;
 mod values;
 
@@ -17,7 +18,7 @@ use harness_corpus::tasks::Metric;
 
 use crate::record::SealedRun;
 
-pub use compare::{CompareError, Comparison, Side, compare};
+pub use compare::{Asked, CompareError, Comparison, Side, compare};
 pub use dependents::{all_measured, is_among, numbers_from};
 pub use diagnose::{Finding, diagnose, diagnose_seeds};
 pub use values::{Unit, Value, show};
@@ -48,6 +49,10 @@ pub struct RunAnalysis {
     pub tasks: Vec<TaskResult>,
     /// Groups of tasks: the unweighted mean over their tasks.
     pub groups: Vec<TaskResult>,
+    /// Calibration of the next-token distribution on held-out text, where the losses of single tokens were kept.
+    pub calibration: Option<slices::Calibration>,
+    /// The loss by position, source and length, likewise. Other slices need the text: [`slices::slices`].
+    pub slices: Vec<slices::Slice>,
     /// Every number the paper can ask for, by key.
     pub values: BTreeMap<String, Value>,
 }

@@ -9,6 +9,7 @@ use harness_corpus::Manifest;
 use harness_corpus::tasks::Kind;
 use serde::{Deserialize, Serialize};
 
+use super::slices::{By, Calibration, Scored, Slice, by_phenomenon, calibration, mean_accuracy, slices_of_run};
 use super::stats::{self, Share, mean_of_shares, right_choices, share};
 use super::{AnalyseError, CurvePoint, RunAnalysis, TaskResult};
 use crate::record::SealedRun;
@@ -145,7 +146,9 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
         let mut now = Vec::new();
         for output in &evaluation.files {
             let name = output.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".csv");
-            if name == "validation" {
+            if name == "validation.tokens" {
+                // The losses of single tokens of the last evaluation are described below.
+            } else if name == "validation" {
                 let bits = validation(&run, &output.path, evaluation.step, &mut values)?;
                 validation_curve.push(point(bits));
             } else {
@@ -166,6 +169,7 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
                 let members: Vec<TaskResult> =
                     now.iter().filter(|t| t.group.as_ref() == Some(&group.id)).cloned().collect();
                 add_task(group, &members, &mut values);
+                add_phenomena(&run, &group.id, &members, &mut values);
             }
             (tasks, groups) = (now, grouped);
         }
@@ -176,7 +180,18 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
         let files: Vec<&str> = files.iter().map(String::as_str).chain([file::OPEN, file::RECORD]).collect();
         values.add("validation.best_bits_per_byte", best, Unit::BitsPerByte, &files);
     }
-    Ok(RunAnalysis { run, steps, validation_curve, task_curves: task_points, tasks, groups, values: values.values })
+    let (calibration, slices) = describe_tokens(&run, &mut values)?;
+    Ok(RunAnalysis {
+        run,
+        steps,
+        validation_curve,
+        task_curves: task_points,
+        tasks,
+        groups,
+        calibration,
+        slices,
+        values: values.values,
+    })
 }
 
 fn inconsistent(run: &SealedRun, problem: String) -> AnalyseError {
@@ -330,7 +345,52 @@ fn validation(run: &SealedRun, path: &str, step: u64, values: &mut Builder) -> R
     values.add("validation.bits_per_byte", bits, Unit::BitsPerByte, &files);
     values.add("validation.loss", nats / tokens as f64, Unit::NatsPerToken, &files);
     values.add("validation.perplexity", libm::exp(nats / tokens as f64), Unit::Perplexity, &files);
+    let per_byte = libm::exp(nats / data.validation_bytes as f64);
+    values.add("validation.byte_perplexity", per_byte, Unit::Decimal, &files);
     Ok(bits)
+}
+
+/// Calibration of the next-token distribution, and the loss by place, source and length of document: what the losses of
+/// single tokens say without the text.
+fn describe_tokens(run: &SealedRun, values: &mut Builder) -> Result<(Option<Calibration>, Vec<Slice>), AnalyseError> {
+    let Some(scored) = Scored::of(run)? else { return Ok((None, Vec::new())) };
+    let files = [scored.file.as_str(), &scored.windows_file, file::RECORD];
+    let calibration = calibration(&scored.losses, &scored.units().1, false);
+    if let Some(found) = &calibration {
+        let key = "validation.first_choice_accuracy";
+        values.add_with_error(key, found.accuracy, found.accuracy_standard_error, Unit::Share, &files);
+        for (key, number) in [
+            ("validation.first_choice_probability", found.mean_probability),
+            ("validation.calibration_error", found.error),
+            ("validation.calibration_error_equal_mass", found.error_equal_mass),
+        ] {
+            values.add(key, number, Unit::Share, &files);
+        }
+    }
+    let slices = slices_of_run(run, &scored);
+    for slice in &slices {
+        let by = slice.by.map_or("all", By::name);
+        let key = |what: &str| format!("validation.{by}.{}.{what}", slice.slice);
+        let from_manifest = [&files[..], &[file::CORPUS_MANIFEST]].concat();
+        let files = if slice.by == Some(By::Source) { &from_manifest[..] } else { &files[..] };
+        values.add_with_error(key("loss"), slice.loss_nats, slice.standard_error, Unit::NatsPerToken, files);
+        values.add(key("share"), slice.share, Unit::Share, files);
+        if let Some(bits) = slice.bits_per_byte {
+            values.add(key("bits_per_byte"), bits, Unit::BitsPerByte, files);
+        }
+    }
+    Ok((calibration, slices))
+}
+
+/// The unweighted mean over the tasks of a group that ask about one phenomenon, and over those of one field.
+fn add_phenomena(run: &SealedRun, group: &str, members: &[TaskResult], values: &mut Builder) {
+    for by in [By::Phenomenon, By::Field] {
+        for ((_, slice), tasks) in by_phenomenon(run, members, by) {
+            let files: Vec<&str> = tasks.iter().map(|t| t.file.as_str()).chain([file::OPEN, file::RECORD]).collect();
+            let (key, share) = (format!("tasks.{group}.{by}.{slice}.accuracy"), mean_accuracy(&tasks));
+            values.add_with_error(key, share.mean, Some(share.standard_error), Unit::Share, &files);
+        }
+    }
 }
 
 /// Scores one task from its rows.

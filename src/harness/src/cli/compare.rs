@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::analyse::compare::{
-    Basis, Comparison, Effect, Flip, Flips, PRIMARY, Side, TestKind, compare, flips, show_difference,
+    Asked, Basis, CALIBRATION, Comparison, DeclaredBy, Effect, Flip, Flips, PRIMARY, SECONDARY, SLICES, Side, TestKind,
+    compare, flips, show_difference,
 };
 use crate::analyse::{RunAnalysis, show};
 use crate::exit_code;
@@ -22,8 +23,9 @@ const SHOWN_FLIPS: usize = 10;
 /// Compare experiments with a reference: effects with intervals, tests and verdicts, and what each cost.
 ///
 /// A name is an experiment (every seed of its latest plan counts) or a single run. Differences are the other minus
-/// the reference; p-values are corrected by Holm's method over validation bits per byte, the tasks without group and
-/// the groups, and within each group over its tasks.
+/// the reference; p-values are corrected by Holm's method over the metrics that the experiments declare (`primary_metrics` in the
+/// config), or else over validation bits per byte, the tasks without group and the groups; and within each group over
+/// its tasks.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The reference, then what is compared with it.
@@ -32,6 +34,13 @@ pub struct Arguments {
     /// Show the tasks of each group too.
     #[arg(long)]
     tasks: bool,
+    /// Compare the loss by position, source and length of document, and calibration, too.
+    #[arg(long)]
+    slices: bool,
+    /// The metrics that the claim rests on, by key: their p-values are corrected together. Instead of the `primary_metrics`
+    /// that the experiments declare.
+    #[arg(long, value_name = "KEY,...", value_delimiter = ',')]
+    family: Vec<String>,
     /// Show which items of this task flipped.
     #[arg(long, value_name = "TASK")]
     flips: Option<String>,
@@ -72,7 +81,8 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let sides = arguments.names.iter().map(|name| Side::open(&workplace.project, name));
     let sides = sides.collect::<Result<Vec<_>, _>>()?;
     let (reference, others) = sides.split_first().expect("clap asks for two names");
-    let comparisons = others.iter().map(|other| compare(reference, other)).collect::<Result<Vec<_>, _>>()?;
+    let asked = Asked { family: arguments.family.clone(), slices: arguments.slices };
+    let comparisons = others.iter().map(|other| compare(reference, other, &asked)).collect::<Result<Vec<_>, _>>()?;
     let flipped = match &arguments.flips {
         Some(task) => others.iter().map(|other| flips(reference, other, task)).collect::<Result<Vec<_>, _>>()?,
         None => Vec::new(),
@@ -120,7 +130,7 @@ fn row<'a>(comparison: &'a Comparison, effect: &'a Effect) -> Row<'a> {
 }
 
 fn print(comparison: &Comparison, arguments: &Arguments) {
-    let table = if arguments.md { markdown } else { terminal::table };
+    let table = if arguments.md { terminal::markdown } else { terminal::table };
     let seeds = |side: &crate::analyse::compare::SideSummary| {
         let seeds: Vec<String> = side.runs.iter().map(|run| run.seed.to_string()).collect();
         format!("`{}` (seed{} {})", side.name, if seeds.len() == 1 { "" } else { "s" }, seeds.join(", "))
@@ -131,7 +141,18 @@ fn print(comparison: &Comparison, arguments: &Arguments) {
     if comparison.basis == Basis::Seeds {
         terminal::say("The second interval draws documents or items within the seeds too; it is wide with few seeds.");
     }
-    let shown = comparison.effects.iter().filter(|e| arguments.tasks || e.family == PRIMARY);
+    if comparison.family.declared_by != DeclaredBy::Nobody {
+        let metrics = comparison.family.metrics.join(", ");
+        terminal::say(&match comparison.family.declared_by {
+            DeclaredBy::CommandLine => {
+                format!("The claim rests on {metrics}: named here, not declared before the runs.")
+            }
+            _ => format!("The claim rests on {metrics}, as the config declares; the other metrics are secondary."),
+        });
+    }
+    // Tasks of a group are families of their own.
+    let own = [PRIMARY, SECONDARY, SLICES, CALIBRATION];
+    let shown = comparison.effects.iter().filter(|e| arguments.tasks || own.contains(&e.family.as_str()));
     let rows: Vec<Vec<String>> = shown.map(|effect| effect_row(effect, comparison)).collect();
     let header =
         ["metric", &comparison.reference.name, &comparison.other.name, "difference", "95 % interval", "test", "n"];
@@ -190,15 +211,6 @@ fn effect_row(effect: &Effect, comparison: &Comparison) -> Vec<String> {
         p(effect.p_holm),
         effect.words(),
     ]
-}
-
-fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
-    let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
-    let escape = |cell: &str| cell.replace('|', "\\|");
-    let mut lines = vec![line(header.iter().map(|h| escape(h)).collect())];
-    lines.push(line(header.iter().map(|_| "---".to_owned()).collect()));
-    lines.extend(rows.iter().map(|row| line(row.iter().map(|cell| escape(cell)).collect())));
-    lines.join("\n")
 }
 
 fn print_flips(workplace: &Workplace, reference: &Side, flips: &Flips, comparison: &Comparison) {
@@ -273,7 +285,9 @@ impl From<crate::analyse::CompareError> for Failure {
             E::Record(error) => error.into(),
             E::Analyse(error) => error.into(),
             E::Table(_) => Failure::failed(error),
-            E::NoRun(_) | E::NothingShared { .. } | E::UnknownTask { .. } => Failure::usage(error),
+            E::NoRun(_) | E::NothingShared { .. } | E::UnknownTask { .. } | E::UnknownMetric { .. } => {
+                Failure::usage(error)
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ mod report;
 mod run;
 mod runs;
 mod show;
+mod slices;
 mod terminal;
 
 use std::env;
@@ -47,6 +48,7 @@ enum Command {
     Data(data::Arguments),
     Compare(compare::Arguments),
     Diagnose(diagnose::Arguments),
+    Slices(slices::Arguments),
     Report(report::Arguments),
     Audit(audit::Arguments),
     Doctor(doctor::Arguments),
@@ -165,6 +167,7 @@ pub fn main() -> ExitCode {
         Command::Data(a) => workplace().and_then(|w| data::execute(&w, &a)),
         Command::Compare(a) => workplace().and_then(|w| compare::execute(&w, &a)),
         Command::Diagnose(a) => workplace().and_then(|w| diagnose::execute(&w, &a)),
+        Command::Slices(a) => workplace().and_then(|w| slices::execute(&w, &a)),
         Command::Report(a) => workplace().and_then(|w| report::execute(&w, &a)),
         Command::Audit(a) => workplace().and_then(|w| audit::execute(&w, &a)),
         Command::Doctor(a) => doctor::execute(arguments.project.clone(), &a),

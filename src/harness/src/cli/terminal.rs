@@ -55,6 +55,43 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
+/// The same as a Markdown table.
+pub fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
+    let escape = |cell: &str| cell.replace('|', "\\|");
+    let mut lines = vec![line(header.iter().map(|h| escape(h)).collect())];
+    lines.push(line(header.iter().map(|_| "---".to_owned()).collect()));
+    lines.extend(rows.iter().map(|row| line(row.iter().map(|cell| escape(cell)).collect())));
+    lines.join("\n")
+}
+
+/// How a piece of text stands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shade {
+    /// As all else.
+    Plain,
+    /// Green: what became better.
+    Better,
+    /// Red: what became worse.
+    Worse,
+}
+
+/// Prints pieces of text as one line, in colours if that goes to a terminal that wants them (<https://no-color.org>).
+pub fn say_shaded(pieces: &[(String, Shade)]) {
+    let coloured = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let mut line = String::new();
+    for (text, shade) in pieces {
+        match shade {
+            Shade::Better if coloured => line.push_str(&format!("\u{1b}[32m{}\u{1b}[0m", plain(text))),
+            Shade::Worse if coloured => line.push_str(&format!("\u{1b}[31m{}\u{1b}[0m", plain(text))),
+            _ => line.push_str(&plain(text)),
+        }
+    }
+    if stdout().write_all(format!("{line}\n").as_bytes()).is_err() {
+        std::process::exit(0);
+    }
+}
+
 /// Whether a wish to stop is counted; else it ends the program, as it would without us.
 static COUNTING: AtomicBool = AtomicBool::new(false);
 

@@ -252,6 +252,8 @@ pub struct Task {
     pub title: String,
     /// The linguistic phenomenon it asks about, where there is one.
     pub phenomenon: String,
+    /// The field of linguistics that the phenomenon belongs to, such as `syntax`, where there is one.
+    pub field: String,
     /// What an item asks.
     pub kind: tasks::Kind,
     /// The metric usually quoted.

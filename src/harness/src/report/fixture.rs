@@ -422,6 +422,7 @@ fn open(
                 group: group.clone(),
                 title: format!("{}{}", synthetic.task_prefix, group.as_ref().unwrap_or(id)),
                 phenomenon: String::new(),
+                field: String::new(),
                 kind: *kind,
                 metric: *metric,
                 chance: *chance,

@@ -179,6 +179,7 @@ fn prepare_tasks(
             group: (task.group != task.id).then(|| task.group.clone()),
             title: task.title.clone(),
             phenomenon: task.phenomenon.clone(),
+            field: task.field.clone(),
             kind: task.kind,
             metric: task.metric,
             chance: task.chance,

@@ -17,21 +17,21 @@ use crate::record::format::Task;
 const BITS_PER_BYTE: &str = "validation.bits_per_byte";
 
 /// A metric before it is tested.
-struct Measured {
-    metric: String,
-    family: String,
-    unit: Unit,
-    lower_is_better: bool,
+pub(super) struct Measured {
+    pub metric: String,
+    pub family: String,
+    pub unit: Unit,
+    pub lower_is_better: bool,
     /// Values of the runs: reference, then other.
-    runs: [Vec<f64>; 2],
+    pub runs: [Vec<f64>; 2],
     /// Documents, windows or items.
-    units: u64,
+    pub units: u64,
 }
 
 /// Resampled differences, and how many units (the fewest of several tasks) they were drawn from.
-struct Draws {
-    differences: Vec<f64>,
-    units: usize,
+pub(super) struct Draws {
+    pub differences: Vec<f64>,
+    pub units: usize,
 }
 
 /// Every metric that both sides have, the primary family first.
@@ -165,7 +165,7 @@ fn accuracies(side: &Side, id: &str) -> Vec<f64> {
 
 /// Resampled differences of the ratio of values to weights: over units for one run a side, over seeds and units for
 /// several. Empty for one run against several, where there is no spread of one side to draw from.
-fn draws(values: &[Vec<Vec<f64>>; 2], weights: &[f64], metric: &str, basis: Basis) -> Draws {
+pub(super) fn draws(values: &[Vec<Vec<f64>>; 2], weights: &[f64], metric: &str, basis: Basis) -> Draws {
     let key = key(metric);
     let differences = match basis {
         Basis::OneRunEach => {
@@ -180,7 +180,7 @@ fn draws(values: &[Vec<Vec<f64>>; 2], weights: &[f64], metric: &str, basis: Basi
 }
 
 /// The effect with the test that the runs allow; the verdict waits for the family's correction.
-fn tested(measured: Measured, basis: Basis, draws: &Draws, over_units: TestKind) -> Effect {
+pub(super) fn tested(measured: Measured, basis: Basis, draws: &Draws, over_units: TestKind) -> Effect {
     let [reference, other] = &measured.runs;
     let mut effect = Effect {
         difference: mean(other) - mean(reference),

@@ -10,6 +10,7 @@ mod effects;
 mod flips;
 mod rows;
 mod side;
+mod tokens;
 
 use harness_core::names::ExperimentName;
 use harness_core::scores::TableError;
@@ -21,12 +22,49 @@ use crate::record::RecordError;
 
 pub use budget::BudgetLine;
 pub use flips::{Flip, Flips, flips};
+pub use rows::quoted_items;
 pub use side::{RunName, Side};
 
 /// Version of the JSON form. Raised with every change that an older reader would misread.
 pub const FORMAT: u32 = 1;
 /// The family of the metrics that the paper's claims rest on.
 pub const PRIMARY: &str = "primary";
+/// Where a family was declared: the metrics that would be primary otherwise.
+pub const SECONDARY: &str = "secondary";
+/// The losses of slices of the held-out text.
+pub const SLICES: &str = "slices";
+/// Calibration of the next-token distribution.
+pub const CALIBRATION: &str = "calibration";
+
+/// What is asked of a comparison beyond its two sides.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Keys of the metrics that claims rest on. Empty: those that the experiments declare.
+    pub family: Vec<String>,
+    /// Whether the loss by position, source and length, and calibration, are compared too.
+    pub slices: bool,
+}
+
+/// The metrics whose p-values are corrected together because the claim rests on them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Family {
+    /// Keys; empty if none were declared.
+    pub metrics: Vec<String>,
+    /// Who declared them.
+    pub declared_by: DeclaredBy,
+}
+
+/// Who declared a family of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeclaredBy {
+    /// Nobody: bits per byte, tasks without group and groups are taken.
+    Nobody,
+    /// `primary_metrics` in the config of a run, whose commit is in its record: before the run.
+    Config,
+    /// The command line: possibly after the results were known.
+    CommandLine,
+}
 
 /// Two experiments held against each other. Differences are the other side minus the reference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,6 +79,8 @@ pub struct Comparison {
     pub basis: Basis,
     /// What they can and cannot show, in words.
     pub claim: String,
+    /// Which metrics the claim rests on.
+    pub family: Family,
     /// One for each metric: validation bits per byte, tasks without group and groups first, then members of groups.
     pub effects: Vec<Effect>,
     /// What each side cost.
@@ -123,7 +163,8 @@ pub enum Verdict {
 pub struct Effect {
     /// The key of the value, such as `validation.bits_per_byte`.
     pub metric: String,
-    /// What p-values are corrected together: [`PRIMARY`], or the group for its tasks.
+    /// What p-values are corrected together: [`PRIMARY`], [`SECONDARY`], [`SLICES`], [`CALIBRATION`], or the group for
+    /// its tasks.
     pub family: String,
     /// Unit of the values; of a difference too, but for shares those are points.
     pub unit: Unit,
@@ -219,6 +260,14 @@ pub enum CompareError {
         /// Why each metric is left out.
         notes: Vec<String>,
     },
+    /// A metric of a family that is not compared.
+    #[error("`{metric}` is not among the metrics compared\nhint: these are: {}", known.join(", "))]
+    UnknownMetric {
+        /// As named on the command line.
+        metric: String,
+        /// Those there are.
+        known: Vec<String>,
+    },
     /// A task that was not scored on both sides.
     #[error("`{task}` was not scored alike on both sides\nhint: {}", if known.is_empty() { "no task was".to_owned() } else { format!("these were: {}", known.join(", ")) })]
     UnknownTask {
@@ -230,14 +279,18 @@ pub enum CompareError {
 }
 
 /// Holds the other side against the reference.
-pub fn compare(reference: &Side, other: &Side) -> Result<Comparison, CompareError> {
+pub fn compare(reference: &Side, other: &Side, asked: &Asked) -> Result<Comparison, CompareError> {
     let mut notes: Vec<String> = reference.notes.iter().chain(&other.notes).cloned().collect();
     let basis = basis(reference, other);
     let mut effects = effects::effects(reference, other, basis, &mut notes)?;
+    if asked.slices {
+        effects.extend(tokens::effects(reference, other, basis, &mut notes)?);
+    }
     if effects.is_empty() {
         let (reference, other) = (reference.name.clone(), other.name.clone());
         return Err(CompareError::NothingShared { reference, other, notes });
     }
+    let family = declare(reference, other, asked, &mut effects, &mut notes)?;
     judge(&mut effects);
     let programs = |side: &Side| side.runs[0].run.open.binaries.built_from_sha256.clone();
     if programs(reference) != programs(other) {
@@ -249,6 +302,7 @@ pub fn compare(reference: &Side, other: &Side) -> Result<Comparison, CompareErro
         other: other.summary(),
         basis,
         claim: claim(basis, reference, other),
+        family,
         effects,
         budget: budget::budget(reference, other),
         notes,
@@ -261,6 +315,46 @@ fn basis(reference: &Side, other: &Side) -> Basis {
         (1, _) | (_, 1) => Basis::OneRunAgainstSeeds,
         _ => Basis::Seeds,
     }
+}
+
+/// Makes the declared metrics the primary family. What the other side declares counts before what the reference does:
+/// it is the change whose hypothesis is tested.
+fn declare(
+    reference: &Side,
+    other: &Side,
+    asked: &Asked,
+    effects: &mut [Effect],
+    notes: &mut Vec<String>,
+) -> Result<Family, CompareError> {
+    let declared = |side: &Side| side.runs[side.runs.len() - 1].run.experiment.primary_metrics.clone();
+    let (of_reference, of_other) = (declared(reference), declared(other));
+    let (metrics, declared_by) = match (asked.family.is_empty(), of_other.is_empty(), of_reference.is_empty()) {
+        (false, _, _) => (asked.family.clone(), DeclaredBy::CommandLine),
+        (true, false, _) => (of_other.clone(), DeclaredBy::Config),
+        (true, true, false) => (of_reference.clone(), DeclaredBy::Config),
+        (true, true, true) => return Ok(Family { metrics: Vec::new(), declared_by: DeclaredBy::Nobody }),
+    };
+    if declared_by == DeclaredBy::Config && !of_reference.is_empty() && of_reference != metrics {
+        notes.push(format!("the two declare different `primary_metrics`; those of `{}` are taken", other.name));
+    }
+    for metric in &metrics {
+        if effects.iter().all(|effect| effect.metric != *metric) {
+            let known = effects.iter().map(|effect| effect.metric.clone()).collect();
+            let metric = metric.clone();
+            if declared_by == DeclaredBy::CommandLine {
+                return Err(CompareError::UnknownMetric { metric, known });
+            }
+            notes.push(format!("`{metric}` is declared in `primary_metrics`, but is not among the metrics compared"));
+        }
+    }
+    for effect in effects {
+        if metrics.contains(&effect.metric) {
+            effect.family = PRIMARY.to_owned();
+        } else if effect.family == PRIMARY {
+            effect.family = SECONDARY.to_owned();
+        }
+    }
+    Ok(Family { metrics, declared_by })
 }
 
 /// Corrects the p-values of each family and gives the verdicts.

@@ -111,6 +111,11 @@ pub(super) fn items(run: &RunAnalysis, task: &Task, result: &TaskResult) -> Resu
     Ok(Items { index, right: right_choices(&rows, score), margin_nats })
 }
 
+/// Whether each item of a task was answered right, by the quoted metric.
+pub fn quoted_items(run: &RunAnalysis, task: &Task, result: &TaskResult) -> Result<Vec<bool>, CompareError> {
+    Ok(items(run, task, result)?.right)
+}
+
 /// The tasks that both sides scored alike in every run: same rules, same data, same number of items.
 pub(super) fn shared_tasks<'a>(reference: &'a Side, other: &Side, notes: &mut Vec<String>) -> Vec<&'a Task> {
     let alike = |a: &Task, b: &Task| {

@@ -32,6 +32,13 @@ pub struct RunName {
     pub seed: u64,
 }
 
+impl RunName {
+    /// The name of a run.
+    pub fn of(run: &SealedRun) -> Self {
+        RunName { run: run.open.run.clone(), root: run.root, seed: run.open.plan.seed }
+    }
+}
+
 impl Side {
     /// The side of a run id or an experiment's name. Of an experiment every completed, citable run counts that has the
     /// plan of the latest one, its seed aside; of runs with one seed, which only repeat each other, the latest.
@@ -82,15 +89,10 @@ impl Side {
     }
 
     pub(super) fn summary(&self) -> SideSummary {
-        let run = |analysis: &RunAnalysis| RunName {
-            run: analysis.run.open.run.clone(),
-            root: analysis.run.root,
-            seed: analysis.run.open.plan.seed,
-        };
         SideSummary {
             name: self.name.clone(),
             experiment: self.runs[0].run.open.experiment.clone(),
-            runs: self.runs.iter().map(run).collect(),
+            runs: self.runs.iter().map(|analysis| RunName::of(&analysis.run)).collect(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Statistics as functions from numbers to numbers. `libm` gives the same bits on every machine.
 //!
-//! Shares of items and order statistics are here; [`distribution`] gives probabilities, [`hypothesis`] tests,
+//! Shares of items and order statistics are here; [`cluster`] gives means over documents, [`distribution`] probabilities, [`hypothesis`] tests,
 //! [`power`] smallest detectable effects, [`resample`] bootstraps.
 
+pub mod cluster;
 pub mod distribution;
 pub mod hypothesis;
 pub mod power;

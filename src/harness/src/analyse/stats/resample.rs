@@ -49,28 +49,55 @@ pub fn ratio_draws(values: &[f64], weights: &[f64], key: u64, resamples: usize) 
     (0..resamples as u64).map(draw).collect()
 }
 
-/// Draws of the difference (second minus first) of mean ratios, over seeds on each side and then units. Every run has a
-/// value for every unit, so the same units are drawn for all: the bootstrap of both factors of a crossed design, which
-/// errs on the wide side (Owen 2007, The Pigeonhole Bootstrap, Annals of Applied Statistics 1:386). The seeds drawn
-/// depend on the resample only: metrics of the same runs move together, as they do between trainings.
+/// Draws of any statistic over units drawn with replacement; it is given how often each unit was drawn.
+pub fn unit_draws(units: usize, key: u64, resamples: usize, statistic: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let mut times = vec![0.0; units];
+    let mut draw = |resample: u64| {
+        draw_units(&mut times, key, resample);
+        statistic(&times)
+    };
+    (0..resamples as u64).map(&mut draw).collect()
+}
+
+/// Draws of the difference (second minus first) of means over seeds of a ratio of sums over units.
 pub fn nested_draws(sides: [&[Vec<f64>]; 2], weights: &[f64], key: u64, resamples: usize) -> Vec<f64> {
-    let mut times = vec![0.0; weights.len()];
+    let over = |values: &[f64], times: &[f64]| values.iter().zip(times).map(|(value, n)| value * n).sum::<f64>();
+    let ratio = |side: usize, run: usize, times: &[f64]| over(&sides[side][run], times) / over(weights, times);
+    nested_draws_of(sides.map(<[Vec<f64>]>::len), weights.len(), key, resamples, ratio)
+}
+
+/// Draws of the difference (second minus first) of means over seeds of any statistic of a run over units: it is given
+/// side, run and how often each unit was drawn. Seeds are drawn on each side and then units. Every run has a value for
+/// every unit, so the same units are drawn for all: the bootstrap of both factors of a crossed design, which errs on
+/// the wide side (Owen 2007, The Pigeonhole Bootstrap, Annals of Applied Statistics 1:386). The seeds drawn depend on
+/// the resample only: metrics of the same runs move together, as they do between trainings.
+pub fn nested_draws_of(
+    runs: [usize; 2],
+    units: usize,
+    key: u64,
+    resamples: usize,
+    statistic: impl Fn(usize, usize, &[f64]) -> f64,
+) -> Vec<f64> {
+    let mut times = vec![0.0; units];
     let mut draw = |resample: u64| {
         let mut seeds = Random::new(random::seed(0, resample, Purpose::Bootstrap));
         let chosen =
-            sides.map(|runs| -> Vec<usize> { runs.iter().map(|_| seeds.below(runs.len() as u64) as usize).collect() });
-        let mut units = Random::new(random::seed(key, resample, Purpose::Bootstrap));
-        times.fill(0.0);
-        (0..weights.len()).for_each(|_| times[units.below(weights.len() as u64) as usize] += 1.0);
-        let over_units = |values: &[f64]| values.iter().zip(&times).map(|(value, n)| value * n).sum::<f64>();
-        let weight = over_units(weights);
+            runs.map(|count| -> Vec<usize> { (0..count).map(|_| seeds.below(count as u64) as usize).collect() });
+        draw_units(&mut times, key, resample);
         let side = |side: usize| {
-            let ratios = chosen[side].iter().map(|&run| over_units(&sides[side][run]) / weight);
-            ratios.sum::<f64>() / chosen[side].len() as f64
+            let values = chosen[side].iter().map(|&run| statistic(side, run, &times));
+            values.sum::<f64>() / chosen[side].len() as f64
         };
         side(1) - side(0)
     };
     (0..resamples as u64).map(&mut draw).collect()
+}
+
+/// Fills in how often each unit is drawn in one resample.
+fn draw_units(times: &mut [f64], key: u64, resample: u64) {
+    let mut random = Random::new(random::seed(key, resample, Purpose::Bootstrap));
+    times.fill(0.0);
+    (0..times.len()).for_each(|_| times[random.below(times.len() as u64) as usize] += 1.0);
 }
 
 /// The percentile interval of `draws`, expanded for few units: the percentiles are those that give Student's interval
@@ -137,6 +164,15 @@ mod tests {
         }
         assert_eq!(draws, ratio_draws(&values, &weights, key("test"), RESAMPLES), "the same draws each time");
         assert_eq!(draws[..10], ratio_draws(&values, &weights, key("test"), 10), "each draw stands alone");
+    }
+
+    #[test]
+    fn any_statistic_is_drawn_from_the_same_units() {
+        let (values, weights) = series();
+        let over = |times: &[f64], of: &[f64]| times.iter().zip(of).map(|(n, v)| n * v).sum::<f64>();
+        let any = unit_draws(30, 9, 50, |times| over(times, &values) / over(times, &weights));
+        let ratio = ratio_draws(&values, &weights, 9, 50);
+        assert!(any.iter().zip(&ratio).all(|(a, b)| (a - b).abs() < 1e-12));
     }
 
     #[test]

@@ -1,0 +1,136 @@
+//! Scores by linguistic phenomenon: the unweighted mean over the tasks of a group that ask about it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{By, SliceError};
+use crate::analyse::compare::{CompareError, quoted_items};
+use crate::analyse::stats::distribution::normal_quantile;
+use crate::analyse::stats::hypothesis::LEVEL;
+use crate::analyse::stats::{Share, mean, mean_of_shares, variance};
+use crate::analyse::{RunAnalysis, TaskResult};
+use crate::record::SealedRun;
+
+/// The score of one phenomenon.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PhenomenonSlice {
+    /// The group of tasks, such as `blimp`.
+    pub group: String,
+    /// `phenomenon` or `field`.
+    pub by: By,
+    /// The phenomenon or field.
+    pub slice: String,
+    /// Tasks that ask about it.
+    pub tasks: u64,
+    /// Items of all of them.
+    pub items: u64,
+    /// Unweighted mean over the tasks of the quoted accuracy.
+    pub accuracy: f64,
+    /// Its standard error, over items.
+    pub standard_error: f64,
+    /// Accuracy of guessing.
+    pub chance: f64,
+    /// Against the other run, if there is one that scored the same tasks.
+    pub change: Option<PhenomenonChange>,
+}
+
+/// A phenomenon in two runs; the difference is the other minus the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PhenomenonChange {
+    /// Accuracy of the other run.
+    pub other_accuracy: f64,
+    /// Other minus reference.
+    pub difference: f64,
+    /// Its standard error, the items being pairs.
+    pub standard_error: f64,
+    /// 95 % interval, normal, not corrected for the number of slices.
+    pub interval: [f64; 2],
+}
+
+/// Results of a run by group and phenomenon, in the order of their names.
+pub fn by_phenomenon<'a>(
+    run: &SealedRun,
+    results: &'a [TaskResult],
+    by: By,
+) -> BTreeMap<(String, String), Vec<&'a TaskResult>> {
+    let mut found: BTreeMap<(String, String), Vec<&TaskResult>> = BTreeMap::new();
+    for result in results {
+        let planned = run.open.tasks.iter().find(|task| task.id == result.id);
+        let slice = planned.map_or("", |task| by.of_task(task));
+        if let (Some(group), false) = (&result.group, slice.is_empty()) {
+            found.entry((group.clone(), slice.to_owned())).or_default().push(result);
+        }
+    }
+    found
+}
+
+/// The unweighted mean over some tasks of the accuracy that each quotes.
+pub fn mean_accuracy(tasks: &[&TaskResult]) -> Share {
+    mean_of_shares(&tasks.iter().map(|task| task.quoted_accuracy()).collect::<Vec<_>>())
+}
+
+/// One row for each group and phenomenon (or field).
+pub fn phenomena(
+    reference: &RunAnalysis,
+    other: Option<&RunAnalysis>,
+    by: By,
+) -> Result<Vec<PhenomenonSlice>, SliceError> {
+    let mut rows = Vec::new();
+    for ((group, slice), tasks) in by_phenomenon(&reference.run, &reference.tasks, by) {
+        let share = mean_accuracy(&tasks);
+        rows.push(PhenomenonSlice {
+            group,
+            by,
+            slice,
+            tasks: tasks.len() as u64,
+            items: tasks.iter().map(|task| task.items).sum(),
+            accuracy: share.mean,
+            standard_error: share.standard_error,
+            chance: mean(&tasks.iter().map(|task| task.chance).collect::<Vec<_>>()),
+            change: match other {
+                Some(other) => change(reference, other, &tasks)?,
+                None => None,
+            },
+        });
+    }
+    Ok(rows)
+}
+
+/// `None` unless the other run scored every one of the tasks on the same requests.
+fn change(
+    reference: &RunAnalysis,
+    other: &RunAnalysis,
+    tasks: &[&TaskResult],
+) -> Result<Option<PhenomenonChange>, SliceError> {
+    let (mut others, mut squares, mut differences) = (Vec::new(), 0.0, Vec::new());
+    for task in tasks {
+        let planned = |run: &RunAnalysis| run.run.open.tasks.iter().find(|planned| planned.id == task.id).cloned();
+        let (Some(here), Some(there)) = (planned(reference), planned(other)) else { return Ok(None) };
+        let Some(result) = other.tasks.iter().find(|t| t.id == task.id) else { return Ok(None) };
+        if here.data_sha256 != there.data_sha256 || here.metric != there.metric || task.items != result.items {
+            return Ok(None);
+        }
+        let right = [(reference, *task), (other, result)].map(|(run, result)| quoted_items(run, &here, result));
+        let [first, second] = right;
+        let (first, second): (Vec<bool>, Vec<bool>) = (first?, second?);
+        let pairs: Vec<f64> = first.iter().zip(&second).map(|(&a, &b)| f64::from(i8::from(b) - i8::from(a))).collect();
+        others.push(result);
+        squares += if pairs.len() > 1 { variance(&pairs) / pairs.len() as f64 } else { 0.0 };
+        differences.push(mean(&pairs));
+    }
+    let (difference, standard_error) = (mean(&differences), libm::sqrt(squares) / tasks.len() as f64);
+    let reach = normal_quantile(1.0 - LEVEL / 2.0) * standard_error;
+    Ok(Some(PhenomenonChange {
+        other_accuracy: mean_accuracy(&others).mean,
+        difference,
+        standard_error,
+        interval: [difference - reach, difference + reach],
+    }))
+}
+
+impl From<CompareError> for SliceError {
+    fn from(error: CompareError) -> Self {
+        SliceError::Compare(Box::new(error))
+    }
+}
