@@ -178,7 +178,7 @@ fn finding<'a>(report: &'a Value, check: &str) -> &'a Value {
 fn a_diagnosis_finds_what_was_planted_and_nothing_else() {
     let project = Project::new();
     let config = TINY.replace("steps = 20", "steps = 200").replace("checkpoint_every = 4", "checkpoint_every = 0");
-    let config = config.replace("validation_every = 5", "validation_every = 20");
+    let config = config.replace("validation_at = { every = 5 }", "validation_at = { every = 20 }");
     project.write("experiments/tiny/experiment.toml", &config);
     project.commit("Train longer");
     run(&project, "tiny", 3, "");

@@ -58,8 +58,8 @@ fn a_killed_run_that_is_resumed_ends_with_the_same_weights() {
         .replace("steps = 20", "steps = 1500")
         .replace("context_length = 32", "context_length = 32\ndropout = 0.1")
         .replace("checkpoint_every = 4", "checkpoint_every = 50")
-        .replace("validation_every = 5", "validation_every = 500")
-        .replace("tasks_every = 10\ntasks = [\"grammar-agreement\"]", "");
+        .replace("validation_at = { every = 5 }", "validation_at = { every = 500 }")
+        .replace("tasks_at = { every = 10 }\ntasks = [\"grammar-agreement\"]", "");
     let project = Project::new();
     project.write("experiments/tiny/experiment.toml", &config);
     project.commit("Train for real");

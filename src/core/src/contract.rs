@@ -6,8 +6,8 @@
 //! [`Message::Stopped`]. `harness-trainer about` prints an [`About`] and ends. Both sides carry [`VERSION`] and refuse another one.
 //!
 //! The trainer sees token ids only, averages nothing but its own training objective, and writes files only below
-//! [`Job::output`]: `checkpoints/step-NNNNNNNN.safetensors`, `evaluations/step-NNNNNNNN/validation.csv` and
-//! `evaluations/step-NNNNNNNN/<task>.csv` (formats in [`crate::scores`]).
+//! [`Job::output`]: `checkpoints/step-NNNNNNNN.safetensors`, and in `evaluations/step-NNNNNNNN/` the files
+//! `validation.csv` and `<task>.csv` (formats in [`crate::scores`]) and `validation.tokens` ([`crate::token_losses`]).
 
 use std::path::PathBuf;
 
@@ -64,6 +64,8 @@ pub struct Job {
     /// Steps after which the validation loss is computed, ascending; 0 is before the first step. A run that resumes
     /// at one of them computes it again; the parent leaves out what the segment before has already reported.
     pub validation_steps: Vec<u64>,
+    /// Those of them after which the loss of each token is kept too.
+    pub token_loss_steps: Vec<u64>,
     /// Steps after which the tasks are scored, ascending.
     pub task_steps: Vec<u64>,
     /// Steps after which a checkpoint is written, ascending. The last step is always among them.

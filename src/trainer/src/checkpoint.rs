@@ -298,6 +298,7 @@ mod tests {
             validation_shards: Vec::new(),
             tasks: Vec::new(),
             validation_steps: Vec::new(),
+            token_loss_steps: vec![],
             task_steps: Vec::new(),
             checkpoint_steps: Vec::new(),
             resume_from: None,

@@ -11,8 +11,9 @@ use std::time::Instant;
 use harness_core::contract::{Evaluation, Job, JobTask, OutputFile};
 use harness_core::scores::{self, ChoiceScore, Request, WindowLoss};
 use harness_core::shards::TokenStream;
+use harness_core::token_losses::TokenLosses;
 use harness_core::{Digest, files};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::batch::{open_stream, to_device};
 use crate::error::Error;
@@ -72,7 +73,7 @@ impl Evaluator {
         Ok(Evaluator { documents, tasks, context_length: job.model.context_length as usize })
     }
 
-    /// Evaluates as asked and writes `evaluations/step-NNNNNNNN/*.csv`. `None` if `should_stop` said so before the
+    /// Evaluates as asked and writes the files of `evaluations/step-NNNNNNNN/`. `None` if `should_stop` said so before the
     /// end; then nothing is left half written.
     pub fn run(
         &self,
@@ -87,7 +88,7 @@ impl Evaluator {
         let (step, tokens) = at;
         let mut written = Vec::new();
         let mut write = |name: &str, bytes: Vec<u8>| -> Result<(), Error> {
-            let path = format!("evaluations/step-{step:08}/{name}.csv");
+            let path = format!("evaluations/step-{step:08}/{name}");
             files::write(&job.output.join(&path), &bytes)?;
             written.push(OutputFile { path, sha256: Digest::of(&bytes), size_bytes: bytes.len() as u64 });
             Ok(())
@@ -95,16 +96,18 @@ impl Evaluator {
         if wanted.validation
             && let Some(documents) = &self.documents
         {
-            let Some(rows) = validation(model, documents, self.context_length, device, should_stop)? else {
-                return Ok(None);
-            };
-            write("validation", scores::to_csv(rows))?;
+            let found = validation(model, documents, self.context_length, device, should_stop)?;
+            let Some((rows, tokens)) = found else { return Ok(None) };
+            write("validation.csv", scores::to_csv(rows))?;
+            if wanted.token_losses {
+                write("validation.tokens", tokens.to_bytes())?;
+            }
         }
         for (task, requests) in self.tasks.iter().filter(|_| wanted.tasks) {
             let Some(rows) = task_scores(model, requests, self.context_length, device, should_stop)? else {
                 return Ok(None);
             };
-            write(&task.id, scores::to_csv(rows))?;
+            write(&format!("{}.csv", task.id), scores::to_csv(rows))?;
         }
         let wall_time_s = start.elapsed().as_secs_f64();
         Ok(Some(Evaluation { step, tokens, files: written, wall_time_s }))
@@ -116,6 +119,8 @@ impl Evaluator {
 pub struct Wanted {
     /// The loss on the held-out documents.
     pub validation: bool,
+    /// With that loss, the one of each token.
+    pub token_losses: bool,
     /// The tasks.
     pub tasks: bool,
 }
@@ -132,7 +137,7 @@ fn validation(
     context_length: usize,
     device: Device,
     should_stop: &dyn Fn() -> bool,
-) -> Result<Option<Vec<WindowLoss>>, Error> {
+) -> Result<Option<(Vec<WindowLoss>, TokenLosses)>, Error> {
     let (mut rows, mut spans) = (Vec::new(), Vec::new());
     let mut document = 0;
     for shard in stream.shards() {
@@ -146,11 +151,11 @@ fn validation(
             document += 1;
         }
     }
-    let Some(scores) = score(model, &spans, device, should_stop)? else { return Ok(None) };
-    for (row, score) in rows.iter_mut().zip(scores) {
+    let Some(tokens) = predict(model, &spans, device, should_stop)? else { return Ok(None) };
+    for (row, score) in rows.iter_mut().zip(sums(&spans, &tokens)) {
         row.loss_nats = -score.log_probability_nats;
     }
-    Ok(Some(rows))
+    Ok(Some((rows, tokens)))
 }
 
 /// The span of a request, as lm-evaluation-harness forms it: context and continuation are cut from the left to one
@@ -190,21 +195,56 @@ fn task_scores(
     Ok(Some(rows))
 }
 
-/// Scores spans in the order given. Spans with the same inputs and number of targets, such as choices of one token
-/// after the same context, share their forward pass. `None` if `should_stop` said so.
+/// Scores spans in the order given. `None` if `should_stop` said so.
 pub fn score(
     model: &Transformer,
     spans: &[Span],
     device: Device,
     should_stop: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<SpanScore>>, Error> {
+    Ok(predict(model, spans, device, should_stop)?.map(|tokens| sums(spans, &tokens)))
+}
+
+/// The score of each span, from those of its targets.
+fn sums(spans: &[Span], tokens: &TokenLosses) -> Vec<SpanScore> {
+    let mut at = 0;
+    let sum = |span: &Span| {
+        let targets = at..at + span.targets.len();
+        at = targets.end;
+        SpanScore {
+            log_probability_nats: tokens.loss_nats[targets.clone()].iter().map(|&loss| -f64::from(loss)).sum(),
+            greedy: tokens.first_choice_right[targets].iter().all(|&right| right),
+        }
+    };
+    spans.iter().map(sum).collect()
+}
+
+/// Predicts the targets of all spans, in their order. Spans with the same inputs and number of targets, such as choices
+/// of one token after the same context, share their forward pass. `None` if `should_stop` said so.
+fn predict(
+    model: &Transformer,
+    spans: &[Span],
+    device: Device,
+    should_stop: &dyn Fn() -> bool,
+) -> Result<Option<TokenLosses>, Error> {
     let mut readers: BTreeMap<(usize, &[i64], usize), Vec<usize>> = BTreeMap::new();
     for (i, span) in spans.iter().enumerate() {
         assert!(!span.targets.is_empty() && span.targets.len() <= span.inputs.len(), "targets need inputs");
         readers.entry((span.inputs.len(), &span.inputs, span.targets.len())).or_default().push(i);
     }
     let readings: Vec<(&[i64], Vec<usize>)> = readers.into_iter().map(|((_, inputs, _), who)| (inputs, who)).collect();
-    let mut scores = vec![SpanScore { log_probability_nats: 0.0, greedy: true }; spans.len()];
+    // Where the targets of each span begin among those of all.
+    let mut starts = Vec::with_capacity(spans.len());
+    let mut count = 0;
+    for span in spans {
+        starts.push(count);
+        count += span.targets.len();
+    }
+    let mut tokens = TokenLosses {
+        loss_nats: vec![0.0; count],
+        first_choice_probability: vec![0.0; count],
+        first_choice_right: vec![false; count],
+    };
     let mut rest = readings.as_slice();
     while !rest.is_empty() {
         if should_stop() {
@@ -215,18 +255,19 @@ pub fn score(
         let rows = (BATCH_TOKENS / length).clamp(1, rest.len());
         let (earlier, batch) = rest.split_at(rest.len() - rows);
         rest = earlier;
-        score_batch(model, spans, batch, length, device, &mut scores);
+        predict_batch(model, spans, batch, length, device, &starts, &mut tokens);
     }
-    Ok(Some(scores))
+    Ok(Some(tokens))
 }
 
-fn score_batch(
+fn predict_batch(
     model: &Transformer,
     spans: &[Span],
     batch: &[(&[i64], Vec<usize>)],
     length: usize,
     device: Device,
-    scores: &mut [SpanScore],
+    starts: &[usize],
+    out: &mut TokenLosses,
 ) {
     let mut tokens = vec![0i64; batch.len() * length];
     let (mut places, mut targets) = (Vec::new(), Vec::new());
@@ -239,23 +280,29 @@ fn score_batch(
             targets.extend_from_slice(&span.targets);
         }
     }
-    let (values, greedy) = tch::no_grad(|| {
+    let predicted = tch::no_grad(|| {
         let tokens = Tensor::from_slice(&tokens).view([batch.len() as i64, length as i64]); // (B, T)
         let hidden = model.hidden(&to_device(tokens, device), 0.0).flatten(0, 1); // (B T, C)
         let wanted = hidden.index_select(0, &to_device(Tensor::from_slice(&places), device)); // (N, C)
         let targets = to_device(Tensor::from_slice(&targets), device); // (N)
-        loss::log_probabilities(model.head(), &wanted, &targets)
+        loss::predictions(model.head(), &wanted, &targets)
     });
-    let values: Vec<f32> = Vec::try_from(values.to_device(Device::Cpu)).expect("a vector of float32");
-    let greedy: Vec<bool> =
-        Vec::try_from(greedy.to_device(Device::Cpu).to_kind(Kind::Bool)).expect("a vector of booleans");
+    let losses = floats(&-predicted.log_probabilities);
+    let probabilities = floats(&predicted.first_choice_probabilities);
+    let right: Vec<bool> =
+        Vec::try_from(predicted.first_choice_right.to_device(Device::Cpu)).expect("a vector of booleans");
     let mut at = 0;
     for &reader in batch.iter().flat_map(|(_, readers)| readers) {
-        let end = at + spans[reader].targets.len();
-        let sum = values[at..end].iter().map(|&value| f64::from(value)).sum();
-        scores[reader] = SpanScore { log_probability_nats: sum, greedy: greedy[at..end].iter().all(|&g| g) };
-        at = end;
+        let (start, count) = (starts[reader], spans[reader].targets.len());
+        out.loss_nats[start..start + count].copy_from_slice(&losses[at..at + count]);
+        out.first_choice_probability[start..start + count].copy_from_slice(&probabilities[at..at + count]);
+        out.first_choice_right[start..start + count].copy_from_slice(&right[at..at + count]);
+        at += count;
     }
+}
+
+fn floats(tensor: &Tensor) -> Vec<f32> {
+    Vec::try_from(tensor.to_device(Device::Cpu)).expect("a vector of float32")
 }
 
 #[cfg(test)]
@@ -263,6 +310,7 @@ mod tests {
     use harness_core::config::ModelConfig;
     use harness_core::shards::ShardWriter;
     use proptest::prelude::*;
+    use tch::Kind;
 
     use super::*;
     use crate::model::weights::Parameters;
@@ -393,7 +441,7 @@ mod tests {
             writer.write(&paths[i]).unwrap();
         }
         let (model, stream) = (model(), TokenStream::open(&paths).unwrap());
-        let rows = validation(&model, &stream, CONTEXT, Device::Cpu, &|| false).unwrap().unwrap();
+        let (rows, tokens) = validation(&model, &stream, CONTEXT, Device::Cpu, &|| false).unwrap().unwrap();
         let places: Vec<(u64, u64, u64)> = rows.iter().map(|r| (r.document, r.first_token, r.tokens)).collect();
         let expected = [(0, 1, 5), (2, 1, 24), (3, 1, 24), (3, 25, 1), (4, 1, 24), (4, 25, 24), (4, 49, 12), (5, 1, 1)];
         assert_eq!(places, expected);
@@ -402,6 +450,16 @@ mod tests {
         let log_p = model.logits(&Tensor::from_slice(&text[24..48]).unsqueeze(0)).log_softmax(-1, Kind::Double).get(0);
         let by_hand: f64 = (0..24).map(|i| -log_p.double_value(&[i, text[25 + i as usize]])).sum();
         assert!((rows[5].loss_nats - by_hand).abs() < 1e-4);
+        // The tokens of that window stand behind the 78 of the rows before it.
+        let logits = model.logits(&Tensor::from_slice(&text[24..48]).unsqueeze(0)).get(0);
+        assert_eq!(tokens.len(), 115);
+        for i in 0..24 {
+            let (at, row) = (78 + i, log_p.get(i as i64));
+            assert!((f64::from(tokens.loss_nats[at]) + row.double_value(&[text[25 + i]])).abs() < 1e-5);
+            assert!((f64::from(tokens.first_choice_probability[at]) - row.exp().max().double_value(&[])).abs() < 1e-5);
+            let first_choice = logits.get(i as i64).argmax(-1, false).int64_value(&[]);
+            assert_eq!(tokens.first_choice_right[at], first_choice == text[25 + i]);
+        }
         assert!(validation(&model, &stream, CONTEXT, Device::Cpu, &|| true).unwrap().is_none());
     }
 }

@@ -118,7 +118,11 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
     let finished = match &batches {
         Some(batches) => run.train(batches)?,
         None => {
-            let wanted = Wanted { validation: !job.validation_steps.is_empty(), tasks: !job.task_steps.is_empty() };
+            let wanted = Wanted {
+                validation: !job.validation_steps.is_empty(),
+                token_losses: !job.token_loss_steps.is_empty(),
+                tasks: !job.task_steps.is_empty(),
+            };
             run.evaluate(wanted)?
         }
     };
@@ -177,8 +181,11 @@ impl Run<'_> {
             let last = step >= job.training.steps;
             let stop = self.outside.should_stop() && !last;
             // A resumed run evaluates again where it starts: the segment before may have ended in the middle of it.
-            let wanted =
-                Wanted { validation: job.validation_steps.contains(&step), tasks: job.task_steps.contains(&step) };
+            let wanted = Wanted {
+                validation: job.validation_steps.contains(&step),
+                token_losses: job.token_loss_steps.contains(&step),
+                tasks: job.task_steps.contains(&step),
+            };
             let checkpoint = last || stop || job.checkpoint_steps.contains(&step);
             let evaluate = !stop && (wanted.validation || wanted.tasks);
             if checkpoint || evaluate {

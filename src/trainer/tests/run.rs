@@ -5,6 +5,7 @@ mod support;
 use harness_core::config::{FeedForward, ModelConfig, Norm, OptimizerKind, Positions, Precision};
 use harness_core::contract::{Job, JobTask, Message, VERSION, exit_code};
 use harness_core::scores::{self, ChoiceScore, WindowLoss};
+use harness_core::token_losses::TokenLosses;
 use harness_core::{Digest, files};
 
 use support::{Place, program, run, start, start_file};
@@ -45,11 +46,21 @@ fn a_whole_run_keeps_the_contract() {
             file.path.as_str()
         })
         .collect();
-    let step = |step: u64, name: &str| format!("evaluations/step-{step:08}/{name}.csv");
-    assert_eq!(files, [step(0, "validation"), step(15, "validation"), step(30, "validation"), step(30, "toy")]);
+    let step = |step: u64, name: &str| format!("evaluations/step-{step:08}/{name}");
+    let losses = [0, 15, 30].map(|at| step(at, "validation.csv"));
+    assert_eq!(files, [&losses[..], &[step(30, "validation.tokens"), step(30, "toy.csv")]].concat());
     let windows: Vec<WindowLoss> = scores::read_csv(&job.output.join(files[2])).unwrap();
     assert_eq!(windows.iter().map(|w| w.tokens).sum::<u64>(), 4 * 60);
-    let choices: Vec<ChoiceScore> = scores::read_csv(&job.output.join(files[3])).unwrap();
+    let tokens = TokenLosses::read(&job.output.join(files[3])).unwrap();
+    let mut at = 0;
+    for window in &windows {
+        let of_window = &tokens.loss_nats[at..at + window.tokens as usize];
+        at += of_window.len();
+        let sum: f64 = of_window.iter().map(|&loss| f64::from(loss)).sum();
+        assert!((sum - window.loss_nats).abs() < 1e-9, "{window:?}: {sum}");
+    }
+    assert_eq!(at, tokens.len());
+    let choices: Vec<ChoiceScore> = scores::read_csv(&job.output.join(files[4])).unwrap();
     let order: Vec<(u64, u32)> = choices.iter().map(|c| (c.item, c.choice)).collect();
     assert_eq!(order, (0..6).flat_map(|i| [(i, 0), (i, 1)]).collect::<Vec<_>>());
 

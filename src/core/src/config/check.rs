@@ -98,6 +98,15 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
     if choices.metrics.activations_every > 0 {
         positive("metrics.probe_sequences", u64::from(choices.metrics.probe_sequences))?;
     }
+    for (key, at) in [
+        ("evaluation.validation_at", &evaluation.validation_at),
+        ("evaluation.tasks_at", &evaluation.tasks_at),
+        ("evaluation.token_losses_at", &evaluation.token_losses_at),
+    ] {
+        if let Some(problem) = at.problem(training.steps) {
+            return refuse(key, problem, Some("`{ every = 200 }`, `{ log = 20 }`, `{ steps = [0, 100] }`".to_owned()));
+        }
+    }
     for (index, task) in evaluation.tasks.iter().enumerate() {
         if evaluation.tasks[..index].contains(task) {
             return refuse("evaluation.tasks", format!("`{task}` is named twice"), None);

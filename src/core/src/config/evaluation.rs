@@ -2,15 +2,79 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Steps after which something is measured. The last step is always among them, but for `"none"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Steps {
+    /// Never.
+    None,
+    /// After the last step only.
+    Last,
+    /// After every so many steps, at least 1.
+    Every(u64),
+    /// After so many steps (at least 2) that lie evenly on a logarithmic axis from the first to the last; fewer where
+    /// several of them round to the same step. Early training, where a model changes fastest, is seen more often.
+    Log(u64),
+    /// After these steps, ascending.
+    Steps(Vec<u64>),
+}
+
+impl Steps {
+    /// The steps of a run of `steps` steps, ascending and without repetition.
+    pub fn of(&self, steps: u64) -> Vec<u64> {
+        let mut at: Vec<u64> = match self {
+            Steps::None => return Vec::new(),
+            Steps::Last => Vec::new(),
+            Steps::Every(every) => (1..=steps.checked_div(*every).unwrap_or(0)).map(|k| k * every).collect(),
+            Steps::Log(count) => (0..*count).map(|k| log_spaced(k, *count, steps)).collect(),
+            Steps::Steps(list) => list.iter().copied().filter(|&step| step < steps).collect(),
+        };
+        at.push(steps);
+        at.dedup();
+        at
+    }
+
+    /// Whether the state before the first step belongs to the curve: it does where steps follow a rule.
+    fn has_start(&self) -> bool {
+        matches!(self, Steps::Every(_) | Steps::Log(_))
+    }
+
+    /// What is wrong with it in a run of `steps` steps, if something is.
+    pub(super) fn problem(&self, steps: u64) -> Option<String> {
+        match self {
+            Steps::Every(0) => Some("every 0 steps is never: write \"last\" or \"none\"".to_owned()),
+            Steps::Log(0 | 1) => Some("at least 2 steps span an axis; for the last alone write \"last\"".to_owned()),
+            Steps::Steps(list) => {
+                let sorted = list.windows(2).all(|pair| pair[0] < pair[1]);
+                match list.last() {
+                    _ if !sorted => Some("the steps must ascend".to_owned()),
+                    Some(&last) if last > steps => Some(format!("step {last} lies beyond the {steps} steps")),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The `k`-th of `count` steps from 1 to `last`, the same on every machine.
+fn log_spaced(k: u64, count: u64, last: u64) -> u64 {
+    let share = k as f64 / (count - 1) as f64;
+    libm::round(libm::pow(last as f64, share)) as u64
+}
+
 /// Held-out loss and zero-shot tasks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluationConfig {
-    /// The validation loss is computed before the first step, after every so many steps, and after the last.
-    /// 0 means only after the last.
-    pub validation_every: u64,
-    /// The tasks are scored after every so many steps and after the last. 0 means only after the last.
-    pub tasks_every: u64,
+    /// When the validation loss is computed: `"last"`, `"none"`, `{ every = 200 }`, `{ log = 20 }` or
+    /// `{ steps = [0, 100, 1000] }`. With `every` and `log` also before the first step.
+    pub validation_at: Steps,
+    /// When the tasks are scored, stated likewise. Not before the first step, unless listed.
+    pub tasks_at: Steps,
+    /// When the loss of each single token of the validation text is kept, stated likewise: nine bytes a token for each
+    /// of these steps, which stay in the run folder and in git.
+    pub token_losses_at: Steps,
     /// Names of task recipes under `experiments/tasks/`.
     pub tasks: Vec<String>,
     /// At most this many items of each task, spread evenly over it; 0 means all.
@@ -19,37 +83,42 @@ pub struct EvaluationConfig {
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        EvaluationConfig { validation_every: 50, tasks_every: 0, tasks: Vec::new(), items_per_task: 0 }
+        EvaluationConfig {
+            validation_at: Steps::Every(50),
+            tasks_at: Steps::Last,
+            token_losses_at: Steps::Last,
+            tasks: Vec::new(),
+            items_per_task: 0,
+        }
     }
 }
 
 impl EvaluationConfig {
-    /// Steps after which the validation loss is computed, ascending and without repetition.
+    /// Steps after which the validation loss is computed, ascending and without repetition; those of the token losses
+    /// are among them.
     pub fn validation_steps(&self, steps: u64) -> Vec<u64> {
-        let mut at = vec![0];
-        at.extend(multiples(self.validation_every, steps));
-        if self.validation_every == 0 { vec![steps] } else { at }
+        let start = self.validation_at.has_start().then_some(0);
+        let own = self.validation_at.of(steps);
+        let mut at: Vec<u64> = start.into_iter().chain(own).chain(self.token_loss_steps(steps)).collect();
+        at.sort_unstable();
+        at.dedup();
+        at
+    }
+
+    /// Steps after which the loss of each token is kept; none where no validation loss is computed at all.
+    pub fn token_loss_steps(&self, steps: u64) -> Vec<u64> {
+        if self.validation_at == Steps::None { Vec::new() } else { self.token_losses_at.of(steps) }
     }
 
     /// Steps after which the tasks are scored.
     pub fn task_steps(&self, steps: u64) -> Vec<u64> {
-        if self.tasks.is_empty() { Vec::new() } else { multiples(self.tasks_every, steps) }
+        if self.tasks.is_empty() { Vec::new() } else { self.tasks_at.of(steps) }
     }
-}
-
-/// The multiples of `every` below `steps`, and `steps` itself.
-pub(super) fn multiples(every: u64, steps: u64) -> Vec<u64> {
-    let whole = steps.checked_div(every).unwrap_or(0);
-    let mut at: Vec<u64> = (1..=whole).map(|k| k * every).collect();
-    if at.last() != Some(&steps) {
-        at.push(steps);
-    }
-    at
 }
 
 impl super::TrainingConfig {
     /// Steps after which a checkpoint is written, ascending; the last step is always among them.
     pub fn checkpoint_steps(&self) -> Vec<u64> {
-        multiples(self.checkpoint_every, self.steps)
+        if self.checkpoint_every == 0 { vec![self.steps] } else { Steps::Every(self.checkpoint_every).of(self.steps) }
     }
 }

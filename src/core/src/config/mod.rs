@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use error::{ConfigError, Wrong, nearest, place_of};
-pub use evaluation::EvaluationConfig;
+pub use evaluation::{EvaluationConfig, Steps};
 pub use metrics::MetricsConfig;
 pub use model::{FeedForward, ModelConfig, Norm, NormPlacement, Positions};
 pub use optimizer::{OptimizerConfig, OptimizerKind};
@@ -211,10 +211,12 @@ pub fn parse_resolved(text: &str) -> Result<Experiment, String> {
     Ok(Experiment { choices })
 }
 
+/// Puts what a child states in the place of what its parent states: key by key within a section, and each value
+/// whole, so that `{ log = 20 }` replaces `{ every = 200 }` instead of joining it.
 fn merge(into: &mut Table, from: Table) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
-            (Some(Value::Table(old)), Value::Table(new)) => merge(old, new),
+            (Some(Value::Table(old)), Value::Table(new)) => old.extend(new),
             (_, value) => drop(into.insert(key, value)),
         }
     }

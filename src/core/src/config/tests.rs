@@ -17,6 +17,10 @@ fn a_child_states_only_what_it_changes() {
     assert_eq!(loaded.experiment.model.width, 384);
     assert_eq!(loaded.experiment.corpus, "books");
     assert_eq!(loaded.experiment.hypothesis, "", "prose is not inherited");
+    let parent = format!("{parent}[evaluation]\nvalidation_at = {{ every = 20 }}\n");
+    let child = format!("{child}[evaluation]\nvalidation_at = {{ log = 9 }}\n");
+    let replaced = load_texts(&[("child", &child), ("base", &parent)]).unwrap().experiment;
+    assert_eq!(replaced.evaluation.validation_at, Steps::Log(9), "a value is replaced whole");
     assert_eq!(loaded.stated, [("model.layers".into(), "8".into()), ("schedule.warmup_steps".into(), "10".into())]);
     assert_eq!(parse_resolved(&loaded.experiment.to_toml()).unwrap(), loaded.experiment);
 }
@@ -33,6 +37,9 @@ fn mistakes_are_shown_at_their_place() {
         ("corpus = \"b\"\n[model]\npositions = \"rotary\"\nwidth = 12\n", "turn pairs", ":3:13", "even"),
         (base, "not divisible", ":4:9", "380"),
         ("corpus = \"books\"\n[model\n", "", ":2:", ""),
+        ("corpus = \"b\"\n[evaluation]\ntasks_at = \"lst\"\n", "unknown value `lst`", ":3:12", "`last`"),
+        ("corpus = \"b\"\n[evaluation]\ntasks_at = { evry = 2 }\n", "unknown value `evry`", ":3:", "`every`"),
+        ("corpus = \"b\"\n[evaluation]\nvalidation_at = { steps = [9, 8] }\n", "must ascend", ":3:1", "log"),
         ("seed = 3\n", "`corpus` is not stated", "experiments/x/experiment.toml", "extends"),
         ("extends = \"basline\"\n", "no experiment `basline`", ":1:11", ""),
         ("extends = \"x\"\n", "extends this experiment", ":1:11", ""),
@@ -62,7 +69,17 @@ fn gpt2_has_the_published_number_of_parameters() {
 
 #[test]
 fn evaluation_steps_hold_the_first_and_last() {
-    let evaluation = EvaluationConfig { validation_every: 40, ..EvaluationConfig::default() };
-    assert_eq!(evaluation.validation_steps(100), [0, 40, 80, 100]);
-    assert_eq!(evaluation.validation_steps(80), [0, 40, 80]);
+    let every = |steps| EvaluationConfig { validation_at: Steps::Every(steps), ..EvaluationConfig::default() };
+    assert_eq!(every(40).validation_steps(100), [0, 40, 80, 100]);
+    assert_eq!(every(40).validation_steps(80), [0, 40, 80]);
+    assert_eq!(every(40).token_loss_steps(100), [100]);
+    let log = EvaluationConfig { validation_at: Steps::Log(7), ..EvaluationConfig::default() };
+    assert_eq!(log.validation_steps(1_000_000), [0, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000]);
+    assert_eq!(Steps::Log(10).of(8), [1, 2, 3, 4, 5, 6, 8], "steps that round to one are one");
+    let listed = Steps::Steps(vec![0, 10, 70]);
+    let listed =
+        EvaluationConfig { validation_at: Steps::Last, token_losses_at: listed, ..EvaluationConfig::default() };
+    assert_eq!(listed.validation_steps(100), [0, 10, 70, 100], "a step with token losses has its validation loss");
+    let none = EvaluationConfig { validation_at: Steps::None, ..EvaluationConfig::default() };
+    assert!(none.validation_steps(100).is_empty() && none.token_loss_steps(100).is_empty());
 }

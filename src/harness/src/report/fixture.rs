@@ -44,7 +44,7 @@ pub(super) fn demo() -> Vec<Synthetic> {
         format!(
             "corpus = \"grammar\"\nseed = 1\n[model]\nlayers = 4\nheads = 4\nwidth = 128\ncontext_length = 128\n\
              [optimizer]\nlearning_rate = 2e-3\n[schedule]\nwarmup_steps = {warmup}\n[training]\nsteps = 300\nbatch_size = 16\n\
-             device = \"cpu\"\n[evaluation]\nvalidation_every = 25\ntasks = [\"agreement\"]\n"
+             device = \"cpu\"\n[evaluation]\nvalidation_at = {{ every = 25 }}\ntasks = [\"agreement\"]\n"
         )
     };
     vec![
@@ -75,7 +75,7 @@ pub(super) fn books() -> Synthetic {
         hypothesis = \"Validation bits per byte fall well below those of a bigram model.\"\n\
         rationale = \"The budget is far below the compute-optimal one [@kaplan2020scaling], so \\\"learning\\\" #stops early; see @godbole2023tuning.\"\n\
         corpus = \"books\"\nseed = 1\n[model]\nlayers = 6\nheads = 6\nwidth = 384\ncontext_length = 256\n\
-        [training]\nsteps = 500\nbatch_size = 16\n[evaluation]\nvalidation_every = 50\n";
+        [training]\nsteps = 500\nbatch_size = 16\n[evaluation]\nvalidation_at = { every = 50 }\n";
     Synthetic {
         experiment: "books-baseline",
         run: "20261123T090000Z-00ef56ab",

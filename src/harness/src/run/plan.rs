@@ -260,6 +260,7 @@ fn job(
         validation_shards: places(corpus.validation_shards()),
         tasks: tasks.iter().map(|t| JobTask { id: t.id.clone(), requests: PathBuf::from(&t.requests) }).collect(),
         validation_steps: from(evaluation.validation_steps(steps), validated),
+        token_loss_steps: from(evaluation.token_loss_steps(steps), validated),
         task_steps: from(evaluation.task_steps(steps), scored),
         checkpoint_steps: training.checkpoint_steps(),
         resume_from: origin.map(|o| place(&o.checkpoint_path())),

@@ -97,20 +97,35 @@ fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> (Tensor, Tensor
     (target_log_p.sum(Kind::Double), gradient.to_kind(x.kind()))
 }
 
-/// Log-probabilities of targets (N) given hidden states (N, C), in nats, and whether each target is the most
-/// probable token (the lowest id wins a tie): float32 (N) and boolean (N). For evaluation: no gradients, and the
-/// logits are computed in float32 whatever the data type of the hidden states.
-pub fn log_probabilities(head: &Head, hidden: &Tensor, targets: &Tensor) -> (Tensor, Tensor) {
+/// What a model says of targets.
+pub struct Predictions {
+    /// Log-probabilities of the targets in nats: float32 (N).
+    pub log_probabilities: Tensor,
+    /// Probabilities of the most probable tokens: float32 (N).
+    pub first_choice_probabilities: Tensor,
+    /// Whether the target is the most probable token (the lowest id wins a tie): boolean (N).
+    pub first_choice_right: Tensor,
+}
+
+/// How probable targets (N) are given hidden states (N, C). For evaluation: no gradients, and the logits are computed
+/// in float32 whatever the data type of the hidden states.
+pub fn predictions(head: &Head, hidden: &Tensor, targets: &Tensor) -> Predictions {
     let (n, _) = hidden.size2().expect("hidden states are (N, C)");
     let weight = head.master.detach().tr(); // (C, V)
-    let (mut values, mut greedy) = (Vec::new(), Vec::new());
+    let (mut log_probabilities, mut first_choice_probabilities, mut first_choice_right) = (vec![], vec![], vec![]);
     for start in (0..n).step_by(CHUNK as usize) {
         let rows = CHUNK.min(n - start);
-        let targets = targets.narrow(0, start, rows);
+        let targets = targets.narrow(0, start, rows).unsqueeze(1); // (rows, 1)
         let logits = head.cap(hidden.narrow(0, start, rows).to_kind(Kind::Float).matmul(&weight)); // (rows, V)
         let log_p = logits.log_softmax(-1, Kind::Float);
-        values.push(log_p.gather(1, &targets.unsqueeze(1), false).squeeze_dim(1)); // (rows)
-        greedy.push(logits.argmax(-1, false).eq_tensor(&targets)); // (rows)
+        let first_choice = logits.argmax(-1, true); // (rows, 1)
+        log_probabilities.push(log_p.gather(1, &targets, false).squeeze_dim(1)); // (rows)
+        first_choice_probabilities.push(log_p.gather(1, &first_choice, false).squeeze_dim(1).exp()); // (rows)
+        first_choice_right.push(first_choice.eq_tensor(&targets).squeeze_dim(1)); // (rows)
     }
-    (Tensor::cat(&values, 0), Tensor::cat(&greedy, 0))
+    Predictions {
+        log_probabilities: Tensor::cat(&log_probabilities, 0),
+        first_choice_probabilities: Tensor::cat(&first_choice_probabilities, 0),
+        first_choice_right: Tensor::cat(&first_choice_right, 0),
+    }
 }

@@ -93,6 +93,7 @@ impl Place {
             validation_shards: vec![self.path("validation.tokens")],
             tasks: vec![JobTask { id: "toy".to_owned(), requests: self.path("requests.jsonl") }],
             validation_steps: vec![0, 15, 30],
+            token_loss_steps: vec![30],
             task_steps: vec![30],
             checkpoint_steps: vec![10, 20, 30],
             resume_from: None,
