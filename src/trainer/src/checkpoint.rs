@@ -308,7 +308,7 @@ mod tests {
     fn written(folder: &Path) -> (Job, Parameters, Checkpoint) {
         let job = job(folder);
         let parameters = Parameters::initialize(&job.model, job.vocabulary_size, job.seed, Device::Cpu);
-        let optimizer = optimizer::build(&job.optimizer, &parameters, 0);
+        let optimizer = optimizer::build(&job.optimizer, &job.model, &parameters, 0);
         let position = Position { step: 7, tokens: 56, order: order::RollingDigest::start() };
         let checkpoint = write(&job, &parameters, optimizer.as_ref(), position).unwrap();
         (job, parameters, checkpoint)

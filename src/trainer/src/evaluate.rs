@@ -282,7 +282,7 @@ fn predict_batch(
     }
     let predicted = tch::no_grad(|| {
         let tokens = Tensor::from_slice(&tokens).view([batch.len() as i64, length as i64]); // (B, T)
-        let hidden = model.hidden(&to_device(tokens, device), 0.0).flatten(0, 1); // (B T, C)
+        let hidden = model.hidden(&to_device(tokens, device), None, 0.0).flatten(0, 1); // (B T, C)
         let wanted = hidden.index_select(0, &to_device(Tensor::from_slice(&places), device)); // (N, C)
         let targets = to_device(Tensor::from_slice(&targets), device); // (N)
         loss::predictions(model.head(), &wanted, &targets)

@@ -3,34 +3,32 @@
 use harness_core::config::{ScheduleConfig, ScheduleKind};
 
 /// The learning rate of optimizer step `step` (from 1) of `steps`: a straight rise to `peak`, reached at the last
-/// step of the warm-up, then the shape, which ends at the final rate with the last step.
+/// step of the warm-up; then the shape; over the last `cooldown_steps` a straight line from where the shape was to
+/// the final rate, reached with the last step.
 pub fn learning_rate(config: &ScheduleConfig, peak: f64, step: u64, steps: u64) -> f64 {
     if step < config.warmup_steps {
         return peak * step as f64 / config.warmup_steps as f64;
     }
-    let (done, all) = (step - config.warmup_steps, steps.saturating_sub(config.warmup_steps));
+    let from = steps.saturating_sub(config.cooldown_steps).max(1);
+    if step <= from || config.cooldown_steps == 0 {
+        return shape(config, peak, step, steps);
+    }
+    let (top, last) = (shape(config, peak, from, steps), peak * config.final_learning_rate_ratio);
+    let share = (step - from) as f64 / (steps - from) as f64;
+    top + (last.min(top) - top) * share.min(1.0)
+}
+
+/// The rate without warm-up and cool-down.
+fn shape(config: &ScheduleConfig, peak: f64, step: u64, steps: u64) -> f64 {
+    let (done, all) = (step.saturating_sub(config.warmup_steps), steps.saturating_sub(config.warmup_steps));
     let progress = if all == 0 { 0.0 } else { (done as f64 / all as f64).min(1.0) };
     let last = peak * config.final_learning_rate_ratio;
     match config.kind {
         ScheduleKind::Cosine => last + (peak - last) * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * progress)),
         ScheduleKind::Linear => last + (peak - last) * (1.0 - progress),
-        ScheduleKind::Constant => peak,
-        ScheduleKind::WarmupStableDecay => cooled(config, step, steps, last, |_| peak),
-        ScheduleKind::InverseSqrt => {
-            let reference = config.warmup_steps.max(1) as f64;
-            cooled(config, step, steps, last, |step| peak * (reference / step as f64).sqrt())
-        }
+        ScheduleKind::Constant | ScheduleKind::WarmupStableDecay => peak,
+        ScheduleKind::InverseSqrt => peak * (config.warmup_steps.max(1) as f64 / step as f64).sqrt(),
     }
-}
-
-/// The `shape` up to the cool-down, then a straight line from where it was to `last`.
-fn cooled(config: &ScheduleConfig, step: u64, steps: u64, last: f64, shape: impl Fn(u64) -> f64) -> f64 {
-    let from = steps.saturating_sub(config.cooldown_steps).max(1);
-    if step <= from || config.cooldown_steps == 0 {
-        return shape(step);
-    }
-    let (top, share) = (shape(from), (step - from) as f64 / (steps - from) as f64);
-    top + (last.min(top) - top) * share.min(1.0)
 }
 
 #[cfg(test)]
@@ -71,8 +69,9 @@ mod tests {
             if schedule.warmup_steps < steps && kind < 2 {
                 prop_assert!((last - peak * ratio).abs() <= peak * 1e-12);
             }
-            if kind == 3 && schedule.cooldown_steps > 0 && steps > 1 {
-                prop_assert!((last - peak * ratio).abs() <= peak * 1e-12);
+            if schedule.cooldown_steps > 0 && steps > 1 {
+                // The inverse square root may have fallen below the final rate by itself.
+                prop_assert!((last - peak * ratio).abs() <= peak * 1e-12 || (kind == 4 && last < peak * ratio));
             }
         }
     }
@@ -81,6 +80,18 @@ mod tests {
     fn the_inverse_square_root_halves_with_four_times_the_steps() {
         let rate = |step| learning_rate(&config(4, 10, 0.0), 1.0, step, 1000);
         assert!((rate(10) - 1.0).abs() < 1e-12 && (rate(40) - 0.5).abs() < 1e-12 && (rate(160) - 0.25).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_cool_down_begins_where_the_shape_was() {
+        for (kind, named) in KINDS.iter().enumerate() {
+            let plain = config(kind, 10, 0.0);
+            let cooled = ScheduleConfig { cooldown_steps: 20, ..plain.clone() };
+            let rates = |config: &ScheduleConfig| [79, 80, 90, 100].map(|step| learning_rate(config, 1.0, step, 100));
+            let (plain, cooled) = (rates(&plain), rates(&cooled));
+            assert_eq!((cooled[0], cooled[1]), (plain[0], plain[1]), "{named:?}");
+            assert!((cooled[2] - plain[1] / 2.0).abs() < 1e-12 && cooled[3] == 0.0, "{named:?}");
+        }
     }
 
     #[test]

@@ -16,7 +16,6 @@ use crate::device;
 use crate::error::Error;
 use crate::evaluate::{Evaluator, Wanted};
 use crate::messages::Outside;
-use crate::model::loss;
 use crate::model::weights::Parameters;
 use crate::native;
 use crate::optimizer::{self, Optimizer};
@@ -76,7 +75,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         checkpoint.restore_weights(&parameters)?;
         position = checkpoint.position();
     }
-    let optimizer = optimizer::build(&job.optimizer, &parameters, position.step);
+    let optimizer = optimizer::build(&job.optimizer, &job.model, &parameters, position.step);
     if let (Some(checkpoint), Some(_)) = (&resumed, &batches) {
         checkpoint.restore_optimizer(optimizer.as_ref())?;
     }
@@ -219,8 +218,7 @@ impl Run<'_> {
         let sequences = i64::from(job.training.sequences_per_pass());
         for pass in 0..i64::from(job.training.passes()) {
             let (inputs, targets) = batch.pass(pass * sequences, sequences); // (b, T), (b, T)
-            let hidden = model.hidden(&inputs, job.model.dropout); // (b, T, C)
-            loss_sum += loss::backward(model.head(), &hidden, &targets, 1.0 / tokens as f64)?;
+            loss_sum += model.backward(&inputs, &targets, None, 1.0 / tokens as f64, job.model.dropout)?;
         }
         drop(model);
 

@@ -2,7 +2,9 @@
 
 mod support;
 
-use harness_core::config::{FeedForward, ModelConfig, Norm, OptimizerKind, Positions, Precision};
+use harness_core::config::{
+    FeedForward, ModelConfig, Norm, OptimizerKind, ParameterGroup, Positions, Precision, Values,
+};
 use harness_core::contract::{Job, JobTask, Message, VERSION, exit_code};
 use harness_core::scores::{self, ChoiceScore, WindowLoss};
 use harness_core::token_losses::TokenLosses;
@@ -152,9 +154,19 @@ fn every_optimizer_resumes_exactly_and_learns() {
                 feed_forward: FeedForward::Swiglu,
                 key_value_heads: 1,
                 query_key_norm: true,
+                values: Values::FirstBlock,
+                embedding_skip: true,
+                future_tokens: 1,
+                mup_base_width: 16,
+                attention_window: 8,
                 ..job.model
             };
             job.optimizer.kind = kind;
+            job.optimizer.group = vec![ParameterGroup {
+                pattern: "{token,position}_embedding".to_owned(),
+                learning_rate_ratio: 0.5,
+                weight_decay: Some(0.0),
+            }];
             job.optimizer.learning_rate = if kind == OptimizerKind::Lion { 1e-3 } else { 1e-2 };
             (job.validation_steps, job.task_steps) = (vec![], vec![]);
             job

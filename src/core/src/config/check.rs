@@ -1,6 +1,6 @@
 //! What cannot work is refused here, with the key it is about: each rule is one line of a table.
 
-use super::{Choices, Positions, ScheduleKind};
+use super::{Choices, Positions, ScheduleKind, nearest};
 
 type Refusal = (&'static str, String, Option<String>);
 
@@ -45,9 +45,32 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
         let problem = format!("sinusoidal positions need pairs of channels, and the width is {}", model.width);
         return refuse("model.positions", problem, Some("make the width even".to_owned()));
     }
+    within("model.attention_soft_cap", model.attention_soft_cap, 0.0, 1e6)?;
     within("model.logit_soft_cap", model.logit_soft_cap, 0.0, 1e6)?;
     within("model.z_loss", model.z_loss, 0.0, 1.0)?;
     within("model.dropout", model.dropout, 0.0, 0.9)?;
+    within("model.future_loss_weight", model.future_loss_weight, 0.0, 1e3)?;
+    if model.future_tokens > 0 && model.layers < 2 {
+        let problem = "blocks that predict later tokens read what the last block reads, and it is the only one";
+        return refuse("model.future_tokens", problem.to_owned(), Some("use at least two layers".to_owned()));
+    }
+    if model.future_tokens >= model.context_length {
+        let problem =
+            format!("a context of {} tokens has no target {} tokens on", model.context_length, model.future_tokens + 1);
+        return refuse("model.future_tokens", problem, Some("one to three is usual".to_owned()));
+    }
+    if model.mup_base_heads > 0 && model.mup_base_width == 0 {
+        let problem = "there is no base width whose heads it could count".to_owned();
+        return refuse("model.mup_base_heads", problem, Some("set `model.mup_base_width` as well".to_owned()));
+    }
+    let base_heads = if model.mup_base_heads == 0 { model.heads } else { model.mup_base_heads };
+    if !model.mup_base_width.is_multiple_of(base_heads) {
+        return refuse(
+            "model.mup_base_width",
+            format!("{} is not divisible by the {base_heads} heads of the base model", model.mup_base_width),
+            Some("state `model.mup_base_heads` if the base model has other heads than this one".to_owned()),
+        );
+    }
     above_zero("model.initialization_deviation", model.initialization_deviation)?;
 
     above_zero("optimizer.learning_rate", optimizer.learning_rate)?;
@@ -57,6 +80,7 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
     within("optimizer.momentum", optimizer.momentum, 0.0, 0.999_999)?;
     within("optimizer.weight_decay", optimizer.weight_decay, 0.0, 10.0)?;
     within("optimizer.gradient_clip_norm", optimizer.gradient_clip_norm, 0.0, 1e9)?;
+    check_groups(choices)?;
     within("schedule.final_learning_rate_ratio", schedule.final_learning_rate_ratio, 0.0, 1.0)?;
 
     positive("training.steps", training.steps)?;
@@ -83,11 +107,6 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
             Some(format!("a fifth of the steps is usual for the cool-down: {}", training.steps.div_ceil(5))),
         );
     }
-    let cools = matches!(schedule.kind, ScheduleKind::WarmupStableDecay | ScheduleKind::InverseSqrt);
-    if !cools && schedule.cooldown_steps > 0 {
-        let problem = "only `warmup_stable_decay` and `inverse_sqrt` have a cool-down".to_owned();
-        return refuse("schedule.cooldown_steps", problem, Some("leave it out, or change `kind`".to_owned()));
-    }
     if schedule.kind == ScheduleKind::WarmupStableDecay && schedule.cooldown_steps == 0 {
         return refuse(
             "schedule.kind",
@@ -111,6 +130,28 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
         if evaluation.tasks[..index].contains(task) {
             return refuse("evaluation.tasks", format!("`{task}` is named twice"), None);
         }
+    }
+    Ok(())
+}
+
+/// Each parameter group has a pattern that matches tensors of the model, and possible values.
+fn check_groups(choices: &Choices) -> Result<(), Refusal> {
+    // The names do not depend on the vocabulary.
+    let tensors = choices.model.tensors(1);
+    for group in &choices.optimizer.group {
+        if let Err(error) = globset::Glob::new(&group.pattern) {
+            return refuse("optimizer.group", format!("`{}` is no pattern: {}", group.pattern, error.kind()), None);
+        }
+        if !tensors.iter().any(|(name, _)| group.matches(name)) {
+            let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+            let hint = match nearest(&group.pattern, &names) {
+                Some(near) => format!("did you mean `{near}`? `harness show EXPERIMENT --model` lists the tensors"),
+                None => "`harness show EXPERIMENT --model` lists the tensors; `*` stands for any characters".to_owned(),
+            };
+            return refuse("optimizer.group", format!("no tensor matches `{}`", group.pattern), Some(hint));
+        }
+        within("optimizer.group", group.learning_rate_ratio, 0.0, 1e6)?;
+        within("optimizer.group", group.weight_decay.unwrap_or(0.0), 0.0, 10.0)?;
     }
     Ok(())
 }

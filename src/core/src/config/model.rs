@@ -57,6 +57,51 @@ pub enum FeedForward {
     ReluSquared,
 }
 
+/// How the standard deviation of the initial weights depends on where they stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Initialization {
+    /// Projections into the residual stream are smaller by 1/sqrt(2 layers), because so many of them add up
+    /// (Radford et al. 2019, section 2.3).
+    #[default]
+    Gpt2,
+    /// Every matrix of block l, counted from 1, is smaller by 1/sqrt(l) (Zhang et al. 2019, Improving Deep Transformer
+    /// with Depth-Scaled Initialization and Merged Attention, section 4.1).
+    DepthScaled,
+    /// The same deviation everywhere.
+    Plain,
+}
+
+/// By what a branch is multiplied before it is added to the residual stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResidualScaling {
+    /// By 1.
+    #[default]
+    None,
+    /// By 1/sqrt(2 layers), which keeps the size of the stream and of its updates over depths (Yang et al. 2024,
+    /// Tensor Programs VI, Depth-muP; Bordelon et al. 2024).
+    Depth,
+    /// By a learned gain for each channel, which begins at 0.1 (Touvron et al. 2021, Going deeper with Image
+    /// Transformers, section 2, LayerScale).
+    Learned,
+}
+
+/// What attention takes the mean of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Values {
+    /// The block's own projection.
+    #[default]
+    Own,
+    /// From the second block on, a learned mixture of its own values and those of the first block (Zhou et al. 2024,
+    /// Value Residual Learning, section 3, with learned weights).
+    FirstBlock,
+    /// A learned mixture of its own values and a vector that the token looks up in a table, which all blocks share
+    /// (Jordan et al. 2024, modded-nanogpt, value embeddings; there with several tables).
+    Embedding,
+}
+
 /// A decoder-only transformer; the defaults are those of GPT-2 (Radford et al. 2019).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -77,8 +122,28 @@ pub struct ModelConfig {
     pub tied_embeddings: bool,
     /// Dropout probability on embeddings, attention and residual branches.
     pub dropout: f64,
-    /// Standard deviation of the initial weights; residual projections are scaled by 1/sqrt(2 layers).
+    /// Standard deviation of the initial weights.
     pub initialization_deviation: f64,
+    /// How it depends on where they stand.
+    pub initialization: Initialization,
+    /// Width at which learning rate and initial deviation were chosen: they are transferred to `width` by the rules
+    /// of maximal update parametrization (Yang et al. 2022, Tensor Programs V; see `mup.rs`). 0 means no transfer.
+    pub mup_base_width: u32,
+    /// Heads at that width; 0 means as many as `heads`.
+    pub mup_base_heads: u32,
+    /// By what a branch is multiplied before it is added to the residual stream.
+    pub residual_scaling: ResidualScaling,
+    /// What attention takes the mean of.
+    pub values: Values,
+    /// Each block reads a learned mixture of the residual stream and the embedded tokens, which begins as the stream
+    /// alone (Jordan et al. 2024, modded-nanogpt, embedding skip connections).
+    pub embedding_skip: bool,
+    /// Tokens after the next one that are predicted as well in training, each by a block of its own that reads what
+    /// the last block reads, through the same norm and head (Gloeckle et al. 2024, Better & Faster Large Language
+    /// Models via Multi-token Prediction, section 2). Left out in evaluation and of any reported loss.
+    pub future_tokens: u32,
+    /// Weight of each of them in the objective; the next token has 1.
+    pub future_loss_weight: f64,
     /// How the model knows where a token stands.
     pub positions: Positions,
     /// How activations are normalized.
@@ -92,7 +157,16 @@ pub struct ModelConfig {
     pub key_value_heads: u32,
     /// Queries and keys are normalized per head (Henry et al. 2020, Query-Key Normalization; RMS form).
     pub query_key_norm: bool,
-    /// Logits are squashed into (-cap, cap) by tanh (Gemma Team 2024, Gemma 2, section 2); 0 means not at all.
+    /// Positions that a position attends to: itself and the `attention_window - 1` before it (Beltagy et al. 2020,
+    /// Longformer, section 3.1; Jiang et al. 2023, Mistral 7B, section 2). 0 means the whole context.
+    pub attention_window: u32,
+    /// Attention scores, before their softmax, are squashed into (-cap, cap) by tanh, which keeps any one position
+    /// from taking all the attention (Gemma Team 2024, Gemma 2, section 2, with 50); 0 means not at all. Computed
+    /// without a fused kernel, so it costs memory for all scores.
+    pub attention_soft_cap: f64,
+    /// The logits over the vocabulary, the model's output, are squashed into (-cap, cap) by tanh, which bounds how
+    /// sure the model can be of a token (the same section, with 30); 0 means not at all. Has nothing to do with
+    /// attention.
     pub logit_soft_cap: f64,
     /// Weight of the squared log-partition of the softmax in the objective, which keeps logits from drifting
     /// (Chowdhery et al. 2022, PaLM, section 5: 1e-4). Not part of any reported loss.
@@ -111,12 +185,22 @@ impl Default for ModelConfig {
             tied_embeddings: true,
             dropout: 0.0,
             initialization_deviation: 0.02,
+            initialization: Initialization::Gpt2,
+            mup_base_width: 0,
+            mup_base_heads: 0,
+            residual_scaling: ResidualScaling::None,
+            values: Values::Own,
+            embedding_skip: false,
+            future_tokens: 0,
+            future_loss_weight: 1.0,
             positions: Positions::Learned,
             norm: Norm::Layer,
             norm_placement: NormPlacement::Pre,
             feed_forward: FeedForward::Gelu,
             key_value_heads: 0,
             query_key_norm: false,
+            attention_window: 0,
+            attention_soft_cap: 0.0,
             logit_soft_cap: 0.0,
             z_loss: 0.0,
         }
@@ -140,43 +224,24 @@ impl ModelConfig {
     }
 
     /// Every trainable tensor with its shape, in the order of the computation, under the names that the trainer
-    /// and its checkpoints use. B, T, ... as in the model: C width, D width of a head, F feed-forward width,
-    /// V vocabulary.
+    /// and its checkpoints use. B, T, ... as in the model: C width, V vocabulary.
     pub fn tensors(&self, vocabulary_size: u32) -> Vec<(String, Vec<u64>)> {
         let (c, v, t) = (u64::from(self.width), u64::from(vocabulary_size), u64::from(self.context_length));
-        let (d, f) = (c / u64::from(self.heads), u64::from(self.feed_forward_width()));
-        let key_value = u64::from(self.resolved_key_value_heads()) * d;
         let mut tensors = vec![("token_embedding".to_owned(), vec![v, c])];
         if self.positions == Positions::Learned {
             tensors.push(("position_embedding".to_owned(), vec![t, c]));
         }
-        let mut add = |name: String, weight: Vec<u64>, bias: bool| {
-            let bias = bias.then(|| (format!("{name}.bias"), vec![weight[0]]));
-            tensors.push((format!("{name}.weight"), weight));
-            tensors.extend(bias);
-        };
-        let norm_bias = self.bias && self.norm == Norm::Layer;
-        for block in (0..self.layers).map(|i| format!("blocks.{i}")) {
-            add(format!("{block}.attention_norm"), vec![c], norm_bias);
-            add(format!("{block}.attention.query_key_value"), vec![c + 2 * key_value, c], self.bias);
-            if self.query_key_norm {
-                add(format!("{block}.attention.query_norm"), vec![d], false);
-                add(format!("{block}.attention.key_norm"), vec![d], false);
-            }
-            add(format!("{block}.attention.output"), vec![c, c], self.bias);
-            if self.norm_placement == NormPlacement::Sandwich {
-                add(format!("{block}.attention_output_norm"), vec![c], norm_bias);
-            }
-            add(format!("{block}.feed_forward_norm"), vec![c], norm_bias);
-            let gates = if self.feed_forward == FeedForward::Swiglu { 2 } else { 1 };
-            add(format!("{block}.feed_forward.input"), vec![gates * f, c], self.bias);
-            add(format!("{block}.feed_forward.output"), vec![c, f], self.bias);
-            if self.norm_placement == NormPlacement::Sandwich {
-                add(format!("{block}.feed_forward_output_norm"), vec![c], norm_bias);
-            }
+        if self.values == Values::Embedding {
+            tensors.push(("value_embedding".to_owned(), vec![v, self.key_value_width()]));
+        }
+        for i in 0..self.layers {
+            tensors.extend(self.block_tensors(&format!("blocks.{i}"), i > 0));
+        }
+        for i in 0..self.future_tokens {
+            tensors.extend(self.block_tensors(&format!("future.{i}"), true));
         }
         if self.norm_placement != NormPlacement::Post {
-            add("final_norm".to_owned(), vec![c], norm_bias);
+            tensors.extend(affine("final_norm", vec![c], self.norm_bias()));
         }
         if !self.tied_embeddings {
             tensors.push(("head".to_owned(), vec![v, c]));
@@ -184,8 +249,54 @@ impl ModelConfig {
         tensors
     }
 
-    /// Trainable parameters: (all, all without token and position embeddings). A tied head is counted once,
-    /// with the embedding; an untied one counts as no embedding.
+    /// The tensors of one block; `later` is false for the first. C width, D width of a head, F feed-forward width.
+    fn block_tensors(&self, block: &str, later: bool) -> Vec<(String, Vec<u64>)> {
+        let (c, f) = (u64::from(self.width), u64::from(self.feed_forward_width()));
+        let d = c / u64::from(self.heads);
+        let mut tensors = Vec::new();
+        if self.embedding_skip {
+            tensors.push((format!("{block}.embedding_mix"), vec![2]));
+        }
+        let branch = |name: &str| {
+            let mut tensors = affine(&format!("{block}.{name}_norm"), vec![c], self.norm_bias());
+            if self.norm_placement == NormPlacement::Sandwich {
+                tensors.extend(affine(&format!("{block}.{name}_output_norm"), vec![c], self.norm_bias()));
+            }
+            if self.residual_scaling == ResidualScaling::Learned {
+                tensors.push((format!("{block}.{name}_gain"), vec![c]));
+            }
+            tensors
+        };
+        tensors.extend(branch("attention"));
+        let wide = vec![c + 2 * self.key_value_width(), c];
+        tensors.extend(affine(&format!("{block}.attention.query_key_value"), wide, self.bias));
+        if self.query_key_norm {
+            tensors.extend(affine(&format!("{block}.attention.query_norm"), vec![d], false));
+            tensors.extend(affine(&format!("{block}.attention.key_norm"), vec![d], false));
+        }
+        if self.values == Values::Embedding || (self.values == Values::FirstBlock && later) {
+            tensors.push((format!("{block}.attention.value_mix"), vec![2]));
+        }
+        tensors.extend(affine(&format!("{block}.attention.output"), vec![c, c], self.bias));
+        tensors.extend(branch("feed_forward"));
+        let gates = if self.feed_forward == FeedForward::Swiglu { 2 } else { 1 };
+        tensors.extend(affine(&format!("{block}.feed_forward.input"), vec![gates * f, c], self.bias));
+        tensors.extend(affine(&format!("{block}.feed_forward.output"), vec![c, f], self.bias));
+        tensors
+    }
+
+    fn norm_bias(&self) -> bool {
+        self.bias && self.norm == Norm::Layer
+    }
+
+    /// Width of all heads of keys, and of all heads of values.
+    fn key_value_width(&self) -> u64 {
+        u64::from(self.resolved_key_value_heads()) * u64::from(self.width / self.heads)
+    }
+
+    /// Trainable parameters: (all, all without what is looked up: embeddings of tokens, positions and values). A tied
+    /// head is counted once, with the embedding; an untied one counts as no embedding. Blocks that predict later
+    /// tokens count, though they are there in training only.
     pub fn parameters(&self, vocabulary_size: u32) -> (u64, u64) {
         let count = |(name, shape): &(String, Vec<u64>)| {
             let parameters: u64 = shape.iter().product();
@@ -195,15 +306,31 @@ impl ModelConfig {
     }
 
     /// Floating-point operations to train on one token, forward and backward: 6 for each weight of a matrix
-    /// product (the head included) and the causal half of the attention products, 6 L T C
-    /// (Kaplan et al. 2020, section 2.1; the causal half as FlashAttention counts it).
+    /// product (the head included) and 12 C for each position that one attends to, in each layer, on average
+    /// (Kaplan et al. 2020, section 2.1; only what causality and the window leave, as FlashAttention counts it).
+    /// What a document mask saves is not counted, because it depends on the text.
     pub fn training_flops_per_token(&self, vocabulary_size: u32) -> f64 {
         let in_product = |name: &str, shape: &[u64]| shape.len() == 2 && !name.ends_with("_embedding");
         let tensors = self.tensors(vocabulary_size);
         let body = tensors.iter().filter(|(name, shape)| name != "head" && in_product(name, shape));
         let body: u64 = body.map(|(_, shape)| shape[0] * shape[1]).sum();
-        let head = u64::from(vocabulary_size) * u64::from(self.width);
-        let attention = f64::from(self.layers) * f64::from(self.context_length) * f64::from(self.width);
-        6.0 * (body + head) as f64 + 6.0 * attention
+        let heads = 1 + u64::from(self.future_tokens);
+        let head = heads * u64::from(vocabulary_size) * u64::from(self.width);
+        let attention = f64::from(self.layers + self.future_tokens) * self.attended_positions() * f64::from(self.width);
+        6.0 * (body + head) as f64 + 12.0 * attention
     }
+
+    /// Positions that one attends to, on average over a full context: half of it without a window.
+    fn attended_positions(&self) -> f64 {
+        let context = f64::from(self.context_length);
+        let window = if self.attention_window == 0 { context } else { f64::from(self.attention_window).min(context) };
+        // Of a triangle with side T, the part within W of its long side.
+        window * (1.0 - window / (2.0 * context))
+    }
+}
+
+/// A weight, and a bias as long as its first dimension.
+fn affine(name: &str, weight: Vec<u64>, bias: bool) -> Vec<(String, Vec<u64>)> {
+    let bias = bias.then(|| (format!("{name}.bias"), vec![weight[0]]));
+    std::iter::once((format!("{name}.weight"), weight)).chain(bias).collect()
 }

@@ -1,6 +1,9 @@
 //! `[optimizer]`: how gradients become updates.
 
+use globset::Glob;
 use serde::{Deserialize, Serialize};
+
+use super::ModelConfig;
 
 /// Which update rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,59 @@ pub struct OptimizerConfig {
     pub weight_decay: f64,
     /// The gradient is scaled down to this L2 norm if it is larger; 0 never clips.
     pub gradient_clip_norm: f64,
+    /// Tensors that are updated otherwise: `[[optimizer.group]]`. The first group that matches a tensor decides.
+    pub group: Vec<ParameterGroup>,
+}
+
+/// Tensors with a learning rate or weight decay of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParameterGroup {
+    /// Which tensors, by name (`harness show EXPERIMENT --model` lists them); `*` stands for any characters, `?` for
+    /// one, `{a,b}` for either.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// Learning rate as a share of the schedule's.
+    #[serde(default = "one")]
+    pub learning_rate_ratio: f64,
+    /// Weight decay; that of `[optimizer]` if it is not stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// How one tensor is updated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UpdateRule {
+    /// Learning rate as a share of the schedule's.
+    pub learning_rate_ratio: f64,
+    /// Decoupled weight decay, multiplied by that learning rate.
+    pub weight_decay: f64,
+}
+
+impl ParameterGroup {
+    /// Whether the group holds the tensor `name`; a pattern that is none matches nothing.
+    pub fn matches(&self, name: &str) -> bool {
+        Glob::new(&self.pattern).is_ok_and(|glob| glob.compile_matcher().is_match(name))
+    }
+}
+
+impl OptimizerConfig {
+    /// How the tensor `name` is updated: by its group, by the rules of width transfer, and without decay if it has
+    /// one dimension and no group says otherwise.
+    pub fn update_rule(&self, model: &ModelConfig, name: &str, shape: &[u64]) -> UpdateRule {
+        let group = self.group.iter().find(|group| group.matches(name));
+        let decay = if shape.len() >= 2 { self.weight_decay } else { 0.0 };
+        let transfer = model.learning_rate_ratio(name, shape, self.kind);
+        UpdateRule {
+            learning_rate_ratio: transfer * group.map_or(1.0, |group| group.learning_rate_ratio),
+            // What a step takes off a weight, rate times decay, stays the same over widths.
+            weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(decay) / transfer,
+        }
+    }
 }
 
 impl Default for OptimizerConfig {
@@ -53,6 +109,7 @@ impl Default for OptimizerConfig {
             momentum: 0.95,
             weight_decay: 0.1,
             gradient_clip_norm: 1.0,
+            group: Vec::new(),
         }
     }
 }

@@ -11,17 +11,16 @@ pub enum ScheduleKind {
     Cosine,
     /// A straight line from the peak to the final rate.
     Linear,
-    /// The peak rate to the end.
+    /// The peak rate.
     Constant,
-    /// The peak rate, then a straight line to the final rate over `cooldown_steps` (Hu et al. 2024, MiniCPM,
+    /// The peak rate, then a straight line to the final rate over `cooldown_steps`, which must be stated (Hu et al. 2024, MiniCPM,
     /// section 4; Hägele et al. 2024).
     WarmupStableDecay,
-    /// Falls with the square root of the step (Vaswani et al. 2017, equation 3), then as above if there are
-    /// `cooldown_steps`.
+    /// Falls with the square root of the step (Vaswani et al. 2017, equation 3).
     InverseSqrt,
 }
 
-/// Linear warm-up, then one shape to the last step.
+/// Linear warm-up, then one shape, then a linear cool-down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
@@ -31,7 +30,8 @@ pub struct ScheduleConfig {
     pub warmup_steps: u64,
     /// Final rate as a share of the peak.
     pub final_learning_rate_ratio: f64,
-    /// Last steps over which `warmup_stable_decay` and `inverse_sqrt` fall to the final rate.
+    /// Last steps, over which the rate falls in a straight line from where the shape has brought it to the final rate.
+    /// With 0 the shape goes on to the end.
     pub cooldown_steps: u64,
 }
 

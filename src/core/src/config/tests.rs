@@ -68,6 +68,72 @@ fn gpt2_has_the_published_number_of_parameters() {
 }
 
 #[test]
+fn a_window_saves_what_lies_outside_of_it() {
+    let model = |attention_window| ModelConfig { attention_window, context_length: 16, ..ModelConfig::default() };
+    let flops = |window| model(window).training_flops_per_token(100);
+    assert_eq!((flops(0), flops(16)), (flops(99), flops(0)));
+    // A token sees 1, 2, 3, 4, 4, ... of 16 positions; the formula has the continuous form of that: 3.5 on average.
+    assert_eq!(flops(0) - flops(4), 12.0 * 4.0 * 128.0 * (8.0 - 3.5));
+}
+
+#[test]
+fn parameter_groups_match_tensors_by_name() {
+    let group = |lines: &str| format!("corpus = \"b\"\n[[optimizer.group]]\n{lines}\n");
+    let loaded = load_texts(&[("x", &group("match = \"*embedding*\"\nlearning_rate_ratio = 0.5"))]).unwrap();
+    let (model, optimizer) = (&loaded.experiment.model, &loaded.experiment.optimizer);
+    let rule = |name: &str, shape: &[u64]| optimizer.update_rule(model, name, shape);
+    assert_eq!(rule("token_embedding", &[9, 128]), UpdateRule { learning_rate_ratio: 0.5, weight_decay: 0.1 });
+    assert_eq!(rule("final_norm.weight", &[128]), UpdateRule { learning_rate_ratio: 1.0, weight_decay: 0.0 });
+    for (lines, problem, hint) in [
+        ("match = \"token_embeding\"", "no tensor matches `token_embeding`", "did you mean `token_embedding`?"),
+        ("match = \"[\"", "is no pattern", ""),
+        ("match = \"*\"\nweight_decay = -1.0", "must be between", ""),
+        ("learning_rate_ratio = 2.0", "`optimizer.group[0].match` is not stated", ""),
+    ] {
+        let message = load_texts(&[("x", &group(lines))]).unwrap_err();
+        assert!(message.contains(problem) && message.contains(hint), "{lines}\n=> {message}");
+    }
+    assert_eq!(parse_resolved(&loaded.experiment.to_toml()).unwrap(), loaded.experiment);
+}
+
+/// Table 8 of Yang et al. 2022 at four times the base width.
+#[test]
+fn width_transfer_follows_its_table() {
+    let model = ModelConfig { width: 128, heads: 8, mup_base_width: 32, mup_base_heads: 2, ..ModelConfig::default() };
+    let ratio = |name: &str, kind| {
+        model.learning_rate_ratio(name, if name.ends_with("norm.weight") { &[128] } else { &[128, 128] }, kind)
+    };
+    for (kind, hidden, other) in [
+        (OptimizerKind::Adamw, 0.25, 1.0),
+        (OptimizerKind::Lion, 0.25, 1.0),
+        (OptimizerKind::Sgd, 1.0, 4.0),
+        (OptimizerKind::Muon, 0.5, 1.0),
+    ] {
+        assert_eq!(ratio("blocks.0.attention.output.weight", kind), hidden, "{kind:?}");
+        for name in ["token_embedding", "head", "blocks.0.attention_norm.weight"] {
+            assert_eq!(ratio(name, kind), other, "{kind:?} {name}");
+        }
+    }
+    assert_eq!((model.logit_scale(), model.hidden_deviation_ratio()), (0.25, 0.5));
+    assert_eq!(model.attention_scale(), 1.0 / 4.0, "heads of 16 channels, as at the base width");
+    let rule = OptimizerConfig::default().update_rule(&model, "blocks.0.attention.output.weight", &[128, 128]);
+    assert_eq!(
+        rule,
+        UpdateRule { learning_rate_ratio: 0.25, weight_decay: 0.4 },
+        "what a step takes off stays the same"
+    );
+}
+
+#[test]
+fn later_tokens_cost_a_block_and_a_head_each() {
+    let model = |future_tokens| ModelConfig { future_tokens, ..ModelConfig::default() };
+    let flops = |future_tokens| model(future_tokens).training_flops_per_token(100);
+    // 12 C^2 weights and half of the context in the block, 100 C in the head.
+    assert_eq!(flops(2) - flops(1), 6.0 * (12.0 * 128.0 * 128.0 + 100.0 * 128.0) + 12.0 * 128.0 * 64.0);
+    assert_eq!(model(1).parameters(100).0 - model(0).parameters(100).0, 12 * 128 * 128 + 13 * 128);
+}
+
+#[test]
 fn evaluation_steps_hold_the_first_and_last() {
     let every = |steps| EvaluationConfig { validation_at: Steps::Every(steps), ..EvaluationConfig::default() };
     assert_eq!(every(40).validation_steps(100), [0, 40, 80, 100]);

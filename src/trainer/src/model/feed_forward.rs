@@ -3,8 +3,9 @@
 use harness_core::config::{FeedForward as Form, ModelConfig};
 use tch::Tensor;
 
+use super::Linear;
+use super::initial::Deviations;
 use super::weights::Weights;
-use super::{Linear, residual_scale};
 
 /// The feed-forward layer of one block.
 pub struct FeedForward {
@@ -15,13 +16,13 @@ pub struct FeedForward {
 
 impl FeedForward {
     /// Names the weights.
-    pub fn new(config: &ModelConfig, name: &str, weights: &mut dyn Weights) -> Self {
+    pub fn new(config: &ModelConfig, deviations: Deviations, name: &str, weights: &mut dyn Weights) -> Self {
         let (c, f) = (i64::from(config.width), i64::from(config.feed_forward_width()));
         let gates = if config.feed_forward == Form::Swiglu { 2 } else { 1 };
         FeedForward {
             form: config.feed_forward,
-            input: Linear::new(config, &format!("{name}.input"), c, gates * f, 1.0, weights),
-            output: Linear::new(config, &format!("{name}.output"), f, c, residual_scale(config), weights),
+            input: Linear::new(config, &format!("{name}.input"), c, gates * f, deviations.reading, weights),
+            output: Linear::new(config, &format!("{name}.output"), f, c, deviations.projecting, weights),
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A decoder-only transformer; with the default config it is GPT-2 (Radford et al. 2019, Language Models are
 //! Unsupervised Multitask Learners). Each part that the config can vary is a small file of its own, with its
-//! sources: [`positions`], [`norm`], [`attention`], [`feed_forward`]; the loss is in [`loss`], and [`weights`] says
-//! where the weights come from. `new` names every weight with its shape and initial value; `hidden` computes.
+//! sources: [`positions`], [`mask`], [`norm`], [`attention`], [`feed_forward`], [`residual`], [`initial`]; the loss is in [`loss`]
+//! and [`future`], and [`weights`] says where the weights come from. `new` names every weight with its shape and initial value; `hidden` computes.
 //! `ModelConfig::tensors` in `harness-core` lists the same weights for those who have no libtorch; a test holds
 //! the two together.
 //!
@@ -12,72 +12,149 @@
 
 pub mod attention;
 pub mod feed_forward;
+pub mod future;
+pub mod initial;
 pub mod loss;
+pub mod mask;
 pub mod norm;
 pub mod positions;
+pub mod residual;
 pub mod weights;
 
-use harness_core::config::{ModelConfig, NormPlacement};
+use harness_core::config::{ModelConfig, NormPlacement, Values};
 use tch::{Kind, Tensor};
 
+use crate::error::Error;
 use attention::Attention;
 use feed_forward::FeedForward;
+use initial::Deviations;
 use loss::Head;
+use mask::Documents;
 use norm::Norm;
-use positions::Positions;
+use positions::{InAttention, Positions};
+use residual::{Branch, Mixture};
 use weights::{Initial, Weights};
 
 /// The whole model.
 pub struct Transformer {
-    token_embedding: Tensor, // (V, C), float32
+    token_embedding: Tensor,         // (V, C), float32
+    value_embedding: Option<Tensor>, // (V, K D), float32
     positions: Positions,
     blocks: Vec<Block>,
+    /// In training, blocks beside the last one that predict the tokens after the next.
+    future: Vec<Block>,
     final_norm: Option<Norm>,
     head: Head,
+    logit_scale: f64,
+    future_loss_weight: f64,
     compute: Kind,
     context_length: usize,
+    key_value_heads: i64,
 }
 
 /// One layer: attention, then a feed-forward layer, each added to the residual stream.
 struct Block {
-    attention_norm: Norm,
+    embedding_mix: Option<Mixture>,
+    attention_branch: Branch,
     attention: Attention,
-    attention_output_norm: Option<Norm>,
-    feed_forward_norm: Norm,
+    feed_forward_branch: Branch,
     feed_forward: FeedForward,
-    feed_forward_output_norm: Option<Norm>,
-    placement: NormPlacement,
+}
+
+/// What the blocks of a pass read besides the residual stream.
+struct Shared {
+    seen: InAttention,
+    /// The embedded tokens, (B, T, C).
+    embedded: Tensor,
+    /// Values that attention mixes with its own, (B, K, T, D): those of a table, or of the first block.
+    values: Option<Tensor>,
 }
 
 impl Transformer {
     /// Names every weight, with its shape and initial value.
     pub fn new(config: &ModelConfig, vocabulary_size: u32, weights: &mut dyn Weights) -> Self {
         let (c, v) = (i64::from(config.width), i64::from(vocabulary_size));
+        let (layers, key_value_heads) = (config.layers, i64::from(config.resolved_key_value_heads()));
         let normal = Initial::Normal(config.initialization_deviation);
         let token_embedding = weights.float32("token_embedding", &[v, c], normal);
         let positions = Positions::new(config, weights);
-        let blocks = (0..config.layers).map(|i| Block::new(config, &format!("blocks.{i}"), weights)).collect();
+        let value_width = key_value_heads * i64::from(config.width / config.heads);
+        let value_embedding =
+            (config.values == Values::Embedding).then(|| weights.float32("value_embedding", &[v, value_width], normal));
+        let blocks = (0..layers).map(|i| Block::new(config, i + 1, &format!("blocks.{i}"), weights)).collect();
+        let future =
+            (0..config.future_tokens).map(|i| Block::new(config, layers, &format!("future.{i}"), weights)).collect();
         let has_final_norm = config.norm_placement != NormPlacement::Post;
         let final_norm = has_final_norm.then(|| Norm::new(config, "final_norm", weights));
         let head = Head::new(config, if config.tied_embeddings { "token_embedding" } else { "head" }, &[v, c], weights);
-        let (compute, context_length) = (weights.compute(), config.context_length as usize);
-        Transformer { token_embedding, positions, blocks, final_norm, head, compute, context_length }
+        Transformer {
+            token_embedding,
+            value_embedding,
+            positions,
+            blocks,
+            future,
+            final_norm,
+            head,
+            logit_scale: config.logit_scale(),
+            future_loss_weight: config.future_loss_weight,
+            compute: weights.compute(),
+            context_length: config.context_length as usize,
+            key_value_heads,
+        }
     }
 
     /// Hidden states after the last norm, (B, T, C), for token ids (B, T). The same positions with the same
-    /// tokens before them get the same states, whatever comes after. `dropout` is 0 in evaluation.
-    pub fn hidden(&self, tokens: &Tensor, dropout: f64) -> Tensor {
-        let (_, t) = tokens.size2().expect("token ids are (B, T)");
+    /// tokens before them get the same states, whatever comes after; with `documents`, only tokens of the same
+    /// document count. `dropout` is 0 in evaluation.
+    pub fn hidden(&self, tokens: &Tensor, documents: Option<&Documents>, dropout: f64) -> Tensor {
+        self.states(tokens, documents, dropout, &[]).swap_remove(0)
+    }
+
+    /// Hidden states of the next token, then those of the `future` blocks; (B, T, C) each.
+    fn states(&self, tokens: &Tensor, documents: Option<&Documents>, dropout: f64, future: &[Block]) -> Vec<Tensor> {
+        let (b, t) = tokens.size2().expect("token ids are (B, T)");
         let embedded = Tensor::embedding(&self.token_embedding, tokens, -1, false, false); // (B, T, C)
-        let x = self.positions.add_to(embedded); // (B, T, C)
-        let seen = self.positions.in_attention(t, self.compute, tokens.device());
+        let x = self.positions.add_to(embedded, documents); // (B, T, C)
         let mut x = drop_out(x.to_kind(self.compute), dropout);
-        for block in &self.blocks {
-            x = block.forward(&x, &seen, dropout); // (B, T, C)
+        let values = self.value_embedding.as_ref().map(|table| {
+            let values = Tensor::embedding(table, tokens, -1, false, false).to_kind(self.compute); // (B, T, K D)
+            values.view([b, t, self.key_value_heads, -1]).transpose(1, 2) // (B, K, T, D)
+        });
+        let mut shared = Shared {
+            seen: self.positions.in_attention(t, documents, self.compute, tokens.device()),
+            embedded: x.shallow_clone(),
+            values,
+        };
+        let (last, trunk) = self.blocks.split_last().expect("a model has a block");
+        for block in trunk {
+            x = block.forward(&x, &mut shared, dropout); // (B, T, C)
         }
-        match &self.final_norm {
-            Some(norm) => norm.forward(&x), // (B, T, C)
-            None => x,
+        let blocks = std::iter::once(last).chain(future);
+        blocks.map(|block| self.finish(block.forward(&x, &mut shared, dropout))).collect()
+    }
+
+    /// What is done to the residual stream before the head; (B, T, C).
+    fn finish(&self, x: Tensor) -> Tensor {
+        let x = self.final_norm.as_ref().map_or(x.shallow_clone(), |norm| norm.forward(&x));
+        // To scale the states is to scale the logits.
+        if self.logit_scale == 1.0 { x } else { x * self.logit_scale }
+    }
+
+    /// One pass of training over inputs and targets (B, T): forward, loss and backward for `scale` times the sum of
+    /// the losses. Gradients add up in the parameters. Returns the unscaled sum of the next-token losses in nats,
+    /// shape ().
+    pub fn backward(
+        &self,
+        inputs: &Tensor,
+        targets: &Tensor,
+        documents: Option<&Documents>,
+        scale: f64,
+        dropout: f64,
+    ) -> Result<Tensor, Error> {
+        let states = self.states(inputs, documents, dropout, &self.future); // (B, T, C) each
+        match states.as_slice() {
+            [hidden] => loss::backward(&self.head, hidden, targets, scale),
+            states => future::backward(&self.head, states, targets, scale, self.future_loss_weight),
         }
     }
 
@@ -93,51 +170,30 @@ impl Transformer {
 
     /// All logits in float32, (B, T, V). Training never holds them; see [`loss`].
     pub fn logits(&self, tokens: &Tensor) -> Tensor {
-        self.head.logits(&self.hidden(tokens, 0.0)).to_kind(Kind::Float)
+        self.head.logits(&self.hidden(tokens, None, 0.0)).to_kind(Kind::Float)
     }
 }
 
 impl Block {
-    fn new(config: &ModelConfig, name: &str, weights: &mut dyn Weights) -> Self {
-        let sandwich = config.norm_placement == NormPlacement::Sandwich;
+    /// Block `number`, counted from 1.
+    fn new(config: &ModelConfig, number: u32, name: &str, weights: &mut dyn Weights) -> Self {
+        let deviations = Deviations::of_block(config, number);
+        let mixture = |name: &str, weights: &mut dyn Weights| Mixture::new(name, 1.0, 0.0, weights);
         Block {
-            attention_norm: Norm::new(config, &format!("{name}.attention_norm"), weights),
-            attention: Attention::new(config, &format!("{name}.attention"), weights),
-            attention_output_norm: sandwich
-                .then(|| Norm::new(config, &format!("{name}.attention_output_norm"), weights)),
-            feed_forward_norm: Norm::new(config, &format!("{name}.feed_forward_norm"), weights),
-            feed_forward: FeedForward::new(config, &format!("{name}.feed_forward"), weights),
-            feed_forward_output_norm: sandwich
-                .then(|| Norm::new(config, &format!("{name}.feed_forward_output_norm"), weights)),
-            placement: config.norm_placement,
+            embedding_mix: config.embedding_skip.then(|| mixture(&format!("{name}.embedding_mix"), weights)),
+            attention_branch: Branch::new(config, &format!("{name}.attention"), weights),
+            attention: Attention::new(config, deviations, number > 1, &format!("{name}.attention"), weights),
+            feed_forward_branch: Branch::new(config, &format!("{name}.feed_forward"), weights),
+            feed_forward: FeedForward::new(config, deviations, &format!("{name}.feed_forward"), weights),
         }
     }
 
-    fn forward(&self, x: &Tensor, seen: &positions::InAttention, dropout: f64) -> Tensor {
-        let attention = |x: &Tensor| self.attention.forward(x, seen, dropout);
-        let x = self.branch(x, &self.attention_norm, attention, self.attention_output_norm.as_ref(), dropout);
-        let feed_forward = |x: &Tensor| self.feed_forward.forward(x);
-        self.branch(&x, &self.feed_forward_norm, feed_forward, self.feed_forward_output_norm.as_ref(), dropout)
-    }
-
-    /// A branch added to the residual stream, normalized where the config says; (B, T, C) all the way.
-    fn branch(
-        &self,
-        x: &Tensor,
-        norm: &Norm,
-        compute: impl Fn(&Tensor) -> Tensor,
-        output_norm: Option<&Norm>,
-        dropout: f64,
-    ) -> Tensor {
-        match self.placement {
-            NormPlacement::Pre => x + drop_out(compute(&norm.forward(x)), dropout),
-            NormPlacement::Post => norm.forward(&(x + drop_out(compute(x), dropout))),
-            NormPlacement::Sandwich => {
-                let y = compute(&norm.forward(x));
-                let y = output_norm.map_or(y.shallow_clone(), |norm| norm.forward(&y));
-                x + drop_out(y, dropout)
-            }
-        }
+    /// (B, T, C) to (B, T, C).
+    fn forward(&self, x: &Tensor, shared: &mut Shared, dropout: f64) -> Tensor {
+        let x = self.embedding_mix.as_ref().map_or(x.shallow_clone(), |mix| mix.of(x, &shared.embedded));
+        let attention = |x: &Tensor| self.attention.forward(x, &shared.seen, &mut shared.values, dropout);
+        let x = self.attention_branch.add_to(&x, attention, dropout);
+        self.feed_forward_branch.add_to(&x, |x| self.feed_forward.forward(x), dropout)
     }
 }
 
@@ -148,9 +204,9 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// `from` channels to `to`; `scale` multiplies the standard deviation of the initial weights.
-    fn new(config: &ModelConfig, name: &str, from: i64, to: i64, scale: f64, weights: &mut dyn Weights) -> Self {
-        let normal = Initial::Normal(config.initialization_deviation * scale);
+    /// `from` channels to `to`; `deviation` is that of the initial weights.
+    fn new(config: &ModelConfig, name: &str, from: i64, to: i64, deviation: f64, weights: &mut dyn Weights) -> Self {
+        let normal = Initial::Normal(deviation);
         Linear {
             weight: weights.get(&format!("{name}.weight"), &[to, from], normal),
             bias: config.bias.then(|| weights.get(&format!("{name}.bias"), &[to], Initial::Zeros)),
@@ -160,12 +216,6 @@ impl Linear {
     fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, self.bias.as_ref())
     }
-}
-
-/// Initial projections into the residual stream are this much smaller, because 2 L of them add up
-/// (Radford et al. 2019, section 2.3).
-fn residual_scale(config: &ModelConfig) -> f64 {
-    1.0 / f64::from(2 * config.layers).sqrt()
 }
 
 fn drop_out(x: Tensor, probability: f64) -> Tensor {

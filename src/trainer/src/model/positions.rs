@@ -4,6 +4,7 @@
 use harness_core::config::{ModelConfig, Positions as Form};
 use tch::{Device, Kind, Tensor};
 
+use super::mask::{self, Documents};
 use super::weights::{Initial, Weights};
 
 /// The longest wavelength of sinusoidal and rotary positions, over 2 pi (Vaswani et al. 2017, section 3.5).
@@ -15,13 +16,17 @@ pub struct Positions {
     learned: Option<Tensor>, // (context, C), float32
     heads: i64,
     head_width: i64,
+    /// Positions that one attends to; 0 means all.
+    window: i64,
+    /// Attention cannot do with the word `causal` and needs the mask written out.
+    written_out: bool,
 }
 
-/// What attention has to know of positions, for sequences of one length.
+/// What attention has to know of positions, for the sequences of one pass.
 pub struct InAttention {
-    /// Cosines and sines of the angles by which queries and keys are turned, each (T, D).
+    /// Cosines and sines of the angles by which queries and keys are turned, each (T, D) or (B, 1, T, D).
     turn: Option<(Tensor, Tensor)>,
-    /// What is added to the scores, minus infinity for later positions: (H, T, T).
+    /// What is added to the scores, minus infinity for what is not seen: (T, T), (H, T, T) or (B, 1 or H, T, T).
     mask: Option<Tensor>,
 }
 
@@ -33,18 +38,23 @@ impl Positions {
         let learned =
             (config.positions == Form::Learned).then(|| weights.float32("position_embedding", &shape, normal));
         let (heads, head_width) = (i64::from(config.heads), i64::from(config.width / config.heads));
-        Positions { form: config.positions, learned, heads, head_width }
+        let (window, written_out) = (i64::from(config.attention_window), config.attention_soft_cap > 0.0);
+        Positions { form: config.positions, learned, heads, head_width, window, written_out }
     }
 
     /// Adds the vectors of the positions to embedded tokens, (B, T, C).
-    pub fn add_to(&self, tokens: Tensor) -> Tensor {
+    pub fn add_to(&self, tokens: Tensor, documents: Option<&Documents>) -> Tensor {
         let (_, t, c) = tokens.size3().expect("embedded tokens are (B, T, C)");
+        let restarted = documents.and_then(Documents::places); // (B, T)
         match (self.form, &self.learned) {
-            (Form::Learned, Some(table)) => tokens + table.narrow(0, 0, t), // (T, C)
+            (Form::Learned, Some(table)) => match restarted {
+                Some(places) => tokens + Tensor::embedding(table, places, -1, false, false), // (B, T, C)
+                None => tokens + table.narrow(0, 0, t),                                      // (T, C)
+            },
             (Form::Sinusoidal, _) => {
-                let angles = angles(t, c, tokens.device()); // (T, C / 2)
+                let angles = angles(&places(t, restarted, tokens.device()), c); // (.., T, C / 2)
                 // Sines in even channels, cosines in odd ones; tokens are scaled to be heard beside them.
-                let waves = Tensor::stack(&[angles.sin(), angles.cos()], -1).flatten(1, 2); // (T, C)
+                let waves = Tensor::stack(&[angles.sin(), angles.cos()], -1).flatten(-2, -1); // (.., T, C)
                 tokens * (c as f64).sqrt() + waves
             }
             _ => tokens,
@@ -52,15 +62,28 @@ impl Positions {
     }
 
     /// What attention has to know for sequences of `t` tokens.
-    pub fn in_attention(&self, t: i64, compute: Kind, device: Device) -> InAttention {
+    pub fn in_attention(&self, t: i64, documents: Option<&Documents>, compute: Kind, device: Device) -> InAttention {
         let turn = (self.form == Form::Rotary).then(|| {
-            let angles = angles(t, self.head_width, device); // (T, D / 2)
-            let angles = Tensor::cat(&[&angles, &angles], -1); // (T, D)
+            let restarted = documents.and_then(Documents::places).map(|places| places.unsqueeze(1)); // (B, 1, T)
+            let angles = angles(&places(t, restarted.as_ref(), device), self.head_width); // (.., T, D / 2)
+            let angles = Tensor::cat(&[&angles, &angles], -1); // (.., T, D)
             (angles.cos().to_kind(compute), angles.sin().to_kind(compute))
         });
-        let mask = (self.form == Form::Alibi).then(|| alibi(self.heads, t, device).to_kind(compute));
+        let alibi = (self.form == Form::Alibi).then(|| alibi(self.heads, t, device)); // (H, T, T)
+        let windowed = self.window > 0 && self.window < t;
+        let plainly_causal = alibi.is_none() && !windowed && documents.is_none() && !self.written_out;
+        let mask = (!plainly_causal).then(|| {
+            let hidden = mask::hidden(t, self.window, documents, device); // (.., T, T)
+            let bias = alibi.unwrap_or_else(|| Tensor::zeros([t, t], (Kind::Float, device)));
+            bias.masked_fill(&hidden, f64::NEG_INFINITY).to_kind(compute)
+        });
         InAttention { turn, mask }
     }
+}
+
+/// Where each token stands: counted from the beginning of the sequence, (T), or as restarted.
+fn places(t: i64, restarted: Option<&Tensor>, device: Device) -> Tensor {
+    restarted.map_or_else(|| Tensor::arange(t, (Kind::Float, device)), |places| places.to_kind(Kind::Float))
 }
 
 impl InAttention {
@@ -79,21 +102,17 @@ impl InAttention {
     }
 }
 
-/// Position times frequency, (T, channels / 2): the frequencies fall geometrically from 1 to nearly 1 / [`BASE`].
-fn angles(t: i64, channels: i64, device: Device) -> Tensor {
-    let float = (Kind::Float, device);
+/// Position times frequency, (.., T, channels / 2): the frequencies fall geometrically from 1 to nearly 1 / [`BASE`].
+fn angles(places: &Tensor, channels: i64) -> Tensor {
+    let float = (Kind::Float, places.device());
     let exponents = Tensor::arange(channels / 2, float) * (-2.0 / channels as f64 * libm::log(BASE));
-    Tensor::arange(t, float).outer(&exponents.exp()) // (T, channels / 2)
+    places.unsqueeze(-1) * exponents.exp() // (.., T, channels / 2)
 }
 
 /// Press et al. 2022, section 3: each head subtracts its slope times the distance; the slopes of H heads are
-/// 2^(-8 h / H) for h = 1..H.
+/// 2^(-8 h / H) for h = 1..H. (H, T, T), of which the half that looks back is used.
 fn alibi(heads: i64, t: i64, device: Device) -> Tensor {
     let float = (Kind::Float, device);
     let slopes = ((Tensor::arange(heads, float) + 1.0) * (-8.0 / heads as f64 * libm::log(2.0))).exp(); // (H)
-    let places = Tensor::arange(t, float);
-    let distance = places.unsqueeze(1) - places.unsqueeze(0); // (T, T), query minus key
-    let later = distance.lt(0.0);
-    let bias = slopes.view([heads, 1, 1]) * -distance; // (H, T, T)
-    bias.masked_fill(&later, f64::NEG_INFINITY)
+    slopes.view([heads, 1, 1]) * -mask::distance(t, device) // (H, T, T)
 }

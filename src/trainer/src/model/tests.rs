@@ -1,6 +1,9 @@
 //! The model against its definition: shapes, counts, causality, and the chunked loss against the plain one.
 
-use harness_core::config::{FeedForward as Form, ModelConfig, Norm as NormForm, NormPlacement, Positions as Places};
+use harness_core::config::{
+    FeedForward as Form, Initialization, ModelConfig, Norm as NormForm, NormPlacement, OptimizerConfig, OptimizerKind,
+    Positions as Places, ResidualScaling,
+};
 use tch::{Device, Kind, Tensor};
 
 use super::*;
@@ -42,6 +45,27 @@ fn variants() -> Vec<(&'static str, ModelConfig)> {
         ("relu squared", ModelConfig { feed_forward: Form::ReluSquared, ..small.clone() }),
         ("multi-query", ModelConfig { key_value_heads: 1, ..small.clone() }),
         ("grouped-query", ModelConfig { heads: 4, key_value_heads: 2, query_key_norm: true, ..small.clone() }),
+        ("window", ModelConfig { attention_window: 6, ..small.clone() }),
+        ("attention soft cap", ModelConfig { attention_soft_cap: 0.5, ..small.clone() }),
+        ("depth-scaled", ModelConfig { initialization: Initialization::DepthScaled, ..small.clone() }),
+        ("width transfer", ModelConfig { mup_base_width: 8, ..small.clone() }),
+        ("scaled branches", ModelConfig { residual_scaling: ResidualScaling::Depth, ..small.clone() }),
+        ("learned gains", ModelConfig { residual_scaling: ResidualScaling::Learned, ..small.clone() }),
+        ("values of the first block", ModelConfig { values: Values::FirstBlock, key_value_heads: 1, ..small.clone() }),
+        ("value embedding", ModelConfig { values: Values::Embedding, ..small.clone() }),
+        ("embedding skip", ModelConfig { embedding_skip: true, ..small.clone() }),
+        ("later tokens", ModelConfig { future_tokens: 2, future_loss_weight: 0.5, ..small.clone() }),
+        (
+            "later tokens of everything",
+            ModelConfig {
+                future_tokens: 1,
+                embedding_skip: true,
+                values: Values::FirstBlock,
+                residual_scaling: ResidualScaling::Learned,
+                norm_placement: NormPlacement::Sandwich,
+                ..small.clone()
+            },
+        ),
         ("cap and z-loss", ModelConfig { logit_soft_cap: 3.0, z_loss: 0.1, ..small.clone() }),
         (
             "like llama",
@@ -69,7 +93,7 @@ fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
 #[test]
 fn shapes_are_as_the_comments_say() {
     let (_, model) = build(&small());
-    assert_eq!(model.hidden(&tokens(3, 7), 0.0).size(), [3, 7, 16]);
+    assert_eq!(model.hidden(&tokens(3, 7), None, 0.0).size(), [3, 7, 16]);
     assert_eq!(model.logits(&tokens(3, 7)).size(), [3, 7, 50]);
 }
 
@@ -104,6 +128,123 @@ fn initial_weights_are_those_of_gpt2() {
 }
 
 #[test]
+fn initial_deviations_are_those_of_their_sources() {
+    let deviations = |initialization, number| {
+        let config = ModelConfig { layers: 8, initialization, initialization_deviation: 0.4, ..small() };
+        let found = Deviations::of_block(&config, number);
+        (found.reading, found.projecting)
+    };
+    assert_eq!(deviations(Initialization::Gpt2, 4), (0.4, 0.1));
+    assert_eq!(deviations(Initialization::DepthScaled, 4), (0.2, 0.2));
+    assert_eq!(deviations(Initialization::Plain, 4), (0.4, 0.4));
+    let wide = ModelConfig { mup_base_width: 4, ..small() };
+    assert_eq!(Deviations::of_block(&wide, 1), Deviations { reading: 0.01, projecting: 0.005 });
+}
+
+/// At its base width a model is the same with and without transfer.
+#[test]
+fn width_transfer_changes_nothing_at_the_base_width() {
+    let config = ModelConfig { mup_base_width: 16, tied_embeddings: false, ..small() };
+    let ((_, with), (_, without)) = (build(&config), build(&ModelConfig { mup_base_width: 0, ..config.clone() }));
+    assert!(with.logits(&tokens(2, 12)).equal(&without.logits(&tokens(2, 12))));
+    for kind in [OptimizerKind::Adamw, OptimizerKind::Muon, OptimizerKind::Lion, OptimizerKind::Sgd] {
+        let rule = OptimizerConfig { kind, ..OptimizerConfig::default() };
+        for (name, shape) in config.tensors(VOCABULARY) {
+            assert_eq!(rule.update_rule(&config, &name, &shape).learning_rate_ratio, 1.0, "{name}");
+        }
+    }
+}
+
+/// How a size grows with the width, as the slope over doublings: the residual stream after the last block, and the
+/// logits, after five steps on one batch.
+fn growth(kind: OptimizerKind, learning_rate: f64, base_width: u32) -> [f64; 2] {
+    let widths = [32, 64, 128, 256, 512];
+    let sizes = widths.map(|width| {
+        let config = ModelConfig {
+            layers: 2,
+            width,
+            heads: width / 16,
+            mup_base_width: base_width,
+            mup_base_heads: base_width / 16,
+            initialization_deviation: 0.05,
+            tied_embeddings: false,
+            ..small()
+        };
+        let rule = OptimizerConfig { kind, learning_rate, weight_decay: 0.0, ..OptimizerConfig::default() };
+        let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
+        let mut optimizer = crate::optimizer::build(&rule, &config, &parameters, 0);
+        let (inputs, targets) = (tokens(8, 12), tokens(8, 13).narrow(1, 1, 12));
+        let one = Tensor::full([], 1.0, (Kind::Float, Device::Cpu));
+        for _ in 0..5 {
+            let model = parameters.model(&config, VOCABULARY, Kind::Float);
+            let _sum = model.backward(&inputs, &targets, None, 1.0 / 96.0, 0.0).unwrap();
+            let gradients: Vec<Tensor> = parameters.tensors().iter().map(Tensor::grad).collect();
+            optimizer.step(&gradients, &one, learning_rate).unwrap();
+            native::clear_gradients(parameters.tensors());
+        }
+        let mut model = parameters.model(&config, VOCABULARY, Kind::Float);
+        let size = |x: Tensor| x.square().mean(Kind::Float).sqrt().double_value(&[]);
+        let logits = tch::no_grad(|| size(model.logits(&inputs)));
+        (model.final_norm, model.logit_scale) = (None, 1.0);
+        [tch::no_grad(|| size(model.hidden(&inputs, None, 0.0))), logits].map(libm::log2)
+    });
+    // Least squares over doublings -2..2.
+    [0, 1].map(|what| (0..5).map(|i| (i as f64 - 2.0) * sizes[i][what]).sum::<f64>() / 10.0)
+}
+
+/// The coordinate check of Yang et al. 2022, appendix D.1: after some steps, activations are as large at any width
+/// with transfer, and grow with the width without.
+#[test]
+fn activations_keep_their_size_over_widths_with_width_transfer() {
+    for (kind, rate) in [(OptimizerKind::Adamw, 1e-2), (OptimizerKind::Lion, 1e-2), (OptimizerKind::Muon, 2e-2)] {
+        let (with, without) = (growth(kind, rate, 32), growth(kind, rate, 0));
+        eprintln!("{kind:?}: {with:?} with, {without:?} without");
+        // The logits shrink a little, because those of the first step fall with the root of the width.
+        assert!(with.iter().all(|slope| slope.abs() < 0.25), "{kind:?}: {with:?}");
+        assert!(without.iter().all(|slope| *slope > 0.4), "{kind:?}: {without:?}");
+    }
+}
+
+/// A mixture that begins as one of its parts is that part: with its weights at (1, 0), a variant is GPT-2.
+#[test]
+fn mixtures_and_gains_are_what_their_weights_say() {
+    let plain = small();
+    let cases = [
+        ("skip", ModelConfig { embedding_skip: true, ..plain.clone() }),
+        ("first block", ModelConfig { values: Values::FirstBlock, ..plain.clone() }),
+        ("table", ModelConfig { values: Values::Embedding, ..plain.clone() }),
+        ("gains", ModelConfig { residual_scaling: ResidualScaling::Learned, ..plain.clone() }),
+        ("later tokens", ModelConfig { future_tokens: 1, ..plain.clone() }),
+    ];
+    let (base, base_model) = build(&plain);
+    let expected = base_model.logits(&tokens(2, 12));
+    for (name, config) in cases {
+        let (parameters, model) = build(&config);
+        tch::no_grad(|| {
+            for (tensor, value) in parameters.named() {
+                let mut value = value.shallow_clone();
+                match base.named().find(|(base, _)| *base == tensor) {
+                    Some((_, from)) => value.copy_(from),
+                    None if tensor.ends_with("_mix") => value.copy_(&Tensor::from_slice(&[1.0f32, 0.0])),
+                    None if tensor.ends_with("_gain") => drop(value.fill_(1.0)),
+                    None => {}
+                }
+            }
+        });
+        assert!(largest_difference(&model.logits(&tokens(2, 12)), &expected) < 1e-6, "{name}");
+    }
+    // With (0, 1) in the second block, its values are those of the first.
+    let config = ModelConfig { values: Values::FirstBlock, ..plain };
+    let (parameters, model) = build(&config);
+    let mix = parameters.named().find(|(name, _)| *name == "blocks.1.attention.value_mix").unwrap().1;
+    let values = parameters.named().find(|(name, _)| *name == "blocks.1.attention.query_key_value.weight").unwrap().1;
+    tch::no_grad(|| mix.shallow_clone().copy_(&Tensor::from_slice(&[0.0f32, 1.0])));
+    let before = model.logits(&tokens(2, 12));
+    tch::no_grad(|| drop(values.narrow(0, 32, 16).fill_(5.0)));
+    assert!(model.logits(&tokens(2, 12)).equal(&before), "the second block's own values are not used");
+}
+
+#[test]
 fn later_tokens_do_not_change_earlier_logits() {
     for (name, config) in variants() {
         let (_, model) = build(&config);
@@ -132,7 +273,7 @@ fn the_order_of_earlier_tokens_changes_later_logits() {
 fn rotary_scores_depend_on_the_distance_alone() {
     let config = ModelConfig { positions: Places::Rotary, ..small() };
     let mut create = weights::Create::new(Device::Cpu);
-    let seen = Positions::new(&config, &mut create).in_attention(12, Kind::Float, Device::Cpu);
+    let seen = Positions::new(&config, &mut create).in_attention(12, None, Kind::Float, Device::Cpu);
     let same = |x: &Tensor| seen.turn(x.expand([1, 1, 12, 8], false).contiguous()).squeeze_dim(0).squeeze_dim(0);
     let (query, key) =
         (same(&Tensor::randn([8], (Kind::Float, Device::Cpu))), same(&Tensor::randn([8], (Kind::Float, Device::Cpu))));
@@ -148,7 +289,7 @@ fn rotary_scores_depend_on_the_distance_alone() {
 fn alibi_subtracts_slope_times_distance() {
     let config = ModelConfig { positions: Places::Alibi, heads: 4, ..small() };
     let mut create = weights::Create::new(Device::Cpu);
-    let seen = Positions::new(&config, &mut create).in_attention(5, Kind::Float, Device::Cpu);
+    let seen = Positions::new(&config, &mut create).in_attention(5, None, Kind::Float, Device::Cpu);
     let mask = seen.mask().unwrap();
     for (head, slope) in [0.25, 0.0625, 0.015625, 0.00390625].into_iter().enumerate() {
         for (query, key) in (0..5i64).flat_map(|query| (0..5i64).map(move |key| (query, key))) {
@@ -156,6 +297,98 @@ fn alibi_subtracts_slope_times_distance() {
             let expected = if key > query { f64::NEG_INFINITY } else { -slope * (query - key) as f64 };
             assert!(found == expected || (found - expected).abs() < 1e-6, "{head} {query} {key}: {found}");
         }
+    }
+}
+
+/// Attention by its definition, one query at a time: the positions that it may see, their scores, capped, softmax,
+/// the mean of their values.
+fn naive_attention(config: &ModelConfig, weights: &Parameters, x: &Tensor, document: &[i64]) -> Tensor {
+    let weight = |name: &str| weights.named().find(|(n, _)| n.ends_with(name)).unwrap().1.shallow_clone();
+    let (b, t, c) = x.size3().unwrap();
+    let (heads, d) = (i64::from(config.heads), c / i64::from(config.heads));
+    let all = x.matmul(&weight("query_key_value.weight").tr()) + weight("query_key_value.bias"); // (B, T, 3 C)
+    let y = Tensor::zeros([b, t, c], (Kind::Float, Device::Cpu));
+    for (b, head) in (0..b).flat_map(|b| (0..heads).map(move |head| (b, head))) {
+        let part = |which: i64, place: i64| all.get(b).get(place).narrow(0, which * c + head * d, d);
+        for query in 0..t {
+            let in_window =
+                |key: &i64| config.attention_window == 0 || query - key < i64::from(config.attention_window);
+            let keys = (0..=query).filter(in_window).filter(|&key| document[key as usize] == document[query as usize]);
+            let keys: Vec<i64> = keys.collect();
+            let score = |&key: &i64| {
+                let score = part(0, query).dot(&part(1, key)).double_value(&[]) / (d as f64).sqrt();
+                let cap = config.attention_soft_cap;
+                libm::exp(if cap > 0.0 { cap * libm::tanh(score / cap) } else { score })
+            };
+            let shares: Vec<f64> = keys.iter().map(score).collect();
+            let mut mean = Tensor::zeros([d], (Kind::Float, Device::Cpu));
+            for (&key, share) in keys.iter().zip(&shares) {
+                mean += part(2, key) * (share / shares.iter().sum::<f64>());
+            }
+            y.get(b).get(query).narrow(0, head * d, d).copy_(&mean);
+        }
+    }
+    y.matmul(&weight("output.weight").tr()) + weight("output.bias")
+}
+
+#[test]
+fn attention_is_its_definition_with_window_cap_and_documents() {
+    let first = tokens(1, 12).fill_(7);
+    let _ = first.narrow(1, 3, 1).fill_(0); // documents of 3, 1 and 8 tokens
+    let _ = first.narrow(1, 4, 1).fill_(0);
+    let numbers = [0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2, 2];
+    for (window, cap, packed) in
+        [(0, 0.0, false), (4, 0.0, false), (0, 0.5, false), (0, 0.0, true), (3, 0.7, true), (12, 0.0, false)]
+    {
+        let config = ModelConfig {
+            attention_window: window,
+            attention_soft_cap: cap,
+            initialization_deviation: 0.5,
+            positions: Places::None,
+            ..small()
+        };
+        let (mut create, parameters) = (weights::Create::new(Device::Cpu), Parameters::initialize);
+        let parameters = parameters(&config, VOCABULARY, 1, Device::Cpu);
+        let attention = Attention::new(
+            &config,
+            Deviations::of_block(&config, 1),
+            false,
+            "blocks.0.attention",
+            &mut parameters.cast(Kind::Float),
+        );
+        let documents = packed.then(|| Documents::of(&first, 0, false));
+        let seen = Positions::new(&config, &mut create).in_attention(12, documents.as_ref(), Kind::Float, Device::Cpu);
+        let x = Tensor::randn([1, 12, 16], (Kind::Float, Device::Cpu));
+        let numbers = if packed { numbers } else { [0; 12] };
+        let (ours, expected) =
+            (attention.forward(&x, &seen, &mut None, 0.0), naive_attention(&config, &parameters, &x, &numbers));
+        assert!(largest_difference(&ours, &expected) < 1e-5, "window {window}, cap {cap}, packed {packed}");
+    }
+}
+
+/// With the document mask and restarted positions, a document in a packed sequence is read as if it stood alone.
+#[test]
+fn packed_documents_do_not_see_each_other() {
+    let packed = tokens(2, 12).clamp_min(1);
+    for (row, begins) in [(0, [0, 5, 6]), (1, [2, 4, 9])] {
+        begins.into_iter().for_each(|at| drop(packed.get(row).narrow(0, at, 1).fill_(0)));
+    }
+    for (name, config) in variants() {
+        let (_, model) = build(&config);
+        let states = model.hidden(&packed, Some(&Documents::of(&packed, 0, true)), 0.0);
+        // A sequence may begin in the middle of a document, as the second row does.
+        for (row, first, length) in [(0, 0, 5), (0, 5, 1), (0, 6, 6), (1, 0, 2), (1, 2, 2), (1, 4, 5), (1, 9, 3)] {
+            let alone = model.hidden(&packed.narrow(0, row, 1).narrow(1, first, length), None, 0.0);
+            let inside = states.narrow(0, row, 1).narrow(1, first, length);
+            assert!(largest_difference(&alone, &inside) < 1e-4, "{name}: row {row} from {first}");
+        }
+        // Without restarted positions, tokens of other documents still change nothing.
+        let changed = packed.copy();
+        let _ = changed.get(0).narrow(0, 1, 4).fill_(9);
+        let read = |tokens: &Tensor| model.hidden(tokens, Some(&Documents::of(tokens, 0, false)), 0.0);
+        let (a, b) = (read(&packed).narrow(1, 5, 7), read(&changed).narrow(1, 5, 7));
+        assert!(largest_difference(&a, &b) < 1e-6, "{name}");
+        assert!(largest_difference(&read(&packed), &read(&changed)) > 1e-3, "{name}");
     }
 }
 
@@ -183,14 +416,24 @@ fn grouped_queries_share_keys_and_values() {
 
 /// Loss and gradients of the textbook form: all logits at once, and autograd through everything.
 fn plain(config: &ModelConfig, model: &Transformer, head: &Tensor, inputs: &Tensor, targets: &Tensor) -> f64 {
-    let mut logits = model.hidden(inputs, 0.0).matmul(&head.tr()).view([-1, i64::from(VOCABULARY)]);
-    if config.logit_soft_cap > 0.0 {
-        logits = (logits / config.logit_soft_cap).tanh() * config.logit_soft_cap;
+    let (b, t) = targets.size2().unwrap();
+    let mut objective = Tensor::zeros([], (Kind::Float, Device::Cpu));
+    let mut next = None;
+    for (ahead, state) in (0..).zip(model.states(inputs, None, 0.0, &model.future)) {
+        let state = state.narrow(1, 0, t - ahead); // token `ahead` after the next one
+        let mut logits = state.matmul(&head.tr()).view([-1, i64::from(VOCABULARY)]);
+        if config.logit_soft_cap > 0.0 {
+            logits = (logits / config.logit_soft_cap).tanh() * config.logit_soft_cap;
+        }
+        let targets = targets.narrow(1, ahead, t - ahead).reshape([-1]);
+        let loss = logits.log_softmax(-1, Kind::Float).gather(1, &targets.unsqueeze(1), false).sum(Kind::Float).neg();
+        let z_loss = logits.logsumexp(-1, false).square().sum(Kind::Float) * config.z_loss;
+        let weight = if ahead == 0 { 1.0 } else { config.future_loss_weight };
+        objective += (&loss + z_loss) * (weight / (b * t) as f64);
+        next.get_or_insert(loss.double_value(&[]) / (b * t) as f64);
     }
-    let loss = logits.cross_entropy_for_logits(&targets.reshape([-1]));
-    let z_loss = logits.logsumexp(-1, false).square().mean(Kind::Float) * config.z_loss;
-    (&loss + z_loss).backward();
-    loss.double_value(&[])
+    objective.backward();
+    next.unwrap()
 }
 
 #[test]
@@ -200,7 +443,7 @@ fn the_chunked_loss_is_plain_cross_entropy_in_value_and_gradient() {
         let (parameters, model) = build(&config);
         // 5 * 120 positions: more than one chunk, and the last one is not full.
         let (inputs, targets) = (tokens(5, 120), tokens(5, 121).narrow(1, 1, 120));
-        let sum = loss::backward(model.head(), &model.hidden(&inputs, 0.0), &targets, 1.0 / 600.0).unwrap();
+        let sum = model.backward(&inputs, &targets, None, 1.0 / 600.0, 0.0).unwrap();
         let chunked: Vec<Tensor> = parameters.tensors().iter().map(|p| p.grad().copy()).collect();
         native::clear_gradients(parameters.tensors());
         let name = if config.tied_embeddings { "token_embedding" } else { "head" };
@@ -225,9 +468,9 @@ fn passes_add_up_to_the_gradient_of_the_whole_batch() {
             let model = parameters.model(&small(), VOCABULARY, kind);
             for pass in 0..passes {
                 let rows = 4 / passes;
-                let hidden = model.hidden(&inputs.narrow(0, pass * rows, rows), 0.0);
+                let inputs = inputs.narrow(0, pass * rows, rows);
                 let targets = targets.narrow(0, pass * rows, rows);
-                let _sum = loss::backward(model.head(), &hidden, &targets, 1.0 / 48.0).unwrap();
+                let _sum = model.backward(&inputs, &targets, None, 1.0 / 48.0, 0.0).unwrap();
             }
             let found: Vec<Tensor> = parameters.tensors().iter().map(|p| p.grad().copy()).collect();
             native::clear_gradients(parameters.tensors());
@@ -258,7 +501,7 @@ fn bfloat16_is_float32_but_for_rounding() {
 #[test]
 fn dropout_changes_training_and_nothing_else() {
     let (_, model) = build(&small());
-    let (a, b) = (model.hidden(&tokens(2, 12), 0.0), model.hidden(&tokens(2, 12), 0.0));
+    let (a, b) = (model.hidden(&tokens(2, 12), None, 0.0), model.hidden(&tokens(2, 12), None, 0.0));
     assert!(a.equal(&b));
-    assert!(!model.hidden(&tokens(2, 12), 0.5).equal(&a));
+    assert!(!model.hidden(&tokens(2, 12), None, 0.5).equal(&a));
 }

@@ -22,6 +22,10 @@ pub enum Initial {
     Zeros,
     /// All 1.
     Ones,
+    /// All the same.
+    Constant(f64),
+    /// Two weights of a mixture.
+    Pair(f64, f64),
 }
 
 /// Gives the model its weights. Asking for a name again gives the same weight.
@@ -72,7 +76,12 @@ impl Parameters {
 
     /// The model over these weights, with products in `compute`. In training, make it anew after each update.
     pub fn model(&self, config: &ModelConfig, vocabulary_size: u32, compute: Kind) -> Transformer {
-        Transformer::new(config, vocabulary_size, &mut Cast { parameters: self, compute })
+        Transformer::new(config, vocabulary_size, &mut self.cast(compute))
+    }
+
+    /// These weights, for products in `compute`.
+    pub fn cast(&self, compute: Kind) -> impl Weights {
+        Cast { parameters: self, compute }
     }
 
     fn find(&self, name: &str, shape: &[i64]) -> Option<&Tensor> {
@@ -106,6 +115,8 @@ impl Weights for Create {
             Initial::Normal(deviation) => Tensor::randn(shape, float) * deviation,
             Initial::Zeros => Tensor::zeros(shape, float),
             Initial::Ones => Tensor::ones(shape, float),
+            Initial::Constant(value) => Tensor::full(shape, value, float),
+            Initial::Pair(first, second) => Tensor::from_slice(&[first as f32, second as f32]),
         };
         let tensor = value.to_device(self.device).set_requires_grad(true);
         let parameters = &mut self.parameters;

@@ -1,7 +1,7 @@
 //! AdamW: Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2), in one fused pass over each
-//! group. Matrices and embeddings are decayed; biases and norms, which have one dimension, are not.
+//! group of parameters that share learning rate and decay.
 
-use harness_core::config::OptimizerConfig;
+use harness_core::config::{OptimizerConfig, UpdateRule};
 use tch::{Kind, Tensor};
 
 use super::Optimizer;
@@ -24,14 +24,20 @@ struct Group {
     second_moments: Vec<Tensor>,
     /// Updates so far, as the fused kernel wants them: one float32 scalar per parameter.
     steps: Vec<Tensor>,
-    weight_decay: f64,
+    rule: UpdateRule,
 }
 
 impl Adamw {
     /// Moments of 0 for the parameters at `places`, with the bias correction of `steps` updates done.
-    pub fn new(config: &OptimizerConfig, parameters: &Parameters, places: &[usize], steps: u64) -> Self {
-        let group = |weight_decay: f64, belongs: fn(&Tensor) -> bool| {
-            let places: Vec<usize> = places.iter().copied().filter(|&i| belongs(&parameters.tensors()[i])).collect();
+    pub fn new(
+        config: &OptimizerConfig,
+        parameters: &Parameters,
+        rules: &[UpdateRule],
+        places: &[usize],
+        steps: u64,
+    ) -> Self {
+        let group = |rule: UpdateRule| {
+            let places: Vec<usize> = places.iter().copied().filter(|&i| rules[i] == rule).collect();
             let members: Vec<Tensor> = places.iter().map(|&i| parameters.tensors()[i].shallow_clone()).collect();
             let zeros = || members.iter().map(|p| p.detach().zeros_like()).collect();
             let count = |p: &Tensor| Tensor::full([], steps as f64, (Kind::Float, p.device()));
@@ -42,11 +48,16 @@ impl Adamw {
                 steps: members.iter().map(count).collect(),
                 parameters: members,
                 places,
-                weight_decay,
+                rule,
             }
         };
-        let groups = vec![group(config.weight_decay, |p| p.dim() >= 2), group(0.0, |p| p.dim() < 2)];
-        Adamw { config: config.clone(), groups }
+        let mut different: Vec<UpdateRule> = Vec::new();
+        for &i in places {
+            if !different.contains(&rules[i]) {
+                different.push(rules[i]);
+            }
+        }
+        Adamw { config: config.clone(), groups: different.into_iter().map(group).collect() }
     }
 }
 
@@ -55,10 +66,10 @@ impl Optimizer for Adamw {
         for group in &self.groups {
             let gradients: Vec<Tensor> = group.places.iter().map(|&i| gradients[i].shallow_clone()).collect();
             let constants = AdamwConstants {
-                learning_rate,
+                learning_rate: learning_rate * group.rule.learning_rate_ratio,
                 beta1: self.config.beta1,
                 beta2: self.config.beta2,
-                weight_decay: group.weight_decay,
+                weight_decay: group.rule.weight_decay,
                 epsilon: self.config.epsilon,
             };
             let (first, second) = (&group.first_moments, &group.second_moments);
@@ -81,18 +92,29 @@ impl Optimizer for Adamw {
 
 #[cfg(test)]
 mod tests {
-    use harness_core::config::ModelConfig;
+    use harness_core::config::{ModelConfig, ParameterGroup};
     use tch::Device;
 
     use super::*;
+    use crate::optimizer::build;
 
     /// Algorithm 2 of the paper in float64, with the gradient clipped as torch does.
     #[test]
     fn the_fused_update_is_the_textbook_update() {
         let config = ModelConfig { layers: 1, heads: 1, width: 8, context_length: 4, ..ModelConfig::default() };
         let parameters = Parameters::initialize(&config, 10, 1, Device::Cpu);
-        let rule = OptimizerConfig { gradient_clip_norm: 0.5, weight_decay: 0.3, ..OptimizerConfig::default() };
-        let mut adamw = Adamw::new(&rule, &parameters, &(0..parameters.tensors().len()).collect::<Vec<_>>(), 0);
+        let group = |pattern: &str, learning_rate_ratio, weight_decay| ParameterGroup {
+            pattern: pattern.to_owned(),
+            learning_rate_ratio,
+            weight_decay,
+        };
+        let rule = OptimizerConfig {
+            gradient_clip_norm: 0.5,
+            weight_decay: 0.3,
+            group: vec![group("*_embedding", 0.5, None), group("*.bias", 2.0, Some(0.1))],
+            ..OptimizerConfig::default()
+        };
+        let mut adamw = build(&rule, &config, &parameters, 0);
         let double = |t: &Tensor| t.detach().to_kind(Kind::Double);
         let mut expected: Vec<Tensor> = parameters.tensors().iter().map(|p| double(p).copy()).collect();
         let mut first: Vec<Tensor> = expected.iter().map(Tensor::zeros_like).collect();
@@ -105,14 +127,20 @@ mod tests {
             let scaled = native::gradient_norm(&gradients, rule.gradient_clip_norm).unwrap();
             assert!((scaled.norm.double_value(&[]) - norm).abs() < 1e-5 * norm);
             for (i, gradient) in gradients.iter().enumerate() {
+                let name = &parameters.names()[i];
+                let (ratio, own_decay) = match name {
+                    _ if name.ends_with("_embedding") => (0.5, None),
+                    _ if name.ends_with(".bias") => (2.0, Some(0.1)),
+                    _ => (1.0, None),
+                };
                 let g = double(gradient) * (rule.gradient_clip_norm / norm).min(1.0);
                 first[i] = &first[i] * rule.beta1 + &g * (1.0 - rule.beta1);
                 second[i] = &second[i] * rule.beta2 + &g * &g * (1.0 - rule.beta2);
                 let corrected_first = &first[i] / (1.0 - libm::pow(rule.beta1, f64::from(t)));
                 let corrected_second = &second[i] / (1.0 - libm::pow(rule.beta2, f64::from(t)));
-                let decay = if gradient.dim() >= 2 { rule.weight_decay } else { 0.0 };
+                let decay = own_decay.unwrap_or(if gradient.dim() >= 2 { rule.weight_decay } else { 0.0 });
                 let update = corrected_first / (corrected_second.sqrt() + rule.epsilon) + &expected[i] * decay;
-                expected[i] = &expected[i] - update * rate;
+                expected[i] = &expected[i] - update * (rate * ratio);
             }
             adamw.step(&gradients, &scaled.divisor, rate).unwrap();
         }

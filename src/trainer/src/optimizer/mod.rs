@@ -4,7 +4,7 @@ mod adamw;
 mod momentum;
 mod muon;
 
-use harness_core::config::{OptimizerConfig, OptimizerKind};
+use harness_core::config::{ModelConfig, OptimizerConfig, OptimizerKind, UpdateRule};
 use tch::Tensor;
 
 use crate::error::Error;
@@ -19,13 +19,20 @@ pub trait Optimizer {
     fn state(&self) -> Vec<(String, Tensor)>;
 }
 
-/// The rule that the config names, over `parameters`, with fresh state as after `steps` updates.
-pub fn build(config: &OptimizerConfig, parameters: &Parameters, steps: u64) -> Box<dyn Optimizer> {
+/// The rule that the config names, over the `parameters` of `model`, with fresh state as after `steps` updates.
+pub fn build(config: &OptimizerConfig, model: &ModelConfig, parameters: &Parameters, steps: u64) -> Box<dyn Optimizer> {
     let all: Vec<usize> = (0..parameters.tensors().len()).collect();
+    let rules = rules(config, model, parameters);
     match config.kind {
-        OptimizerKind::Adamw => Box::new(adamw::Adamw::new(config, parameters, &all, steps)),
-        OptimizerKind::Lion => Box::new(momentum::Momentum::new(momentum::Rule::Lion, config, parameters)),
-        OptimizerKind::Sgd => Box::new(momentum::Momentum::new(momentum::Rule::Sgd, config, parameters)),
-        OptimizerKind::Muon => Box::new(muon::Muon::new(config, parameters, steps)),
+        OptimizerKind::Adamw => Box::new(adamw::Adamw::new(config, parameters, &rules, &all, steps)),
+        OptimizerKind::Lion => Box::new(momentum::Momentum::new(momentum::Rule::Lion, config, parameters, rules)),
+        OptimizerKind::Sgd => Box::new(momentum::Momentum::new(momentum::Rule::Sgd, config, parameters, rules)),
+        OptimizerKind::Muon => Box::new(muon::Muon::new(config, parameters, &rules, steps)),
     }
+}
+
+/// How each parameter is updated, in the order of the parameters.
+fn rules(config: &OptimizerConfig, model: &ModelConfig, parameters: &Parameters) -> Vec<UpdateRule> {
+    let shape = |tensor: &Tensor| tensor.size().iter().map(|&side| side as u64).collect::<Vec<_>>();
+    parameters.named().map(|(name, tensor)| config.update_rule(model, name, &shape(tensor))).collect()
 }

@@ -1,6 +1,6 @@
-//! Rules with one moment: SGD with momentum, and Lion. Matrices and embeddings are decayed, as with AdamW.
+//! Rules with one moment: SGD with momentum, and Lion.
 
-use harness_core::config::OptimizerConfig;
+use harness_core::config::{OptimizerConfig, UpdateRule};
 use tch::Tensor;
 
 use super::Optimizer;
@@ -20,6 +20,8 @@ pub enum Rule {
 pub struct Momentum {
     rule: Rule,
     config: OptimizerConfig,
+    /// How each parameter is updated.
+    updates: Vec<UpdateRule>,
     names: Vec<String>,
     parameters: Vec<Tensor>,
     moments: Vec<Tensor>,
@@ -27,10 +29,11 @@ pub struct Momentum {
 
 impl Momentum {
     /// Moments of 0.
-    pub fn new(rule: Rule, config: &OptimizerConfig, parameters: &Parameters) -> Self {
+    pub fn new(rule: Rule, config: &OptimizerConfig, parameters: &Parameters, updates: Vec<UpdateRule>) -> Self {
         Momentum {
             rule,
             config: config.clone(),
+            updates,
             names: parameters.names().to_vec(),
             parameters: parameters.tensors().iter().map(Tensor::shallow_clone).collect(),
             moments: parameters.tensors().iter().map(|p| p.detach().zeros_like()).collect(),
@@ -40,9 +43,11 @@ impl Momentum {
 
 impl Optimizer for Momentum {
     fn step(&mut self, gradients: &[Tensor], divisor: &Tensor, learning_rate: f64) -> Result<(), Error> {
-        let OptimizerConfig { beta1, beta2, momentum, weight_decay, .. } = self.config;
+        let OptimizerConfig { beta1, beta2, momentum, .. } = self.config;
         tch::no_grad(|| {
-            for ((parameter, moment), gradient) in self.parameters.iter_mut().zip(&mut self.moments).zip(gradients) {
+            let with_moments = self.parameters.iter_mut().zip(&mut self.moments);
+            for (((parameter, moment), gradient), rule) in with_moments.zip(gradients).zip(&self.updates) {
+                let rate = learning_rate * rule.learning_rate_ratio;
                 let gradient = gradient / divisor;
                 let update = match self.rule {
                     Rule::Sgd => {
@@ -57,9 +62,8 @@ impl Optimizer for Momentum {
                         update
                     }
                 };
-                let decay = if parameter.dim() >= 2 { weight_decay } else { 0.0 };
-                *parameter *= 1.0 - learning_rate * decay;
-                *parameter -= update * learning_rate;
+                *parameter *= 1.0 - rate * rule.weight_decay;
+                *parameter -= update * rate;
             }
         });
         Ok(())
@@ -73,10 +77,11 @@ impl Optimizer for Momentum {
 
 #[cfg(test)]
 mod tests {
-    use harness_core::config::ModelConfig;
+    use harness_core::config::{ModelConfig, OptimizerKind, ParameterGroup};
     use tch::{Device, Kind};
 
     use super::*;
+    use crate::optimizer::build;
 
     /// Two steps of each rule against the published algorithm, in float64 and value by value.
     #[test]
@@ -84,14 +89,22 @@ mod tests {
         let config = ModelConfig { layers: 1, heads: 1, width: 4, context_length: 4, ..ModelConfig::default() };
         for rule in [Rule::Sgd, Rule::Lion] {
             let parameters = Parameters::initialize(&config, 10, 1, Device::Cpu);
-            let constants = OptimizerConfig { weight_decay: 0.2, ..OptimizerConfig::default() };
-            let mut optimizer = Momentum::new(rule, &constants, &parameters);
+            let kind = if rule == Rule::Sgd { OptimizerKind::Sgd } else { OptimizerKind::Lion };
+            let group = ParameterGroup {
+                pattern: "blocks.*.attention.*".to_owned(),
+                learning_rate_ratio: 3.0,
+                weight_decay: None,
+            };
+            let constants =
+                OptimizerConfig { kind, weight_decay: 0.2, group: vec![group], ..OptimizerConfig::default() };
+            let mut optimizer = build(&constants, &config, &parameters, 0);
             let values = |t: &Tensor| Vec::<f64>::try_from(t.detach().to_kind(Kind::Double).view([-1])).unwrap();
             let mut expected: Vec<Vec<f64>> = parameters.tensors().iter().map(values).collect();
             let mut moments: Vec<Vec<f64>> = expected.iter().map(|p| vec![0.0; p.len()]).collect();
             for _ in 0..2 {
                 let gradients: Vec<Tensor> = parameters.tensors().iter().map(|p| p.detach().randn_like()).collect();
                 for (i, gradient) in gradients.iter().enumerate() {
+                    let rate = if parameters.names()[i].contains(".attention.") { 0.03 } else { 0.01 };
                     let decay = if gradient.dim() >= 2 { 0.2 } else { 0.0 };
                     for (j, g) in values(gradient).into_iter().map(|g| g / 2.0).enumerate() {
                         let (p, m) = (&mut expected[i][j], &mut moments[i][j]);
@@ -106,7 +119,7 @@ mod tests {
                                 update
                             }
                         };
-                        *p -= 0.01 * (update + decay * *p);
+                        *p -= rate * (update + decay * *p);
                     }
                 }
                 let two = Tensor::full([], 2.0, (Kind::Float, Device::Cpu));

@@ -5,7 +5,7 @@
 //! The update is scaled by 0.2 sqrt(max(rows, columns)), which gives it the root mean square of an AdamW update, so
 //! that both share the learning rate and the weight decay (Liu et al. 2025, Muon is Scalable for LLM Training, 2.2).
 
-use harness_core::config::OptimizerConfig;
+use harness_core::config::{OptimizerConfig, UpdateRule, is_hidden};
 use tch::{Kind, Tensor};
 
 use super::Optimizer;
@@ -25,13 +25,16 @@ pub struct Muon {
     names: Vec<String>,
     parameters: Vec<Tensor>,
     moments: Vec<Tensor>,
+    /// How each matrix is updated.
+    updates: Vec<UpdateRule>,
     rest: Adamw,
 }
 
 impl Muon {
     /// Moments of 0; `steps` is for AdamW's bias correction.
-    pub fn new(config: &OptimizerConfig, parameters: &Parameters, steps: u64) -> Self {
-        let inside = |i: &usize| parameters.names()[*i].starts_with("blocks.") && parameters.tensors()[*i].dim() == 2;
+    pub fn new(config: &OptimizerConfig, parameters: &Parameters, rules: &[UpdateRule], steps: u64) -> Self {
+        let shape = |i: usize| parameters.tensors()[i].size().iter().map(|&side| side as u64).collect::<Vec<_>>();
+        let inside = |i: &usize| is_hidden(&parameters.names()[*i], &shape(*i));
         let (places, rest): (Vec<usize>, Vec<usize>) = (0..parameters.tensors().len()).partition(inside);
         let members: Vec<Tensor> = places.iter().map(|&i| parameters.tensors()[i].shallow_clone()).collect();
         Muon {
@@ -39,7 +42,8 @@ impl Muon {
             names: places.iter().map(|&i| parameters.names()[i].clone()).collect(),
             moments: members.iter().map(|p| p.detach().zeros_like()).collect(),
             parameters: members,
-            rest: Adamw::new(config, parameters, &rest, steps),
+            updates: places.iter().map(|&i| rules[i]).collect(),
+            rest: Adamw::new(config, parameters, rules, &rest, steps),
             places,
         }
     }
@@ -49,15 +53,16 @@ impl Optimizer for Muon {
     fn step(&mut self, gradients: &[Tensor], divisor: &Tensor, learning_rate: f64) -> Result<(), Error> {
         let momentum = self.config.momentum;
         tch::no_grad(|| {
-            let matrices = self.parameters.iter_mut().zip(&mut self.moments).zip(&self.places);
-            for ((parameter, moment), &place) in matrices {
+            let matrices = self.parameters.iter_mut().zip(&mut self.moments).zip(&self.places).zip(&self.updates);
+            for (((parameter, moment), &place), rule) in matrices {
+                let rate = learning_rate * rule.learning_rate_ratio;
                 let gradient = &gradients[place] / divisor;
                 *moment *= momentum;
                 *moment += &gradient;
                 let ahead = gradient + &*moment * momentum; // Nesterov's
                 let longer = parameter.size().into_iter().max().unwrap_or(1) as f64;
-                *parameter *= 1.0 - learning_rate * self.config.weight_decay;
-                *parameter -= orthogonalized(&ahead) * (0.2 * longer.sqrt() * learning_rate);
+                *parameter *= 1.0 - rate * rule.weight_decay;
+                *parameter -= orthogonalized(&ahead) * (0.2 * longer.sqrt() * rate);
             }
         });
         self.rest.step(gradients, divisor, learning_rate)
@@ -88,9 +93,58 @@ fn orthogonalized(matrix: &Tensor) -> Tensor {
 
 #[cfg(test)]
 mod tests {
+    use harness_core::config::{ModelConfig, OptimizerKind};
     use tch::Device;
 
     use super::*;
+    use crate::optimizer::build;
+
+    /// Three steps against the algorithm of Jordan et al. 2024 with the scale of Liu et al. 2025, written with the
+    /// exact iteration in float64; what is left to AdamW moves by the learning rate in the first step.
+    #[test]
+    fn matrices_follow_the_published_update_and_the_rest_adamw() {
+        let config = ModelConfig { layers: 1, heads: 1, width: 16, context_length: 4, ..ModelConfig::default() };
+        let parameters = Parameters::initialize(&config, 10, 1, Device::Cpu);
+        let rule = OptimizerConfig { kind: OptimizerKind::Muon, weight_decay: 0.2, ..OptimizerConfig::default() };
+        let mut muon = build(&rule, &config, &parameters, 0);
+        let double = |t: &Tensor| t.detach().to_kind(Kind::Double);
+        let polynomial = |matrix: &Tensor| {
+            let wide = matrix.size()[0] <= matrix.size()[1];
+            let mut x = if wide { matrix.copy() } else { matrix.tr().copy() };
+            x = &x / x.norm();
+            for _ in 0..5 {
+                let a = x.matmul(&x.tr());
+                x = &x * 3.4445 + (&a * -4.7750 + a.matmul(&a) * 2.0315).matmul(&x);
+            }
+            if wide { x } else { x.tr() }
+        };
+        let mut expected: Vec<Tensor> = parameters.tensors().iter().map(|p| double(p).copy()).collect();
+        let mut moments: Vec<Tensor> = expected.iter().map(Tensor::zeros_like).collect();
+        for step in 0..3 {
+            let gradients: Vec<Tensor> = parameters.tensors().iter().map(|p| p.detach().randn_like()).collect();
+            let before: Vec<Tensor> = parameters.tensors().iter().map(|p| double(p).copy()).collect();
+            for (i, gradient) in gradients.iter().map(double).enumerate() {
+                moments[i] = &moments[i] * 0.95 + &gradient;
+                if parameters.names()[i].starts_with("blocks.") && gradient.dim() == 2 {
+                    let longer = gradient.size().into_iter().max().unwrap() as f64;
+                    let update = polynomial(&(gradient + &moments[i] * 0.95)) * (0.2 * longer.sqrt());
+                    expected[i] = &expected[i] * (1.0 - 0.01 * 0.2) - update * 0.01;
+                }
+            }
+            let one = Tensor::full([], 1.0, (Kind::Float, Device::Cpu));
+            muon.step(&gradients, &one, 0.01).unwrap();
+            for (i, (name, ours)) in parameters.named().enumerate() {
+                if name.starts_with("blocks.") && ours.dim() == 2 {
+                    // The iteration runs in bfloat16: an update of 0.01 is exact to some percent.
+                    let difference = (double(ours) - &expected[i]).abs().max().double_value(&[]);
+                    assert!(difference < 1e-3 * f64::from(step + 1), "{name}, step {step}: {difference}");
+                } else if step == 0 {
+                    let moved = (double(ours) - &before[i] * (1.0 - if ours.dim() == 2 { 0.002 } else { 0.0 })).abs();
+                    assert!((moved - 0.01).abs().max().double_value(&[]) < 1e-5, "{name}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn singular_values_become_about_one_and_directions_stay() {
