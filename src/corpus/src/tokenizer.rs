@@ -85,6 +85,11 @@ impl Tokenizer {
         })
     }
 
+    /// The bytes of its `tokenizer.json`.
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+
     /// Digest of its `tokenizer.json`.
     pub fn sha256(&self) -> Digest {
         self.sha256

@@ -2,11 +2,12 @@
 //! draws the figures, writes the paper and audits all of it. Links no libtorch.
 //!
 //! In the order of the flow: [`git`] and [`run`] make a [`record`]; [`analyse`] computes from sealed records only;
-//! [`figure`] and [`report`] show; [`audit`] follows every number back; [`cli`] is the only room that prints.
+//! [`exchange`] hands models to other programs; [`figure`] and [`report`] show; [`audit`] follows every number back; [`cli`] is the only room that prints.
 
 pub mod analyse;
 pub mod audit;
 pub mod cli;
+pub mod exchange;
 pub mod exit_code;
 pub mod figure;
 pub mod git;

@@ -4,17 +4,15 @@
 //! header's metadata has one entry, `harness`: the SHA-256 of a JSON text, a blank, and that text, which is a
 //! [`Metadata`]. No generator state is kept, because randomness is a function of (seed, step, purpose).
 //!
-//! The digest of a list of named tensors, used for the weights alone and for all tensors: SHA-256 over, for each
-//! tensor in order of its name's bytes, the name's length (u32), the name, the number of dimensions (u32), each
-//! dimension (u64), and the values in row-major order as float32; all little-endian. Weights are named without
-//! `model.`.
+//! The digests, of the weights alone and of all tensors, are those of [`harness_core::weights`]; weights are named
+//! without `model.`.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use harness_core::config::{ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig};
 use harness_core::contract::{Checkpoint, Job, OutputFile};
-use harness_core::digest::Hasher;
+use harness_core::weights::digest;
 use harness_core::{Digest, files, order};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
@@ -260,21 +258,6 @@ impl OnHost {
         // as long as `self.tensor`, and no update runs while a checkpoint or digest is made.
         unsafe { std::slice::from_raw_parts(self.tensor.data_ptr() as *const u8, self.tensor.numel() * 4) }
     }
-}
-
-/// The digest of named tensors (name, shape, bytes), as the documentation of this module defines it.
-fn digest<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize], &'a [u8])>) -> Digest {
-    let mut tensors: Vec<_> = tensors.collect();
-    tensors.sort_by_key(|(name, ..)| *name);
-    let mut hasher = Hasher::new();
-    for (name, shape, bytes) in tensors {
-        hasher.update(&(name.len() as u32).to_le_bytes());
-        hasher.update(name.as_bytes());
-        hasher.update(&(shape.len() as u32).to_le_bytes());
-        shape.iter().for_each(|&dimension| hasher.update(&(dimension as u64).to_le_bytes()));
-        hasher.update(bytes);
-    }
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod data_show;
 mod demo;
 mod diagnose;
 mod doctor;
+mod export;
 mod report;
 mod run;
 mod runs;
@@ -28,8 +29,8 @@ use crate::git::Git;
 
 /// Train small language models under a budget, and write a paper whose every number can be traced.
 ///
-/// Exit codes: 0 done, or it holds; 1 it failed, or an audit found a contradiction; 2 wrong usage or input; 3 an
-/// audit lacked something; 130 interrupted.
+/// Exit codes: 0 done, or it holds; 1 it failed, or an audit found a contradiction; 2 wrong usage or input; 3 data
+/// or a checkpoint is not here; 130 interrupted.
 #[derive(Parser)]
 #[command(name = "harness", version, max_term_width = 110)]
 struct Arguments {
@@ -51,6 +52,7 @@ enum Command {
     Slices(slices::Arguments),
     Report(report::Arguments),
     Audit(audit::Arguments),
+    Export(export::Arguments),
     Doctor(doctor::Arguments),
     Demo(demo::Arguments),
 }
@@ -124,6 +126,17 @@ impl From<crate::run::RunError> for Failure {
     }
 }
 
+impl From<crate::exchange::ExchangeError> for Failure {
+    fn from(error: crate::exchange::ExchangeError) -> Self {
+        let exit_code = match &error {
+            missing if missing.is_missing() => exit_code::INCOMPLETE,
+            wrong if wrong.is_usage() => exit_code::USAGE,
+            _ => exit_code::CONTRADICTION,
+        };
+        Failure { message: error.to_string(), exit_code }
+    }
+}
+
 impl From<crate::audit::AuditError> for Failure {
     fn from(error: crate::audit::AuditError) -> Self {
         Failure::usage(error)
@@ -170,6 +183,7 @@ pub fn main() -> ExitCode {
         Command::Slices(a) => workplace().and_then(|w| slices::execute(&w, &a)),
         Command::Report(a) => workplace().and_then(|w| report::execute(&w, &a)),
         Command::Audit(a) => workplace().and_then(|w| audit::execute(&w, &a)),
+        Command::Export(a) => workplace().and_then(|w| export::execute(&w, &a)),
         Command::Doctor(a) => doctor::execute(arguments.project.clone(), &a),
         Command::Demo(a) => workplace().and_then(|w| demo::execute(&w, &a)),
     };

@@ -180,6 +180,18 @@ pub fn find(project: &Project, name: &str) -> Result<(ExperimentName, RunId), Re
     Err(RecordError::Unknown { run: name.to_owned(), nearest })
 }
 
+/// The run that a person names by its id, by its folder, or by its experiment, of which the latest citable one is meant.
+pub fn choose(project: &Project, name: &str) -> Result<SealedRun, RecordError> {
+    let last = Path::new(name).file_name().map_or(name.into(), |last| last.to_string_lossy());
+    if let Ok(experiment) = name.parse::<ExperimentName>()
+        && let Some(run) = latest_citable(project, &experiment)?
+    {
+        return Ok(run);
+    }
+    let (experiment, run) = find(project, &last)?;
+    SealedRun::open(project, &experiment, &run)
+}
+
 /// The latest citable run of an experiment: the one the paper uses. Runs that were changed after they were sealed
 /// are an error, not skipped: otherwise an edit would silently choose another run.
 pub fn latest_citable(project: &Project, experiment: &ExperimentName) -> Result<Option<SealedRun>, RecordError> {

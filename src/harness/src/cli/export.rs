@@ -1,0 +1,46 @@
+//! `harness export`: a trained model for other programs.
+
+use std::path::PathBuf;
+
+use super::{Outcome, Workplace, terminal};
+use crate::{exchange, exit_code, record};
+
+/// Write a trained model for other programs.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    form: Form,
+}
+
+#[derive(clap::Subcommand)]
+enum Form {
+    /// As a folder that Hugging Face's `transformers` loads: weights, config, tokenizer, model card.
+    ///
+    /// A model with the choices of GPT-2 becomes a GPT2LMHeadModel; one with rotary positions, RMS norm and SwiGLU a
+    /// LlamaForCausalLM. Any other is refused with the keys of [model] that have no equivalent. The checkpoint and
+    /// the tokenizer are checked against the record first.
+    ///
+    /// Exit codes: 0 written; 1 a file is not the one that the record names; 2 no equivalent, no such run, or the
+    /// folder is not empty; 3 the checkpoint or the tokenizer is not here.
+    Hf {
+        /// A run, its folder, or an experiment: then its latest citable run.
+        run: String,
+        /// Where to write; a new or empty folder.
+        folder: PathBuf,
+        /// The checkpoint after this step instead of the last one.
+        #[arg(long)]
+        step: Option<u64>,
+    },
+}
+
+pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+    let Form::Hf { run, folder, step } = &arguments.form;
+    let run = record::choose(&workplace.project, run)?;
+    let id = run.open.run.clone();
+    let exported = exchange::export(&workplace.project, run, *step, folder)?;
+    terminal::tell(&format!("run {id}, step {}, as a {}", exported.step, exported.architecture));
+    for file in &exported.files {
+        terminal::say(&folder.join(file).display().to_string());
+    }
+    Ok(exit_code::SUCCESS)
+}

@@ -1,0 +1,119 @@
+//! The model card (Mitchell et al. 2019, Model Cards for Model Reporting): what the model is, what it learned from
+//! under which licences, what it scores, and the digests by which all of that can be checked.
+
+use std::fmt::Write as _;
+
+use harness_core::contract::Checkpoint;
+use harness_core::hugging_face::Architecture;
+
+use crate::analyse::{RunAnalysis, TaskResult, Unit, show};
+
+/// The card as Markdown, with the head that model hubs read.
+pub(super) fn write(analysis: &RunAnalysis, architecture: Architecture, checkpoint: &Checkpoint) -> String {
+    let run = &analysis.run;
+    let (experiment, corpus) = (&run.experiment, &run.corpus);
+    let mut card = String::new();
+    let mut line = |text: &str| {
+        card.push_str(text);
+        card.push('\n');
+    };
+    line("---");
+    if !corpus.language.is_empty() {
+        line(&format!("language: {}", corpus.language));
+    }
+    line("license: other");
+    line("library_name: transformers");
+    line("pipeline_tag: text-generation");
+    line("---\n");
+    let title = if experiment.title.is_empty() { run.open.experiment.as_str() } else { &experiment.title };
+    line(&format!("# {title}\n"));
+    let parameters = experiment.model.parameters(run.open.data.vocabulary_size).0;
+    line(&format!(
+        "A language model of {} parameters, trained from scratch by `harness` as experiment `{}` and kept as\n`{}`: \
+         {} layers, {} heads, width {}, context of {} tokens.\n",
+        show(parameters as f64, Unit::Count),
+        run.open.experiment,
+        architecture.class(),
+        experiment.model.layers,
+        experiment.model.heads,
+        experiment.model.width,
+        experiment.model.context_length,
+    ));
+    for (what, text) in [("Question", &experiment.question), ("Hypothesis", &experiment.hypothesis)] {
+        if !text.is_empty() {
+            line(&format!("{what}: {text}\n"));
+        }
+    }
+    line(
+        "Every document that it learned from began with the separator token; put it (`bos_token`) before a prompt that",
+    );
+    line(
+        "begins a text. The tokenizer takes text as text: the separator's spelling in it does not become the token.\n",
+    );
+
+    line("## Where it comes from\n");
+    line("| | |\n| --- | --- |");
+    let mut row = |what: &str, text: &str| line(&format!("| {what} | {} |", text.replace('|', "\\|")));
+    row("run", &format!("`{}`", run.open.run));
+    row("record's root (SHA-256 of its MANIFEST)", &format!("`{}`", run.root));
+    row("checkpoint", &format!("step {}, `{}`", checkpoint.step, checkpoint.file.sha256));
+    row("weights", &format!("`{}`", checkpoint.weights_sha256));
+    row("commit", &format!("`{}`", run.open.code.commit));
+    row("seed", &run.open.plan.seed.to_string());
+    row("corpus", &format!("`{}`, root `{}`", run.open.data.corpus, run.open.data.root));
+    row("tokenizer", &format!("`{}`", run.open.data.tokenizer_sha256));
+    if let Some(reason) = &run.open.not_citable_because {
+        row("not citable", reason);
+    }
+
+    line("\n## What it learned from\n");
+    line(&format!("{}{}\n", corpus.title, sentence(": ", &corpus.description)));
+    line(&format!("Licence of the corpus: {}. Whoever publishes the model chooses its own licence.\n", corpus.licence));
+    line("| source | licence | where | SHA-256 |\n| --- | --- | --- | --- |");
+    for source in &corpus.sources {
+        let title = if source.title.is_empty() { &source.name } else { &source.title };
+        let place = source.url.as_deref().unwrap_or("generated");
+        line(&format!("| {title} | {} | {place} | `{}` |", source.licence, source.sha256));
+    }
+    if !corpus.limitations.is_empty() {
+        line(&format!("\n{}", corpus.limitations));
+    }
+
+    line("\n## What it scores\n");
+    line("After the last step of the run, computed from the rows in its record.\n");
+    line("| measure | value | chance |\n| --- | --- | --- |");
+    for (key, what) in [
+        ("validation.bits_per_byte", "validation, bits per byte"),
+        ("validation.perplexity", "validation, perplexity per token"),
+        ("training.tokens", "tokens trained on"),
+        ("training.flops", "FLOPs of training"),
+    ] {
+        if let Some(value) = analysis.values.get(key) {
+            line(&format!("| {what} | {} | |", value.shown()));
+        }
+    }
+    let shown = analysis.groups.iter().chain(analysis.tasks.iter().filter(|task| task.group.is_none()));
+    shown.for_each(|result| line(&task(result)));
+    line(
+        "\nThe model is as small as its training was short: it invents, repeats itself, and repeats the slants of its texts.",
+    );
+    line("It is for study.");
+    card
+}
+
+fn task(result: &TaskResult) -> String {
+    let accuracy = result.quoted_accuracy();
+    let mut text = format!(
+        "| {}, accuracy in % ({} items) | {} ± {}",
+        result.title,
+        show(result.items as f64, Unit::Count),
+        show(accuracy.mean, Unit::Share),
+        show(accuracy.standard_error, Unit::Share)
+    );
+    let _ = write!(text, " | {} |", show(result.chance, Unit::Share));
+    text
+}
+
+fn sentence(before: &str, text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("{before}{}", text.trim()) }
+}

@@ -1,0 +1,66 @@
+//! The checkpoint and tokenizer of a sealed run, each checked against the digest in its record.
+
+use std::path::{Path, PathBuf};
+
+use harness_core::contract::Checkpoint;
+use harness_core::names::Project;
+use harness_core::{Digest, files};
+use harness_corpus::Tokenizer;
+
+use super::ExchangeError;
+use crate::record::SealedRun;
+
+/// A checkpoint that was found to be what its record says.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// As the record names it.
+    pub checkpoint: Checkpoint,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// The checkpoint of a step, or the last one.
+pub fn checkpoint(run: &SealedRun, step: Option<u64>) -> Result<Chosen, ExchangeError> {
+    let name = run.open.run.to_string();
+    let known = &run.record.checkpoints;
+    let found = match step {
+        Some(step) => known.iter().find(|c| c.step == step),
+        None => known.last(),
+    };
+    let Some(found) = found else {
+        let steps: Vec<String> = known.iter().map(|c| c.step.to_string()).collect();
+        let (which, hint) = match step {
+            Some(step) if !steps.is_empty() => {
+                (format!("of step {step}"), format!("it has those of {}", steps.join(", ")))
+            }
+            _ => ("at all".to_owned(), "only a run that trains writes checkpoints".to_owned()),
+        };
+        return Err(ExchangeError::NoCheckpoint { run: name, which, hint });
+    };
+    let path = run.path(&found.file.path);
+    let why = "it was pruned, or stayed on the machine that wrote it (git ignores checkpoints)";
+    let hint = format!("copy it back, or train again: `harness run {}`", run.open.experiment);
+    check(&path, found.file.sha256, &name, why, &hint)?;
+    Ok(Chosen { checkpoint: found.clone(), path })
+}
+
+/// The tokenizer that the run was made with.
+pub fn tokenizer(project: &Project, run: &SealedRun) -> Result<Tokenizer, ExchangeError> {
+    let path = project.root().join(&run.open.data.tokenizer);
+    let why = "the tokenizer lies in the data store, which git ignores";
+    let hint = format!("`harness data prepare {}` makes it again", run.open.data.corpus);
+    check(&path, run.open.data.tokenizer_sha256, run.open.run.as_str(), why, &hint)?;
+    Ok(Tokenizer::from_file(&path, &run.corpus.tokenizer.separator_text)?)
+}
+
+fn check(path: &Path, sha256: Digest, run: &str, why: &str, hint: &str) -> Result<(), ExchangeError> {
+    if !files::is_file(path) {
+        let (why, hint) = (why.to_owned(), hint.to_owned());
+        return Err(ExchangeError::Missing { path: path.to_owned(), why, hint });
+    }
+    if Digest::of_file(path)? != sha256 {
+        let hint = hint.to_owned();
+        return Err(ExchangeError::Changed { path: path.to_owned(), run: run.to_owned(), hint });
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Models to and from the form of Hugging Face's `transformers`, as a folder of files. What coincides with a class of
+//! theirs is decided in [`harness_core::hugging_face`]; here stand the files around the weights.
+
+mod card;
+mod checkpoint;
+mod export;
+
+use std::path::PathBuf;
+
+use harness_core::files::FileError;
+use harness_core::hugging_face::HuggingFaceError;
+use harness_core::weights::WeightsError;
+
+pub use checkpoint::{Chosen, checkpoint};
+pub use export::{Exported, export};
+
+use crate::analyse::AnalyseError;
+
+/// Why a model could not be handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file of weights could not be used.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// There is no equivalent.
+    #[error(transparent)]
+    HuggingFace(#[from] HuggingFaceError),
+    /// The tokenizer could not be used.
+    #[error(transparent)]
+    Tokenizer(#[from] harness_corpus::TokenizerError),
+    /// Its numbers could not be computed.
+    #[error(transparent)]
+    Analyse(#[from] AnalyseError),
+    /// What the run wrote is not here any more.
+    #[error("`{}` is not here: {why}\nhint: {hint}", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What it is needed for, or what became of it.
+        why: String,
+        /// How to get it back.
+        hint: String,
+    },
+    /// A file is not the one that the record names.
+    #[error("`{}` is not the file that the record of run `{run}` names: its digest differs\nhint: {hint}", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The run.
+        run: String,
+        /// How to get it back.
+        hint: String,
+    },
+    /// The run has no checkpoint, or none of that step.
+    #[error("run `{run}` has no checkpoint {which}\nhint: {hint}")]
+    NoCheckpoint {
+        /// The run.
+        run: String,
+        /// `at all`, or `of step 12`.
+        which: String,
+        /// What there is.
+        hint: String,
+    },
+    /// The folder is in use.
+    #[error("`{}` is not an empty folder\nhint: name a new one; nothing that is there is overwritten", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl ExchangeError {
+    /// Whether nothing is wrong but a file that the record names is not here.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, ExchangeError::Missing { .. })
+    }
+
+    /// Whether the user asked for something that cannot be.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            ExchangeError::HuggingFace(_) | ExchangeError::NoCheckpoint { .. } | ExchangeError::NotEmpty { .. }
+        )
+    }
+}
