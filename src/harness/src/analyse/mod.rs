@@ -13,7 +13,7 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use harness_core::scores::{StepLine, TableError};
+use harness_core::scores::{ActivationStatistics, LayerNorms, StepLine, TableError};
 use harness_corpus::tasks::Metric;
 
 use crate::record::SealedRun;
@@ -41,6 +41,10 @@ pub struct RunAnalysis {
     pub run: SealedRun,
     /// One row for each optimizer step.
     pub steps: Vec<StepLine>,
+    /// Norms of the parameter tensors, at intervals; empty if they were not recorded.
+    pub layers: Vec<LayerNorms>,
+    /// Statistics inside the model on the probe batch, at intervals; empty if they were not recorded.
+    pub activations: Vec<ActivationStatistics>,
     /// Validation bits per byte at each evaluation.
     pub validation_curve: Vec<CurvePoint>,
     /// For each task or group with more than one evaluation or one: the quoted metric at each evaluation.

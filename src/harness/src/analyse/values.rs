@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
 
 use harness_core::config::flat;
+use harness_core::files;
 use harness_core::scores::{ChoiceScore, StepLine, WindowLoss, read_csv};
 use harness_corpus::Manifest;
 use harness_corpus::tasks::Kind;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::slices::{By, Calibration, Scored, Slice, by_phenomenon, calibration, mean_accuracy, slices_of_run};
@@ -181,9 +183,12 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
         values.add("validation.best_bits_per_byte", best, Unit::BitsPerByte, &files);
     }
     let (calibration, slices) = describe_tokens(&run, &mut values)?;
+    let (layers, activations) = (table(&run, file::LAYERS)?, table(&run, file::ACTIVATIONS)?);
     Ok(RunAnalysis {
         run,
         steps,
+        layers,
+        activations,
         validation_curve,
         task_curves: task_points,
         tasks,
@@ -192,6 +197,12 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
         slices,
         values: values.values,
     })
+}
+
+/// A table that a run writes at intervals, if it was asked to.
+fn table<T: DeserializeOwned>(run: &SealedRun, name: &str) -> Result<Vec<T>, AnalyseError> {
+    let path = run.path(name);
+    if files::is_file(&path) { Ok(read_csv(&path)?) } else { Ok(Vec::new()) }
 }
 
 fn inconsistent(run: &SealedRun, problem: String) -> AnalyseError {

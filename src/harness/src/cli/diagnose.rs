@@ -42,7 +42,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     side.notes.iter().for_each(|note| terminal::say(&format!("note: {note}")));
     // Stable: within an outcome the order of the checklist stays.
     findings.sort_by_key(|finding| finding.outcome);
-    findings.iter().for_each(|finding| print(finding, arguments.verbose));
+    findings.iter().for_each(|finding| print(finding, run.open.run.as_str(), arguments.verbose));
     let count = |outcome: Came| findings.iter().filter(|f| f.outcome == outcome).count();
     terminal::say(&format!(
         "{} found, {} clear, {} not judged",
@@ -53,7 +53,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     Ok(exit_code::SUCCESS)
 }
 
-fn print(finding: &Finding, verbose: bool) {
+fn print(finding: &Finding, run: &str, verbose: bool) {
     let word = match finding.outcome {
         Came::Found => "FOUND",
         Came::Clear => "clear",
@@ -69,6 +69,7 @@ fn print(finding: &Finding, verbose: bool) {
         terminal::say(&format!("           evidence: {}", evidence.join("; ")));
     }
     terminal::say(&format!("           rule: {} ({})", finding.threshold.rule, finding.threshold.source));
+    terminal::say(&format!("           figure: harness plot {} {run}", finding.figure));
     for change in &finding.changes {
         let cost = change.cost.map_or_else(|| "no training".to_owned(), |cost| cost.words());
         terminal::say(&format!("           change: {} ({cost})", change.what));

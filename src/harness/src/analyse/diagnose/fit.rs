@@ -1,7 +1,7 @@
 //! Did the model learn as much as this budget allows? Against simple baselines, over the course of training, and on
 //! held-out text against training text.
 
-use super::{Change, Check, DETECTABLE_SHARE, DETECTABLE_SOURCE, Finding, OWN_CONVENTION};
+use super::{Change, Check, DETECTABLE_SHARE, DETECTABLE_SOURCE, Finding, OWN_CONVENTION, figure};
 use crate::analyse::stats::{mean, slope};
 use crate::analyse::{CurvePoint, RunAnalysis, Unit};
 
@@ -12,6 +12,7 @@ fn value(analysis: &RunAnalysis, key: &str) -> Option<f64> {
 pub(super) fn baselines(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "underfitting",
+        figure::VALIDATION,
         "no fewer bits per byte on held-out text than the best n-gram baseline of the corpus",
         "Godbole et al. 2023, Deep Learning Tuning Playbook: a first model has to be clearly better than chance",
     );
@@ -50,6 +51,7 @@ pub(super) fn late_fall(curve: &[CurvePoint]) -> Option<f64> {
 pub(super) fn still_improving(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "still_improving",
+        figure::VALIDATION,
         "validation bits per byte fall by more than 0.10 % over the last fifth of the run, and the training loss does \
          not rise over it",
         DETECTABLE_SOURCE,
@@ -81,6 +83,7 @@ pub(super) fn still_improving(analysis: &RunAnalysis) -> Finding {
 pub(super) fn saturated_early(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "saturated_early",
+        figure::VALIDATION,
         "by half of the steps validation bits per byte are within 0.10 % of the lowest that ever came",
         DETECTABLE_SOURCE,
     );
@@ -109,6 +112,7 @@ pub(super) fn saturated_early(analysis: &RunAnalysis) -> Finding {
 pub(super) fn overfitting(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "overfitting",
+        figure::VALIDATION,
         "validation bits per byte end more than 0.10 % above their lowest while the training loss goes on falling",
         DETECTABLE_SOURCE,
     );
@@ -152,7 +156,12 @@ pub(super) fn overfitting(analysis: &RunAnalysis) -> Finding {
 }
 
 pub(super) fn gap(analysis: &RunAnalysis) -> Finding {
-    let check = Check::new("generalization_gap", "validation loss 10 % above the late training loss", OWN_CONVENTION);
+    let check = Check::new(
+        "generalization_gap",
+        figure::TRAINING_LOSS,
+        "validation loss 10 % above the late training loss",
+        OWN_CONVENTION,
+    );
     let (Some(validation), Some(training)) = (value(analysis, "validation.loss"), value(analysis, "training.loss"))
     else {
         return check.not_judged("there is no validation loss");
@@ -179,6 +188,7 @@ pub(super) fn gap(analysis: &RunAnalysis) -> Finding {
 pub(super) fn repeated_data(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "repeated_data",
+        figure::VALIDATION,
         "more than 4 epochs",
         "Muennighoff et al. 2023, Scaling Data-Constrained Language Models: up to 4 epochs are nearly as good as new text",
     );

@@ -4,10 +4,14 @@
 //! Comes in: a [`RunAnalysis`]. Goes out: [`Finding`]s, in the order of the checklist, also for what is in order: a
 //! check that found nothing is part of the diagnosis. A finding is a reason to look, not a proof.
 
+pub mod figure;
 mod fit;
+mod inside;
+mod rate;
 mod seeds;
 mod stability;
 mod tasks;
+mod text;
 
 use serde::Serialize;
 
@@ -39,6 +43,8 @@ pub struct Finding {
     pub evidence: Vec<Evidence>,
     /// When the check fires.
     pub threshold: Threshold,
+    /// The kind of figure that shows it: `harness plot <kind> <run>`.
+    pub figure: &'static str,
     /// What could be changed, and for how much; empty unless it was found.
     pub changes: Vec<Change>,
 }
@@ -150,7 +156,7 @@ struct Check {
 }
 
 impl Check {
-    fn new(check: &'static str, rule: &'static str, source: &'static str) -> Self {
+    fn new(check: &'static str, figure: &'static str, rule: &'static str, source: &'static str) -> Self {
         Check {
             finding: Finding {
                 check,
@@ -159,6 +165,7 @@ impl Check {
                 statement: String::new(),
                 evidence: Vec::new(),
                 threshold: Threshold { rule, source },
+                figure,
                 changes: Vec::new(),
             },
         }
@@ -203,6 +210,12 @@ pub fn diagnose(analysis: &RunAnalysis) -> Vec<Finding> {
         stability::late_rise(analysis),
         stability::clipping(analysis),
         stability::warm_up(analysis),
+        rate::too_high(analysis),
+        rate::too_low(analysis),
+        inside::update_ratio(analysis),
+        inside::norm_growth(analysis),
+        inside::dead_units(analysis),
+        inside::attention_entropy(analysis),
         stability::throughput(analysis),
         fit::baselines(analysis),
         fit::still_improving(analysis),
@@ -210,6 +223,8 @@ pub fn diagnose(analysis: &RunAnalysis) -> Vec<Finding> {
         fit::overfitting(analysis),
         fit::gap(analysis),
         fit::repeated_data(analysis),
+        text::calibration(analysis),
+        text::context_use(analysis),
     ];
     findings.extend(tasks::diagnose(analysis));
     findings

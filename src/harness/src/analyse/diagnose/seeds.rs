@@ -1,7 +1,7 @@
 //! How far runs of one plan lie apart, and what difference between two plans that leaves visible.
 
 use super::fit::late_fall;
-use super::{Change, Check, Finding, OWN_CONVENTION};
+use super::{Change, Check, Finding, OWN_CONVENTION, figure};
 use crate::analyse::stats::power::detectable_over_seeds;
 use crate::analyse::stats::{mean, variance};
 use crate::analyse::{RunAnalysis, Unit};
@@ -10,6 +10,7 @@ use crate::analyse::{RunAnalysis, Unit};
 pub fn diagnose_seeds(runs: &[RunAnalysis]) -> Finding {
     let check = Check::new(
         "seed_noise",
+        figure::VALIDATION,
         "two experiments with as many seeds have to differ by more than the last fifth of training gains",
         OWN_CONVENTION,
     );

@@ -1,11 +1,11 @@
 //! Did the training run smoothly? Spikes, rising loss, clipping, the first steps, and the speed.
 
-use super::{Change, Check, Finding, OWN_CONVENTION};
+use super::{Change, Check, Finding, OWN_CONVENTION, figure};
 use crate::analyse::stats::{mean, quantile, variance};
 use crate::analyse::{RunAnalysis, Unit};
 
 /// Fewer steps than this show nothing.
-const FEWEST_STEPS: usize = 20;
+pub(super) const FEWEST_STEPS: usize = 20;
 const PLAYBOOK: &str = "Godbole et al. 2023, Deep Learning Tuning Playbook, on instability: clip near the 90th \
                         percentile of the gradient norm; more than half clipped is really a lower learning rate";
 
@@ -23,7 +23,12 @@ fn early(steps: usize) -> usize {
 }
 
 pub(super) fn non_finite(analysis: &RunAnalysis) -> Finding {
-    let check = Check::new("non_finite", "a loss or gradient norm that is no finite number", "by definition");
+    let check = Check::new(
+        "non_finite",
+        figure::TRAINING_LOSS,
+        "a loss or gradient norm that is no finite number",
+        "by definition",
+    );
     let failure = analysis.run.record.failure.as_ref().filter(|failure| failure.kind == "non_finite");
     let in_rows = analysis.steps.iter().find(|s| !(s.loss_nats.is_finite() && s.gradient_norm.is_finite()));
     let Some(step) = in_rows.map(|s| s.step).or(failure.map(|f| f.step)) else {
@@ -52,6 +57,7 @@ pub(super) fn spikes(values: &[f64]) -> Vec<usize> {
 pub(super) fn loss_spikes(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "loss_spikes",
+        figure::TRAINING_LOSS,
         "a training loss more than 7 standard deviations above the mean of the steps before it (a tenth of the run, \
          20 to 1,000 steps)",
         "the spike score of Walsh et al. 2025, 2 OLMo 2 Furious, with a shorter window for short runs",
@@ -87,6 +93,7 @@ pub(super) fn loss_spikes(analysis: &RunAnalysis) -> Finding {
 pub(super) fn late_rise(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "late_rise",
+        figure::TRAINING_LOSS,
         "the mean training loss of the last tenth lies more than 3 standard errors above that of an earlier tenth",
         OWN_CONVENTION,
     );
@@ -118,7 +125,7 @@ pub(super) fn late_rise(analysis: &RunAnalysis) -> Finding {
 }
 
 pub(super) fn clipping(analysis: &RunAnalysis) -> Finding {
-    let check = Check::new("clipping", "more than half of the steps are clipped", PLAYBOOK);
+    let check = Check::new("clipping", figure::OPTIMISATION, "more than half of the steps are clipped", PLAYBOOK);
     let limit = analysis.run.experiment.optimizer.gradient_clip_norm;
     let (Some(share), Some(p90)) =
         (analysis.values.get("training.clipped_share"), analysis.values.get("training.gradient_norm_p90"))
@@ -145,34 +152,71 @@ pub(super) fn clipping(analysis: &RunAnalysis) -> Finding {
     )
 }
 
+/// The first tenth of the steps.
+struct Beginning {
+    first_loss: f64,
+    highest_loss: f64,
+    first_norm: f64,
+    highest_norm: f64,
+    spikes: usize,
+}
+
+impl Beginning {
+    fn is_rough(&self) -> bool {
+        self.spikes > 0 || self.highest_loss > 1.05 * self.first_loss || self.highest_norm > 3.0 * self.first_norm
+    }
+}
+
+/// `None` if there are too few steps to tell.
+fn beginning(analysis: &RunAnalysis) -> Option<Beginning> {
+    let (losses, norms) = (losses(analysis), norms(analysis));
+    let early = early(losses.len());
+    if early < 3 {
+        return None;
+    }
+    let highest = |values: &[f64]| values[1..early].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    Some(Beginning {
+        first_loss: losses[0],
+        highest_loss: highest(&losses),
+        first_norm: norms[0],
+        highest_norm: highest(&norms),
+        spikes: spikes(&losses).iter().filter(|&&at| at < early).count(),
+    })
+}
+
+/// Whether the first steps are rough; not if there are too few to tell.
+pub(super) fn roughness(analysis: &RunAnalysis) -> bool {
+    beginning(analysis).is_some_and(|seen| seen.is_rough())
+}
+
+/// Indices of the steps at which the training loss spikes.
+pub(super) fn spikes_of(analysis: &RunAnalysis) -> Vec<usize> {
+    let losses = losses(analysis);
+    if losses.len() <= FEWEST_STEPS { Vec::new() } else { spikes(&losses) }
+}
+
 pub(super) fn warm_up(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "warm_up",
+        figure::OPTIMISATION,
         "in the first tenth of the steps a spike of the loss, a loss 5 % above that of step 1, or a gradient norm 3 \
          times that of step 1",
         "Gilmer et al. 2022, A Loss Curvature Perspective on Training Instability in Deep Learning: warm-up leads into flatter regions, \
          without it loss and norm rise first; the factors are conventions of this project",
     );
-    let (losses, norms) = (losses(analysis), norms(analysis));
-    let (Some(&first_loss), Some(&first_norm)) = (losses.first(), norms.first()) else {
-        return check.not_judged("no steps were done");
+    let early = early(analysis.steps.len());
+    let Some(seen) = beginning(analysis) else {
+        return check.not_judged(format!("{} steps are too few", analysis.steps.len()));
     };
-    let early = early(losses.len());
-    if early < 3 {
-        return check.not_judged(format!("{} steps are too few", losses.len()));
-    }
-    let highest = |values: &[f64]| values[1..early].iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let (loss, norm) = (highest(&losses), highest(&norms));
-    let early_spikes = spikes(&losses).iter().filter(|&&at| at < early).count();
     let steps = analysis.run.experiment.schedule.warmup_steps;
     let check = check
         .evidence("warm-up", steps as f64, Unit::Count)
-        .evidence("loss at step 1", first_loss, Unit::NatsPerToken)
-        .evidence("highest early loss after it", loss, Unit::NatsPerToken)
-        .evidence("gradient norm at step 1", first_norm, Unit::Decimal)
-        .evidence("highest early gradient norm after it", norm, Unit::Decimal)
-        .evidence("early spikes", early_spikes as f64, Unit::Count);
-    if early_spikes == 0 && loss <= 1.05 * first_loss && norm <= 3.0 * first_norm {
+        .evidence("loss at step 1", seen.first_loss, Unit::NatsPerToken)
+        .evidence("highest early loss after it", seen.highest_loss, Unit::NatsPerToken)
+        .evidence("gradient norm at step 1", seen.first_norm, Unit::Decimal)
+        .evidence("highest early gradient norm after it", seen.highest_norm, Unit::Decimal)
+        .evidence("early spikes", seen.spikes as f64, Unit::Count);
+    if !seen.is_rough() {
         return check.clear("the first steps are smooth");
     }
     let longer = (steps.max(1) * 10).min(early as u64).max(1);
@@ -187,6 +231,7 @@ pub(super) fn warm_up(analysis: &RunAnalysis) -> Finding {
 pub(super) fn throughput(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "throughput",
+        figure::THROUGHPUT,
         "steps at less than half the median speed cost over 5 % of the time, or the last tenth is 20 % slower than the \
          first",
         OWN_CONVENTION,

@@ -1,6 +1,6 @@
 //! Can the tasks tell models of this size apart? At chance, at the ceiling, or too few items for the differences sought.
 
-use super::{Change, Check, Finding, OWN_CONVENTION};
+use super::{Change, Check, Finding, OWN_CONVENTION, figure};
 use crate::analyse::stats::power::{detectable_paired_shares, detectable_unpaired_shares};
 use crate::analyse::stats::wilson;
 use crate::analyse::{RunAnalysis, TaskResult, Unit};
@@ -27,6 +27,7 @@ pub(super) fn diagnose(analysis: &RunAnalysis) -> Vec<Finding> {
 fn at_chance(task: &TaskResult, members: &[&TaskResult]) -> Finding {
     let check = Check::new(
         "task_at_chance",
+        figure::TASKS,
         "the 95 % interval of the accuracy includes that of guessing",
         "Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference",
     );
@@ -69,6 +70,7 @@ fn at_chance(task: &TaskResult, members: &[&TaskResult]) -> Finding {
 fn saturated(task: &TaskResult, members: &[&TaskResult]) -> Finding {
     let check = Check::new(
         "task_saturated",
+        figure::TASKS,
         "answering every remaining item right would not be found by the exact McNemar test in four of five cases",
         "Duffy 1984, Asymptotic and Exact Power for the McNemar Test",
     );
@@ -92,6 +94,7 @@ fn saturated(task: &TaskResult, members: &[&TaskResult]) -> Finding {
 fn noise(analysis: &RunAnalysis, task: &TaskResult) -> Finding {
     let check = Check::new(
         "task_noise",
+        figure::TASKS,
         "the score moves less over the second half of training than two runs have to differ to be told apart on these \
          items, 10 % of them answered differently",
         OWN_CONVENTION,

@@ -67,7 +67,8 @@ impl Scored {
         Scored::of(run)?.ok_or_else(|| SliceError::NoTokens { run: run.open.run.to_string() })
     }
 
-    /// Windows in the order of the text, each token of each document once, and as many losses as tokens.
+    /// Windows in the order of the text, each token of each document once, as many losses as tokens, and in each window the
+    /// sum of its tokens' losses.
     fn check(&self, run: &SealedRun) -> Result<(), AnalyseError> {
         let wrong = |problem: String| AnalyseError::Inconsistent { run: run.open.run.to_string(), problem };
         let (mut next, mut tokens) = ((0, 1), 0);
@@ -88,6 +89,20 @@ impl Scored {
         if tokens != self.losses.len() as u64 {
             let problem = format!("`{}` holds {} tokens, its windows {tokens}", self.file, self.losses.len());
             return Err(wrong(problem));
+        }
+        let mut first = 0;
+        for window in &self.windows {
+            let last = first + window.tokens as usize;
+            let sum: f64 = self.losses.loss_nats[first..last].iter().map(|&nats| f64::from(nats)).sum();
+            // Losses of tokens are kept in single precision.
+            if (sum - window.loss_nats).abs() > 1e-5 * (window.tokens as f64 + window.loss_nats.abs()) {
+                let problem = format!(
+                    "`{}`: the tokens from {} of document {} lose {sum} nats, their window in `{}` {}",
+                    self.file, window.first_token, window.document, self.windows_file, window.loss_nats
+                );
+                return Err(wrong(problem));
+            }
+            first = last;
         }
         Ok(())
     }

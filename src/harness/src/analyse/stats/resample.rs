@@ -185,6 +185,30 @@ mod tests {
     }
 
     #[test]
+    fn the_bootstrap_over_seeds_and_units_agrees_with_numpy() {
+        // 200,000 resamples by numpy.random.default_rng(1) (2.4.6): times = multinomial(30, 1/30), seeds by integers(0,
+        // runs, runs) on each side, mean over the drawn runs of (run @ times) / (weights @ times), second minus first
+        let units = || (0..30).map(f64::from);
+        let hard = |u: f64| libm::sin(1.7 * u) + 0.05 * u;
+        let left = |r: f64, u: f64| hard(u) + 0.3 * libm::cos(2.3 * r) + 0.2 * libm::sin(u * (r + 1.0));
+        let right = |r: f64, u: f64| hard(u) + 0.4 * libm::cos(1.1 * r) + 0.2 * libm::cos(u * (r + 2.0)) - 0.1;
+        let runs = |count: u32, of: &dyn Fn(f64, f64) -> f64| -> Vec<Vec<f64>> {
+            (0..count).map(|r| units().map(|u| of(f64::from(r), u)).collect()).collect()
+        };
+        let (first, second) = (runs(3, &left), runs(4, &right));
+        let weights: Vec<f64> = units().map(|u| 1.0 + u % 3.0).collect();
+        let draws = nested_draws([&first, &second], &weights, 5, 20_000);
+        for (found, expected) in [
+            (libm::sqrt(variance(&draws)), 0.102_31),
+            (quantile(&draws, 0.025), -0.268_84),
+            (quantile(&draws, 0.5), -0.066_72),
+            (quantile(&draws, 0.975), 0.130_53),
+        ] {
+            assert!((found - expected).abs() < 0.006, "{found} is not {expected}");
+        }
+    }
+
+    #[test]
     fn seeds_that_agree_leave_the_spread_of_the_items() {
         let (values, weights) = (series().0, vec![1.0; 30]);
         let zeros = vec![0.0; 30];
