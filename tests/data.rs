@@ -2,6 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests set up files as they like")]
 
 mod common;
+#[path = "common/hub.rs"]
+mod hub;
 
 use std::fmt::Write as _;
 
@@ -76,4 +78,45 @@ fn a_corpus_is_shown_from_raw_text_to_tokens() {
     assert!(!show(&project, &["--samples", "0"]).stdout.contains("  - too short"));
     assert_eq!(all["samples"].as_array().unwrap().len(), 10 + 2, "of each step and kind at most ten");
     assert_eq!(all["beginnings"]["lines#61"], "Said thrice, and long enough to stay in the corpus.");
+}
+
+#[test]
+fn a_data_set_of_a_hub_is_fetched_locked_and_prepared() {
+    let project = Project::new();
+    // The store of the other tests may hold the files already.
+    std::fs::remove_file(project.path(".harness")).unwrap();
+    let lines = |seed: u64| {
+        let documents =
+            harness_corpus::grammar::corpus(seed, 60).map(|text| serde_json::json!({ "text": text }).to_string());
+        documents.collect::<Vec<_>>().join("\n").into_bytes()
+    };
+    let file = |seed, in_lfs| hub::HubFile { content: lines(seed), in_lfs, sent: None };
+    let files = [("a.jsonl", file(1, true)), ("b.jsonl", file(2, false)), ("c.csv", file(3, true))];
+    let server = hub::serve(files.into_iter().map(|(path, file)| (path.to_owned(), file)).collect());
+    let recipe = "title = \"Set\"\nlanguage = \"en\"\nlicence = \"CC0-1.0\"\ncitation = \"none\"\n\
+        split = { validation = 0.2 }\ntokenizer = { kind = \"unigram\", vocabulary_size = 320 }\n\
+        [[source]]\nname = \"set\"\nformat = \"jsonl\"\nhub = { dataset = \"org/set\", files = \"*.jsonl\" }\n";
+    project.write("experiments/corpora/set.toml", recipe);
+    let asked = |arguments: &[&str]| {
+        let mut command = project.command(arguments);
+        Ran::of(command.env("HF_ENDPOINT", &server.endpoint).output().unwrap())
+    };
+    let ran = project.harness(&["data", "show", "set"]).expect(2);
+    assert!(ran.stderr.contains("hint: `harness data fetch set` looks it up"), "{}", ran.stderr);
+    let ran = asked(&["data", "fetch", "set"]).expect(0);
+    assert!(
+        ran.stdout.starts_with("2 files: 1 were there, 0 from the project, 0 from the mirror, 1 from"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stderr.contains("experiments/corpora/set.lock.json: commit it with the recipe"), "{}", ran.stderr);
+    // Fetched once, neither hub nor network is needed.
+    project.harness(&["data", "prepare", "set"]).expect(0);
+    let shown = project.harness(&["data", "show", "set"]).expect(0).stdout;
+    assert!(shown.contains("set (2 files, --all lists them)"), "{shown}");
+    assert!(shown.contains("unigram vocabulary over bytes"), "{shown}");
+    let shown = project.harness(&["data", "show", "set", "--all"]).expect(0).stdout;
+    assert!(shown.contains("set/a.jsonl") && shown.contains("set/b.jsonl"), "{shown}");
+    project.harness(&["data", "list"]).expect(0);
+    project.harness(&["data", "fetch", "--update"]).expect(2);
 }

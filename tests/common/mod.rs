@@ -66,7 +66,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    /// What a command did that has ended.
+    pub fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
         let code = output.status.code().unwrap_or(-1);
         Ran { code, stdout: text(output.stdout), stderr: text(output.stderr) }

@@ -31,9 +31,9 @@ impl FileError {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
-    /// Whether the disk was full, which callers explain in their own words.
+    /// Whether the disk was full, or the user's part of it, which callers explain in their own words.
     pub fn is_disk_full(&self) -> bool {
-        self.source.kind() == io::ErrorKind::StorageFull
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 }
 
@@ -208,13 +208,22 @@ pub fn list(path: &Path) -> Result<Vec<String>> {
 
 /// Every file below `folder`, as sorted relative paths with `/`. Symbolic links are listed, not followed.
 pub fn list_recursive(folder: &Path) -> Result<Vec<String>> {
-    fn walk(folder: &Path, prefix: &str, found: &mut Vec<String>) -> Result<()> {
-        for name in list(folder)? {
+    list_where(folder, &|_| true)
+}
+
+/// As [`list_recursive`], without what is hidden: whatever has a name that begins with a dot.
+pub fn list_visible(folder: &Path) -> Result<Vec<String>> {
+    list_where(folder, &|name| !name.starts_with('.'))
+}
+
+fn list_where(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {
+    fn walk(folder: &Path, prefix: &str, wanted: &dyn Fn(&str) -> bool, found: &mut Vec<String>) -> Result<()> {
+        for name in list(folder)?.into_iter().filter(|name| wanted(name)) {
             let path = folder.join(&name);
             let relative = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
             let kind = fs::symlink_metadata(&path).map_err(named("read", &path))?;
             if kind.is_dir() {
-                walk(&path, &relative, found)?;
+                walk(&path, &relative, wanted, found)?;
             } else {
                 found.push(relative);
             }
@@ -222,7 +231,7 @@ pub fn list_recursive(folder: &Path) -> Result<Vec<String>> {
         Ok(())
     }
     let mut found = Vec::new();
-    walk(folder, "", &mut found)?;
+    walk(folder, "", wanted, &mut found)?;
     found.sort();
     Ok(found)
 }

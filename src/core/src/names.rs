@@ -143,6 +143,11 @@ impl Project {
         self.experiments().join("corpora").join(format!("{name}.toml"))
     }
 
+    /// `experiments/corpora/<name>.lock.json`: the files that the patterns of the recipe stand for.
+    pub fn corpus_lock(&self, name: &str) -> PathBuf {
+        self.experiments().join("corpora").join(format!("{name}.lock.json"))
+    }
+
     /// `experiments/tasks/<name>.toml`
     pub fn task_recipe(&self, name: &str) -> PathBuf {
         self.experiments().join("tasks").join(format!("{name}.toml"))

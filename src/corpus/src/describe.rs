@@ -44,7 +44,9 @@ pub(crate) fn describe(
             SourceRecord {
                 name: stage.name().to_owned(),
                 title: source.map_or("", |s| &s.title).to_owned(),
+                pattern: source.and_then(|s| s.pattern.clone()),
                 url: source.and_then(|s| s.url.clone()),
+                path: source.and_then(|s| s.path.clone()),
                 sha256: stage.record.input_sha256,
                 bytes: stage.record.input_bytes,
                 licence: or(source.map_or("", |s| &s.licence), &recipe.licence),
@@ -127,7 +129,7 @@ pub(crate) fn describe(
         licence: recipe.licence.clone(),
         citation: recipe.citation.clone(),
         limitations: recipe.limitations.clone(),
-        recipe: serde_json::to_value(&**recipe).expect("plain structs serialize to memory"),
+        recipe: recipe.as_json(),
         funnel: funnel(&steps, candidates, fates),
         lengths: lengths.lengths(stages.iter().map(CleanStage::name)),
         duplicate_group_sizes: group_sizes(fates),
@@ -139,6 +141,7 @@ pub(crate) fn describe(
         tokenizer: TokenizerRecord {
             kind: match choice.kind {
                 TokenizerKind::Bpe => "bpe",
+                TokenizerKind::Unigram => "unigram",
                 TokenizerKind::Gpt2 => "gpt2",
                 TokenizerKind::File => "file",
             }

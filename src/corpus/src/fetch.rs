@@ -11,8 +11,11 @@ use std::time::Duration;
 use harness_core::digest::{Digest, Hasher};
 use harness_core::files::{self, FileError};
 
+use crate::hub::{Asked, HubAccess, Listing, ListingError};
+use crate::lookup::git_blob;
 use crate::mirror::Mirror;
 use crate::progress::{Progress, Unit};
+use crate::recipe::Hub;
 use crate::store::Store;
 use crate::unpack::{Packing, each_piece};
 
@@ -21,8 +24,10 @@ use crate::unpack::{Packing, each_piece};
 pub struct Remote {
     /// What people call it.
     pub name: String,
-    /// Where it can be had; without one it has to be in the mirror.
+    /// Where it can be had; without one it has to be in the mirror, or lie at `path`.
     pub url: Option<String>,
+    /// Where it lies on this machine, if it does.
+    pub path: Option<PathBuf>,
     /// Digest of its content.
     pub sha256: Digest,
     /// Size of its content.
@@ -36,6 +41,8 @@ pub struct Remote {
 pub enum Origin {
     /// It was in the store.
     Store,
+    /// It was copied from this file of the project.
+    File(PathBuf),
     /// It was copied from this file of the mirror.
     Mirror(PathBuf),
     /// It was downloaded.
@@ -79,6 +86,48 @@ pub enum FetchError {
         name: String,
         /// Digest of its content.
         sha256: Digest,
+    },
+    /// The file of the project has other bytes now, and the old ones are nowhere else.
+    #[error(
+        "`{}` is not the file that the recipe means by `{name}`: {found}\n\
+         hint: bring back the file with sha256 {expected}, or take the new one in: its sha256 and bytes into the recipe, or `harness data fetch --update` where a pattern names it",
+        path.display()
+    )]
+    OtherFile {
+        /// What people call it.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What the recipe or its lock file says.
+        expected: Digest,
+        /// What is there.
+        found: String,
+    },
+    /// What the hub says of a data set could not be had or used.
+    #[error("the data set `{dataset}` at `{revision}` could not be listed by `{endpoint}`: {problem}\nhint: {hint}")]
+    Hub {
+        /// The data set.
+        dataset: String,
+        /// The revision asked for.
+        revision: String,
+        /// The hub.
+        endpoint: String,
+        /// What went wrong.
+        problem: String,
+        /// What can be done.
+        hint: &'static str,
+    },
+    /// A pattern stands for nothing.
+    #[error("no file of {place} matches `{pattern}`, as the source `{name}` wants\nhint: {hint}")]
+    NothingMatches {
+        /// The source.
+        name: String,
+        /// The project or the data set.
+        place: String,
+        /// The pattern.
+        pattern: String,
+        /// What can be done.
+        hint: String,
     },
     /// The server refused for good.
     #[error("could not fetch `{name}`: `{url}` answered {status}{}\nhint: {hint}", reason_of(*.status))]
@@ -135,11 +184,15 @@ pub enum FetchError {
     },
 }
 
+/// The hub keeps files above 10 MB in LFS, with a SHA-256; the others are held in memory while they are checked.
+const LARGEST_SMALL_BYTES: u64 = 64 << 20;
+
 /// Fetches files into a store.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
     store: Store,
     mirror: Option<PathBuf>,
+    hub: HubAccess,
     proxies: Proxies,
     attempts: u32,
     first_pause: Duration,
@@ -149,12 +202,25 @@ impl Fetcher {
     /// A fetcher without a mirror that uses the proxies of the environment.
     pub fn new(store: &Store) -> Self {
         let first_pause = Duration::from_secs(1);
-        Fetcher { store: store.clone(), mirror: None, proxies: Proxies::default(), attempts: 5, first_pause }
+        Fetcher {
+            store: store.clone(),
+            mirror: None,
+            hub: HubAccess::default(),
+            proxies: Proxies::default(),
+            attempts: 5,
+            first_pause,
+        }
     }
 
     /// Looks in the folder `mirror`, if one is given, before it downloads.
     pub fn with_mirror(mut self, mirror: Option<PathBuf>) -> Self {
         self.mirror = mirror;
+        self
+    }
+
+    /// Asks this hub for whatever has an address on the Hugging Face hub.
+    pub fn with_hub(mut self, hub: HubAccess) -> Self {
+        self.hub = hub;
         self
     }
 
@@ -195,6 +261,9 @@ impl Fetcher {
                 self.take(remote, &from, packing, &from.display().to_string(), &path)?;
                 progress.note(&format!("{} from {}", remote.name, from.display()));
                 Origin::Mirror(from)
+            } else if let Some(from) = &remote.path {
+                self.take_file(remote, from, &path)?;
+                Origin::File(from.clone())
             } else if let Some(url) = &remote.url {
                 self.download(remote, url, &path, progress)?;
                 Origin::Url(url.clone())
@@ -256,9 +325,26 @@ impl Fetcher {
         }
     }
 
+    /// Takes the file from its place in the project, if it is still the file.
+    fn take_file(&self, remote: &Remote, from: &Path, to: &Path) -> Result<(), FetchError> {
+        let other = |found: String| {
+            let (name, path, expected) = (remote.name.clone(), from.to_owned(), remote.sha256);
+            FetchError::OtherFile { name, path, expected, found }
+        };
+        if !files::is_file(from) {
+            return Err(other("it is not there".to_owned()));
+        }
+        self.take(remote, from, remote.packing, "", to).map_err(|error| match error {
+            FetchError::WrongDigest { found, .. } => other(format!("its content is {found}")),
+            FetchError::Unpack { problem, .. } => other(problem),
+            error => error,
+        })
+    }
+
     fn download(&self, remote: &Remote, url: &str, to: &Path, progress: &mut dyn Progress) -> Result<(), FetchError> {
         let part = to.with_extension("part");
         let agent = self.agent();
+        let asked = self.hub.asked(url);
         let total = (remote.packing == Packing::None).then_some(remote.bytes);
         progress.begin(&format!("fetch {}", remote.name), total, Unit::Bytes);
         let mut pause = self.first_pause;
@@ -269,12 +355,12 @@ impl Fetcher {
         let result = loop {
             if attempt == self.attempts {
                 let (problem, hint) = last.unwrap_or_else(|| ("no attempt was made".to_owned(), HINT_NETWORK));
-                let (name, url) = (remote.name.clone(), url.to_owned());
+                let (name, url) = (remote.name.clone(), asked.url);
                 break Err(FetchError::Network { name, url, problem, attempts: attempt, hint });
             }
             attempt += 1;
-            match transfer(&agent, remote, url, &part, progress) {
-                Ok(()) => match self.take(remote, &part, remote.packing, url, to) {
+            match transfer(&agent, remote, &asked, &part, progress) {
+                Ok(()) => match self.take(remote, &part, remote.packing, &asked.url, to) {
                     Err(FetchError::WrongDigest { .. } | FetchError::Unpack { .. }) if resumed_foreign => {
                         files::remove(&part)?;
                         resumed_foreign = false;
@@ -297,6 +383,99 @@ impl Fetcher {
         };
         progress.end();
         result
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The files of a data set, as the hub lists them.
+    pub(crate) fn list(&self, hub: &Hub, progress: &mut dyn Progress) -> Result<Listing, FetchError> {
+        progress.begin(&format!("list {}", hub.dataset), None, Unit::Items);
+        let listed = self.with_patience(|| match self.hub.list(hub, self.proxies == Proxies::FromEnvironment) {
+            Ok(listing) => Ok(listing),
+            Err(ListingError::Transport(problem)) => Err((true, problem, HINT_NETWORK)),
+            Err(ListingError::Status(status @ (408 | 425 | 429 | 500..=599))) => {
+                Err((true, format!("it answered {status}{}", reason_of(status)), "try again later"))
+            }
+            Err(ListingError::Status(status)) => {
+                let hint = match status {
+                    401 | 403 => "accept its terms on its page, and set HF_TOKEN to a token of yours that may read",
+                    _ => "look whether `dataset` and `revision` in the recipe are right, and HF_ENDPOINT if it is set",
+                };
+                Err((false, format!("it answered {status}{}", reason_of(status)), hint))
+            }
+            Err(ListingError::Unreadable(problem)) => Err((false, problem, "look whether HF_ENDPOINT is a hub")),
+        });
+        progress.end();
+        listed.map_err(|(problem, hint)| {
+            let (dataset, revision) = (hub.dataset.clone(), hub.revision.clone());
+            FetchError::Hub { dataset, revision, endpoint: self.hub.endpoint().to_owned(), problem, hint }
+        })
+    }
+
+    /// A small file of the hub, which is known there by its size and its name in git.
+    pub(crate) fn small(
+        &self,
+        name: &str,
+        url: &str,
+        bytes: u64,
+        blob: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<u8>, FetchError> {
+        let asked = self.hub.asked(url);
+        let network = |problem: String, hint| {
+            let (name, url) = (name.to_owned(), asked.url.clone());
+            FetchError::Network { name, url, problem, attempts: self.attempts, hint }
+        };
+        if bytes > LARGEST_SMALL_BYTES {
+            return Err(network(
+                format!("it has {bytes} bytes and no SHA-256"),
+                "ask the hub's users to keep it in LFS",
+            ));
+        }
+        let agent = self.agent();
+        progress.begin(&format!("fetch {name}"), Some(bytes), Unit::Bytes);
+        let content = self.with_patience(|| {
+            let again = |problem: String| (true, problem, HINT_NETWORK);
+            let mut response = request(&agent, &asked).call().map_err(|e| again(e.to_string()))?;
+            let status = response.status().as_u16();
+            if status != 200 {
+                let problem = format!("it answered {status}{}", reason_of(status));
+                return Err((matches!(status, 408 | 425 | 429 | 500..=599), problem, hint_of(status)));
+            }
+            let mut content = Vec::new();
+            let body = response.body_mut().as_reader();
+            body.take(bytes + 1).read_to_end(&mut content).map_err(|e| again(e.to_string()))?;
+            Ok(content)
+        });
+        progress.end();
+        let content = content.map_err(|(problem, hint)| network(problem, hint))?;
+        if content.len() as u64 != bytes || git_blob(&content) != blob {
+            let problem = format!("what came is not the file of {bytes} bytes that git calls {blob}");
+            return Err(network(problem, "try again; if it stays, something between here and the hub changes files"));
+        }
+        Ok(content)
+    }
+
+    /// Tries until it succeeds, it failed for good, or patience ends; an error says first whether to try again.
+    fn with_patience<T>(
+        &self,
+        mut try_once: impl FnMut() -> Result<T, (bool, String, &'static str)>,
+    ) -> Result<T, (String, &'static str)> {
+        let mut pause = self.first_pause;
+        let mut attempt = 1;
+        loop {
+            match try_once() {
+                Ok(value) => return Ok(value),
+                Err((true, ..)) if attempt < self.attempts => {
+                    std::thread::sleep(pause);
+                    pause *= 2;
+                    attempt += 1;
+                }
+                Err((_, problem, hint)) => return Err((problem, hint)),
+            }
+        }
     }
 
     fn agent(&self) -> ureq::Agent {
@@ -332,16 +511,25 @@ impl From<FileError> for Broken {
     }
 }
 
+/// A request as whoever may see it; where it is led on to does not learn the token.
+fn request(agent: &ureq::Agent, asked: &Asked) -> ureq::RequestBuilder<ureq::typestate::WithoutBody> {
+    let request = agent.get(&asked.url).header("Accept-Encoding", "identity");
+    match &asked.token {
+        Some(token) => request.header("Authorization", format!("Bearer {token}")),
+        None => request,
+    }
+}
+
 /// Downloads to `part`, going on from what it holds.
 fn transfer(
     agent: &ureq::Agent,
     remote: &Remote,
-    url: &str,
+    asked: &Asked,
     part: &Path,
     progress: &mut dyn Progress,
 ) -> Result<(), Broken> {
     let have = if files::is_file(part) { files::size_bytes(part)? } else { 0 };
-    let mut request = agent.get(url).header("Accept-Encoding", "identity");
+    let (url, mut request) = (asked.url.as_str(), request(agent, asked));
     if have > 0 {
         request = request.header("Range", format!("bytes={have}-"));
     }
@@ -399,7 +587,9 @@ fn transfer(
         return Err(Broken::ForGood(wrong_digest(remote, url, format!("larger than {} bytes", remote.bytes))));
     }
     result.map_err(|e| match e.kind() {
-        io::ErrorKind::StorageFull => Broken::ForGood(FileError::new("write", part, e).into()),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Broken::ForGood(FileError::new("write", part, e).into())
+        }
         _ => for_now(&format!("the transfer broke off after {received} bytes: {e}"), HINT_NETWORK),
     })
 }

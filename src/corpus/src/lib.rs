@@ -1,7 +1,8 @@
 //! The data side of the project: from sources named by a recipe to token shards with a manifest that explains
 //! every document, and from task files to requests of token ids.
 //!
-//! In the order of the flow: [`fetch`] brings the files that a recipe names; [`read`] cuts them into documents;
+//! In the order of the flow: [`lookup`] finds which files the patterns of a recipe stand for; [`fetch`] brings the
+//! files that it names; [`read`] cuts them into documents;
 //! [`clean`] repairs or removes documents step by step; [`select`] removes duplicates and splits; [`tokenizer`]
 //! learns the vocabulary; [`encode`] writes the shards; [`manifest`] says what happened. [`prepare`] is the plan
 //! that runs them, each stage cached by the digest of what it depends on. [`tasks`] does the same for
@@ -20,8 +21,11 @@ mod fast;
 mod fetch;
 mod funnel;
 pub mod grammar;
+mod hub;
 mod ledger;
 mod lengths;
+mod lock;
+mod lookup;
 mod manifest;
 mod mark;
 mod mirror;
@@ -42,12 +46,15 @@ mod store;
 pub mod tasks;
 mod tokenizer;
 mod toml_text;
+mod unigram;
 mod unpack;
 mod words;
 
 pub use clean::{Step, StepCounts};
 pub use error::CorpusError;
 pub use fetch::{FetchError, Fetched, Fetcher, Origin, Proxies};
+pub use hub::HubAccess;
+pub use lock::LockFile;
 pub use manifest::{
     Baseline, DocumentCounts, DocumentLengths, DuplicateGroup, FunnelStage, GroupSize, Lengths, Manifest, ManifestFile,
     Side, SourceLengths, SourceRecord, TaskContamination, TextLengths, TokenizerRecord, ValidationDocument,
@@ -55,7 +62,7 @@ pub use manifest::{
 pub use prepare::prepare;
 pub use prepared::PreparedCorpus;
 pub use progress::{Progress, Silent, Unit};
-pub use recipe::{Recipe, RecipeError, Remote};
+pub use recipe::{Recipe, RecipeError, Remote, UnlockedRecipe};
 pub use samples::Sample;
 pub use store::Store;
 pub use tokenizer::{Encoder, Tokenizer, TokenizerError};

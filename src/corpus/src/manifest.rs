@@ -13,7 +13,7 @@ pub use crate::lengths::{DocumentLengths, Lengths, SourceLengths, TextLengths};
 pub use crate::store::ListedFile as ManifestFile;
 
 /// Raised with every change that an older reader would misread.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The manifest of a corpus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,12 +77,16 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceRecord {
-    /// Its name in the recipe.
+    /// Its name in the recipe; of a file of a pattern the pattern's name, `/` and its path.
     pub name: String,
+    /// The source of the recipe whose pattern stands for it, if one does.
+    pub pattern: Option<String>,
     /// Its title.
     pub title: String,
-    /// Where it can be had; none if it was generated.
+    /// Where it can be had, if it has an address.
     pub url: Option<String>,
+    /// Where it lay, from the folder of the project, if it did.
+    pub path: Option<String>,
     /// Digest of its content; of a generated source, of its documents as JSON lines.
     pub sha256: Digest,
     /// Size of its content in bytes.
@@ -181,7 +185,7 @@ pub struct Side {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenizerRecord {
-    /// `bpe` (trained here), `gpt2` or `file`.
+    /// `bpe` or `unigram` (trained here), `gpt2` or `file`.
     pub kind: String,
     /// The library that encoded; one other than `tokenizers` was compared with it on a sample.
     pub encoder: String,

@@ -3,7 +3,7 @@
 //! Each stage is cached in the store by the digest of what it depends on, so that a change in the recipe redoes what
 //! follows from it and nothing else. What comes out is the same bytes in any folder and on any number of threads.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use harness_core::digest::Hasher;
@@ -24,6 +24,7 @@ use crate::spill::Spill;
 use crate::stages::{CleanStage, candidates_of, clean_sources, each_batch, write_samples};
 use crate::store::{Store, key};
 use crate::tokenizer::{self, Encoder, PieceCounts, Tokenizer};
+use crate::unigram;
 
 /// Prepares the corpus of a recipe whose files are in the store. Does nothing if that was done before.
 pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> Result<PreparedCorpus, CorpusError> {
@@ -36,6 +37,7 @@ pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> R
     if let Some(prepared) = undamaged(recipe, store)? {
         return Ok(prepared);
     }
+    store.sweep_drafts()?;
     let stages = clean_sources(recipe, store, progress)?;
     let stages = without_repeats(&recipe.duplicates, store, stages, progress)?;
     let candidates = candidates_of(&stages)?;
@@ -49,7 +51,8 @@ pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> R
         Some(rule) => mark_contaminated(rule, recipe, store, &stages, &candidates, &mut fates, progress)?,
         None => Vec::new(),
     };
-    split(&candidates, &mut fates, &recipe.split);
+    let groups = groups(&stages);
+    split(&candidates, &mut fates, &recipe.split, &groups);
     if let Some(rule) = &recipe.split.leakage {
         mark_leaked(rule, store, &stages, &candidates, &mut fates, progress)?;
     }
@@ -60,7 +63,7 @@ pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> R
     let draft = store.draft()?;
     files::write(&draft.path("tokenizer.json"), &tokenizer_json)?;
     let draft_folder = draft.path("");
-    let encoder = encoder_for(&tokenizer, &stages, &candidates, &fates)?;
+    let encoder = encoder_for(&tokenizer, &stages, &groups, &candidates, &fates)?;
     let epochs = epochs(recipe, &stages, &candidates, &fates);
     let sides = write_shards(recipe, &stages, &candidates, &fates, &epochs, &encoder, &draft_folder, progress)?;
     write_ledger(&draft.path("documents.jsonl"), recipe, &stages, &candidates, &fates)?;
@@ -116,7 +119,7 @@ fn tokenizer_of(
             return Ok(tokenizer::from_gpt2(&paths[0], &paths[1], &choice.separator)?);
         }
         TokenizerKind::File => return Ok(files::read(&paths[0])?),
-        TokenizerKind::Bpe => {}
+        TokenizerKind::Bpe | TokenizerKind::Unigram => {}
     }
     // A fixed random part of the training documents, if the recipe bounds what is learned from.
     let train_bytes: u64 =
@@ -137,7 +140,11 @@ fn tokenizer_of(
             progress.advance(texts.iter().map(|text| text.len() as u64).sum());
             Ok(())
         })?;
-        let json = tokenizer::train(counts, choice.vocabulary_size.unwrap_or_default(), &choice.separator)?;
+        let size = choice.vocabulary_size.unwrap_or_default();
+        let json = match choice.kind {
+            TokenizerKind::Unigram => unigram::train(counts, size, &choice.separator)?,
+            _ => tokenizer::train(counts, size, &choice.separator)?,
+        };
         progress.end();
         Ok(json)
     })
@@ -148,6 +155,7 @@ fn tokenizer_of(
 fn encoder_for<'a>(
     tokenizer: &'a Tokenizer,
     stages: &[CleanStage],
+    groups: &[usize],
     candidates: &[Candidate],
     fates: &[Fate],
 ) -> Result<Encoder<'a>, CorpusError> {
@@ -155,7 +163,7 @@ fn encoder_for<'a>(
     const IN_ALL: u64 = 4 << 20;
     let (mut chosen, mut all, mut of_source) = (HashSet::new(), 0, vec![0; stages.len()]);
     for (at, candidate) in candidates.iter().enumerate() {
-        let taken = &mut of_source[candidate.source as usize];
+        let taken = &mut of_source[groups[candidate.source as usize]];
         if all < IN_ALL && (*taken < OF_SOURCE || fates[at] == Fate::Validation) {
             *taken += u64::from(candidate.bytes);
             all += u64::from(candidate.bytes);
@@ -174,21 +182,34 @@ fn encoder_for<'a>(
     Ok(Encoder::checked_on(tokenizer, &sample)?)
 }
 
-/// How often the training documents of each source are written: once, or as the weights of the recipe say, by which
+/// For each file the number of its source: the files of a pattern are one source.
+fn groups(stages: &[CleanStage]) -> Vec<usize> {
+    let mut group = 0;
+    let pairs = stages.iter().zip(stages.iter().skip(1));
+    let others = pairs.map(|(before, stage)| {
+        group += usize::from(before.group() != stage.group());
+        group
+    });
+    std::iter::once(0).chain(others).collect()
+}
+
+/// How often the training documents of each file are written: once, or as the weights of the recipe say, by which
 /// the training side keeps its size in bytes.
 fn epochs(recipe: &Recipe, stages: &[CleanStage], candidates: &[Candidate], fates: &[Fate]) -> Vec<f64> {
     let Some(mixture) = &recipe.mixture else { return vec![1.0; stages.len()] };
-    let mut bytes = vec![0u64; stages.len()];
+    // Bytes by the name that has a weight: the files of a pattern are one source.
+    let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
     for (candidate, _) in candidates.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Train) {
-        bytes[candidate.source as usize] += u64::from(candidate.bytes);
+        *bytes.entry(stages[candidate.source as usize].group()).or_default() += u64::from(candidate.bytes);
     }
-    let weight = |stage: &CleanStage| mixture.weights.get(stage.name()).copied().unwrap_or_default();
-    let all_weights: f64 = stages.iter().zip(&bytes).filter(|(_, bytes)| **bytes > 0).map(|(s, _)| weight(s)).sum();
-    let all_bytes = bytes.iter().sum::<u64>() as f64;
-    let epochs = |(stage, &bytes): (&CleanStage, &u64)| {
-        if bytes == 0 { 0.0 } else { weight(stage) / all_weights * all_bytes / bytes as f64 }
+    let weight = |group: &str| mixture.weights.get(group).copied().unwrap_or_default();
+    let all_weights: f64 = bytes.keys().map(|group| weight(group)).sum();
+    let all_bytes = bytes.values().sum::<u64>() as f64;
+    let epochs = |stage: &CleanStage| match bytes.get(stage.group()) {
+        Some(&bytes) if bytes > 0 => weight(stage.group()) / all_weights * all_bytes / bytes as f64,
+        _ => 0.0,
     };
-    stages.iter().zip(&bytes).map(epochs).collect()
+    stages.iter().map(epochs).collect()
 }
 
 #[expect(clippy::too_many_arguments, reason = "it writes what every stage decided")]

@@ -140,7 +140,7 @@ impl PreparedCorpus {
 /// The digest of what a corpus depends on.
 pub(crate) fn corpus_key(recipe: &Recipe) -> Digest {
     let tasks: Vec<_> = recipe.tasks().iter().map(|task| (task.name(), &task.subtasks, &task.items)).collect();
-    key("corpus", &(recipe.name(), &**recipe, tasks, FORMAT, grammar::VERSION))
+    key("corpus", &(recipe.name(), recipe.as_json(), tasks, FORMAT, grammar::VERSION))
 }
 
 /// Where the corpus of a recipe is or will be.

@@ -1,9 +1,11 @@
 //! Corpus recipes: `experiments/corpora/<name>.toml`, as written and then checked. A [`Recipe`] is one that can be
-//! prepared; only [`Recipe::load`] makes it.
+//! prepared: each of its files is known by its digest, those of patterns from the lock file.
+
+mod source;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use harness_core::config::{Wrong, nearest};
 use harness_core::digest::Digest;
@@ -14,11 +16,15 @@ use serde::{Deserialize, Serialize};
 use crate::clean::Step;
 use crate::contamination::Decontaminate;
 pub use crate::fetch::Remote;
+use crate::lock::{LockFile, Pattern};
 use crate::near::NearRule;
 use crate::repeats::{ParagraphRule, PassageRule};
 use crate::tasks::TaskRecipe;
 use crate::toml_text::{TomlText, no_such_recipe};
 use crate::unpack::Packing;
+
+pub(crate) use self::source::compiled;
+pub use self::source::{DocumentRule, DocumentSplit, Format, Hub, InvalidUtf8, Source, SourceText};
 
 /// Why a recipe was refused.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +35,18 @@ pub enum RecipeError {
     /// There is no such recipe, or something in it is wrong.
     #[error("{0}")]
     Wrong(Box<Wrong>),
+    /// Nobody has looked yet which files a pattern stands for.
+    #[error(
+        "which files the source `{source_name}` of the corpus `{corpus}` stands for is not in {lock}\nhint: `harness data fetch {corpus}` looks it up; commit the file with the recipe"
+    )]
+    NotLocked {
+        /// The corpus.
+        corpus: String,
+        /// The source.
+        source_name: String,
+        /// The lock file, as people see it.
+        lock: String,
+    },
 }
 
 impl From<Box<Wrong>> for RecipeError {
@@ -57,7 +75,7 @@ pub struct RecipeText {
     pub limitations: String,
     /// Files that the corpus is made of.
     #[serde(default, rename = "source")]
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceText>,
     /// A corpus that is generated instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<Generate>,
@@ -83,121 +101,6 @@ pub struct RecipeText {
     /// The files written.
     #[serde(default)]
     pub output: Output,
-}
-
-/// A file of text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Its name in the manifest: letters, digits, `-`, `_` and `.`.
-    pub name: String,
-    /// Its title, for people.
-    #[serde(default)]
-    pub title: String,
-    /// Where it can be had.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Digest of its content without packing.
-    pub sha256: Digest,
-    /// Size of its content without packing.
-    pub bytes: u64,
-    /// How the bytes at `url` are packed.
-    #[serde(default)]
-    pub packing: Packing,
-    /// Its licence, where it differs from the corpus's.
-    #[serde(default)]
-    pub licence: String,
-    /// How to cite it, where it differs.
-    #[serde(default)]
-    pub citation: String,
-    /// What its bytes are.
-    #[serde(default)]
-    pub format: Format,
-    /// For `jsonl`, `csv` and `parquet`: the field or column with the text. In `jsonl` and `parquet` dots lead into
-    /// nested objects.
-    #[serde(default = "default_text_field")]
-    pub text_field: String,
-    /// How it is cut into documents, where it differs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub documents: Option<DocumentRule>,
-}
-
-impl Source {
-    /// The file to fetch.
-    pub fn remote(&self) -> Remote {
-        Remote {
-            name: self.name.clone(),
-            url: self.url.clone(),
-            sha256: self.sha256,
-            bytes: self.bytes,
-            packing: self.packing,
-        }
-    }
-}
-
-fn default_text_field() -> String {
-    "text".to_owned()
-}
-
-/// What the bytes of a source are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// UTF-8 text.
-    #[default]
-    Text,
-    /// UTF-8 text with Markdown marks; lines that begin with `#` are headings.
-    Markdown,
-    /// One JSON object a line, each a document.
-    Jsonl,
-    /// Comma-separated values with a header line, each row a document.
-    Csv,
-    /// Apache Parquet, each row a document. Pages may be plain or packed with Snappy, gzip or zstd.
-    Parquet,
-}
-
-/// How a source is cut into documents.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DocumentRule {
-    /// Where one document ends and the next begins.
-    pub split: DocumentSplit,
-    /// For `split = "separator"`: the text between two documents.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub separator: Option<String>,
-    /// The text of a line that ends the head of a file; everything up to it is left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub head_ends_with: Option<String>,
-    /// What is done with bytes that are not UTF-8.
-    pub invalid_utf8: InvalidUtf8,
-}
-
-/// What is done with bytes that are not UTF-8.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InvalidUtf8 {
-    /// The source is refused, with the line.
-    #[default]
-    Refuse,
-    /// They become U+FFFD, and the lines are counted.
-    Repair,
-}
-
-/// Where documents end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DocumentSplit {
-    /// A file is one document.
-    #[default]
-    File,
-    /// A Markdown heading begins a document; one without text before the next heading joins it.
-    Headings,
-    /// A separator stands between documents.
-    Separator,
-    /// Blank lines stand between documents.
-    BlankLines,
-    /// Every line is a document.
-    Lines,
 }
 
 /// A corpus that is generated.
@@ -282,10 +185,10 @@ pub struct Mixture {
 pub struct TokenizerChoice {
     /// Where it comes from.
     pub kind: TokenizerKind,
-    /// For `bpe`: tokens in all, the separator and the 256 bytes included.
+    /// For `bpe` and `unigram`: tokens in all, the separator and the 256 bytes included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vocabulary_size: Option<u32>,
-    /// For `bpe`: bytes of training text that it learns from, taken evenly; all, unless stated. The memory that
+    /// For `bpe` and `unigram`: bytes of training text that it learns from, taken evenly; all, unless stated. The memory that
     /// learning takes grows with the different words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_bytes: Option<u64>,
@@ -313,6 +216,8 @@ fn default_separator() -> String {
 pub enum TokenizerKind {
     /// A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019), trained on the training documents.
     Bpe,
+    /// A unigram vocabulary over bytes (Kudo 2018), trained on the training documents.
+    Unigram,
     /// GPT-2's own two files.
     Gpt2,
     /// A `tokenizer.json`.
@@ -344,12 +249,12 @@ pub struct TokenizerFile {
 impl TokenizerFile {
     fn remote(&self, name: &str) -> Remote {
         let (url, packing) = (self.url.clone(), self.packing);
-        Remote { name: name.to_owned(), url, sha256: self.sha256, bytes: self.bytes, packing }
+        Remote { name: name.to_owned(), url, path: None, sha256: self.sha256, bytes: self.bytes, packing }
     }
 }
 
 impl TokenizerChoice {
-    /// The files it needs: none for `bpe`, vocabulary and merges for `gpt2`, one for `file`.
+    /// The files it needs: none for what is trained, vocabulary and merges for `gpt2`, one for `file`.
     pub fn remotes(&self) -> Vec<Remote> {
         let named = [(&self.vocabulary, "vocabulary"), (&self.merges, "merges"), (&self.file, "tokenizer")];
         named.iter().filter_map(|(file, name)| file.as_ref().map(|f| f.remote(name))).collect()
@@ -370,13 +275,28 @@ impl Default for Output {
     }
 }
 
+/// A recipe that was checked, as far as that can be done without its files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnlockedRecipe {
+    name: String,
+    text: RecipeText,
+    tasks: Vec<TaskRecipe>,
+    root: PathBuf,
+}
+
 /// A checked corpus recipe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     name: String,
     text: RecipeText,
+    /// Every file of the sources, in the order of the recipe; those of a pattern in the order of their paths.
+    files: Vec<Source>,
+    /// What the patterns of the recipe stand for, by source.
+    locked: LockFile,
     /// The recipes that `decontaminate` names, in its order.
     tasks: Vec<TaskRecipe>,
+    /// The folder of the project, from which paths begin.
+    root: PathBuf,
 }
 
 /// The text of the recipe `name` at `path`; the error for one that is not there names the nearest.
@@ -402,23 +322,16 @@ impl Deref for Recipe {
     }
 }
 
-impl Recipe {
+impl UnlockedRecipe {
     /// Loads `experiments/corpora/<name>.toml`.
     pub fn load(project: &Project, name: &str) -> Result<Self, RecipeError> {
         let text = recipe_text(project, &project.corpus_recipe(name), "corpora", "corpus", name)?;
         let path_shown = format!("experiments/corpora/{name}.toml");
-        Self::parse_with(name, &path_shown, &text, &|task| TaskRecipe::load(project, task))
+        let recipe = Self::parse_with(name, &path_shown, &text, &|task| TaskRecipe::load(project, task))?;
+        Ok(UnlockedRecipe { root: project.root().to_owned(), ..recipe })
     }
 
-    /// Checks a recipe's text; `path` is what errors call it. It cannot name tasks: only [`Recipe::load`] finds those.
-    pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, RecipeError> {
-        Self::parse_with(name, path, text, &|task| {
-            let problem = format!("there is no task recipe `{task}` here");
-            Err(Box::new(Wrong { path: path.to_owned(), place: None, problem, hint: None }).into())
-        })
-    }
-
-    /// As [`Recipe::parse`], with a way to find the recipes of tasks.
+    /// Checks a recipe's text; `path` is what errors call it, `task` finds the recipes of tasks.
     pub fn parse_with(
         name: &str,
         path: &str,
@@ -437,7 +350,83 @@ impl Recipe {
                 other => other,
             })?);
         }
-        Ok(Recipe { name: name.to_owned(), text, tasks })
+        Ok(UnlockedRecipe { name: name.to_owned(), text, tasks, root: PathBuf::new() })
+    }
+
+    /// The name of its file, without `.toml`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it says.
+    pub fn text(&self) -> &RecipeText {
+        &self.text
+    }
+
+    /// The folder of the project.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Its patterns by source, in the order of the recipe.
+    pub fn patterns(&self) -> impl Iterator<Item = (&str, Pattern)> {
+        self.text.sources.iter().filter_map(|source| Some((source.name.as_str(), source.pattern()?)))
+    }
+
+    /// The recipe with the files that `lock` names for its patterns. An error if it does not name them, or those of
+    /// another pattern.
+    pub fn locked(self, lock: &LockFile) -> Result<Recipe, RecipeError> {
+        let mut locked = LockFile::default();
+        let mut files = Vec::new();
+        for source in &self.text.sources {
+            let Some(pattern) = source.pattern() else {
+                files.extend(source.as_file());
+                continue;
+            };
+            let listed = lock.sources.get(&source.name).filter(|listed| listed.pattern == pattern);
+            let listed = listed.ok_or_else(|| RecipeError::NotLocked {
+                corpus: self.name.clone(),
+                source_name: source.name.clone(),
+                lock: lock_shown(&self.name),
+            })?;
+            files.extend(source.files(listed));
+            locked.sources.insert(source.name.clone(), listed.clone());
+        }
+        let UnlockedRecipe { name, text, tasks, root } = self;
+        Ok(Recipe { name, text, files, locked, tasks, root })
+    }
+}
+
+/// The lock file of a recipe, as people see it.
+pub(crate) fn lock_shown(name: &str) -> String {
+    format!("experiments/corpora/{name}.lock.json")
+}
+
+impl Recipe {
+    /// Loads `experiments/corpora/<name>.toml`, and its lock file if it has patterns.
+    pub fn load(project: &Project, name: &str) -> Result<Self, RecipeError> {
+        let recipe = UnlockedRecipe::load(project, name)?;
+        let lock = LockFile::read(&project.corpus_lock(name), &lock_shown(name))?;
+        recipe.locked(&lock)
+    }
+
+    /// Checks a recipe's text; `path` is what errors call it. It can name neither tasks nor patterns: only
+    /// [`Recipe::load`] finds those.
+    pub fn parse(name: &str, path: &str, text: &str) -> Result<Self, RecipeError> {
+        Self::parse_with(name, path, text, &|task| {
+            let problem = format!("there is no task recipe `{task}` here");
+            Err(Box::new(Wrong { path: path.to_owned(), place: None, problem, hint: None }).into())
+        })
+    }
+
+    /// As [`Recipe::parse`], with a way to find the recipes of tasks.
+    pub fn parse_with(
+        name: &str,
+        path: &str,
+        text: &str,
+        task: &dyn Fn(&str) -> Result<TaskRecipe, RecipeError>,
+    ) -> Result<Self, RecipeError> {
+        UnlockedRecipe::parse_with(name, path, text, task)?.locked(&LockFile::default())
     }
 
     /// The name of its file, without `.toml`.
@@ -447,8 +436,22 @@ impl Recipe {
 
     /// Every file to fetch: the sources, those of the tokenizer, and those of the tasks to decontaminate from.
     pub fn remotes(&self) -> Vec<Remote> {
-        let sources = self.sources.iter().map(Source::remote).chain(self.tokenizer.remotes());
+        let sources = self.files.iter().map(|file| file.remote(&self.root)).chain(self.tokenizer.remotes());
         sources.chain(self.tasks.iter().flat_map(TaskRecipe::remotes)).collect()
+    }
+
+    /// Every file of its sources, in order.
+    pub fn files(&self) -> &[Source] {
+        &self.files
+    }
+
+    /// The recipe and the files that its patterns stand for, as one JSON value: what a corpus is made from.
+    pub(crate) fn as_json(&self) -> serde_json::Value {
+        let mut json = serde_json::to_value(&self.text).expect("plain structs serialize to memory");
+        if !self.locked.sources.is_empty() {
+            json["locked"] = serde_json::to_value(&self.locked.sources).expect("plain structs serialize to memory");
+        }
+        json
     }
 
     /// The tasks that [`RecipeText::decontaminate`] names.
@@ -468,7 +471,7 @@ fn check(text: &TomlText, recipe: &RecipeText) -> Result<(), Box<Wrong>> {
             return Err(text.wrong(
                 "source",
                 "there is none",
-                Some("add a [[source]] with name, url, sha256 and bytes, or [generate]"),
+                Some("add a [[source]] with name, url, sha256 and bytes, or with name and path, or [generate]"),
             ));
         }
         (Some(_), false) => {
@@ -496,9 +499,7 @@ fn check(text: &TomlText, recipe: &RecipeText) -> Result<(), Box<Wrong>> {
         if recipe.sources[..index].iter().any(|other| other.name == source.name) {
             return Err(text.wrong(&key("name"), format!("`{}` is named twice", source.name), None));
         }
-        if let Some(url) = source.url.as_ref().filter(|url| !is_address(url)) {
-            return Err(text.wrong(&key("url"), format!("`{url}` is not an http or https address"), None));
-        }
+        source.check(text, &key)?;
         let records = matches!(source.format, Format::Jsonl | Format::Csv | Format::Parquet);
         let rule = source.documents.as_ref().unwrap_or(&recipe.documents);
         if records && (rule.split != DocumentSplit::File || rule.head_ends_with.is_some()) {
@@ -609,9 +610,10 @@ fn check_tokenizer(text: &TomlText, choice: &TokenizerChoice) -> Result<(), Box<
         _ => Ok(()),
     };
     let kind = choice.kind;
-    needs(choice.vocabulary_size.is_some(), "vocabulary_size", kind == TokenizerKind::Bpe)?;
+    let trained = matches!(kind, TokenizerKind::Bpe | TokenizerKind::Unigram);
+    needs(choice.vocabulary_size.is_some(), "vocabulary_size", trained)?;
     if choice.sample_bytes.is_some() {
-        needs(true, "sample_bytes", kind == TokenizerKind::Bpe)?;
+        needs(true, "sample_bytes", trained)?;
     }
     needs(choice.vocabulary.is_some(), "vocabulary", kind == TokenizerKind::Gpt2)?;
     needs(choice.merges.is_some(), "merges", kind == TokenizerKind::Gpt2)?;

@@ -67,8 +67,9 @@ fn beginning(sha256: &Digest) -> u64 {
     u64::from_be_bytes(sha256.as_bytes()[..8].try_into().expect("eight bytes"))
 }
 
-/// Takes the held-out documents from those for training.
-pub(crate) fn split(candidates: &[Candidate], fates: &mut [Fate], split: &Split) {
+/// Takes the held-out documents from those for training. `group_of` leads from the source of a candidate to the source
+/// as the recipe speaks of it.
+pub(crate) fn split(candidates: &[Candidate], fates: &mut [Fate], split: &Split, group_of: &[usize]) {
     let kept: Vec<usize> = (0..fates.len()).filter(|&at| fates[at] == Fate::Train).collect();
     let sides = [(Fate::Validation, split.validation), (Fate::Test, split.test)];
     if !split.by_source {
@@ -82,7 +83,8 @@ pub(crate) fn split(candidates: &[Candidate], fates: &mut [Fate], split: &Split)
         }
         return;
     }
-    for of_source in kept.chunk_by(|&a, &b| candidates[a].source == candidates[b].source) {
+    let group = |at: usize| group_of[candidates[at].source as usize];
+    for of_source in kept.chunk_by(|&a, &b| group(a) == group(b)) {
         let bytes: u64 = of_source.iter().map(|&at| u64::from(candidates[at].bytes)).sum();
         let mut by_position: Vec<usize> = of_source.to_vec();
         by_position.sort_by_key(|&at| (rank(&candidates[at].sha256), at));
@@ -138,7 +140,7 @@ mod tests {
     fn select(candidates: &[Candidate], duplicates: &Duplicates, rule: &Split) -> Vec<Fate> {
         let spill = Spill::new(std::path::Path::new(""), usize::MAX);
         let mut fates = without_exact_duplicates(candidates, duplicates, spill).unwrap();
-        split(candidates, &mut fates, rule);
+        split(candidates, &mut fates, rule, &[0, 1, 2, 3]);
         fates
     }
 

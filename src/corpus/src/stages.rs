@@ -31,6 +31,11 @@ impl CleanStage {
         self.source.as_ref().map_or("grammar", |source| &source.name)
     }
 
+    /// The name by which the recipe speaks of the source: that of its pattern, where one stands for many files.
+    pub fn group(&self) -> &str {
+        self.source.as_ref().map_or("grammar", Source::group)
+    }
+
     pub fn documents(&self) -> PathBuf {
         self.folder.join("documents.jsonl")
     }
@@ -60,7 +65,7 @@ pub(crate) fn clean_sources(
     store: &Store,
     progress: &mut dyn Progress,
 ) -> Result<Vec<CleanStage>, CorpusError> {
-    let total: u64 = recipe.sources.iter().map(|source| source.bytes).sum();
+    let total: u64 = recipe.files().iter().map(|source| source.bytes).sum();
     let mut stages = Vec::new();
     if let Some(generate) = &recipe.generate {
         progress.begin("generate", Some(generate.documents), Unit::Documents);
@@ -84,7 +89,7 @@ pub(crate) fn clean_sources(
         return Ok(stages);
     }
     progress.begin("clean", Some(total), Unit::Bytes);
-    for source in &recipe.sources {
+    for source in recipe.files() {
         let rule = recipe.document_rule(source);
         let key = key("clean", &(source.sha256, source.format, &source.text_field, rule, &recipe.steps));
         let stage = cached(store, key, progress, |_| {

@@ -115,18 +115,34 @@ impl Store {
     /// A new empty folder on the same file system, removed again if it is dropped before [`Draft::publish`].
     pub(crate) fn draft(&self) -> Result<Draft, FileError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let drafts = self.root.join("drafts");
+        files::create_folder(&drafts)?;
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let folder = self.root.join("drafts").join(format!("{}-{number}", std::process::id()));
-            match files::create_new_folder(&folder) {
-                Ok(()) => {
-                    return Ok(Draft { folder, published: false });
-                }
-                // The folder of a process that was killed and had our number: take the next.
-                Err(e) if e.source.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(e),
+            let folder = drafts.join(format!("{}-{number}", std::process::id()));
+            let lock_path = folder.with_extension("lock");
+            // Somebody who sweeps can have been faster, and can have removed the file that is locked here.
+            let Some(lock) = files::try_lock(&lock_path)?.filter(|_| files::is_file(&lock_path)) else { continue };
+            // Of a killed process that had our number.
+            files::remove_folder(&folder)?;
+            files::create_new_folder(&folder)?;
+            return Ok(Draft { folder, lock_path, _lock: lock, published: false });
+        }
+    }
+
+    /// Removes the drafts of processes that were killed: nobody holds their locks any more.
+    pub(crate) fn sweep_drafts(&self) -> Result<(), FileError> {
+        let drafts = self.root.join("drafts");
+        for name in files::list(&drafts)?.iter().filter(|name| name.ends_with(".lock")) {
+            let lock_path = drafts.join(name);
+            if files::is_file(&lock_path)
+                && let Some(_lock) = files::try_lock(&lock_path)?
+            {
+                files::remove_folder(&lock_path.with_extension(""))?;
+                files::remove(&lock_path)?;
             }
         }
+        Ok(())
     }
 }
 
@@ -134,6 +150,9 @@ impl Store {
 #[derive(Debug)]
 pub(crate) struct Draft {
     folder: PathBuf,
+    lock_path: PathBuf,
+    /// Tells others that the folder is being filled, until the process ends.
+    _lock: Lock,
     published: bool,
 }
 
@@ -159,6 +178,7 @@ impl Drop for Draft {
         if !self.published {
             let _ = files::remove_folder(&self.folder);
         }
+        let _ = files::remove(&self.lock_path);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The vocabulary: a byte-level BPE trained here, or an existing one. Kept as `tokenizer.json`, the format of the
+//! The vocabulary: a byte-level BPE or unigram vocabulary trained here, or an existing one. Kept as `tokenizer.json`, the format of the
 //! `tokenizers` library, so that other programs read it.
 //!
 //! Text is always encoded as text: a document that happens to contain the separator's spelling does not get the
@@ -13,7 +13,7 @@ use harness_core::files::{self, FileError};
 use rayon::prelude::*;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, DecoderWrapper, Model as _, ModelWrapper, NormalizerWrapper, PostProcessorWrapper};
+use tokenizers::{AddedToken, DecoderWrapper, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper};
 use tokenizers::{PreTokenizerWrapper, TokenizerBuilder, TokenizerImpl};
 
 use crate::fast::{FastBpe, bytes_of_characters, characters_of_bytes};
@@ -50,7 +50,7 @@ pub enum TokenizerError {
     },
 }
 
-fn refused(action: &'static str) -> impl FnOnce(tokenizers::Error) -> TokenizerError {
+pub(crate) fn refused(action: &'static str) -> impl FnOnce(tokenizers::Error) -> TokenizerError {
     move |e| TokenizerError::Library { action, problem: e.to_string() }
 }
 
@@ -182,9 +182,10 @@ impl<'a> Encoder<'a> {
     }
 }
 
-type ByteLevelBpe = TokenizerImpl<BPE, NormalizerWrapper, ByteLevel, ByteLevel, ByteLevel>;
+/// A tokenizer that cuts text into pieces as GPT-2's does and writes each byte as a character.
+type WithByteLevel<M> = TokenizerImpl<M, NormalizerWrapper, ByteLevel, ByteLevel, ByteLevel>;
 
-fn byte_level(model: BPE) -> Result<ByteLevelBpe, TokenizerError> {
+pub(crate) fn with_byte_level<M: Model>(model: M) -> Result<WithByteLevel<M>, TokenizerError> {
     TokenizerBuilder::new()
         .with_model(model)
         .with_normalizer(None)
@@ -227,7 +228,16 @@ impl PieceCounts {
         counts
     }
 
-    /// The counts as the trainer takes them: each byte written as the character that stands for it.
+    /// The counts as the trainer of unigrams takes them: sorted, and together within 32 bits, in which it adds them up.
+    pub fn sorted(self) -> Vec<(String, u32)> {
+        let mut counts: Vec<(CompactString, u64)> = self.written().into_iter().collect();
+        counts.sort_unstable();
+        let total: u64 = counts.iter().map(|(_, count)| count).sum();
+        let part = total.div_ceil(u64::from(u32::MAX / 2)).max(1);
+        counts.into_iter().map(|(piece, count)| (piece.into(), count.div_ceil(part) as u32)).collect()
+    }
+
+    /// The counts as the trainer of BPE takes them: each byte written as the character that stands for it.
     fn written(self) -> AHashMap<CompactString, u64> {
         let characters = characters_of_bytes();
         let write = |piece: &[u8]| piece.iter().map(|&byte| characters[usize::from(byte)]).collect::<CompactString>();
@@ -252,7 +262,7 @@ pub(crate) fn train(counts: PieceCounts, vocabulary_size: u32, separator: &str) 
         .build();
     let mut model = BPE::default();
     let special = trainer.do_train(&counts.written(), &mut model).map_err(refused("trained"))?;
-    let mut tokenizer = byte_level(model)?;
+    let mut tokenizer = with_byte_level(model)?;
     tokenizer.add_special_tokens(&special);
     let found = tokenizer.get_model().get_vocab_size() as u32;
     if found < vocabulary_size {
@@ -265,12 +275,12 @@ pub(crate) fn train(counts: PieceCounts, vocabulary_size: u32, separator: &str) 
 pub(crate) fn from_gpt2(vocabulary: &Path, merges: &Path, separator: &str) -> Result<Vec<u8>, TokenizerError> {
     let model =
         BPE::from_file(&vocabulary.to_string_lossy(), &merges.to_string_lossy()).build().map_err(refused("read"))?;
-    let mut tokenizer = byte_level(model)?;
+    let mut tokenizer = with_byte_level(model)?;
     tokenizer.add_special_tokens(&[AddedToken::from(separator, true)]);
     to_json(tokenizer)
 }
 
-fn to_json(tokenizer: ByteLevelBpe) -> Result<Vec<u8>, TokenizerError> {
+pub(crate) fn to_json<M: Model + Into<ModelWrapper>>(tokenizer: WithByteLevel<M>) -> Result<Vec<u8>, TokenizerError> {
     let tokenizer: TokenizerImpl<
         ModelWrapper,
         NormalizerWrapper,
@@ -322,7 +332,7 @@ mod tests {
             .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
             .special_tokens(vec![AddedToken::from("<|endoftext|>", true)])
             .build();
-        let mut tokenizer = byte_level(BPE::default()).unwrap();
+        let mut tokenizer = with_byte_level(BPE::default()).unwrap();
         tokenizer.train(&mut trainer, texts.iter()).unwrap();
         assert!(from_counts == to_json(tokenizer).unwrap());
     }

@@ -46,6 +46,17 @@ impl Packing {
         }
     }
 
+    /// The packing that a file's name states.
+    pub(crate) fn of_name(name: &str) -> Self {
+        match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
+            "gz" => Packing::Gzip,
+            "bz2" => Packing::Bzip2,
+            "zst" | "zstd" => Packing::Zstd,
+            "xz" => Packing::Xz,
+            _ => Packing::None,
+        }
+    }
+
     /// Reads through the packing, in constant memory.
     pub fn reader<'a>(self, packed: impl Read + 'a) -> Box<dyn Read + 'a> {
         match self {

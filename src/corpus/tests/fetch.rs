@@ -84,7 +84,7 @@ fn content() -> Vec<u8> {
 
 fn remote(url: Option<String>, content: &[u8]) -> Remote {
     let bytes = content.len() as u64;
-    Remote { name: "numbers".into(), url, sha256: Digest::of(content), bytes, packing: Packing::None }
+    Remote { name: "numbers".into(), url, path: None, sha256: Digest::of(content), bytes, packing: Packing::None }
 }
 
 fn fetcher(store: &Store) -> Fetcher {

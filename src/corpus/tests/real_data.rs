@@ -168,6 +168,7 @@ fn near_duplicates_are_those_of_brute_force() {
     let wanted = |name: &str, sha256: &str, bytes: u64| Remote {
         name: name.to_owned(),
         url: None,
+        path: None,
         sha256: sha256.parse().unwrap(),
         bytes,
         packing: Packing::None,

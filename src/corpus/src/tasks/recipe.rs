@@ -200,6 +200,7 @@ impl TaskRecipe {
         let of = |subtask: &Subtask, what: &str, file: &TaskFile| Remote {
             name: format!("{}{what}", self.id(subtask)),
             url: file.url.clone(),
+            path: None,
             sha256: file.sha256,
             bytes: file.bytes,
             packing: file.packing,

@@ -1,7 +1,9 @@
 //! `harness data`: fetch, prepare and look at corpora and tasks.
 
 use harness_corpus::tasks::TaskRecipe;
-use harness_corpus::{Fetcher, Origin, PreparedCorpus, Recipe, Store, known_recipes};
+use harness_corpus::{
+    Fetcher, LockFile, Origin, PreparedCorpus, Progress, Recipe, Store, UnlockedRecipe, known_recipes,
+};
 
 use super::data_show::{self, Extent};
 use super::{Failure, Outcome, Workplace, run, terminal};
@@ -10,7 +12,8 @@ use crate::exit_code;
 /// Fetch, prepare and look at corpora and tasks.
 ///
 /// A corpus is a recipe in experiments/corpora/, a task one in experiments/tasks/. Files come from the folder
-/// $HARNESS_MIRROR, looked up by digest, or from their URLs, and are refused if their digest is wrong.
+/// $HARNESS_MIRROR, looked up by digest, from the project, or from their URLs, and are refused if their digest is wrong.
+/// Data sets of the Hugging Face hub come from $HF_ENDPOINT, if it is set, with the token $HF_TOKEN.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -22,9 +25,15 @@ enum Command {
     /// List the recipes.
     List,
     /// Fetch the files of corpora and tasks; of all, if none is named.
+    ///
+    /// Which files the patterns of a corpus recipe stand for is looked up once and kept beside it, in
+    /// experiments/corpora/<name>.lock.json, to be committed with it.
     Fetch {
         /// Names of corpora or tasks.
         names: Vec<String>,
+        /// Look up again which files the patterns of the named corpora stand for.
+        #[arg(long, requires = "names")]
+        update: bool,
     },
     /// Make a corpus ready: clean, de-duplicate, split, learn the tokenizer, write shards. Done once.
     Prepare {
@@ -59,7 +68,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let store = Store::of(&workplace.project);
     match &arguments.command {
         Command::List => list(workplace),
-        Command::Fetch { names } => fetch(workplace, &store, names),
+        Command::Fetch { names, update } => fetch(workplace, &store, names, *update),
         Command::Prepare { name, memory_mib } => {
             prepare(workplace, &store.with_memory_bytes((*memory_mib as usize) << 20), name)
         }
@@ -79,15 +88,35 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 }
 
 fn fetcher(store: &Store) -> Fetcher {
-    Fetcher::new(store).with_mirror(run::mirror())
+    Fetcher::new(store).with_mirror(run::mirror()).with_hub(run::hub())
+}
+
+/// The recipe with the files that its patterns stand for. What is looked up now is written to its lock file.
+fn locked(
+    workplace: &Workplace,
+    fetcher: &Fetcher,
+    name: &str,
+    update: bool,
+    progress: &mut dyn Progress,
+) -> Result<Recipe, Failure> {
+    let recipe = UnlockedRecipe::load(&workplace.project, name)?;
+    let path = workplace.project.corpus_lock(name);
+    let before = LockFile::read(&path, name)?;
+    let lock = fetcher.look_up(&recipe, &before, update, progress)?;
+    if lock != before {
+        lock.write(&path)?;
+        let files: usize = lock.sources.values().map(|source| source.files.len()).sum();
+        progress.note(&format!("{files} files in {}: commit it with the recipe", path.display()));
+    }
+    Ok(recipe.locked(&lock)?)
 }
 
 fn list(workplace: &Workplace) -> Outcome {
     let project = &workplace.project;
     let mut rows = Vec::new();
     for name in known_recipes(project, "corpora")? {
-        let recipe = Recipe::load(project, &name)?;
-        rows.push(vec![name, "corpus".to_owned(), recipe.title.clone(), recipe.licence.clone()]);
+        let recipe = UnlockedRecipe::load(project, &name)?;
+        rows.push(vec![name, "corpus".to_owned(), recipe.text().title.clone(), recipe.text().licence.clone()]);
     }
     for name in known_recipes(project, "tasks")? {
         let recipe = TaskRecipe::load(project, &name)?;
@@ -97,25 +126,27 @@ fn list(workplace: &Workplace) -> Outcome {
     Ok(exit_code::SUCCESS)
 }
 
-fn fetch(workplace: &Workplace, store: &Store, names: &[String]) -> Outcome {
+fn fetch(workplace: &Workplace, store: &Store, names: &[String], update: bool) -> Outcome {
     let project = &workplace.project;
     let (corpora, tasks) = (known_recipes(project, "corpora")?, known_recipes(project, "tasks")?);
     let names: Vec<&String> =
         if names.is_empty() { corpora.iter().chain(&tasks).collect() } else { names.iter().collect() };
+    let (fetcher, mut screen) = (fetcher(store), terminal::Screen::new());
     let mut remotes = Vec::new();
     for name in names {
         if tasks.contains(name) {
             remotes.extend(TaskRecipe::load(project, name)?.remotes());
         } else {
-            remotes.extend(Recipe::load(project, name)?.remotes());
+            remotes.extend(locked(workplace, &fetcher, name, update, &mut screen)?.remotes());
         }
     }
-    let fetched = fetcher(store).fetch(&remotes, &mut terminal::Screen::new())?;
+    let fetched = fetcher.fetch(&remotes, &mut screen)?;
     let count = |origin: fn(&Origin) -> bool| fetched.iter().filter(|f| origin(&f.origin)).count();
     terminal::say(&format!(
-        "{} files: {} were there, {} from the mirror, {} from their URLs",
+        "{} files: {} were there, {} from the project, {} from the mirror, {} from their URLs",
         fetched.len(),
         count(|o| matches!(o, Origin::Store)),
+        count(|o| matches!(o, Origin::File(..))),
         count(|o| matches!(o, Origin::Mirror(..))),
         count(|o| matches!(o, Origin::Url(..))),
     ));
@@ -123,9 +154,9 @@ fn fetch(workplace: &Workplace, store: &Store, names: &[String]) -> Outcome {
 }
 
 fn prepare(workplace: &Workplace, store: &Store, name: &str) -> Outcome {
-    let recipe = Recipe::load(&workplace.project, name)?;
-    let mut screen = terminal::Screen::new();
-    fetcher(store).fetch(&recipe.remotes(), &mut screen)?;
+    let (fetcher, mut screen) = (fetcher(store), terminal::Screen::new());
+    let recipe = locked(workplace, &fetcher, name, false, &mut screen)?;
+    fetcher.fetch(&recipe.remotes(), &mut screen)?;
     let corpus = harness_corpus::prepare(&recipe, store, &mut screen)?;
     summary(&corpus);
     Ok(exit_code::SUCCESS)

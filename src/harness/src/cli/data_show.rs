@@ -152,13 +152,18 @@ fn stage_in_words(stage: &str) -> String {
     }
 }
 
-/// The largest sources by tokens, the others as one row, and the licences.
+/// The largest sources by tokens, the others as one row, and the licences. The files of a pattern are one source unless
+/// all are to be shown.
 fn sources(manifest: &Manifest, all: bool) -> String {
-    let tokens = |s: &SourceRecord| s.train_tokens + s.validation_tokens + s.test_tokens;
-    let mut sorted: Vec<(&SourceRecord, u64)> =
+    let tokens = |of: &[(&SourceRecord, u64)]| -> u64 {
+        of.iter().map(|(s, _)| s.train_tokens + s.validation_tokens + s.test_tokens).sum()
+    };
+    let files: Vec<(&SourceRecord, u64)> =
         manifest.sources.iter().zip(&manifest.lengths.sources).map(|(s, l)| (s, l.lengths.bytes.median)).collect();
+    let mut sorted: Vec<&[(&SourceRecord, u64)]> =
+        files.chunk_by(|(a, _), (b, _)| !all && a.pattern.is_some() && a.pattern == b.pattern).collect();
     // Of equal ones the first in the recipe stays first.
-    sorted.sort_by_key(|(source, _)| std::cmp::Reverse(tokens(source)));
+    sorted.sort_by_key(|of| std::cmp::Reverse(tokens(of)));
     let shown = if all || sorted.len() <= SOURCES + 1 { sorted.len() } else { SOURCES };
     let weighted = manifest.sources.iter().any(|s| s.epochs != 1.0);
     let row = |name: String, of: &[(&SourceRecord, u64)], one: Option<(&SourceRecord, u64)>| {
@@ -179,10 +184,17 @@ fn sources(manifest: &Manifest, all: bool) -> String {
         }
         cells
     };
-    let mut rows: Vec<Vec<String>> =
-        sorted[..shown].iter().map(|one| row(one.0.name.clone(), &[*one], Some(*one))).collect();
+    let of_source = |of: &&[(&SourceRecord, u64)]| match of {
+        [one] => row(one.0.name.clone(), of, Some(*one)),
+        several => {
+            let name = several[0].0.pattern.as_ref().unwrap_or(&several[0].0.name);
+            row(format!("{name} ({} files, --all lists them)", several.len()), several, None)
+        }
+    };
+    let mut rows: Vec<Vec<String>> = sorted[..shown].iter().map(of_source).collect();
     if shown < sorted.len() {
-        rows.push(row(format!("{} others (--all lists them)", sorted.len() - shown), &sorted[shown..], None));
+        let others = sorted[shown..].concat();
+        rows.push(row(format!("{} others (--all lists them)", sorted.len() - shown), &others, None));
     }
     let mut licences: BTreeMap<&str, u64> = BTreeMap::new();
     manifest.sources.iter().for_each(|s| *licences.entry(s.licence.as_str()).or_default() += 1);
@@ -339,6 +351,7 @@ fn tokens(manifest: &Manifest) -> String {
     let tokenizer = &manifest.tokenizer;
     let kind = match tokenizer.kind.as_str() {
         "bpe" => "byte-level BPE, learned on the training side",
+        "unigram" => "unigram vocabulary over bytes, learned on the training side",
         "gpt2" => "byte-level BPE of GPT-2",
         _ => "of a file",
     };

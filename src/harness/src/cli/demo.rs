@@ -22,7 +22,7 @@ const EXPERIMENTS: [&str; 2] = ["baseline", "lr-warmup"];
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let trainer = run::trainer(arguments.trainer.clone());
-    let options = Options { mirror: run::mirror(), trainer, ..Options::default() };
+    let options = Options { mirror: run::mirror(), hub: run::hub(), trainer, ..Options::default() };
     for name in EXPERIMENTS {
         terminal::tell(&format!("\n$ harness run {name}"));
         match run::one(workplace, name, &options)? {

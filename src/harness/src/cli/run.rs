@@ -3,6 +3,8 @@
 use std::env;
 use std::path::PathBuf;
 
+use harness_corpus::HubAccess;
+
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use crate::record::format::Status;
@@ -37,6 +39,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         allow_dirty: arguments.allow_dirty,
         resume: arguments.resume,
         mirror: mirror(),
+        hub: hub(),
         trainer: trainer(arguments.trainer.clone()),
     };
     let outcome = one(workplace, &arguments.name, &options)?;
@@ -79,4 +82,10 @@ pub(super) fn trainer(named: Option<PathBuf>) -> PathBuf {
 pub(super) fn mirror() -> Option<PathBuf> {
     let mirror = PathBuf::from(env::var_os("HARNESS_MIRROR").filter(|m| !m.is_empty())?);
     Some(mirror.canonicalize().unwrap_or(mirror))
+}
+
+/// The hub that data sets come from, and the token for those that ask for a login.
+pub(super) fn hub() -> HubAccess {
+    let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    HubAccess::new(set("HF_ENDPOINT"), set("HF_TOKEN"))
 }

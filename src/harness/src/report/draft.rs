@@ -153,7 +153,7 @@ fn experiment(study: &Study, entry: &Entry) -> Json {
             "finds_near": manifest.recipe["duplicates"]["near"].is_object(),
             "finds_leakage": manifest.recipe["split"]["leakage"].is_object(),
             "leaves_out_items": manifest.recipe["decontaminate"]["action"] == "leave_out",
-            "generated": manifest.sources.iter().all(|s| s.url.is_none()),
+            "generated": manifest.recipe["generate"].is_object(),
             "many_sources": manifest.sources.len() > 1,
         },
         "tokenizer": manifest.tokenizer.kind,

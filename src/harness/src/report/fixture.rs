@@ -182,7 +182,7 @@ fn manifest(books: bool) -> serde_json::Value {
     let contamination = |task: &str| json!({ "task": task, "items": 400, "items_too_short": 20, "items_found": 3, "documents": 2, "examples": [1, 2, 3] });
     let baseline = |model: &str, bits: f64| json!({ "model": model, "estimate": "add-one", "train_tokens": 1000, "loss_nats_per_token": 4.0, "bits_per_byte": bits });
     json!({
-        "format": 2, "name": if books { "books" } else { "grammar" }, "key": digest("key"),
+        "format": 3, "name": if books { "books" } else { "grammar" }, "key": digest("key"),
         "title": if books { "Twenty-five English books" } else { "Generated English-like text" },
         "description": if books { "Novels, tales, essays and science by 19 authors: 9.8 MB of edited prose." } else { "" },
         "language": "en", "licence": if books { "public domain (README of the source: \"All titles from the public domain.\")" } else { "CC0-1.0" },

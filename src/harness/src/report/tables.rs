@@ -78,23 +78,29 @@ fn data(base: &Entry) -> Json {
     table(false, &["left", "right", "right"], vec![text(""), text("Training"), text("Validation")], rows)
 }
 
-/// Every source of the corpus.
+/// Every source of the corpus; the files of a pattern are one.
 fn sources(base: &Entry) -> Json {
-    let sources = &base.quoted.run.corpus.sources;
+    let files = &base.quoted.run.corpus.sources;
+    let sources = files.chunk_by(|a, b| a.pattern.is_some() && a.pattern == b.pattern);
     let file = crate::record::format::file::CORPUS_MANIFEST;
     let count = |n: u64| recorded(base, file, show(n as f64, Unit::Count));
-    let row = |s: &harness_corpus::SourceRecord| {
-        let title = if s.title.is_empty() { &s.name } else { &s.title };
+    let row = |of: &[harness_corpus::SourceRecord]| {
+        let name = of[0].pattern.as_ref().unwrap_or(&of[0].name);
+        let title = if of[0].title.is_empty() { name } else { &of[0].title };
+        let sum = |number: fn(&harness_corpus::SourceRecord) -> u64| count(of.iter().map(number).sum());
         vec![
-            json!({ "text": title, "link": s.url }),
-            text(s.licence.clone()),
-            count(s.train_documents + s.validation_documents),
-            count(s.train_bytes + s.validation_bytes),
-            count(s.train_tokens + s.validation_tokens),
+            match of {
+                [one] => json!({ "text": title, "link": one.url }),
+                several => text(format!("{title} ({} files)", several.len())),
+            },
+            text(of[0].licence.clone()),
+            sum(|s| s.train_documents + s.validation_documents),
+            sum(|s| s.train_bytes + s.validation_bytes),
+            sum(|s| s.train_tokens + s.validation_tokens),
         ]
     };
     let header = ["Source", "Licence", "Documents", "Bytes", "Tokens"].map(text).to_vec();
-    table(true, &["left", "left", "right", "right", "right"], header, sources.iter().map(row).collect())
+    table(true, &["left", "left", "right", "right", "right"], header, sources.map(row).collect())
 }
 
 /// What each cleaning step did, and what is left once duplicates and the like are out.

@@ -15,7 +15,7 @@ use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::scores::TableError;
 use harness_core::shards::ShardError;
-use harness_corpus::Progress;
+use harness_corpus::{HubAccess, Progress};
 
 pub use plan::{about, load_config, trainer_beside};
 pub use supervise::Interrupts;
@@ -35,6 +35,8 @@ pub struct Options {
     pub resume: bool,
     /// A folder with copies of files that recipes name by URL.
     pub mirror: Option<PathBuf>,
+    /// The hub that data sets come from.
+    pub hub: HubAccess,
     /// The trainer program.
     pub trainer: PathBuf,
 }

@@ -83,7 +83,7 @@ pub(super) fn plan(
     let task_recipes = task_recipes.collect::<Result<Vec<_>, _>>()?;
 
     let store = Store::of(project);
-    let fetcher = Fetcher::new(&store).with_mirror(options.mirror.clone());
+    let fetcher = Fetcher::new(&store).with_mirror(options.mirror.clone()).with_hub(options.hub.clone());
     fetcher.fetch(&recipe.remotes(), progress)?;
     let corpus = harness_corpus::prepare(&recipe, &store, progress)?;
     let tasks = prepare_tasks(project, &experiment, &task_recipes, &corpus, &store, &fetcher, progress)?;
@@ -278,6 +278,8 @@ fn plan_files(
     let mut paths: Vec<PathBuf> =
         loaded.sources.iter().map(|s| project.experiment(&s.name).join("experiment.toml")).collect();
     paths.push(project.corpus_recipe(&loaded.experiment.corpus));
+    // Which files the patterns of the recipe stand for, if it has any.
+    paths.extend(Some(project.corpus_lock(&loaded.experiment.corpus)).filter(|lock| files::is_file(lock)));
     paths.extend(loaded.experiment.evaluation.tasks.iter().map(|task| project.task_recipe(task)));
     let mut plan_files = Vec::new();
     for path in paths {
