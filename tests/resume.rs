@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -32,43 +33,57 @@ fn final_weights(project: &Project) -> String {
     record["closing"]["weights_sha256"].as_str().unwrap().to_owned()
 }
 
-/// Kills the trainer of a run once it has written a checkpoint.
-fn kill_after_a_checkpoint(project: &Project, harness: &Child) {
+/// Kills the trainer of a run some time after it has written a checkpoint. `false` if it has ended before.
+fn kill_after_a_checkpoint(project: &Project, harness: &mut Child, earlier_runs: usize, wait: Duration) -> bool {
     let begun = Instant::now();
     loop {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint appeared");
-        // The run before this one has checkpoints of its own; one of this run counts when its record names it.
-        let log = project.runs("tiny").get(1).and_then(|run| std::fs::read_to_string(run.join("log.jsonl")).ok());
+        assert!(begun.elapsed() < Duration::from_secs(300), "no checkpoint appeared");
+        // Earlier runs have checkpoints of their own; one of this run counts when its record names it.
+        let log = project.runs("tiny").get(earlier_runs).and_then(|run| fs::read_to_string(run.join("log.jsonl")).ok());
         if log.is_some_and(|log| log.contains("\"event\":\"checkpoint\"")) {
             break;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+    std::thread::sleep(wait);
     let parent = harness.id();
-    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
-    let trainer = children.split_whitespace().next().expect("the trainer is running").parse().unwrap();
-    signal(trainer, Signal::KILL);
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    match children.split_whitespace().next() {
+        Some(trainer) if harness.try_wait().unwrap().is_none() => {
+            signal(trainer.parse().unwrap(), Signal::KILL);
+            true
+        }
+        _ => false,
+    }
 }
 
-#[test]
-fn a_killed_run_that_is_resumed_ends_with_the_same_weights() {
-    let Some(trainer) = trainer() else { return };
-    // Long enough to be killed in the middle; dropout, so that the random masks have to be the same again.
+/// An experiment that is long enough to be killed in the middle, with everything that a resumption has to bring back:
+/// random masks, moments, an average, stages, and documents that do not see each other.
+fn project() -> Project {
+    let training = "steps = 1500\naverage_decay = 0.99\ndocument_mask = true\n\
+                    batch_size_stages = [{ steps = 300, batch_size = 1 }]\n\
+                    sequence_length_stages = [{ steps = 500, sequence_length = 8 }]";
     let config = common::TINY
-        .replace("steps = 20", "steps = 1500")
+        .replace("steps = 20", training)
         .replace("context_length = 32", "context_length = 32\ndropout = 0.1")
-        .replace("checkpoint_every = 4", "checkpoint_every = 50")
+        .replace("checkpoint_every = 4", "checkpoint_every = 50\nkeep = { last = 2, best = 1 }")
         .replace("validation_at = { every = 5 }", "validation_at = { every = 500 }")
         .replace("tasks_at = { every = 10 }\ntasks = [\"grammar-agreement\"]", "");
     let project = Project::new();
     project.write("experiments/tiny/experiment.toml", &config);
     project.commit("Train for real");
+    project
+}
 
+#[test]
+fn a_killed_run_that_is_resumed_ends_with_the_same_weights() {
+    let Some(trainer) = trainer() else { return };
+    let project = project();
     assert!(start(&project, &trainer, &["run", "tiny"]).wait().unwrap().success());
     let undisturbed = final_weights(&project);
 
     let mut harness = start(&project, &trainer, &["run", "tiny"]);
-    kill_after_a_checkpoint(&project, &harness);
+    assert!(kill_after_a_checkpoint(&project, &mut harness, 1, Duration::ZERO), "the run ended before it was killed");
     assert_eq!(harness.wait().unwrap().code(), Some(1));
     let killed = Project::json(&project.latest("tiny").join("record.json"));
     assert_eq!((killed["status"].as_str(), killed["signal"].as_i64()), (Some("failed"), Some(9)));
@@ -78,4 +93,35 @@ fn a_killed_run_that_is_resumed_ends_with_the_same_weights() {
     assert!(open["resumed_from"]["step"].as_u64().unwrap() >= 50);
     assert_eq!(final_weights(&project), undisturbed);
     project.harness(&["audit"]).expect(0);
+}
+
+/// `make test-resume`: 20 runs, each killed at a random moment and gone on with until it is complete.
+#[test]
+#[ignore = "takes minutes; `make test-resume` runs it"]
+fn twenty_runs_killed_at_random_moments_end_with_the_same_weights() {
+    let trainer = trainer().expect("`make test-resume` builds the trainer");
+    let project = project();
+    let begun = Instant::now();
+    assert!(start(&project, &trainer, &["run", "tiny"]).wait().unwrap().success());
+    let (undisturbed, whole) = (final_weights(&project), begun.elapsed());
+
+    let mut random = harness_core::random::Random::new(20);
+    let (mut killed, mut same) = (0, 0);
+    while killed < 20 {
+        let runs = project.runs("tiny").len();
+        let mut harness = start(&project, &trainer, &["run", "tiny"]);
+        let was_killed = kill_after_a_checkpoint(&project, &mut harness, runs, whole.mul_f64(random.uniform()));
+        let code = harness.wait().unwrap().code();
+        if !was_killed || code == Some(0) {
+            continue;
+        }
+        killed += 1;
+        assert!(start(&project, &trainer, &["run", "tiny", "--resume"]).wait().unwrap().success());
+        let from = Project::json(&project.latest("tiny").join("open.json"))["resumed_from"]["step"].clone();
+        let equal = final_weights(&project) == undisturbed;
+        same += u32::from(equal);
+        eprintln!("kill {killed}: resumed from step {from}, {}", if equal { "bit-identical" } else { "DIFFERENT" });
+    }
+    eprintln!("{same} of {killed} bit-identical");
+    assert_eq!(same, killed);
 }

@@ -68,6 +68,7 @@ fn run(job: &Job) {
         parameters: parameters.0,
         parameters_without_embeddings: parameters.1,
         flops_per_token: job.model.training_flops_per_token(job.vocabulary_size),
+        peak: None,
         first_step,
         determinism: Determinism::default(),
     })));
@@ -75,7 +76,7 @@ fn run(job: &Job) {
     let context = u64::from(job.model.context_length);
     let order = Order::new(job.seed, Order::windows_in(stream.tokens(), context));
     let mut digest = RollingDigest::start();
-    let batch = u64::from(job.training.batch_size);
+    let tokens_after = |step: u64| job.training.sequences_before(step) * context;
     let mut step = 0;
     loop {
         if step > first_step || (step == first_step && (step == 0 || job.validation_steps.contains(&step))) {
@@ -91,7 +92,7 @@ fn run(job: &Job) {
             break;
         }
         step += 1;
-        for sequence in (step - 1) * batch..step * batch {
+        for sequence in job.training.sequences_before(step - 1)..job.training.sequences_before(step) {
             let mut tokens = vec![0; context as usize];
             stream.copy_tokens(order.window(sequence) * context, &mut tokens);
             digest.update(&tokens);
@@ -104,12 +105,16 @@ fn run(job: &Job) {
         }
         say(&Message::Step(StepLine {
             step,
-            tokens: step * batch * context,
+            tokens: tokens_after(step),
             loss_nats: training_loss(job, step),
             learning_rate: job.optimizer.learning_rate,
             gradient_norm: 1.0 + 1.0 / step as f64,
             wall_time_s: step as f64 * 0.01,
             tokens_per_s: 1000.0,
+            batch_size: job.training.batch_size_at(step - 1),
+            sequence_length: job.training.sequence_length_at(step - 1, job.model.context_length),
+            memory_bytes: 1 << 27,
+            ..StepLine::default()
         }));
         if job.metrics.layers_at(step) {
             say(&Message::Layers { rows: layers(job, step) });
@@ -135,9 +140,10 @@ fn run(job: &Job) {
     }
     let closing = Closing {
         step,
-        tokens: step * batch * context,
+        tokens: tokens_after(step),
         weights_sha256: weights(job, step),
         order_sha256: digest.digest(),
+        skipped_steps: 0,
         wall_time_s: 1.0,
         training_time_s: 0.5,
         peak_memory_bytes: 1 << 27,
@@ -211,7 +217,7 @@ fn output(job: &Job, path: String, bytes: &[u8]) -> OutputFile {
 fn checkpoint(job: &Job, step: u64, digest: RollingDigest) {
     let file =
         output(job, format!("checkpoints/step-{step:08}.safetensors"), format!("{step}\nnot weights\n").as_bytes());
-    let tokens = step * u64::from(job.training.batch_size) * u64::from(job.model.context_length);
+    let tokens = job.training.sequences_before(step) * u64::from(job.model.context_length);
     let (weights_sha256, order_sha256) = (weights(job, step), digest.digest());
     say(&Message::Checkpoint(Checkpoint { step, tokens, file, weights_sha256, order_sha256 }));
 }
@@ -248,7 +254,7 @@ fn evaluate(job: &Job, step: u64) {
         }
     }
     if !written.is_empty() {
-        let tokens = step * u64::from(job.training.batch_size) * u64::from(job.model.context_length);
+        let tokens = job.training.sequences_before(step) * u64::from(job.model.context_length);
         say(&Message::Evaluation(Evaluation { step, tokens, files: written, wall_time_s: 0.1 }));
     }
 }

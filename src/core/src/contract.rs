@@ -97,6 +97,8 @@ pub enum Message {
         /// One row a tensor.
         rows: Vec<LayerNorms>,
     },
+    /// A step was skipped, because its loss or gradient was not finite.
+    Skipped(Skipped),
     /// Statistics of the activations on the probe batch at one step.
     Activations {
         /// One row a place.
@@ -129,10 +131,34 @@ pub struct Started {
     pub parameters_without_embeddings: u64,
     /// Training FLOPs per token (forward and backward).
     pub flops_per_token: f64,
+    /// The peak that `model_flops_utilization` is stated against, where it is known.
+    pub peak: Option<Peak>,
     /// Optimizer steps already done (0, or the resumed checkpoint's).
     pub first_step: u64,
     /// What a replay may promise.
     pub determinism: Determinism,
+}
+
+/// The rate of matrix products that the device could reach.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peak {
+    /// Floating-point operations per second in the data type of the products.
+    pub flops_per_s: f64,
+    /// Where the number comes from: the vendor's data sheet, or a measurement at the start of the run.
+    pub source: String,
+}
+
+/// A step that left weights and moments as they were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The step, from 1. Its batch was consumed; `steps.csv` has no row for it.
+    pub step: u64,
+    /// `loss` or `gradient norm`.
+    pub what: String,
+    /// `NaN`, `inf` or `-inf`.
+    pub value: String,
+    /// Where numbers were not finite, in words.
+    pub diagnosis: String,
 }
 
 /// The trainer and its native libraries.
@@ -268,6 +294,8 @@ pub struct Closing {
     pub weights_sha256: Digest,
     /// Rolling digest of all batches.
     pub order_sha256: Digest,
+    /// Steps that left weights and moments as they were, those of earlier segments included.
+    pub skipped_steps: u64,
     /// Seconds from the start of this process's work to its end.
     pub wall_time_s: f64,
     /// Seconds spent in optimizer steps alone.

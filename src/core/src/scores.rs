@@ -58,7 +58,7 @@ pub struct WindowLoss {
 }
 
 /// One row of `steps.csv`: one optimizer step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepLine {
     /// Optimizer steps done, from 1.
     pub step: u64,
@@ -74,6 +74,19 @@ pub struct StepLine {
     pub wall_time_s: f64,
     /// Training tokens per second of this step, evaluation and checkpoints not counted.
     pub tokens_per_s: f64,
+    /// Sequences of this step, counted in windows of `context_length` tokens.
+    pub batch_size: u32,
+    /// Tokens of a sequence in this step.
+    pub sequence_length: u32,
+    /// Share of the step's time spent waiting for its batch.
+    pub data_wait_share: f64,
+    /// Training FLOPs per second over the device's peak ([`crate::contract::Started::peak`]); empty where that
+    /// is not known.
+    pub model_flops_utilization: Option<f64>,
+    /// Memory in use: resident memory of the process, or memory allocated on the GPU.
+    pub memory_bytes: u64,
+    /// Power that the GPU draws, read at intervals.
+    pub power_w: Option<f64>,
 }
 
 /// One row of `layers.csv`: the norms of one parameter tensor at one step. All are L2 norms over the whole tensor.
@@ -188,6 +201,7 @@ mod tests {
             prop_assume!(loss_nats.is_finite() && gradient_norm.is_finite());
             let line = StepLine {
                 step, tokens: 1, loss_nats, learning_rate: 1e-3, gradient_norm, wall_time_s: 0.5, tokens_per_s: 10.0,
+                model_flops_utilization: Some(0.5), ..StepLine::default()
             };
             let read: Vec<StepLine> = parse_csv(&to_csv([&line]), "steps.csv").unwrap();
             prop_assert_eq!(read, vec![line]);

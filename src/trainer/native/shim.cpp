@@ -116,6 +116,12 @@ int harness_cuda_peak_bytes(int64_t* bytes) {
     *bytes = stats.allocated_bytes[0].peak;
   });
 }
+int harness_cuda_bytes(int64_t* bytes) {
+  return guarded([&] {
+    auto stats = c10::getDeviceAllocator(c10::DeviceType::CUDA)->getDeviceStats(0);
+    *bytes = stats.allocated_bytes[0].current;
+  });
+}
 int harness_cuda_free_bytes(int64_t* free_bytes, int64_t* total_bytes) {
   return guarded([&] {
     auto info = c10::getDeviceAllocator(c10::DeviceType::CUDA)->getMemoryInfo(0);
@@ -135,12 +141,13 @@ struct HarnessGpu {
   uint64_t memory_bytes;
   double power_limit_w;  // negative if unknown
   double energy_j;       // since the driver was loaded; negative if unknown
+  double power_w;        // now; negative if unknown
 };
 
 // Declared here as in nvml.h, version 2 of each call, which NVIDIA keeps stable.
 int harness_gpu(HarnessGpu* gpu) {
   std::memset(gpu, 0, sizeof *gpu);
-  gpu->power_limit_w = gpu->energy_j = -1;
+  gpu->power_limit_w = gpu->energy_j = gpu->power_w = -1;
   void* nvml = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
   if (nvml == nullptr) {
     error = dlerror();
@@ -159,6 +166,7 @@ int harness_gpu(HarnessGpu* gpu) {
   auto memory = reinterpret_cast<int (*)(Handle, Memory*)>(function("nvmlDeviceGetMemoryInfo"));
   auto limit = reinterpret_cast<int (*)(Handle, unsigned*)>(function("nvmlDeviceGetEnforcedPowerLimit"));
   auto energy = reinterpret_cast<int (*)(Handle, unsigned long long*)>(function("nvmlDeviceGetTotalEnergyConsumption"));
+  auto power = reinterpret_cast<int (*)(Handle, unsigned*)>(function("nvmlDeviceGetPowerUsage"));
   if (!init || !by_index || init() != 0) {
     error = "NVML does not answer";
     return 1;
@@ -184,6 +192,7 @@ int harness_gpu(HarnessGpu* gpu) {
   if (memory && memory(card, &held) == 0) gpu->memory_bytes = held.total;
   unsigned milliwatts = 0;
   if (limit && limit(card, &milliwatts) == 0) gpu->power_limit_w = milliwatts / 1000.0;
+  if (power && power(card, &milliwatts) == 0) gpu->power_w = milliwatts / 1000.0;
   unsigned long long millijoules = 0;
   if (energy && energy(card, &millijoules) == 0) gpu->energy_j = millijoules / 1000.0;
   return 0;
@@ -223,6 +232,16 @@ int harness_tf32_matmul(int* on) {
 int harness_set_bf16_reduction(int on) {
   return guarded([&] { at::globalContext().setAllowBF16ReductionCuBLAS(on != 0, on != 0); });
 }
+// The kernels of the bits of harness_attention_kernels and no others.
+int harness_set_attention_kernels(int kernels) {
+  return guarded([&] {
+    auto& context = at::globalContext();
+    context.setSDPUseFlash((kernels & 1) != 0);
+    context.setSDPUseMemEfficient((kernels & 2) != 0);
+    context.setSDPUseMath((kernels & 4) != 0);
+    context.setSDPUseCuDNN((kernels & 8) != 0);
+  });
+}
 int harness_attention_kernels() {
   auto& context = at::globalContext();
   return (context.userEnabledFlashSDP() ? 1 : 0) | (context.userEnabledMemEfficientSDP() ? 2 : 0) |
@@ -250,13 +269,22 @@ void harness_clear_gradients(at::Tensor* const* parameters, int64_t count) {
   for (int64_t i = 0; i < count; i++) parameters[i]->mutable_grad().reset();
 }
 
-// norm <- L2 norm over all gradients; divisor <- what they are divided by so that it is at most max_norm
-// (1 if it is smaller already, or if max_norm is 0). No synchronization with the host.
-int harness_gradient_norm(at::Tensor* const* gradients, int64_t count, double max_norm, at::Tensor* norm,
-                          at::Tensor* divisor) {
+// norms[i] <- L2 norm of tensor i.
+int harness_norms(at::Tensor* const* list, int64_t count, at::Tensor* norms) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    auto total = at::linalg_vector_norm(at::stack(at::_foreach_norm(tensors(gradients, count), 2)), 2);
+    norms->copy_(at::stack(at::_foreach_norm(tensors(list, count), 2)));
+  });
+}
+
+// norms[i] <- L2 norm of gradient i; norm <- L2 norm over all gradients; divisor <- what they are divided by so that it is at most max_norm
+// (1 if it is smaller already, or if max_norm is 0). No synchronization with the host.
+int harness_gradient_norm(at::Tensor* const* gradients, int64_t count, double max_norm, at::Tensor* norms,
+                          at::Tensor* norm, at::Tensor* divisor) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    norms->copy_(at::stack(at::_foreach_norm(tensors(gradients, count), 2)));
+    auto total = at::linalg_vector_norm(*norms, 2);
     norm->copy_(total);
     if (max_norm > 0) {
       divisor->copy_((total / max_norm).clamp_min(1.0));

@@ -1,7 +1,7 @@
 //! Checkpoints: everything that a continuation needs, in one safetensors file, written whole or not at all.
 //!
-//! Tensors (all float32): `model.<parameter>`, and the optimizer's state as `optimizer.<moment>.<parameter>`. The
-//! header's metadata has one entry, `harness`: the SHA-256 of a JSON text, a blank, and that text, which is a
+//! Tensors (all float32): `model.<parameter>`, the optimizer's state as `optimizer.<moment>.<parameter>`, and where the
+//! config asks for an average of the weights `average.<parameter>`. The header's metadata has one entry, `harness`: the SHA-256 of a JSON text, a blank, and that text, which is a
 //! [`Metadata`]. No generator state is kept, because randomness is a function of (seed, step, purpose).
 //!
 //! The digests, of the weights alone and of all tensors, are those of [`harness_core::weights`]; weights are named
@@ -24,7 +24,7 @@ use crate::model::weights::Parameters;
 use crate::optimizer::Optimizer;
 
 /// Version of the file's layout.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const METADATA_KEY: &str = "harness";
 
 /// What a checkpoint says of itself.
@@ -36,6 +36,8 @@ pub struct Metadata {
     pub step: u64,
     /// Training tokens consumed.
     pub tokens: u64,
+    /// Steps that left weights and moments as they were.
+    pub skipped_steps: u64,
     /// Seed of the run.
     pub seed: u64,
     /// Name of the algorithm of the data order.
@@ -65,6 +67,8 @@ pub struct Position {
     pub step: u64,
     /// Training tokens consumed.
     pub tokens: u64,
+    /// Steps that left weights and moments as they were.
+    pub skipped_steps: u64,
     /// Rolling digest of the batches consumed.
     pub order: order::RollingDigest,
 }
@@ -88,11 +92,14 @@ pub fn weights_digest(parameters: &Parameters) -> Digest {
 pub fn write(
     job: &Job,
     parameters: &Parameters,
+    average: Option<&Parameters>,
     optimizer: &dyn Optimizer,
     position: Position,
 ) -> Result<Checkpoint, Error> {
     let mut tensors: Vec<(String, OnHost)> = Vec::new();
     tensors.extend(parameters.named().map(|(name, tensor)| (format!("model.{name}"), OnHost::new(tensor))));
+    let averaged = average.into_iter().flat_map(Parameters::named);
+    tensors.extend(averaged.map(|(name, tensor)| (format!("average.{name}"), OnHost::new(tensor))));
     let state = optimizer.state();
     tensors.extend(state.iter().map(|(name, tensor)| (format!("optimizer.{name}"), OnHost::new(tensor))));
     let weights_sha256 = weights_digest(parameters);
@@ -100,6 +107,7 @@ pub fn write(
         format: FORMAT,
         step: position.step,
         tokens: position.tokens,
+        skipped_steps: position.skipped_steps,
         seed: job.seed,
         order_algorithm: order::ALGORITHM.to_owned(),
         order_sha256: position.order.digest(),
@@ -191,6 +199,9 @@ impl Verified {
                 ("seed", as_json(&m.seed), as_json(&job.seed)),
                 ("order of the data", as_json(&m.order_algorithm), as_json(&order::ALGORITHM)),
                 ("batch size", as_json(&m.training.batch_size), as_json(&job.training.batch_size)),
+                ("curriculum", curriculum(&m.training), curriculum(&job.training)),
+                ("document mask", as_json(&m.training.document_mask), as_json(&job.training.document_mask)),
+                ("average", as_json(&m.training.average_decay), as_json(&job.training.average_decay)),
                 ("optimizer", as_json(&m.optimizer.kind), as_json(&job.optimizer.kind)),
             ]);
         }
@@ -209,6 +220,14 @@ impl Verified {
         parameters.named().try_for_each(|(name, into)| self.restore(&format!("model.{name}"), into))
     }
 
+    /// Copies the averaged weights into `parameters`; the weights themselves, if the checkpoint holds no average.
+    pub fn restore_average(&self, parameters: &Parameters) -> Result<(), Error> {
+        if !self.tensors.keys().any(|name| name.starts_with("average.")) {
+            return self.restore_weights(parameters);
+        }
+        parameters.named().try_for_each(|(name, into)| self.restore(&format!("average.{name}"), into))
+    }
+
     /// Copies the optimizer's state back.
     pub fn restore_optimizer(&self, optimizer: &dyn Optimizer) -> Result<(), Error> {
         optimizer.state().iter().try_for_each(|(name, into)| self.restore(&format!("optimizer.{name}"), into))
@@ -217,7 +236,8 @@ impl Verified {
     /// Where the run stood.
     pub fn position(&self) -> Position {
         let m = &self.metadata;
-        Position { step: m.step, tokens: m.tokens, order: order::RollingDigest::resume(m.order_sha256) }
+        let (step, tokens, skipped_steps) = (m.step, m.tokens, m.skipped_steps);
+        Position { step, tokens, skipped_steps, order: order::RollingDigest::resume(m.order_sha256) }
     }
 
     fn restore(&self, name: &str, into: &Tensor) -> Result<(), Error> {
@@ -233,6 +253,11 @@ impl Verified {
             }),
         }
     }
+}
+
+/// The stages of batch size and sequence length.
+fn curriculum(training: &TrainingConfig) -> String {
+    as_json(&(&training.batch_size_stages, &training.sequence_length_stages))
 }
 
 fn as_json(value: &impl Serialize) -> String {
@@ -292,8 +317,8 @@ mod tests {
         let job = job(folder);
         let parameters = Parameters::initialize(&job.model, job.vocabulary_size, job.seed, Device::Cpu);
         let optimizer = optimizer::build(&job.optimizer, &job.model, &parameters, 0);
-        let position = Position { step: 7, tokens: 56, order: order::RollingDigest::start() };
-        let checkpoint = write(&job, &parameters, optimizer.as_ref(), position).unwrap();
+        let position = Position { step: 7, tokens: 56, skipped_steps: 0, order: order::RollingDigest::start() };
+        let checkpoint = write(&job, &parameters, None, optimizer.as_ref(), position).unwrap();
         (job, parameters, checkpoint)
     }
 

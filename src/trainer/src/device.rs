@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use harness_core::build;
-use harness_core::config::{Device as Wanted, Precision, TrainingConfig};
+use harness_core::config::{AttentionKernel, Device as Wanted, Precision, TrainingConfig};
 use harness_core::contract::{About, Determinism, Gpu, Library, VERSION};
 use harness_core::{Digest, files};
 use tch::{Device, Kind};
@@ -55,7 +55,25 @@ pub fn configure(training: &TrainingConfig) -> Result<(), Error> {
     tch::set_num_interop_threads(1);
     native::set_deterministic(training.deterministic)?;
     native::set_bf16_reduction(false)?;
-    native::set_float32_matmul_precision("highest")
+    native::set_float32_matmul_precision(if training.tf32 { "high" } else { "highest" })
+}
+
+/// Restricts attention to the kernel that the config names, if it names one.
+pub fn choose_attention(kernel: AttentionKernel, device: Device) -> Result<(), Error> {
+    let (name, gpu_only) = match kernel {
+        AttentionKernel::Auto => return Ok(()),
+        AttentionKernel::Flash => ("flash", false),
+        AttentionKernel::MemoryEfficient => ("memory_efficient", true),
+        AttentionKernel::Math => ("math", false),
+        AttentionKernel::Cudnn => ("cudnn", true),
+    };
+    if gpu_only && !device.is_cuda() {
+        return Err(Error::Job {
+            problem: format!("the attention kernel `{name}` runs on a GPU only, and this run is on the CPU"),
+            hint: Some("set `training.attention_kernel` to `auto`, `flash` or `math`".to_owned()),
+        });
+    }
+    native::set_attention_kernel(name)
 }
 
 /// The data type of the matrix products.
@@ -163,8 +181,17 @@ pub fn libraries(paths: &[PathBuf], hash: bool) -> Result<Vec<Library>, Error> {
 
 /// Largest resident memory of this process, in bytes; 0 where the system does not tell.
 pub fn peak_memory_bytes() -> u64 {
+    status_bytes("VmHWM:")
+}
+
+/// Resident memory of this process now, in bytes; 0 where the system does not tell.
+pub fn memory_bytes() -> u64 {
+    status_bytes("VmRSS:")
+}
+
+fn status_bytes(field: &str) -> u64 {
     let status = files::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
     line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0) * 1024
 }
 
@@ -174,12 +201,16 @@ mod tests {
 
     #[test]
     fn switches_are_read_back_as_they_were_set() {
-        configure(&TrainingConfig { threads: 1, ..TrainingConfig::default() }).unwrap();
+        configure(&TrainingConfig { threads: 1, tf32: true, ..TrainingConfig::default() }).unwrap();
         let read = determinism(Precision::Bf16, [("OMP_WAIT_POLICY".to_owned(), "passive".to_owned())]);
-        assert!(read.deterministic_algorithms && !read.cudnn_benchmark && !read.tf32_matmul);
-        assert_eq!((read.intra_op_threads, read.float32_matmul_precision.as_str()), (1, "highest"));
+        assert!(read.deterministic_algorithms && !read.cudnn_benchmark);
+        assert_eq!((read.intra_op_threads, read.float32_matmul_precision.as_str()), (1, "high"));
         assert_eq!(read.environment, ["OMP_WAIT_POLICY=passive"]);
-        assert!(read.attention_kernels.contains(&"math".to_owned()));
+        assert!(read.attention_kernels.contains(&"math".to_owned()) && read.attention_kernels.len() > 1);
+        choose_attention(AttentionKernel::Math, Device::Cpu).unwrap();
+        assert_eq!(determinism(Precision::F32, []).attention_kernels, ["math"]);
+        let refused = choose_attention(AttentionKernel::Cudnn, Device::Cpu).unwrap_err();
+        assert!(refused.to_string().contains("`cudnn` runs on a GPU only"), "{refused}");
     }
 
     #[test]

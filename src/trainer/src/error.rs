@@ -42,7 +42,7 @@ pub enum Error {
         hint: String,
     },
     /// The loss or the gradient is not a number any more.
-    #[error("the {what} of step {step} is {value}; {last_checkpoint}")]
+    #[error("the {what} of step {step} is {value}; {diagnosis}; {last_checkpoint}")]
     NonFinite {
         /// `loss` or `gradient norm`.
         what: &'static str,
@@ -50,6 +50,8 @@ pub enum Error {
         step: u64,
         /// `NaN` or `inf`.
         value: f64,
+        /// Where numbers were not finite, and what was large before.
+        diagnosis: String,
         /// Which checkpoint is the last good one.
         last_checkpoint: String,
     },
@@ -64,6 +66,19 @@ pub enum Error {
     /// libtorch could not get memory.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
+    /// A training pass could not get memory.
+    #[error(
+        "out of memory in a pass of {sequences} sequences: {problem}; {}",
+        fits.map_or("not even a pass of one sequence fits".to_owned(), |most| format!("a pass of {most} fits (tried)"))
+    )]
+    PassTooLarge {
+        /// Sequences of `context_length` tokens of the pass.
+        sequences: u32,
+        /// What libtorch said.
+        problem: String,
+        /// The largest divisor of the batch that got through forward and backward.
+        fits: Option<u32>,
+    },
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Libtorch(String),
@@ -104,7 +119,7 @@ impl Error {
             Error::Checkpoint { .. } => "checkpoint",
             Error::NonFinite { .. } => "non_finite",
             Error::Device { .. } => "device",
-            Error::OutOfMemory(_) => "out_of_memory",
+            Error::OutOfMemory(_) | Error::PassTooLarge { .. } => "out_of_memory",
             Error::Libtorch(_) | Error::Internal(_) => "internal",
         }
     }
@@ -117,6 +132,13 @@ impl Error {
                 "lower `optimizer.learning_rate`, lengthen `schedule.warmup_steps`, or clip harder with \
                  `optimizer.gradient_clip_norm`"
             }
+            Error::PassTooLarge { fits: Some(most), .. } => {
+                return Some(format!(
+                    "set `training.micro_batch_size = {most}`: the result stays the same but for rounding; leave some \
+                     room for what else uses the memory"
+                ));
+            }
+            Error::PassTooLarge { fits: None, .. } => "make the model or its context smaller, or find more memory",
             Error::OutOfMemory(_) => {
                 "set `training.micro_batch_size` to a smaller divisor of `training.batch_size`: the result stays \
                  the same but for rounding, and the memory for activations shrinks in proportion"

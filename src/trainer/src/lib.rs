@@ -4,12 +4,14 @@
 //! `device`, `batch`, `model`, `optimizer`, `schedule` and `checkpoint` are what [`train`] puts together;
 //! [`evaluate`] never uses it. The architecture is in [`model`].
 
+pub mod average;
 pub mod batch;
 pub mod checkpoint;
 pub mod device;
 pub mod error;
 pub mod evaluate;
 pub mod messages;
+pub mod metrics;
 pub mod model;
 pub mod native;
 pub mod optimizer;

@@ -19,6 +19,7 @@ unsafe extern "C" {
     fn harness_cuda_devices(count: *mut i64) -> c_int;
     fn harness_cuda_version(cudart: *mut i64, cudnn: *mut i64) -> c_int;
     fn harness_cuda_peak_bytes(bytes: *mut i64) -> c_int;
+    fn harness_cuda_bytes(bytes: *mut i64) -> c_int;
     fn harness_gpu(gpu: *mut RawGpu) -> c_int;
     fn harness_set_deterministic(on: c_int) -> c_int;
     fn harness_deterministic() -> c_int;
@@ -27,14 +28,17 @@ unsafe extern "C" {
     fn harness_float32_matmul_precision(out: *mut c_char, capacity: usize) -> c_int;
     fn harness_tf32_matmul(on: *mut c_int) -> c_int;
     fn harness_set_bf16_reduction(on: c_int) -> c_int;
+    fn harness_set_attention_kernels(kernels: c_int) -> c_int;
     fn harness_attention_kernels() -> c_int;
     fn harness_backward(output: *const C_tensor, gradient: *const C_tensor) -> c_int;
     fn harness_add_gradient(parameter: *const C_tensor, gradient: *const C_tensor);
     fn harness_clear_gradients(parameters: *const *const C_tensor, count: i64);
+    fn harness_norms(list: *const *const C_tensor, count: i64, norms: *const C_tensor) -> c_int;
     fn harness_gradient_norm(
         gradients: *const *const C_tensor,
         count: i64,
         max_norm: c_double,
+        norms: *const C_tensor,
         norm: *const C_tensor,
         divisor: *const C_tensor,
     ) -> c_int;
@@ -148,6 +152,14 @@ pub fn cuda_peak_bytes() -> Option<u64> {
     u64::try_from(bytes).ok()
 }
 
+/// Memory allocated on the first GPU now.
+pub fn cuda_bytes() -> Option<u64> {
+    let mut bytes = 0;
+    // SAFETY: writes one integer.
+    check(unsafe { harness_cuda_bytes(&mut bytes) }).ok()?;
+    u64::try_from(bytes).ok()
+}
+
 #[repr(C)]
 struct RawGpu {
     name: [c_char; 128],
@@ -158,6 +170,7 @@ struct RawGpu {
     memory_bytes: u64,
     power_limit_w: f64,
     energy_j: f64,
+    power_w: f64,
 }
 
 /// What the driver knows of the first GPU.
@@ -176,6 +189,8 @@ pub struct Gpu {
     pub power_limit_w: Option<f64>,
     /// Energy since the driver was loaded, where counted.
     pub energy_j: Option<f64>,
+    /// Power drawn now, where known.
+    pub power_w: Option<f64>,
 }
 
 /// The first GPU as NVML describes it.
@@ -194,6 +209,7 @@ pub fn gpu() -> Option<Gpu> {
         memory_bytes: raw.memory_bytes,
         power_limit_w: (raw.power_limit_w >= 0.0).then_some(raw.power_limit_w),
         energy_j: (raw.energy_j >= 0.0).then_some(raw.energy_j),
+        power_w: (raw.power_w >= 0.0).then_some(raw.power_w),
     })
 }
 
@@ -243,11 +259,21 @@ pub fn set_bf16_reduction(on: bool) -> Result<(), Error> {
     check(unsafe { harness_set_bf16_reduction(c_int::from(on)) })
 }
 
+/// The attention kernels by name; the place in the list is the bit of the shim.
+const ATTENTION_KERNELS: [&str; 4] = ["flash", "memory_efficient", "math", "cudnn"];
+
+/// Allows one attention kernel and no other.
+pub fn set_attention_kernel(name: &str) -> Result<(), Error> {
+    let bit = ATTENTION_KERNELS.iter().position(|known| *known == name).expect("a kernel of the list");
+    // SAFETY: sets switches of libtorch.
+    check(unsafe { harness_set_attention_kernels(1 << bit) })
+}
+
 /// The attention kernels that may be chosen.
 pub fn attention_kernels() -> Vec<String> {
     // SAFETY: reads switches.
     let bits = unsafe { harness_attention_kernels() };
-    let names = ["flash", "memory_efficient", "math", "cudnn"];
+    let names = ATTENTION_KERNELS;
     (0..names.len()).filter(|i| bits & (1 << i) != 0).map(|i| names[i].to_owned()).collect()
 }
 
@@ -263,8 +289,19 @@ pub fn clear_gradients(parameters: &[Tensor]) {
     unsafe { harness_clear_gradients(pointers(parameters).as_ptr(), parameters.len() as i64) }
 }
 
+/// L2 norms of tensors, shape (tensors), float32, on their device.
+pub fn norms(tensors: &[Tensor]) -> Result<Tensor, Error> {
+    let norms = Tensor::zeros([tensors.len() as i64], (Kind::Float, tensors[0].device()));
+    let list = pointers(tensors);
+    // SAFETY: the tensors outlive the call.
+    check(unsafe { harness_norms(list.as_ptr(), list.len() as i64, norms.as_ptr()) })?;
+    Ok(norms)
+}
+
 /// The gradient's L2 norm, and what to divide it by so that it is at most `max_norm` (0: never).
 pub struct GradientNorm {
+    /// L2 norm of each tensor's gradient, shape (tensors).
+    pub of_tensors: Tensor,
     /// L2 norm over all parameters, before clipping. Shape ().
     pub norm: Tensor,
     /// At least 1. Shape ().
@@ -273,14 +310,22 @@ pub struct GradientNorm {
 
 /// Computes the norm on the device, without waiting for it.
 pub fn gradient_norm(gradients: &[Tensor], max_norm: f64) -> Result<GradientNorm, Error> {
-    let scalar = || Tensor::zeros([], (Kind::Float, gradients[0].device()));
-    let (norm, divisor) = (scalar(), scalar());
+    let float = (Kind::Float, gradients[0].device());
+    let (norm, divisor) = (Tensor::zeros([], float), Tensor::zeros([], float));
+    let of_tensors = Tensor::zeros([gradients.len() as i64], float);
     let list = pointers(gradients);
     // SAFETY: the tensors outlive the call.
     check(unsafe {
-        harness_gradient_norm(list.as_ptr(), list.len() as i64, max_norm, norm.as_ptr(), divisor.as_ptr())
+        harness_gradient_norm(
+            list.as_ptr(),
+            list.len() as i64,
+            max_norm,
+            of_tensors.as_ptr(),
+            norm.as_ptr(),
+            divisor.as_ptr(),
+        )
     })?;
-    Ok(GradientNorm { norm, divisor })
+    Ok(GradientNorm { of_tensors, norm, divisor })
 }
 
 /// Constants of one AdamW update.

@@ -1,21 +1,27 @@
 //! The whole run in one file: build or resume, then step after step, with evaluations and checkpoints in between.
 
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use harness_core::contract::{Closing, Job, Message, Started, VERSION};
+use harness_core::config::{ModelConfig, OnNonFinite};
+use harness_core::contract::{Closing, Job, Message, Peak, Skipped, Started, VERSION};
 use harness_core::order::RollingDigest;
 use harness_core::random;
-use harness_core::scores::StepLine;
+use harness_core::scores::{ActivationStatistics, StepLine};
 use tch::{Device, Kind, Tensor};
 
-use crate::batch::Batches;
+use crate::average::Average;
+use crate::batch::{Batch, Batches, Prefetch};
 use crate::checkpoint::{self, Position};
 use crate::device;
 use crate::error::Error;
 use crate::evaluate::{Evaluator, Wanted};
 use crate::messages::Outside;
+use crate::metrics::{self, Gauges, Probe, TensorNorms};
+use crate::model::Transformer;
 use crate::model::weights::Parameters;
 use crate::native;
 use crate::optimizer::{self, Optimizer};
@@ -29,8 +35,14 @@ struct Run<'a> {
     device: Device,
     compute: Kind,
     parameters: Parameters,
+    average: Option<Average>,
     optimizer: Box<dyn Optimizer>,
     evaluator: Evaluator,
+    probe: Option<Probe>,
+    gauges: Gauges,
+    peak: Option<Peak>,
+    /// What the probe showed last, for the diagnosis of a run that breaks down.
+    last_seen: Vec<ActivationStatistics>,
     position: Position,
     /// Step and file of the checkpoint written last, or of the one the run began from.
     last_checkpoint: Option<(u64, String)>,
@@ -48,7 +60,23 @@ struct PendingStep {
     tokens: u64,
     loss_sum: Tensor,
     gradient_norm: Tensor,
+    /// Of each tensor; shape (tensors).
+    gradient_norms: Tensor,
+    tensor_norms: Option<TensorNorms>,
     learning_rate: f64,
+    batch_size: u32,
+    sequence_length: u32,
+    /// Tokens that the step predicted.
+    predicted: u64,
+    /// How long the batch was waited for.
+    waited: Duration,
+}
+
+impl PendingStep {
+    /// Loss in nats per token and gradient norm. Waits for the device.
+    fn read(&self) -> (f64, f64) {
+        (self.loss_sum.double_value(&[]) / self.predicted as f64, self.gradient_norm.double_value(&[]))
+    }
 }
 
 /// Runs a job to its end or until it is told to stop, and gives the closing message. `steps_done` is kept up to
@@ -59,15 +87,17 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
     check(job)?;
     let chosen = device::choose(training.device)?;
     device::configure(training)?;
+    device::choose_attention(training.attention_kernel, chosen.device)?;
     // Hashing libtorch takes a third of a second; the model is built meanwhile.
     let paths = device::library_paths()?;
     let libraries = thread::spawn(move || device::libraries(&paths, true));
     let energy_before_j = native::gpu().filter(|_| chosen.device.is_cuda()).and_then(|gpu| gpu.energy_j);
 
     let evaluator = Evaluator::open(job)?;
-    let batches = if job.train_shards.is_empty() { None } else { Some(Batches::open(job)?) };
+    let batches = if job.train_shards.is_empty() { None } else { Some(Arc::new(Batches::open(job)?)) };
+    let compute = device::compute_kind(training.precision);
     let parameters = Parameters::initialize(&job.model, job.vocabulary_size, job.seed, chosen.device);
-    let mut position = Position { step: 0, tokens: 0, order: RollingDigest::start() };
+    let mut position = Position { step: 0, tokens: 0, skipped_steps: 0, order: RollingDigest::start() };
     let resumed = job.resume_from.as_deref().map(checkpoint::read).transpose()?;
     if let Some(checkpoint) = &resumed {
         let purpose = if batches.is_some() { checkpoint::Purpose::Continue } else { checkpoint::Purpose::Evaluate };
@@ -75,7 +105,12 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         checkpoint.restore_weights(&parameters)?;
         position = checkpoint.position();
     }
-    let optimizer = optimizer::build(&job.optimizer, &job.model, &parameters, position.step);
+    let average = Average::begin(training.average_decay, &parameters);
+    if let (Some(checkpoint), Some(average)) = (&resumed, &average) {
+        checkpoint.restore_average(average.weights())?;
+    }
+    let updates = position.step - position.skipped_steps;
+    let optimizer = optimizer::build(&job.optimizer, &job.model, &parameters, updates);
     if let (Some(checkpoint), Some(_)) = (&resumed, &batches) {
         checkpoint.restore_optimizer(optimizer.as_ref())?;
     }
@@ -87,6 +122,8 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         let problem = format!("the config counts {count} parameters, the model has {}", parameters.count());
         return Err(Error::Internal(problem));
     }
+    let peak = batches.as_ref().map(|_| metrics::peak(chosen.device, compute));
+    let probe = if batches.is_some() { Probe::open(job, chosen.device)? } else { None };
     outside.send(&Message::Started(Box::new(Started {
         version: VERSION,
         about: device::about(chosen.cuda_absent_because, libraries),
@@ -94,6 +131,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         parameters: count,
         parameters_without_embeddings: count_without_embeddings,
         flops_per_token: job.model.training_flops_per_token(job.vocabulary_size),
+        peak: peak.clone(),
         first_step: position.step,
         determinism: device::determinism(training.precision, std::env::vars()),
     })));
@@ -103,10 +141,15 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         outside,
         steps_done,
         device: chosen.device,
-        compute: device::compute_kind(training.precision),
+        compute,
         parameters,
+        average,
         optimizer,
         evaluator,
+        probe,
+        gauges: Gauges::new(chosen.device),
+        peak,
+        last_seen: Vec::new(),
         position,
         last_checkpoint: job.resume_from.as_ref().map(|path| (position.step, path.display().to_string())),
         pending: None,
@@ -114,7 +157,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         step_begun: Instant::now(),
         training_time_s: 0.0,
     };
-    let finished = match &batches {
+    let finished = match batches {
         Some(batches) => run.train(batches)?,
         None => {
             let wanted = Wanted {
@@ -173,8 +216,10 @@ fn check(job: &Job) -> Result<(), Error> {
 
 impl Run<'_> {
     /// Step after step to the last one. `false` if the run was told to stop before.
-    fn train(&mut self, batches: &Batches) -> Result<bool, Error> {
+    fn train(&mut self, batches: Arc<Batches>) -> Result<bool, Error> {
         let job = self.job;
+        let (first, order) = (self.position.step, self.position.order);
+        let batches = Prefetch::start(batches, first, job.training.steps, order, self.device);
         loop {
             let step = self.position.step;
             let last = step >= job.training.steps;
@@ -187,8 +232,12 @@ impl Run<'_> {
             };
             let checkpoint = last || stop || job.checkpoint_steps.contains(&step);
             let evaluate = !stop && (wanted.validation || wanted.tasks);
-            if checkpoint || evaluate {
+            let look = job.metrics.activations_at(step, job.training.steps);
+            if checkpoint || evaluate || look {
                 self.read_back()?;
+            }
+            if look {
+                self.look_inside();
             }
             if checkpoint {
                 self.write_checkpoint()?;
@@ -200,70 +249,120 @@ impl Run<'_> {
             if last || stop {
                 return Ok(last);
             }
-            self.step(batches)?;
+            self.step(&batches)?;
         }
     }
 
     /// One optimizer step: passes forward and backward, norm, update.
-    fn step(&mut self, batches: &Batches) -> Result<(), Error> {
+    fn step(&mut self, batches: &Prefetch) -> Result<(), Error> {
         let (job, step) = (self.job, self.position.step);
-        let batch = batches.get(step, &mut self.position.order, self.device)?;
-        let tokens = batches.tokens_per_step();
+        let (batch, waited) = batches.next()?;
         if job.model.dropout > 0.0 {
             tch::manual_seed(random::seed(job.seed, step, random::Purpose::Dropout) as i64);
         }
-
-        let model = self.parameters.model(&job.model, job.vocabulary_size, self.compute);
-        let mut loss_sum = Tensor::zeros([], (Kind::Double, self.device));
-        let sequences = i64::from(job.training.sequences_per_pass());
-        for pass in 0..i64::from(job.training.passes()) {
-            let (inputs, targets) = batch.pass(pass * sequences, sequences); // (b, T), (b, T)
-            loss_sum += model.backward(&inputs, &targets, None, 1.0 / tokens as f64, job.model.dropout)?;
-        }
-        drop(model);
+        let loss_sum = self.passes(&batch, batch.passes(), batch.sequences_per_pass());
+        let loss_sum = loss_sum.map_err(|error| self.with_what_fits(error, &batch))?;
 
         let gradients: Vec<Tensor> = self.parameters.tensors().iter().map(Tensor::grad).collect();
         let gradient = native::gradient_norm(&gradients, job.optimizer.gradient_clip_norm)?;
         let rate = learning_rate(&job.schedule, job.optimizer.learning_rate, step + 1, job.training.steps);
-        self.optimizer.step(&gradients, &gradient.divisor, rate)?;
-        native::clear_gradients(self.parameters.tensors());
-
-        self.read_back()?;
-        self.position.step += 1;
-        self.position.tokens += tokens;
-        self.pending = Some(PendingStep {
-            step: self.position.step,
-            tokens: self.position.tokens,
+        let mut pending = PendingStep {
+            step: step + 1,
+            tokens: self.position.tokens + batch.predicted_tokens(),
             loss_sum,
             gradient_norm: gradient.norm,
+            gradient_norms: gradient.of_tensors,
+            tensor_norms: None,
             learning_rate: rate,
-        });
+            batch_size: job.training.batch_size_at(step),
+            sequence_length: batch.sequence_length(),
+            predicted: batch.predicted_tokens(),
+            waited,
+        };
+        // On a GPU the numbers of a step are read when the next one has been queued, unless an update has to wait for
+        // them.
+        let guarded = !self.device.is_cuda() || job.training.on_non_finite == OnNonFinite::Skip;
+        let broken = if guarded { non_finite(pending.read()) } else { None };
+        self.position.step += 1;
+        self.position.tokens += batch.predicted_tokens();
+        self.position.order = batch.order;
+        if let Some((what, value)) = broken {
+            self.read_back()?;
+            let diagnosis = self.diagnosis(&pending, Some(&batch));
+            native::clear_gradients(self.parameters.tensors());
+            return self.stop_or_skip(pending.step, what, value, diagnosis);
+        }
+
+        let copies = || self.parameters.tensors().iter().map(|p| p.detach().copy()).collect::<Vec<_>>();
+        let before = job.metrics.layers_at(step + 1).then(copies);
+        self.optimizer.step(&gradients, &gradient.divisor, rate)?;
+        native::clear_gradients(self.parameters.tensors());
+        let norms = before.map(|before| TensorNorms::of(before, &self.parameters, &pending.gradient_norms));
+        pending.tensor_norms = norms.transpose()?;
+        if let Some(average) = &mut self.average {
+            average.update(&self.parameters, step + 1);
+        }
+
+        self.read_back()?;
+        self.pending = Some(pending);
         if !self.device.is_cuda() {
             self.read_back()?;
         }
         Ok(())
     }
 
+    /// Forward and backward over a batch, in so many passes of so many sequences. Gradients add up in the parameters;
+    /// gives the sum of the losses in nats, shape ().
+    fn passes(&self, batch: &Batch, passes: i64, sequences: i64) -> Result<Tensor, Error> {
+        let job = self.job;
+        let run = || {
+            let model = self.parameters.model(&job.model, job.vocabulary_size, self.compute);
+            let scale = 1.0 / batch.predicted_tokens() as f64;
+            let mut loss_sum = Tensor::zeros([], (Kind::Double, self.device));
+            for pass in 0..passes {
+                let (inputs, targets) = batch.sequences(pass * sequences, sequences); // (b, T), (b, T)
+                let documents = metrics::documents(job, &inputs);
+                loss_sum += model.backward(&inputs, &targets, documents.as_ref(), scale, job.model.dropout)?;
+            }
+            Ok(loss_sum)
+        };
+        // The plain operators of tch panic where libtorch cannot get memory.
+        panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(Error::from_panic(panic.as_ref())))
+    }
+
+    /// Completes an error of a pass that could not get memory: tries which smaller one can.
+    fn with_what_fits(&self, error: Error, batch: &Batch) -> Error {
+        let Error::OutOfMemory(problem) = error else { return error };
+        native::clear_gradients(self.parameters.tensors());
+        let context = i64::from(self.job.model.context_length);
+        let each = context / i64::from(batch.sequence_length()); // sequences of a window
+        let (most, all) = (batch.sequences_per_pass() / each, i64::from(self.job.training.batch_size));
+        let mut smaller = (1..most).rev().filter(|windows| all % windows == 0);
+        let fits = smaller.find(|windows| {
+            // In the second pass there are gradients already.
+            let fits = self.passes(batch, 2.min(all / windows), windows * each).is_ok();
+            native::clear_gradients(self.parameters.tensors());
+            fits
+        });
+        Error::PassTooLarge { sequences: most as u32, problem, fits: fits.map(|windows| windows as u32) }
+    }
+
     /// Reads the numbers of the pending step and reports them. On a GPU this waits for that step, so it is done
     /// when the next one has been queued.
     fn read_back(&mut self) -> Result<(), Error> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
-        let tokens = f64::from(self.job.training.batch_size) * f64::from(self.job.model.context_length);
-        let loss_nats = pending.loss_sum.double_value(&[]) / tokens;
-        let gradient_norm = pending.gradient_norm.double_value(&[]);
+        let (loss_nats, gradient_norm) = pending.read();
         let duration_s = self.step_begun.elapsed().as_secs_f64();
         self.step_begun = Instant::now();
-        for (what, value) in [("loss", loss_nats), ("gradient norm", gradient_norm)] {
-            if !value.is_finite() {
-                let last_checkpoint = match &self.last_checkpoint {
-                    Some((_, path)) => format!("the last good checkpoint is `{path}`"),
-                    None => "there is no checkpoint yet".to_owned(),
-                };
-                return Err(Error::NonFinite { what, step: pending.step, value, last_checkpoint });
-            }
+        if let Some((what, value)) = non_finite((loss_nats, gradient_norm)) {
+            // The update has been made with these gradients: there is no way to skip it any more.
+            let diagnosis = self.diagnosis(&pending, None);
+            return Err(self.non_finite_error(pending.step, what, value, diagnosis));
         }
         self.training_time_s += duration_s;
         self.steps_done.store(pending.step, Ordering::Relaxed);
+        self.gauges.refresh();
+        let tokens_per_s = pending.predicted as f64 / duration_s;
         self.outside.send(&Message::Step(StepLine {
             step: pending.step,
             tokens: pending.tokens,
@@ -271,14 +370,116 @@ impl Run<'_> {
             learning_rate: pending.learning_rate,
             gradient_norm,
             wall_time_s: self.begun.elapsed().as_secs_f64(),
-            tokens_per_s: tokens / duration_s,
+            tokens_per_s,
+            batch_size: pending.batch_size,
+            sequence_length: pending.sequence_length,
+            data_wait_share: (pending.waited.as_secs_f64() / duration_s).min(1.0),
+            model_flops_utilization: self.peak.as_ref().map(|peak| {
+                let flops_per_token = self.flops_per_token(pending.sequence_length);
+                flops_per_token * tokens_per_s / peak.flops_per_s
+            }),
+            memory_bytes: self.gauges.memory_bytes,
+            power_w: self.gauges.power_w,
         }));
+        if let Some(norms) = pending.tensor_norms {
+            self.outside.send(&Message::Layers { rows: norms.read(pending.step, self.parameters.names()) });
+        }
         Ok(())
+    }
+
+    /// Training FLOPs of a token in sequences of this length.
+    fn flops_per_token(&self, sequence_length: u32) -> f64 {
+        let model = ModelConfig { context_length: sequence_length, ..self.job.model.clone() };
+        model.training_flops_per_token(self.job.vocabulary_size)
+    }
+
+    /// Measures the activations on the probe batch.
+    fn look_inside(&mut self) {
+        let Some(probe) = &self.probe else { return };
+        let rows = probe.measure(&self.model(), self.position.step);
+        self.outside.send(&Message::Activations { rows: rows.clone() });
+        self.last_seen = rows;
+        self.step_begun = Instant::now();
+    }
+
+    /// The model with the current weights, to look at.
+    fn model(&self) -> Transformer {
+        tch::no_grad(|| self.parameters.model(&self.job.model, self.job.vocabulary_size, self.compute))
+    }
+
+    /// Ends the run at a step whose numbers are not finite, or notes that it was skipped.
+    fn stop_or_skip(&mut self, step: u64, what: &'static str, value: f64, diagnosis: String) -> Result<(), Error> {
+        self.position.skipped_steps += 1;
+        let (skip, most) = (self.job.training.on_non_finite, u64::from(self.job.training.skip_at_most));
+        if skip == OnNonFinite::Stop {
+            return Err(self.non_finite_error(step, what, value, diagnosis));
+        }
+        if self.position.skipped_steps > most {
+            let diagnosis = format!("{most} steps were skipped before; {diagnosis}");
+            return Err(self.non_finite_error(step, what, value, diagnosis));
+        }
+        self.steps_done.store(step, Ordering::Relaxed);
+        self.outside.send(&Message::Skipped(Skipped {
+            step,
+            what: what.to_owned(),
+            value: value.to_string(),
+            diagnosis,
+        }));
+        self.step_begun = Instant::now();
+        Ok(())
+    }
+
+    fn non_finite_error(&self, step: u64, what: &'static str, value: f64, diagnosis: String) -> Error {
+        let last_checkpoint = match &self.last_checkpoint {
+            Some((_, path)) => format!("the last good checkpoint is `{path}`"),
+            None => "there is no checkpoint yet".to_owned(),
+        };
+        Error::NonFinite { what, step, value, diagnosis, last_checkpoint }
+    }
+
+    /// Where numbers are not finite: the first place of the forward pass over the batch, if the weights are still
+    /// those that it was computed with, and the tensors by their gradients; and what was largest when last measured.
+    fn diagnosis(&self, pending: &PendingStep, batch: Option<&Batch>) -> String {
+        let mut parts = Vec::new();
+        if let Some(batch) = batch {
+            let model = self.model();
+            let places = (0..batch.passes()).find_map(|pass| {
+                let (inputs, _) = batch.sequences(pass * batch.sequences_per_pass(), batch.sequences_per_pass());
+                let documents = metrics::documents(self.job, &inputs);
+                let rows = metrics::look_inside(&model, &inputs, documents.as_ref(), pending.step);
+                rows.into_iter().find(|row| !metrics::is_finite(row))
+            });
+            parts.push(match places {
+                Some(row) => {
+                    format!("in the forward pass the first numbers that are not finite are at `{}`", row.place)
+                }
+                None => "every place of the forward pass is finite".to_owned(),
+            });
+        }
+        let norms = metrics::numbers(&pending.gradient_norms);
+        let broken: Vec<&String> =
+            self.parameters.names().iter().zip(&norms).filter(|(_, norm)| !norm.is_finite()).map(|(n, _)| n).collect();
+        // The backward pass goes from the last tensor to the first.
+        if let Some(last) = broken.last() {
+            let (some, all) = (broken.len(), norms.len());
+            parts.push(format!(
+                "the gradients of {some} of {all} tensors are not finite, in backward order from `{last}`"
+            ));
+        }
+        let largest = self.last_seen.iter().max_by(|a, b| a.maximum.total_cmp(&b.maximum));
+        if let Some(row) = largest {
+            parts.push(format!(
+                "after step {} the largest activation of the probe batch was {:.3e}, at `{}`",
+                row.step, row.maximum, row.place
+            ));
+        }
+        parts.join("; ")
     }
 
     /// Evaluates the current weights. `false` if the run was told to stop before the end.
     fn evaluate(&mut self, wanted: Wanted) -> Result<bool, Error> {
-        let model = tch::no_grad(|| self.parameters.model(&self.job.model, self.job.vocabulary_size, self.compute));
+        let weights = self.average.as_ref().map_or(&self.parameters, Average::weights);
+        let model = tch::no_grad(|| weights.model(&self.job.model, self.job.vocabulary_size, self.compute));
         let at = (self.position.step, self.position.tokens);
         let should_stop = || self.outside.should_stop();
         let evaluation = self.evaluator.run(&model, self.job, wanted, at, self.device, &should_stop)?;
@@ -293,7 +494,10 @@ impl Run<'_> {
         if self.last_checkpoint.as_ref().is_some_and(|(step, _)| *step == self.position.step) {
             return Ok(());
         }
-        let written = checkpoint::write(self.job, &self.parameters, self.optimizer.as_ref(), self.position)?;
+        let written = {
+            let average = self.average.as_ref().map(Average::weights);
+            checkpoint::write(self.job, &self.parameters, average, self.optimizer.as_ref(), self.position)?
+        };
         self.last_checkpoint = Some((written.step, written.file.path.clone()));
         self.outside.send(&Message::Checkpoint(written));
         self.step_begun = Instant::now();
@@ -308,6 +512,7 @@ impl Run<'_> {
             tokens: self.position.tokens,
             weights_sha256: checkpoint::weights_digest(&self.parameters),
             order_sha256: self.position.order.digest(),
+            skipped_steps: self.position.skipped_steps,
             wall_time_s: begun.elapsed().as_secs_f64(),
             training_time_s: self.training_time_s,
             peak_memory_bytes: device::peak_memory_bytes(),
@@ -315,4 +520,10 @@ impl Run<'_> {
             gpu_energy_j: energy_before_j.zip(energy_after_j).map(|(before, after)| after - before),
         }
     }
+}
+
+/// Which of loss and gradient norm is not a finite number.
+fn non_finite((loss_nats, gradient_norm): (f64, f64)) -> Option<(&'static str, f64)> {
+    let numbers = [("loss", loss_nats), ("gradient norm", gradient_norm)];
+    numbers.into_iter().find(|(_, value)| !value.is_finite())
 }

@@ -93,6 +93,12 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
             Some("gradients accumulate over whole passes, so use a divisor of the batch size".to_owned()),
         );
     }
+    stages(choices)?;
+    within("training.average_decay", training.average_decay, 0.0, 0.999_999_9)?;
+    if training.restart_positions && !training.document_mask {
+        let problem = "positions restart at documents only where documents do not see each other".to_owned();
+        return refuse("training.restart_positions", problem, Some("set `training.document_mask = true`".to_owned()));
+    }
     if schedule.warmup_steps > training.steps {
         return refuse(
             "schedule.warmup_steps",
@@ -152,6 +158,35 @@ fn check_groups(choices: &Choices) -> Result<(), Refusal> {
         }
         within("optimizer.group", group.learning_rate_ratio, 0.0, 1e6)?;
         within("optimizer.group", group.weight_decay.unwrap_or(0.0), 0.0, 10.0)?;
+    }
+    Ok(())
+}
+
+/// Stages of batch size and sequence length.
+fn stages(choices: &Choices) -> Result<(), Refusal> {
+    let training = &choices.training;
+    for stage in &training.batch_size_stages {
+        positive("training.batch_size_stages", u64::from(stage.batch_size))?;
+        positive("training.batch_size_stages", stage.steps)?;
+        let pass = training.micro_batch_size.min(stage.batch_size);
+        if pass > 0 && !stage.batch_size.is_multiple_of(pass) {
+            return refuse(
+                "training.batch_size_stages",
+                format!("a batch of {} cannot be split into passes of {pass}", stage.batch_size),
+                Some("use multiples or divisors of `training.micro_batch_size`".to_owned()),
+            );
+        }
+    }
+    for stage in &training.sequence_length_stages {
+        positive("training.sequence_length_stages", stage.steps)?;
+        let (length, context) = (stage.sequence_length, choices.model.context_length);
+        if length == 0 || !context.is_multiple_of(length) {
+            return refuse(
+                "training.sequence_length_stages",
+                format!("windows of {context} tokens cannot be cut into sequences of {length}"),
+                Some("use divisors of `model.context_length`".to_owned()),
+            );
+        }
     }
     Ok(())
 }

@@ -26,7 +26,9 @@ pub use model::{FeedForward, Initialization, ModelConfig, Norm, NormPlacement, P
 pub use mup::is_hidden;
 pub use optimizer::{OptimizerConfig, OptimizerKind, ParameterGroup, UpdateRule};
 pub use schedule::{ScheduleConfig, ScheduleKind};
-pub use training::{Device, Precision, TrainingConfig};
+pub use training::{
+    AttentionKernel, BatchSizeStage, Device, Keep, OnNonFinite, Precision, SequenceLengthStage, TrainingConfig,
+};
 
 use crate::digest::Digest;
 use crate::names::ExperimentName;

@@ -26,6 +26,76 @@ pub enum Device {
     Cuda,
 }
 
+/// Which kernel computes attention. Another kernel gives other last bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionKernel {
+    /// libtorch chooses the fastest that can do what is asked.
+    #[default]
+    Auto,
+    /// FlashAttention (Dao 2024, FlashAttention-2); on a GPU bfloat16 only and without masks.
+    Flash,
+    /// Memory-efficient attention (Rabe and Staats 2021); GPU only.
+    MemoryEfficient,
+    /// Written out, with all scores in memory.
+    Math,
+    /// cuDNN's; GPU only.
+    Cudnn,
+}
+
+/// What to do when the loss or the gradient is not a finite number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNonFinite {
+    /// The run ends with a diagnosis.
+    #[default]
+    Stop,
+    /// The step leaves weights and moments as they are, and the run goes on with the next batch, up to
+    /// [`TrainingConfig::skip_at_most`] times. On a GPU each step then waits for its loss.
+    Skip,
+}
+
+/// A stage at the beginning of training with another batch size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchSizeStage {
+    /// Optimizer steps it lasts.
+    pub steps: u64,
+    /// Sequences of `context_length` tokens per optimizer step in it.
+    pub batch_size: u32,
+}
+
+/// A stage at the beginning of training with shorter sequences.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SequenceLengthStage {
+    /// Optimizer steps it lasts.
+    pub steps: u64,
+    /// Tokens of a sequence in it: a divisor of `model.context_length`.
+    pub sequence_length: u32,
+}
+
+/// Which checkpoints stay. One that any rule keeps stays; all of them if no rule is given. The latest always stays,
+/// and so does the one after the last step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keep {
+    /// Those after every so many steps; 0 is no rule.
+    pub every: u64,
+    /// The latest so many; 0 is no rule. With 2, a damaged latest one costs no more than one interval.
+    pub last: u32,
+    /// The so many with the lowest validation loss, of those after whose step it was computed; of equal ones the
+    /// earliest. 0 is no rule.
+    pub best: u32,
+}
+
+impl Keep {
+    /// Whether nothing is ever removed.
+    pub fn is_all(&self) -> bool {
+        *self == Keep::default()
+    }
+}
+
 /// How much to train, in which pieces, on what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -34,6 +104,23 @@ pub struct TrainingConfig {
     pub steps: u64,
     /// Sequences of `context_length` tokens per optimizer step.
     pub batch_size: u32,
+    /// Batch-size warm-up (McCandlish et al. 2018, An Empirical Model of Large-Batch Training; Brown et al. 2020,
+    /// GPT-3, appendix B): stages before the batch size is `batch_size`, one after the other from the first step.
+    pub batch_size_stages: Vec<BatchSizeStage>,
+    /// Sequence-length curriculum (Press et al. 2021, Shortformer, section 4): stages before a sequence is
+    /// `context_length` long. Each window of the data is then cut into shorter sequences, so that a step reads the
+    /// same tokens, in the same order, as without the stage.
+    pub sequence_length_stages: Vec<SequenceLengthStage>,
+    /// Tokens attend to their own document only, not to others packed into the same sequence. Every document begins
+    /// with the separator; the separator is still predicted after the last token of a document, and the first token
+    /// of a document is predicted from its separator alone, as in evaluation.
+    pub document_mask: bool,
+    /// With `document_mask`, positions are counted from the beginning of each document.
+    pub restart_positions: bool,
+    /// Decay of an exponential moving average of the weights over the steps (Polyak and Juditsky 1992; Izmailov et
+    /// al. 2018), at most (1 + step) / (10 + step) so that it forgets the initial weights. Evaluations then read the
+    /// average. 0 means none.
+    pub average_decay: f64,
     /// Sequences per forward and backward pass; gradients accumulate over `batch_size / micro_batch_size`
     /// passes. 0 means the whole batch at once.
     pub micro_batch_size: u32,
@@ -43,10 +130,20 @@ pub struct TrainingConfig {
     pub device: Device,
     /// CPU threads of libtorch. Part of the plan, because another number gives other last bits.
     pub threads: u32,
+    /// Matrix products of float32 may round their factors to TF32 on a GPU (10 bits of mantissa instead of 23).
+    pub tf32: bool,
+    /// Which kernel computes attention.
+    pub attention_kernel: AttentionKernel,
+    /// What to do when the loss or the gradient is not finite.
+    pub on_non_finite: OnNonFinite,
+    /// With `on_non_finite = "skip"`: more skipped steps than this end the run.
+    pub skip_at_most: u32,
     /// Deterministic algorithms only: the same bits again on the same kind of machine.
     pub deterministic: bool,
     /// A checkpoint after every so many steps; the last step always has one. 0 means only the last.
     pub checkpoint_every: u64,
+    /// Which of them stay.
+    pub keep: Keep,
 }
 
 impl Default for TrainingConfig {
@@ -54,12 +151,22 @@ impl Default for TrainingConfig {
         TrainingConfig {
             steps: 200,
             batch_size: 16,
+            batch_size_stages: Vec::new(),
+            sequence_length_stages: Vec::new(),
+            document_mask: false,
+            restart_positions: false,
+            average_decay: 0.0,
             micro_batch_size: 0,
             precision: Precision::F32,
             device: Device::Auto,
             threads: 2,
+            tf32: false,
+            attention_kernel: AttentionKernel::Auto,
+            on_non_finite: OnNonFinite::Stop,
+            skip_at_most: 10,
             deterministic: true,
             checkpoint_every: 0,
+            keep: Keep::default(),
         }
     }
 }
@@ -70,8 +177,79 @@ impl TrainingConfig {
         if self.micro_batch_size == 0 { self.batch_size } else { self.micro_batch_size }
     }
 
-    /// Passes per optimizer step.
+    /// Sequences of `context_length` tokens that a pass of step `step` (from 0) reads: a smaller batch is one pass.
+    pub fn sequences_per_pass_at(&self, step: u64) -> u32 {
+        let batch_size = self.batch_size_at(step);
+        if self.micro_batch_size == 0 { batch_size } else { self.micro_batch_size.min(batch_size) }
+    }
+
+    /// Passes per optimizer step, after the stages of other batch sizes.
     pub fn passes(&self) -> u32 {
         self.batch_size / self.sequences_per_pass()
+    }
+
+    /// Sequences of `context_length` tokens of step `step` (from 0).
+    pub fn batch_size_at(&self, step: u64) -> u32 {
+        let mut first = 0u64;
+        for stage in &self.batch_size_stages {
+            first = first.saturating_add(stage.steps);
+            if step < first {
+                return stage.batch_size;
+            }
+        }
+        self.batch_size
+    }
+
+    /// Sequences of `context_length` tokens of all steps before step `step` (from 0). Times `context_length`, the
+    /// tokens that training has consumed by then.
+    pub fn sequences_before(&self, step: u64) -> u64 {
+        let (mut sequences, mut rest) = (0, step);
+        for stage in &self.batch_size_stages {
+            let steps = stage.steps.min(rest);
+            (sequences, rest) = (sequences + steps * u64::from(stage.batch_size), rest - steps);
+        }
+        sequences + rest * u64::from(self.batch_size)
+    }
+
+    /// Tokens of a sequence in step `step` (from 0).
+    pub fn sequence_length_at(&self, step: u64, context_length: u32) -> u32 {
+        let mut first = 0u64;
+        for stage in &self.sequence_length_stages {
+            first = first.saturating_add(stage.steps);
+            if step < first {
+                return stage.sequence_length;
+            }
+        }
+        context_length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn sequences_are_counted_over_the_stages(
+            stages in prop::collection::vec((0u64..20, 1u32..9), 0..4), batch_size in 1u32..9, steps in 0u64..100,
+        ) {
+            let batch_size_stages = stages.iter().map(|&(steps, batch_size)| BatchSizeStage { steps, batch_size });
+            let training = TrainingConfig {
+                batch_size, batch_size_stages: batch_size_stages.collect(), ..TrainingConfig::default()
+            };
+            let one_by_one: u64 = (0..steps).map(|step| u64::from(training.batch_size_at(step))).sum();
+            prop_assert_eq!(training.sequences_before(steps), one_by_one);
+        }
+    }
+
+    #[test]
+    fn stages_follow_each_other_and_then_comes_the_rest() {
+        let stage = |steps, sequence_length| SequenceLengthStage { steps, sequence_length };
+        let training =
+            TrainingConfig { sequence_length_stages: vec![stage(2, 8), stage(1, 16)], ..TrainingConfig::default() };
+        let lengths: Vec<u32> = (0..5).map(|step| training.sequence_length_at(step, 32)).collect();
+        assert_eq!(lengths, [8, 8, 16, 32, 32]);
     }
 }

@@ -88,8 +88,8 @@ fn model(workplace: &Workplace, experiment: &harness_core::config::Experiment, a
     let model = &experiment.model;
     let (parameters, body) = model.parameters(vocabulary);
     let flops = model.training_flops_per_token(vocabulary);
-    let tokens =
-        experiment.training.steps * u64::from(experiment.training.batch_size) * u64::from(model.context_length);
+    let sequences = experiment.training.sequences_before(experiment.training.steps);
+    let tokens = sequences * u64::from(model.context_length);
     if as_json {
         let text = json!({
             "vocabulary_size": vocabulary, "parameters": parameters, "parameters_without_embeddings": body,

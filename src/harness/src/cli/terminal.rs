@@ -256,6 +256,10 @@ impl Watcher for Screen {
                     None => {}
                 }
             }
+            Message::Skipped(skipped) => {
+                let (step, what, value) = (skipped.step, &skipped.what, &skipped.value);
+                self.line(&format!("step {step}: skipped, its {what} is {value}; {}", skipped.diagnosis));
+            }
             Message::Layers { .. } | Message::Activations { .. } => {}
             Message::Evaluation(evaluation) => {
                 let count = evaluation.files.len();

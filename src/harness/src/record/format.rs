@@ -10,7 +10,7 @@ use harness_corpus::tasks;
 use serde::{Deserialize, Serialize};
 
 /// The version of both files. Raised with every change that an older program would misread.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Names of the files in a run folder.
 pub mod file {
@@ -92,6 +92,8 @@ pub struct Continuation {
     pub weights_sha256: Digest,
     /// What all earlier segments cost together, the work after their last checkpoints included.
     pub spent: Spent,
+    /// Later checkpoints that could not be used, latest first.
+    pub passed_over: Vec<PassedOver>,
 }
 
 /// What segments of a run cost.
@@ -319,10 +321,48 @@ pub struct Record {
     pub evaluations: Vec<contract::Evaluation>,
     /// Checkpoints written by this run, ascending by step. Their digests stay when the files are pruned.
     pub checkpoints: Vec<contract::Checkpoint>,
+    /// Which of them stayed, and why.
+    pub retention: Option<Retention>,
+    /// Steps of this run that left weights and moments as they were.
+    pub skipped: Vec<contract::Skipped>,
     /// The trainer's closing figures; absent after a crash.
     pub closing: Option<contract::Closing>,
     /// What the run cost.
     pub resources: Resources,
+}
+
+/// Which checkpoints stayed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// The rule in words.
+    pub rule: String,
+    /// Those kept for their validation loss, best first.
+    pub best: Vec<Scored>,
+    /// Steps of those that were removed, in the order of removal.
+    pub pruned: Vec<u64>,
+}
+
+/// A checkpoint with its validation loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scored {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Mean over the tokens of the validation text.
+    pub validation_loss_nats: f64,
+}
+
+/// A checkpoint that a continuation could not use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PassedOver {
+    /// The run that wrote it.
+    pub run: RunId,
+    /// Optimizer steps done.
+    pub step: u64,
+    /// What is wrong with it.
+    pub problem: String,
 }
 
 /// What a run cost. Earlier segments of a resumed run are not counted here; their own records hold them.

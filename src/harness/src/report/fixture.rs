@@ -279,6 +279,7 @@ fn steps(config: &Experiment, offset: f64, seed: u64) -> Vec<u8> {
             gradient_norm: (0.5 + early * libm::exp(-14.0 * fraction)) * (1.0 + 0.35 * noise(seed + 1, step)),
             wall_time_s: step as f64 * 0.11,
             tokens_per_s: 18_000.0 + 900.0 * noise(seed + 2, step),
+            ..StepLine::default()
         }
     };
     to_csv((1..=total).map(line))
@@ -343,6 +344,7 @@ fn started(config: &Experiment) -> Started {
         parameters: config.model.parameters(2048).0,
         parameters_without_embeddings: config.model.parameters(2048).1,
         flops_per_token: config.model.training_flops_per_token(2048),
+        peak: None,
         first_step: 0,
         determinism,
     }
@@ -449,11 +451,14 @@ fn record(id: &RunId, config: &Experiment, started: Started, evaluations: Vec<Ev
         started: Some(started),
         evaluations,
         checkpoints: vec![],
+        retention: None,
+        skipped: vec![],
         closing: Some(Closing {
             step: config.training.steps,
             tokens,
             weights_sha256: digest("weights"),
             order_sha256: digest("order"),
+            skipped_steps: 0,
             wall_time_s: 52.3,
             training_time_s: 34.1,
             peak_memory_bytes: 700 << 20,

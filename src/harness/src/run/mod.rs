@@ -3,6 +3,7 @@
 
 mod plan;
 mod resume;
+mod retention;
 mod supervise;
 
 use std::io;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use harness_core::Digest;
 use harness_core::config::ConfigError;
-use harness_core::contract::{Checkpoint, Closing, Evaluation, Failure, Message, Started};
+use harness_core::contract::{Checkpoint, Closing, Evaluation, Failure, Message, Skipped, Started};
 use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::scores::TableError;
@@ -21,7 +22,7 @@ pub use plan::{about, load_config, trainer_beside};
 pub use supervise::Interrupts;
 
 use crate::git::{Git, GitError};
-use crate::record::format::{self, Open, Record, Resources, Status};
+use crate::record::format::{self, Open, Record, Resources, Retention, Status};
 use crate::record::{RecordError, Recorder, SealError, environment};
 
 /// What the user may ask of a run beyond its config.
@@ -126,6 +127,19 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// The checkpoints will not fit on the disk.
+    #[error(
+        "the checkpoints of this run need {} MiB ({count} of {} MiB), and {} MiB are free\nhint: keep fewer with `training.keep`, write fewer with `training.checkpoint_every`, or free some space",
+        need_bytes >> 20, need_bytes / count.max(&1) >> 20, free_bytes >> 20
+    )]
+    Disk {
+        /// All that are there at a time.
+        need_bytes: u64,
+        /// How many.
+        count: u64,
+        /// What is free where the run folder lies.
+        free_bytes: u64,
+    },
     /// There is nothing to go on from.
     #[error("there is nothing to resume: {problem}\nhint: {hint}")]
     NothingToResume {
@@ -155,6 +169,14 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     let origin = if options.resume { Some(resume::origin(project, name, options.seed)?) } else { None };
     let plan = plan::plan(project, git, name, options, origin.as_ref(), watcher.progress())?;
+    for lost in origin.iter().flat_map(|origin| &origin.passed_over) {
+        let used = plan.open.resumed_from.as_ref().map_or(0, |origin| origin.step);
+        let (run, step, problem) = (&lost.run, lost.step, &lost.problem);
+        let text =
+            format!("the checkpoint of step {step} of run {run} is not used: {problem}; going on from step {used}");
+        watcher.progress().note(&text);
+    }
+    watcher.progress().note(&check_disk(project, &plan)?);
     let folder = project.run(name, &plan.open.run);
     let earlier = origin.as_ref().map(|o| o.inherited()).transpose()?.unwrap_or_default();
     let interrupts = watcher.opened(&plan.open, plan.steps);
@@ -199,6 +221,7 @@ fn train(
             story.take(&message);
         }
     }
+    let mut keeper = retention::Keeper::new(plan.keep, plan.steps);
     let job = folder.join(format::file::JOB);
     let start = supervise::Start {
         trainer: &options.trainer,
@@ -208,12 +231,35 @@ fn train(
         threads: plan.threads,
         deterministic: plan.deterministic,
     };
-    supervise::supervise(&start, interrupts, &mut |message| {
+    let ended = supervise::supervise(&start, interrupts, &mut |message| {
         recorder.message(message)?;
         story.take(message);
         watcher.message(message);
+        for removed in keeper.take(message, folder)? {
+            let body = serde_json::json!({ "step": removed.step, "path": removed.file.path });
+            recorder.event("pruned", body)?;
+        }
         Ok(())
-    })
+    });
+    story.retention = Some(keeper.retention());
+    ended
+}
+
+/// Refuses a run whose checkpoints will not fit; says what they need.
+fn check_disk(project: &Project, plan: &plan::Ready) -> Result<String, RunError> {
+    let (need, count) = (plan.disk.bytes(), plan.disk.checkpoints);
+    // A file system that does not tell is taken to have room.
+    let free = rustix::fs::statvfs(project.root()).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    if need > free {
+        return Err(RunError::Disk { need_bytes: need, count, free_bytes: free });
+    }
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    Ok(format!(
+        "checkpoints need {:.1} MiB of disk at most ({count} of {:.1} MiB); {:.0} MiB are free",
+        mib(need),
+        mib(plan.disk.checkpoint_bytes),
+        mib(free)
+    ))
 }
 
 /// What the trainer has told so far.
@@ -223,6 +269,8 @@ struct Story {
     evaluations: Vec<Evaluation>,
     checkpoints: Vec<Checkpoint>,
     finished: bool,
+    retention: Option<Retention>,
+    skipped: Vec<Skipped>,
     closing: Option<Closing>,
     failure: Option<Failure>,
     tokens_per_s: Vec<f64>,
@@ -233,6 +281,7 @@ impl Story {
         match message {
             Message::Started(started) => self.started = Some((**started).clone()),
             Message::Step(line) => self.tokens_per_s.push(line.tokens_per_s),
+            Message::Skipped(skipped) => self.skipped.push(skipped.clone()),
             Message::Layers { .. } | Message::Activations { .. } => {}
             Message::Evaluation(evaluation) => self.evaluations.push(evaluation.clone()),
             Message::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint.clone()),
@@ -276,6 +325,8 @@ impl Story {
             started: self.started,
             evaluations: self.evaluations,
             checkpoints: self.checkpoints,
+            retention: self.retention,
+            skipped: self.skipped,
             closing: self.closing,
             resources,
         }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness_core::config::{ConfigError, Experiment, Loaded, load};
+use harness_core::config::{ConfigError, Experiment, Keep, Loaded, load};
 use harness_core::contract::{self, About, Job, JobTask, OutputFile};
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::{Digest, files, order};
@@ -12,6 +12,7 @@ use harness_corpus::tasks::{self, TaskRecipe};
 use harness_corpus::{Fetcher, PreparedCorpus, Progress, Recipe, Store};
 
 use super::resume::Origin;
+use super::retention::DiskNeed;
 use super::{Options, RunError, relative};
 use crate::git::{Git, State};
 use crate::record::format::{self, Binaries, Code, Data, Open, Plan, PlanFile, Shard, Task, file};
@@ -23,6 +24,8 @@ pub(super) struct Ready {
     /// Files of the run folder that hold the plan: path and content.
     pub files: Vec<(String, Vec<u8>)>,
     pub steps: u64,
+    pub keep: Keep,
+    pub disk: DiskNeed,
     pub threads: u32,
     pub deterministic: bool,
 }
@@ -128,7 +131,10 @@ pub(super) fn plan(
         origin.check_same_plan(&open)?;
     }
     let training = &experiment.training;
+    let (parameters, _) = experiment.model.parameters(corpus.manifest().tokenizer.vocabulary_size);
     Ok(Ready {
+        keep: training.keep,
+        disk: DiskNeed::of(&experiment, parameters),
         open,
         files: written,
         steps: training.steps,

@@ -12,20 +12,22 @@ use harness_core::scores::{StepLine, read_csv};
 use rustix::fs::FlockOperation;
 
 use super::{RunError, Story};
-use crate::record::format::{self, Continuation, Open, Spent, file};
+use crate::record::format::{self, Continuation, Open, PassedOver, Retention, Spent, file};
 use crate::record::{self, Inherited, RecordError, Recorder, SealedRun};
 
 /// The run and checkpoint to go on from.
 pub(super) struct Origin {
     run: SealedRun,
     pub checkpoint: Checkpoint,
+    /// Later checkpoints that cannot be used, latest first.
+    pub passed_over: Vec<PassedOver>,
 }
 
 /// The latest checkpoint that is intact among the runs since the last complete one (of one seed, if it is given).
 pub(super) fn origin(project: &Project, name: &ExperimentName, seed: Option<u64>) -> Result<Origin, RunError> {
     let nothing =
         |problem: String| RunError::NothingToResume { problem, hint: format!("start anew: `harness run {name}`") };
-    let mut tried = Vec::new();
+    let (mut tried, mut passed_over) = (Vec::new(), Vec::new());
     for id in record::runs(project, name)?.into_iter().rev() {
         let run = match SealedRun::open(project, name, &id) {
             Err(RecordError::NotSealed { .. }) => {
@@ -43,12 +45,20 @@ pub(super) fn origin(project: &Project, name: &ExperimentName, seed: Option<u64>
             }
             break;
         }
-        let intact =
-            |c: &&Checkpoint| Digest::of_file(&run.path(&c.file.path)).is_ok_and(|found| found == c.file.sha256);
-        match run.record.checkpoints.iter().rev().find(intact).cloned() {
-            Some(checkpoint) => return Ok(Origin { run, checkpoint }),
-            None => tried.push(id.to_string()),
+        let pruned = run.record.retention.as_ref().map(|r| r.pruned.clone()).unwrap_or_default();
+        for checkpoint in run.record.checkpoints.iter().rev().filter(|c| !pruned.contains(&c.step)) {
+            let problem = match Digest::of_file(&run.path(&checkpoint.file.path)) {
+                Ok(found) if found == checkpoint.file.sha256 => {
+                    let checkpoint = checkpoint.clone();
+                    return Ok(Origin { run, checkpoint, passed_over });
+                }
+                Ok(_) => "its bytes are not those that were written".to_owned(),
+                Err(error) if error.is_not_found() => "the file is not there".to_owned(),
+                Err(error) => format!("it cannot be read: {}", error.source),
+            };
+            passed_over.push(PassedOver { run: id.clone(), step: checkpoint.step, problem });
         }
+        tried.push(id.to_string());
     }
     Err(nothing(match tried.as_slice() {
         [] => format!("`{name}` has no run"),
@@ -67,6 +77,7 @@ impl Origin {
             step: self.checkpoint.step,
             checkpoint_sha256: self.checkpoint.file.sha256,
             weights_sha256: self.checkpoint.weights_sha256,
+            passed_over: self.passed_over.clone(),
             spent: Spent {
                 wall_time_s: before.wall_time_s + resources.wall_time_s,
                 gpu_time_s: before.gpu_time_s + resources.gpu_time_s,
@@ -164,15 +175,19 @@ fn seal_abandoned(project: &Project, name: &ExperimentName, run: &RunId) -> Resu
     }
 
     let mut recorder = Recorder::reopen(&folder)?;
-    let mut story = Story::default();
+    let (mut story, mut pruned) = (Story::default(), Vec::new());
     let log = files::read_to_string(&folder.join(file::LOG))?;
     for line in log.lines() {
         let Ok(mut event) = serde_json::from_str::<serde_json::Value>(line) else { continue };
         let mut body = event["body"].take();
         if let Some(fields) = body.as_object_mut() {
             fields.insert("event".to_owned(), event["event"].take());
+            let body = serde_json::Value::Object(fields.clone());
             if let Ok(message) = serde_json::from_value::<Message>(body) {
                 story.take(&message);
+            }
+            if fields["event"] == "pruned" {
+                pruned.extend(fields.get("step").and_then(serde_json::Value::as_u64));
             }
         }
     }
@@ -180,6 +195,8 @@ fn seal_abandoned(project: &Project, name: &ExperimentName, run: &RunId) -> Resu
     let step = rows.last().map_or(0, |row| row.step);
     let message = format!("the supervisor died after step {step}; sealed when the run was taken up again");
     story.failure = Some(Failure { kind: "abandoned".to_owned(), message, hint: None, step });
+    let rule = "the supervisor died; `training.keep` of the config says what it followed".to_owned();
+    story.retention = Some(Retention { rule, best: Vec::new(), pruned });
     recorder.event("abandoned", serde_json::json!({ "step": step }))?;
     recorder.seal(&story.record(run, None))?;
     Ok(())

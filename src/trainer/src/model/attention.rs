@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::initial::Deviations;
 use super::norm::Norm;
+use super::observe;
 use super::positions::InAttention;
 use super::residual::Mixture;
 use super::weights::Weights;
@@ -93,6 +94,7 @@ impl Attention {
             (Mixed::No | Mixed::Shared(_), _) => {}
         }
         let (key, value) = (self.share(key), self.share(value)); // (B, H, T, D)
+        observe::attention(&query, &key, seen.mask(), self.scale, self.soft_cap);
         let y = if self.soft_cap > 0.0 {
             self.capped(&query, &key, &value, seen, dropout)
         } else {

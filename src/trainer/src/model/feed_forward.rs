@@ -3,9 +3,9 @@
 use harness_core::config::{FeedForward as Form, ModelConfig};
 use tch::Tensor;
 
-use super::Linear;
 use super::initial::Deviations;
 use super::weights::Weights;
+use super::{Linear, observe};
 
 /// The feed-forward layer of one block.
 pub struct FeedForward {
@@ -40,6 +40,7 @@ impl FeedForward {
             // So et al. 2021, Primer, section 4.
             Form::ReluSquared => wide.relu().square(),
         }; // (B, T, F)
+        observe::units(&active);
         self.output.forward(&active) // (B, T, C)
     }
 }

@@ -17,6 +17,7 @@ pub mod initial;
 pub mod loss;
 pub mod mask;
 pub mod norm;
+pub mod observe;
 pub mod positions;
 pub mod residual;
 pub mod weights;
@@ -126,9 +127,12 @@ impl Transformer {
             values,
         };
         let (last, trunk) = self.blocks.split_last().expect("a model has a block");
-        for block in trunk {
+        observe::embedding(&x);
+        for (index, block) in trunk.iter().enumerate() {
+            observe::begin_block(index);
             x = block.forward(&x, &mut shared, dropout); // (B, T, C)
         }
+        observe::begin_block(trunk.len());
         let blocks = std::iter::once(last).chain(future);
         blocks.map(|block| self.finish(block.forward(&x, &mut shared, dropout))).collect()
     }
@@ -191,9 +195,13 @@ impl Block {
     /// (B, T, C) to (B, T, C).
     fn forward(&self, x: &Tensor, shared: &mut Shared, dropout: f64) -> Tensor {
         let x = self.embedding_mix.as_ref().map_or(x.shallow_clone(), |mix| mix.of(x, &shared.embedded));
-        let attention = |x: &Tensor| self.attention.forward(x, &shared.seen, &mut shared.values, dropout);
+        let attention = |x: &Tensor| {
+            let y = self.attention.forward(x, &shared.seen, &mut shared.values, dropout);
+            observe::output("attention", y)
+        };
         let x = self.attention_branch.add_to(&x, attention, dropout);
-        self.feed_forward_branch.add_to(&x, |x| self.feed_forward.forward(x), dropout)
+        let feed_forward = |x: &Tensor| observe::output("feed_forward", self.feed_forward.forward(x));
+        observe::output("", self.feed_forward_branch.add_to(&x, feed_forward, dropout))
     }
 }
 

@@ -54,6 +54,12 @@ impl Parameters {
         create.parameters
     }
 
+    /// The same weights in tensors of their own, outside of autograd.
+    pub fn copy(&self) -> Self {
+        let tensors = self.tensors.iter().map(|tensor| tensor.detach().copy()).collect();
+        Parameters { names: self.names.clone(), tensors, index: self.index.clone() }
+    }
+
     /// The names, in order.
     pub fn names(&self) -> &[String] {
         &self.names

@@ -1,4 +1,5 @@
 //! Runs the real program on small jobs: shards of a simple language, a job, and what came back.
+#![allow(dead_code, reason = "each of the two test programs uses a part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -87,6 +88,7 @@ impl Place {
                 threads: 1,
                 deterministic: true,
                 checkpoint_every: 10,
+                ..TrainingConfig::default()
             },
             metrics: MetricsConfig::default(),
             train_shards: vec![self.path("train.tokens")],
@@ -130,7 +132,23 @@ pub fn start(job: &Job) -> Running {
 
 pub fn start_file(path: &Path) -> Running {
     let mut command = program();
-    command.arg("run").arg(path).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.arg("run").arg(path);
+    spawn(command)
+}
+
+/// Starts a job with so much address space at most.
+pub fn start_with_memory(job: &Job, bytes: u64) -> Running {
+    let path = job.output.with_extension("job.json");
+    files::write(&path, &serde_json::to_vec(job).unwrap()).unwrap();
+    let mut command = Command::new("sh");
+    command.env("OMP_WAIT_POLICY", "passive");
+    command.args(["-c", "ulimit -v \"$1\" && exec \"$2\" run \"$3\"", "sh", &(bytes / 1024).to_string()]);
+    command.arg(env!("CARGO_BIN_EXE_harness-trainer")).arg(path);
+    spawn(command)
+}
+
+fn spawn(mut command: Command) -> Running {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let stdin = child.stdin.take();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -149,6 +167,13 @@ impl Running {
             }
         }
         panic!("the run ended before step {step}");
+    }
+
+    /// Largest address space that the program has had.
+    pub fn peak_address_space_bytes(&self) -> u64 {
+        let status = files::read_to_string(Path::new(&format!("/proc/{}/status", self.child.id()))).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
     }
 
     pub fn say(&mut self, line: &str) {
