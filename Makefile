@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test check exp report audit doctor ci deny bench-data bench-data-large lock typst-from-source clean distclean
+.PHONY: help setup build demo test test-resume check exp report audit doctor ci deny bench-overhead bench-data bench-data-large lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,6 +38,10 @@ test: setup ## run all tests
 	cargo build --workspace --all-targets --locked
 	$(CARGO_TEST) --workspace --locked
 	cargo test --workspace --locked --doc --quiet
+
+test-resume: setup ## kill 20 runs at random moments and resume them: bit-identical? (minutes)
+	cargo build --workspace --bins --locked
+	cargo test --package harness --test resume --locked -- --ignored --nocapture
 
 check: setup ## check format and lints, warnings denied
 	cargo fmt --all --check
@@ -62,6 +66,10 @@ ci: ## all that continuous integration does
 deny: ## check licences, advisories and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny is not installed"; echo "hint: cargo install cargo-deny --locked"; exit 1; } >&2
 	cargo deny --workspace check
+
+bench-overhead: ## time training under harness run against the bare trainer, in turn (minutes; PROFILE=dev for debug programs)
+	cargo build --workspace --bins --locked --profile $(PROFILE)
+	python3 tests/bench/train/overhead.py $(BIN) experiments/corpora/grammar.toml
 
 bench-data: ## time the corpus pipeline against one in Python, in turn (about two minutes after the build)
 	setup/bench.sh

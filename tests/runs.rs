@@ -89,6 +89,14 @@ fn a_killed_trainer_leaves_a_failed_record_that_can_be_resumed() {
     };
     assert_eq!(measured("layers.csv", "blocks.0.attention.output.weight"), [1, 4, 8, 12, 16, 20]);
     assert_eq!(measured("activations.csv", "blocks.0"), (0..=10).map(|k| 2 * k).collect::<Vec<u64>>());
+    let exported = project.harness(&["export", "tensorboard", "tiny", "curves"]).expect(0);
+    let events = fs::read(project.path(exported.stdout.trim())).unwrap();
+    for tag in
+        ["training/loss_nats", "layers/token_embedding/update_norm", "activations/blocks.0/rms", "validation/loss_nats"]
+    {
+        let times = events.windows(tag.len()).filter(|bytes| *bytes == tag.as_bytes()).count();
+        assert!(times >= 5, "{tag}: {times}");
+    }
     let evaluations = Project::json(&second.join("record.json"))["evaluations"].clone();
     let evaluated: Vec<u64> = evaluations.as_array().unwrap().iter().map(|e| e["step"].as_u64().unwrap()).collect();
     assert_eq!(evaluated, [0, 5, 10, 15, 20]);
@@ -96,6 +104,79 @@ fn a_killed_trainer_leaves_a_failed_record_that_can_be_resumed() {
 
     let done = project.harness(&["run", "tiny", "--resume"]).expect(2);
     assert!(done.stderr.contains("is complete"), "{}", done.stderr);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over_and_that_is_said() {
+    let project = Project::new();
+    project.harness_with("die:14", &["run", "tiny"]).expect(1);
+    let first = project.latest("tiny");
+    common::flip(&first.join("checkpoints/step-00000012.safetensors"), 4);
+    let resumed = project.harness(&["run", "tiny", "--resume"]).expect(0);
+    let said = "the checkpoint of step 12 of run ";
+    assert!(resumed.stderr.contains(said) && resumed.stderr.contains("going on from step 8"), "{}", resumed.stderr);
+    let open = Project::json(&project.latest("tiny").join("open.json"));
+    assert_eq!(open["resumed_from"]["step"], 8);
+    let lost = &open["resumed_from"]["passed_over"][0];
+    assert_eq!((lost["step"].as_u64(), lost["run"].as_str()), (Some(12), first.file_name().unwrap().to_str()));
+    assert!(lost["problem"].as_str().unwrap().contains("not those that were written"), "{lost}");
+}
+
+#[test]
+fn checkpoints_that_no_rule_keeps_are_removed_and_the_record_says_so() {
+    let project = Project::new();
+    let config = common::TINY
+        .replace("checkpoint_every = 4", "checkpoint_every = 1\nkeep = { every = 8, last = 2, best = 1 }")
+        .replace("validation_at = { every = 5 }", "validation_at = { every = 1 }");
+    project.write("experiments/tiny/experiment.toml", &config);
+    project.commit("Keep few checkpoints");
+    // Validation rises in the second half, so the best is in the middle.
+    let ran = project.harness_with("overfit:500", &["run", "tiny"]).expect(0);
+    assert!(ran.stderr.contains("checkpoints need") && ran.stderr.contains("MiB are free"), "{}", ran.stderr);
+    let run = project.latest("tiny");
+    let record = Project::json(&run.join("record.json"));
+    let best = record["retention"]["best"][0]["step"].as_u64().unwrap();
+    assert!((5..16).contains(&best), "{}", record["retention"]);
+    let mut expected: Vec<u64> = vec![8, 16, 19, 20, best];
+    expected.sort_unstable();
+    expected.dedup();
+    let mut kept: Vec<String> = fs::read_dir(run.join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    kept.sort();
+    assert_eq!(kept, expected.iter().map(|step| format!("step-{step:08}.safetensors")).collect::<Vec<_>>());
+    assert_eq!(record["retention"]["pruned"].as_array().unwrap().len(), 20 - expected.len());
+    assert_eq!(record["checkpoints"].as_array().unwrap().len(), 20, "digests stay");
+    assert!(record["retention"]["rule"].as_str().unwrap().contains("lowest mean loss"));
+    project.harness(&["audit"]).expect(0);
+}
+
+#[test]
+fn tokens_are_counted_over_the_stages_of_the_batch_size() {
+    let project = Project::new();
+    let stages = "batch_size = 2\nbatch_size_stages = [{ steps = 5, batch_size = 1 }, { steps = 5, batch_size = 3 }]";
+    project.write("experiments/tiny/experiment.toml", &common::TINY.replace("batch_size = 2", stages));
+    project.commit("Warm the batch size up");
+    project.harness(&["run", "tiny"]).expect(0);
+    let tokens = (5 + 5 * 3 + 10 * 2) * 32;
+    let record = Project::json(&project.latest("tiny").join("record.json"));
+    assert_eq!(record["closing"]["tokens"].as_u64(), Some(tokens));
+    let shown = project.harness(&["show", "tiny", "--model", "--json"]).expect(0);
+    let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert_eq!(shown["training_tokens"].as_u64(), Some(tokens));
+    project.harness(&["audit"]).expect(0);
+
+    project.write(
+        "experiments/tiny/experiment.toml",
+        &common::TINY.replace("batch_size = 2", &stages.replace("= 3", "= 0")),
+    );
+    let refused = project.harness(&["show", "tiny"]).expect(2);
+    assert!(
+        refused.stderr.contains("batch_size_stages") && refused.stderr.contains("at least 1"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]

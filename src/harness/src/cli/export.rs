@@ -1,11 +1,11 @@
-//! `harness export`: a trained model for other programs.
+//! `harness export`: a trained model, or the curves of its training, for other programs.
 
 use std::path::PathBuf;
 
 use super::{Outcome, Workplace, terminal};
 use crate::{exchange, exit_code, record};
 
-/// Write a trained model for other programs.
+/// Write a trained model, or the curves of its training, for other programs.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -31,10 +31,28 @@ enum Form {
         #[arg(long)]
         step: Option<u64>,
     },
+    /// The curves of a run as an event file for TensorBoard: every column of steps.csv, layers.csv and activations.csv,
+    /// and the validation loss.
+    ///
+    /// The file lies under `<FOLDER>/<experiment>/<run>/`, so several runs can share a folder: `tensorboard --logdir
+    /// FOLDER`. Exit codes: 0 written; 1 a file of the run was changed; 2 no such run.
+    Tensorboard {
+        /// A run, its folder, or an experiment: then its latest citable run.
+        run: String,
+        /// Where to write.
+        folder: PathBuf,
+    },
 }
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    let Form::Hf { run, folder, step } = &arguments.form;
+    let (run, folder, step) = match &arguments.form {
+        Form::Hf { run, folder, step } => (run, folder, step),
+        Form::Tensorboard { run, folder } => {
+            let run = record::choose(&workplace.project, run)?;
+            terminal::say(&exchange::tensorboard(&run, folder)?.display().to_string());
+            return Ok(exit_code::SUCCESS);
+        }
+    };
     let run = record::choose(&workplace.project, run)?;
     let id = run.open.run.clone();
     let exported = exchange::export(&workplace.project, run, *step, folder)?;

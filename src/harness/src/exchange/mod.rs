@@ -1,9 +1,10 @@
-//! Models to and from the form of Hugging Face's `transformers`, as a folder of files. What coincides with a class of
-//! theirs is decided in [`harness_core::hugging_face`]; here stand the files around the weights.
+//! Models to and from the form of Hugging Face's `transformers`, as a folder of files, and curves for TensorBoard. What
+//! coincides with a class of theirs is decided in [`harness_core::hugging_face`]; here stand the files around the weights.
 
 mod card;
 mod checkpoint;
 mod export;
+mod tensorboard;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use harness_core::weights::WeightsError;
 
 pub use checkpoint::{Chosen, checkpoint};
 pub use export::{Exported, export};
+pub use tensorboard::tensorboard;
 
 use crate::analyse::AnalyseError;
 
@@ -22,6 +24,9 @@ pub enum ExchangeError {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A table of the run could not be read.
+    #[error(transparent)]
+    Table(#[from] harness_core::scores::TableError),
     /// A file of weights could not be used.
     #[error(transparent)]
     Weights(#[from] WeightsError),
