@@ -64,7 +64,7 @@ pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> R
         for start in (0..b * t).step_by(CHUNK as usize) {
             let rows = CHUNK.min(b * t - start);
             let (x, targets) = (x.narrow(0, start, rows), targets.narrow(0, start, rows));
-            let (target_sum, gradient) = logits_gradient(head, &x, &targets); // (), (rows, V)
+            let (target_sum, gradient) = logits_gradient(head, &x, &targets)?; // (), (rows, V)
             loss -= target_sum;
             hidden_gradient.narrow(0, start, rows).copy_(&gradient.matmul(&head.weight)); // (rows, C)
             weight_gradient += gradient.tr().matmul(&x); // (V, C)
@@ -72,16 +72,19 @@ pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> R
         hidden_gradient *= scale;
         weight_gradient *= scale;
         native::add_gradient(&head.master, &weight_gradient);
-        (loss, hidden_gradient)
-    });
+        Ok::<_, Error>((loss, hidden_gradient))
+    })?;
     native::backward(&hidden, &hidden_gradient)?;
     Ok(loss)
 }
 
 /// For hidden states (rows, C) and targets (rows, 1): the sum of the targets' log-probabilities, and the gradient of
 /// the summed loss with respect to the logits before the cap, (rows, V), in the data type of the products.
-fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> (Tensor, Tensor) {
+fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor), Error> {
     let logits = head.logits(x); // (rows, V)
+    if let Some(sum) = native::cross_entropy(&logits, targets, head.z_loss, head.soft_cap)? {
+        return Ok((Tensor::from(sum), logits));
+    }
     let mut log_p = logits.log_softmax(-1, Kind::Float); // (rows, V)
     let target_log_p = log_p.gather(1, targets, false); // (rows, 1)
     let mut p = log_p.exp_();
@@ -94,7 +97,7 @@ fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> (Tensor, Tensor
     if head.soft_cap > 0.0 {
         gradient *= 1.0 - (logits.to_kind(Kind::Float) / head.soft_cap).square();
     }
-    (target_log_p.sum(Kind::Double), gradient.to_kind(x.kind()))
+    Ok((target_log_p.sum(Kind::Double), gradient.to_kind(x.kind())))
 }
 
 /// What a model says of targets.
