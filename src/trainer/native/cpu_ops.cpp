@@ -11,6 +11,7 @@
 
 #include "guarded.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <numeric>
@@ -130,19 +131,24 @@ int harness_attention(at::Tensor* q, at::Tensor* k, at::Tensor* v, double scale,
   return guarded([&] { *y = new at::Tensor(Attention::apply(*q, *k, *v, scale)); });
 }
 
-// logits (rows, V) become their gradients; targets (rows), int64; sum: double, on the host, without gradient.
-int harness_cross_entropy(at::Tensor* logits, at::Tensor* targets, double z_loss, double soft_cap, double* sum) {
+// logits (rows, V' >= vocabulary_size) become their gradients; targets: int64, one for each row; sum: of the targets'
+// log-probabilities.
+int harness_cross_entropy(at::Tensor* logits, int64_t vocabulary_size, at::Tensor* targets, double z_loss, double soft_cap,
+                          double* sum) {
   return guarded([&] {
-    const int64_t rows = logits->size(0), count = logits->size(1);
-    TORCH_CHECK(logits->is_contiguous(), "the logits lie in pieces");
+    const int64_t rows = logits->size(0), stride = logits->size(1);
     const at::Tensor wanted = targets->contiguous();
+    TORCH_CHECK(logits->is_contiguous() && vocabulary_size <= stride && wanted.numel() == rows, "logits of a wrong shape");
     const auto* ids = wanted.const_data_ptr<int64_t>();
     std::vector<double> log_p(rows);
     with_type(*logits, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      at::parallel_for(0, rows, 1 + GRAIN / count, [&](int64_t begin, int64_t end) {
-        for (int64_t row = begin; row < end; row++)
-          log_p[row] = harness::cross_entropy(data<T>(*logits) + row * count, count, ids[row], z_loss, soft_cap);
+      at::parallel_for(0, rows, 1 + GRAIN / stride, [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; row++) {
+          T* z = data<T>(*logits) + row * stride;
+          log_p[row] = harness::cross_entropy(z, vocabulary_size, ids[row], z_loss, soft_cap);
+          std::fill(z + vocabulary_size, z + stride, T{});
+        }
       });
     });
     *sum = std::accumulate(log_p.begin(), log_p.end(), 0.0);

@@ -65,6 +65,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn harness_cross_entropy(
         logits: *const C_tensor,
+        vocabulary_size: i64,
         targets: *const C_tensor,
         z_loss: c_double,
         soft_cap: c_double,
@@ -406,17 +407,24 @@ pub fn attention(
     made(|y| unsafe { harness_attention(query.as_ptr(), key.as_ptr(), value.as_ptr(), scale, y) })
 }
 
-/// Turns logits z (N, V) into the gradient of their summed loss, in place, and returns the sum of the targets'
-/// log-probabilities. With softmax p, its denominator Z and targets y (N, 1): the gradient is
-/// (1 + 2 z_loss log Z) p - onehot(y), times 1 - (z / soft_cap)^2 where there is a soft cap. `None`, with the logits as
-/// they were, if there is no kernel for them.
-pub fn cross_entropy(logits: &Tensor, targets: &Tensor, z_loss: f64, soft_cap: f64) -> Result<Option<f64>, Error> {
+/// Turns logits z (N, V') into the gradient of their summed loss, in place, and returns the sum of the targets'
+/// log-probabilities. Only the first V = `vocabulary_size` columns are logits; the gradient of the others is 0. With
+/// softmax p, its denominator Z and targets y (N, 1): the gradient is (1 + 2 z_loss log Z) p - onehot(y), times
+/// 1 - (z / soft_cap)^2 where there is a soft cap. `None`, with the logits as they were, if there is no kernel for them.
+pub fn cross_entropy(
+    logits: &Tensor,
+    vocabulary_size: i64,
+    targets: &Tensor,
+    z_loss: f64,
+    soft_cap: f64,
+) -> Result<Option<f64>, Error> {
     if !served(logits, &[Kind::Float, Kind::BFloat16]) {
         return Ok(None);
     }
     let mut sum = 0.0;
+    let (logits, targets) = (logits.as_ptr(), targets.as_ptr());
     // SAFETY: the tensors outlive the call; nobody else has the logits.
-    check(unsafe { harness_cross_entropy(logits.as_ptr(), targets.as_ptr(), z_loss, soft_cap, &mut sum) })?;
+    check(unsafe { harness_cross_entropy(logits, vocabulary_size, targets, z_loss, soft_cap, &mut sum) })?;
     Ok(Some(sum))
 }
 
@@ -507,9 +515,10 @@ mod tests {
         let targets = Tensor::from_slice(&[3i64, 0, 1000, 515]).unsqueeze(1);
         for (kind, tolerance) in [(Kind::Float, 2e-6), (Kind::BFloat16, 4e-3)] {
             for (z_loss, soft_cap) in [(0.0, 0.0), (0.1, 0.0), (0.0, 9.0), (1e-3, 9.0)] {
-                let logits = (Tensor::randn([4, 1001], (Kind::Float, CPU)) * 2.0).to_kind(kind);
+                let padded = (Tensor::randn([4, 1024], (Kind::Float, CPU)) * 2.0).to_kind(kind);
+                let logits = padded.narrow(1, 0, 1001);
                 let z = logits.to_kind(Kind::Double);
-                let Some(sum) = cross_entropy(&logits, &targets, z_loss, soft_cap).unwrap() else {
+                let Some(sum) = cross_entropy(&padded, 1001, &targets, z_loss, soft_cap).unwrap() else {
                     eprintln!("skipped: this processor has no AVX-512 with bfloat16, so there is no kernel to test");
                     return;
                 };
@@ -522,6 +531,7 @@ mod tests {
                 if soft_cap > 0.0 {
                     expected *= 1.0 - (z / soft_cap).square();
                 }
+                assert_eq!(padded.narrow(1, 1001, 23).abs().max().double_value(&[]), 0.0);
                 let difference = difference(&logits, &expected);
                 assert!(difference < tolerance, "{kind:?}, z-loss {z_loss}, soft cap {soft_cap}: {difference}");
             }
@@ -538,7 +548,7 @@ mod tests {
         let y = attention(&query, &heads, &heads, None, 0.0, 1.0);
         assert!(y.double_value(&[0, 0, 1, 0]).is_nan() && y.double_value(&[0, 0, 2, 0]) == 1.0);
         if let Some(sum) =
-            cross_entropy(&nan.unsqueeze(0), &Tensor::zeros([1, 1], (Kind::Int64, CPU)), 0.0, 0.0).unwrap()
+            cross_entropy(&nan.unsqueeze(0), 3, &Tensor::zeros([1, 1], (Kind::Int64, CPU)), 0.0, 0.0).unwrap()
         {
             assert!(sum.is_nan());
         }

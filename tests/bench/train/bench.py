@@ -1,7 +1,7 @@
 """`make bench-train`: `harness-trainer` against the same model in PyTorch, in one call on one machine.
 
 usage: bench.py HARNESS_TRAINER [--python PYTHON] [--size NAME] [--precision f32|bf16] [--device cpu|cuda]
-                [--batch N] [--rounds N] [--steps N] [--threads N] [--peers LIST]
+                [--batch N] [--rounds N] [--steps N] [--threads N] [--peers LIST] [--free]
 
 All programs begin with the same weights and see the same batch in each step: the shard holds exactly one batch, so
 the order within it does not matter. They run in turn: all but one are stopped by a signal (SIGSTOP), so that what
@@ -100,7 +100,7 @@ class Program:
     def stop(self) -> None:
         """Ends the program: `harness-trainer` on request, with a closing message; the others by a signal."""
         self.signal(signal.SIGCONT)
-        if self.name != "harness":
+        if "harness" not in self.name:
             self.signal(signal.SIGKILL)
             self.process.wait()
             return
@@ -130,17 +130,21 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def prepare(folder: pathlib.Path, arguments: argparse.Namespace) -> tuple[pathlib.Path, dict]:
+def version(trainer: pathlib.Path) -> int:
+    """The contract that a trainer speaks."""
+    return int(subprocess.check_output([trainer, "--version"], text=True).split()[-1].strip(")"))
+
+
+def prepare(folder: pathlib.Path, arguments: argparse.Namespace) -> tuple[dict, dict]:
     """The job of `harness-trainer`, and the settings of the reference."""
     layers, heads, width, vocabulary_size, context_length, on_cpu, on_gpu = SIZES[arguments.size]
     batch = arguments.batch or (on_gpu if arguments.device == "cuda" else on_cpu)
     tokens = text(batch * context_length + 1, vocabulary_size)
-    shard, output = folder / "train.tokens", folder / "output"
+    shard, output = folder / "train.tokens", folder / "harness"
     write_shard(shard, tokens, vocabulary_size)
-    output.mkdir()
     model = {"layers": layers, "heads": heads, "width": width, "context_length": context_length}
     job = {
-        "version": int(subprocess.check_output([arguments.trainer, "--version"], text=True).split()[-1].strip(")")),
+        "version": version(arguments.trainer),
         "output": str(output),
         "seed": 1,
         "model": model,
@@ -154,18 +158,17 @@ def prepare(folder: pathlib.Path, arguments: argparse.Namespace) -> tuple[pathli
             "precision": arguments.precision,
             "device": arguments.device,
             "threads": arguments.threads,
-            "deterministic": arguments.deterministic,
         },
+        "metrics": {},
         "train_shards": [str(shard)],
         "validation_shards": [],
         "tasks": [],
         "validation_steps": [],
+        "token_loss_steps": [],
         "task_steps": [],
         "checkpoint_steps": [0],
         "resume_from": None,
     }
-    path = folder / "job.json"
-    path.write_text(json.dumps(job))
     starts = range(0, batch * context_length, context_length)
     on_gpu = arguments.device == "cuda"
     settings = {
@@ -181,7 +184,14 @@ def prepare(folder: pathlib.Path, arguments: argparse.Namespace) -> tuple[pathli
         "product_size": 8192 if on_gpu else 2048,
         "product_repeats": 20 if on_gpu else 4,
     }
-    return path, settings
+    return job, settings
+
+
+def write_job(path: pathlib.Path, job: dict, output: pathlib.Path, **training: object) -> pathlib.Path:
+    """The job with an output folder of its own and other choices in [training]."""
+    output.mkdir(exist_ok=True)
+    path.write_text(json.dumps({**job, "output": str(output), "training": {**job["training"], **training}}))
+    return path
 
 
 def check_losses(programs: list[Program], precision: str) -> str:
@@ -215,18 +225,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="timed steps per round")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--peers", default="compile,eager", help="of compile and eager")
-    parser.add_argument("--deterministic", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--free", action="store_true", help="also with algorithms that are not deterministic")
     arguments = parser.parse_args()
     arguments.trainer = arguments.trainer.resolve()
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         job, settings = prepare(folder, arguments)
+        job_path = write_job(folder / "job.json", job, folder / "harness", deterministic=not arguments.free)
         settings_path = folder / "settings.json"
         settings_path.write_text(json.dumps(settings))
         reference = lambda kind: [arguments.python, str(REFERENCE), kind, str(settings_path)]
         environment = {"OMP_WAIT_POLICY": "passive"}
-        commands = {"harness": [str(arguments.trainer), "run", str(job)], "product": reference("product")}
+        commands = {"harness": [str(arguments.trainer), "run", str(job_path)], "product": reference("product")}
+        if arguments.free:
+            path = write_job(folder / "deterministic.json", job, folder / "deterministic", deterministic=True)
+            commands["deterministic harness"] = [str(arguments.trainer), "run", str(path)]
         commands |= {kind: reference(kind) for kind in arguments.peers.split(",") if kind}
         programs = {}
         skipped = 2 if arguments.device == "cuda" else 1
