@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test test-resume check exp report audit doctor ci deny bench-overhead bench-data bench-data-large lock typst-from-source clean distclean
+.PHONY: help setup build demo test test-resume check exp report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -79,6 +79,13 @@ bench-data: ## time the corpus pipeline against one in Python, in turn (about tw
 bench-data-large: ## 2 GiB of generated text through a whole recipe under a limit of 1 GiB (SIZE_MIB=2048; needs 12 GiB of disk)
 	cargo build --release --locked --package harness --bin harness
 	python3 tests/bench/data/large.py $(RELEASE)/harness experiments/tasks $(or $(SIZE_MIB),2048)
+
+bench-train: ## time training against PyTorch, in turn (about ten minutes after the build; ARGS="--size 124m")
+	setup/peers.sh $(PEERS)
+	cargo build --release --locked --package harness-trainer
+	for precision in bf16 f32; do \
+	  $(PEERS)/bin/python tests/bench/train/bench.py $(RELEASE)/harness-trainer --precision $$precision $(ARGS) || exit 1; \
+	done
 
 lock: ## pin again what make setup installs (needs the network)
 	setup/lock.sh

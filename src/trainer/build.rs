@@ -1,9 +1,17 @@
 //! Compiles the C++ shim against the libtorch that tch links, and tells the loader where to find libtorch.
+//!
+//! The CPU kernels are compiled for processors with AVX-512 and its bfloat16 products, and are called only on those
+//! (`has_cpu_kernels`); their files include nothing of libtorch, so that no function that others link to is compiled so.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-const SHIM: &str = "native/shim.cpp";
+const SHIM: [&str; 2] = ["native/shim.cpp", "native/cpu_ops.cpp"];
+const KERNELS: [&str; 2] = ["native/cpu_kernels.cpp", "native/cpu_attention.cpp"];
+/// For machines that the kernels are not written for: says that there are none.
+const NO_KERNELS: &str = "native/no_cpu_kernels.cpp";
+const KERNEL_FLAGS: [&str; 6] =
+    ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-fno-math-errno"];
 /// Where `setup/libtorch.sh` installs libtorch, seen from a program in `target/<profile>/` and from a test
 /// in `target/<profile>/deps/`.
 const INSTALLED: [&str; 2] = ["../../.tools/libtorch/torch/lib", "../../../.tools/libtorch/torch/lib"];
@@ -18,18 +26,28 @@ fn main() {
 }
 
 fn compile_shim(libtorch: &Path) {
-    println!("cargo:rerun-if-changed={SHIM}");
+    println!("cargo:rerun-if-changed=native");
     let include = libtorch.with_file_name("include");
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .opt_level(2)
         .warnings(false) // libtorch's headers warn by the hundred.
+        .debug(false) // Their debug information takes longer than all the rest.
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
-        .file(SHIM)
+        .files(SHIM)
         .compile("harness_shim");
+    let mut kernels = cc::Build::new();
+    kernels.cpp(true).std("c++17").opt_level(3).warnings(false); // GCC 12 warns of its own intrinsics.
+    if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+        KERNEL_FLAGS.into_iter().fold(kernels.files(KERNELS), cc::Build::flag);
+    } else {
+        kernels.file(NO_KERNELS);
+    }
+    // After the shim, which calls them.
+    kernels.compile("harness_kernels");
     println!("cargo:rustc-link-search=native={}", libtorch.display());
     for library in ["torch_cpu", "c10"] {
         println!("cargo:rustc-link-lib=dylib={library}");

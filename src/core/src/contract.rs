@@ -237,6 +237,9 @@ pub struct Determinism {
     pub inter_op_threads: u32,
     /// CPU capability that libtorch's kernels were chosen for, such as `AVX512`.
     pub cpu_capability: String,
+    /// The trainer's own CPU kernels are used where they serve.
+    #[serde(default)]
+    pub cpu_kernels: bool,
     /// Environment variables from an allow-list that change numbers or speed, as `NAME=value`, sorted.
     pub environment: Vec<String>,
 }

@@ -1,6 +1,6 @@
 // What libtorch has and tch does not expose, as plain C: switches that are set and read back, the fused
 // optimizer, the gradient norm, and what there is to know about the device. Nothing is computed here that
-// an operator of libtorch does not compute. No header of CUDA is needed: the CUDA backend is a shared
+// an operator of libtorch does not compute; kernels of our own are in cpu_ops.cpp. No header of CUDA is needed: the CUDA backend is a shared
 // object that is loaded at run time, and is reached through libtorch's own hooks.
 //
 // Functions that can fail return 0 on success, and leave the reason in harness_error().
@@ -16,6 +16,8 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <torch/csrc/api/include/torch/version.h>
 
+#include "guarded.h"
+
 #include <dlfcn.h>
 #include <malloc.h>
 #include <signal.h>
@@ -25,21 +27,6 @@
 #include <vector>
 
 namespace {
-
-thread_local std::string error;
-
-template <typename F>
-int guarded(F body) {
-  try {
-    body();
-    return 0;
-  } catch (const std::exception& e) {
-    error = e.what();
-  } catch (...) {
-    error = "an exception of unknown type";
-  }
-  return 1;
-}
 
 // tch's C_tensor* is an at::Tensor*.
 std::vector<at::Tensor> tensors(at::Tensor* const* pointers, int64_t count) {
@@ -62,7 +49,7 @@ void note_stop(int) { stop_signals = 1; }
 
 extern "C" {
 
-const char* harness_error() { return error.c_str(); }
+const char* harness_error() { return last_error().c_str(); }
 
 // ---- process -------------------------------------------------------------------------------------------
 
@@ -91,7 +78,7 @@ void harness_cpu_capability(char* out, size_t capacity) { copy_text(at::get_cpu_
 // Loading the library registers the CUDA backend. It fails cleanly where CUDA's libraries are not installed.
 int harness_load_cuda() {
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) != nullptr) return 0;
-  error = dlerror();
+  last_error() = dlerror();
   return 1;
 }
 int harness_driver_present() {
@@ -150,7 +137,7 @@ int harness_gpu(HarnessGpu* gpu) {
   gpu->power_limit_w = gpu->energy_j = gpu->power_w = -1;
   void* nvml = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
   if (nvml == nullptr) {
-    error = dlerror();
+    last_error() = dlerror();
     return 1;
   }
   auto function = [&](const char* name) { return dlsym(nvml, name); };
@@ -168,7 +155,7 @@ int harness_gpu(HarnessGpu* gpu) {
   auto energy = reinterpret_cast<int (*)(Handle, unsigned long long*)>(function("nvmlDeviceGetTotalEnergyConsumption"));
   auto power = reinterpret_cast<int (*)(Handle, unsigned*)>(function("nvmlDeviceGetPowerUsage"));
   if (!init || !by_index || init() != 0) {
-    error = "NVML does not answer";
+    last_error() = "NVML does not answer";
     return 1;
   }
   // NVML counts all cards; CUDA_VISIBLE_DEVICES renumbers CUDA's. The bus id says which one CUDA's first is.
@@ -177,7 +164,7 @@ int harness_gpu(HarnessGpu* gpu) {
   auto bus_id = reinterpret_cast<int (*)(char*, int, int)>(dlsym(RTLD_DEFAULT, "cudaDeviceGetPCIBusId"));
   const bool found = bus_id && by_bus && bus_id(bus, sizeof bus, 0) == 0 && by_bus(bus, &card) == 0;
   if (!found && by_index(0, &card) != 0) {
-    error = "NVML finds no GPU";
+    last_error() = "NVML finds no GPU";
     return 1;
   }
   if (name) name(card, gpu->name, sizeof gpu->name);

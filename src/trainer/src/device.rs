@@ -108,6 +108,7 @@ pub fn determinism(precision: Precision, environment: impl IntoIterator<Item = (
         intra_op_threads: tch::get_num_threads().max(0) as u32,
         inter_op_threads: tch::get_num_interop_threads().max(0) as u32,
         cpu_capability: native::cpu_capability(),
+        cpu_kernels: native::cpu_kernels(),
         environment: environment_of_numbers(environment),
     }
 }

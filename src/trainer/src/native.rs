@@ -1,8 +1,10 @@
-//! The C++ shim (`native/shim.cpp`) in safe Rust: what libtorch has and tch does not expose.
+//! The C++ shim in safe Rust: what libtorch has and tch does not expose (`native/shim.cpp`), and fused kernels of our
+//! own (`native/cpu_ops.cpp`). A function with a kernel behind it computes the plain formula that it states; where the
+//! kernel does not serve, libtorch's operators do.
 
 use std::ffi::{CStr, CString, c_char, c_double, c_int};
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 use crate::error::{Error, first_line};
@@ -55,6 +57,23 @@ unsafe extern "C" {
         beta2: c_double,
         weight_decay: c_double,
         epsilon: c_double,
+    ) -> c_int;
+    fn harness_cpu_kernels() -> c_int;
+    fn harness_gelu(x: *const C_tensor, y: *mut *mut C_tensor) -> c_int;
+    fn harness_attention(
+        query: *const C_tensor,
+        key: *const C_tensor,
+        value: *const C_tensor,
+        scale: c_double,
+        y: *mut *mut C_tensor,
+    ) -> c_int;
+    fn harness_cross_entropy(
+        logits: *const C_tensor,
+        vocabulary_size: i64,
+        targets: *const C_tensor,
+        z_loss: c_double,
+        soft_cap: c_double,
+        sum: *mut c_double,
     ) -> c_int;
 }
 
@@ -382,4 +401,201 @@ pub fn adamw(
 pub fn add_gradient(parameter: &Tensor, gradient: &Tensor) {
     // SAFETY: both tensors outlive the call.
     unsafe { harness_add_gradient(parameter.as_ptr(), gradient.as_ptr()) }
+}
+
+/// Whether this processor can run our CPU kernels, and libtorch was not told to keep to older instructions
+/// (`ATEN_CPU_CAPABILITY`).
+pub fn cpu_kernels() -> bool {
+    // SAFETY: reads the processor's capabilities.
+    unsafe { harness_cpu_kernels() != 0 }
+}
+
+/// Whether a kernel serves a tensor.
+fn served(x: &Tensor, kinds: &[Kind]) -> bool {
+    x.device() == Device::Cpu && kinds.contains(&x.kind()) && cpu_kernels()
+}
+
+/// The tensor that the shim makes, or a panic with libtorch's message, as tch's own operators do.
+fn made(make: impl FnOnce(*mut *mut C_tensor) -> c_int) -> Tensor {
+    let mut tensor = std::ptr::null_mut();
+    check(make(&mut tensor)).unwrap_or_else(|error| panic!("{error}"));
+    // SAFETY: the shim succeeded, so it passed on a tensor that is ours.
+    unsafe { Tensor::from_ptr(tensor) }
+}
+
+/// GELU in its tanh form, element by element: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
+/// (Hendrycks and Gimpel 2016). Any shape.
+pub fn gelu(x: &Tensor) -> Tensor {
+    if !served(x, &[Kind::Float, Kind::BFloat16]) {
+        return x.gelu("tanh");
+    }
+    // SAFETY: the tensor outlives the call.
+    made(|y| unsafe { harness_gelu(x.as_ptr(), y) })
+}
+
+/// softmax(scale Q K^T + mask) V for queries, keys and values (B, H, T, D); without a mask, no position sees a later one.
+pub fn attention(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    mask: Option<&Tensor>,
+    dropout: f64,
+    scale: f64,
+) -> Tensor {
+    let same = query.size() == key.size() && query.size() == value.size();
+    let width = query.size()[3];
+    if mask.is_some() || dropout > 0.0 || !same || width % 16 != 0 || !served(query, &[Kind::BFloat16]) {
+        let causal = mask.is_none();
+        return Tensor::scaled_dot_product_attention(query, key, value, mask, dropout, causal, scale, false);
+    }
+    // SAFETY: the tensors outlive the call, and are of the shapes and the data type that the kernel takes.
+    made(|y| unsafe { harness_attention(query.as_ptr(), key.as_ptr(), value.as_ptr(), scale, y) })
+}
+
+/// Turns logits z (N, V') into the gradient of their summed loss, in place, and returns the sum of the targets'
+/// log-probabilities. Only the first V = `vocabulary_size` columns are logits; the gradient of the others is 0. With
+/// softmax p, its denominator Z and targets y (N, 1): the gradient is (1 + 2 z_loss log Z) p - onehot(y), times
+/// 1 - (z / soft_cap)^2 where there is a soft cap. `None`, with the logits as they were, if there is no kernel for them.
+pub fn cross_entropy(
+    logits: &Tensor,
+    vocabulary_size: i64,
+    targets: &Tensor,
+    z_loss: f64,
+    soft_cap: f64,
+) -> Result<Option<f64>, Error> {
+    if !served(logits, &[Kind::Float, Kind::BFloat16]) {
+        return Ok(None);
+    }
+    let mut sum = 0.0;
+    let (logits, targets) = (logits.as_ptr(), targets.as_ptr());
+    // SAFETY: the tensors outlive the call; nobody else has the logits.
+    check(unsafe { harness_cross_entropy(logits, vocabulary_size, targets, z_loss, soft_cap, &mut sum) })?;
+    Ok(Some(sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CPU: Device = Device::Cpu;
+
+    /// Largest difference, relative to the largest value of `expected`.
+    fn difference(found: &Tensor, expected: &Tensor) -> f64 {
+        let scale = expected.abs().max().double_value(&[]).max(1e-3);
+        (found.to_kind(Kind::Double) - expected).abs().max().double_value(&[]) / scale
+    }
+
+    /// A function's value, and its gradients with respect to `inputs` for the gradient `of_value` of its value.
+    fn with_gradients(
+        inputs: &[Tensor],
+        of_value: &Tensor,
+        compute: impl Fn(&[Tensor]) -> Tensor,
+        kind: Kind,
+    ) -> Vec<Tensor> {
+        let inputs: Vec<Tensor> = inputs.iter().map(|x| x.to_kind(kind).detach().set_requires_grad(true)).collect();
+        let value = compute(&inputs);
+        backward(&value, &of_value.to_kind(kind)).unwrap();
+        std::iter::once(value.detach()).chain(inputs.iter().map(Tensor::grad)).collect()
+    }
+
+    /// (B, H, T, D) that lies in memory as the model's queries do, between other numbers.
+    fn heads(b: i64, h: i64, t: i64, d: i64) -> Tensor {
+        Tensor::randn([b, t, h + 1, d], (Kind::BFloat16, CPU)).narrow(2, 1, h).transpose(1, 2)
+    }
+
+    fn plain_attention(x: &[Tensor], scale: f64) -> Tensor {
+        let t = x[0].size()[2];
+        let unseen = Tensor::ones([t, t], (Kind::Bool, CPU)).triu(1);
+        let scores = x[0].matmul(&x[1].transpose(2, 3)) * scale;
+        scores.masked_fill(&unseen, f64::NEG_INFINITY).softmax(-1, None).matmul(&x[2])
+    }
+
+    /// bfloat16 has eight bits, so half a unit in the last place is 2e-3 of a number; intermediate values are rounded
+    /// too. The same inputs give the same bits with any number of threads.
+    #[test]
+    fn attention_is_its_formula_but_for_rounding() {
+        for (t, d) in [(1, 16), (65, 48), (200, 64), (130, 128)] {
+            tch::manual_seed(1);
+            let scale = 1.0 / (d as f64).sqrt();
+            let (inputs, of_value) = ([0; 3].map(|_| heads(2, 3, t, d)), heads(2, 3, t, d));
+            let run = || {
+                with_gradients(&inputs, &of_value, |x| attention(&x[0], &x[1], &x[2], None, 0.0, scale), Kind::BFloat16)
+            };
+            let found = run();
+            let expected = with_gradients(&inputs, &of_value, |x| plain_attention(x, scale), Kind::Double);
+            for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let difference = difference(found, expected);
+                assert!(difference < 1.5e-2, "T {t}, D {d}, result {i}: {difference}");
+            }
+            let threads = tch::get_num_threads();
+            for other in [1, 2] {
+                tch::set_num_threads(other);
+                assert!(found.iter().zip(run()).all(|(a, b)| a.equal(&b)) || !cpu_kernels(), "{other} threads");
+            }
+            tch::set_num_threads(threads);
+        }
+    }
+
+    #[test]
+    fn gelu_is_its_formula_but_for_rounding() {
+        tch::manual_seed(1);
+        let (x, of_value) =
+            (Tensor::randn([7, 1001], (Kind::Double, CPU)) * 4.0, Tensor::randn([7, 1001], (Kind::Double, CPU)));
+        for (kind, tolerance) in [(Kind::Float, 1e-6), (Kind::BFloat16, 5e-3)] {
+            let rounded = x.to_kind(kind).to_kind(Kind::Double);
+            let of_value = of_value.to_kind(kind).to_kind(Kind::Double);
+            let run = || with_gradients(&[rounded.shallow_clone()], &of_value, |x| gelu(&x[0]), kind);
+            let found = run();
+            let expected = with_gradients(&[rounded.shallow_clone()], &of_value, |x| x[0].gelu("tanh"), Kind::Double);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!(difference(found, expected) < tolerance, "{kind:?}: {}", difference(found, expected));
+            }
+            assert!(found.iter().zip(run()).all(|(a, b)| a.equal(&b)));
+        }
+    }
+
+    #[test]
+    fn cross_entropy_is_its_formula_but_for_rounding() {
+        tch::manual_seed(1);
+        let targets = Tensor::from_slice(&[3i64, 0, 1000, 515]).unsqueeze(1);
+        for (kind, tolerance) in [(Kind::Float, 2e-6), (Kind::BFloat16, 4e-3)] {
+            for (z_loss, soft_cap) in [(0.0, 0.0), (0.1, 0.0), (0.0, 9.0), (1e-3, 9.0)] {
+                let padded = (Tensor::randn([4, 1024], (Kind::Float, CPU)) * 2.0).to_kind(kind);
+                let logits = padded.narrow(1, 0, 1001);
+                let z = logits.to_kind(Kind::Double);
+                let Some(sum) = cross_entropy(&padded, 1001, &targets, z_loss, soft_cap).unwrap() else {
+                    eprintln!("skipped: this processor has no AVX-512 with bfloat16, so there is no kernel to test");
+                    return;
+                };
+                let log_p = z.log_softmax(-1, None);
+                let expected_sum = log_p.gather(1, &targets, false).sum(Kind::Double).double_value(&[]);
+                assert!((sum - expected_sum).abs() < 1e-6 * expected_sum.abs(), "{sum} instead of {expected_sum}");
+                let log_z = z.logsumexp([1].as_slice(), true);
+                let onehot = z.zeros_like().scatter_value(1, &targets, 1.0);
+                let mut expected = log_p.exp() * (log_z * (2.0 * z_loss) + 1.0) - onehot;
+                if soft_cap > 0.0 {
+                    expected *= 1.0 - (z / soft_cap).square();
+                }
+                assert_eq!(padded.narrow(1, 1001, 23).abs().max().double_value(&[]), 0.0);
+                let difference = difference(&logits, &expected);
+                assert!(difference < tolerance, "{kind:?}, z-loss {z_loss}, soft cap {soft_cap}: {difference}");
+            }
+        }
+    }
+
+    /// A run stops at a loss that is not a number, so that must not vanish in a maximum or a mask.
+    #[test]
+    fn what_is_not_a_number_stays_so() {
+        let nan = Tensor::from_slice(&[0.5f32, f32::NAN, 1.0]);
+        assert!(gelu(&nan).double_value(&[1]).is_nan());
+        let heads = Tensor::ones([1, 1, 3, 16], (Kind::BFloat16, CPU));
+        let query = &heads * nan.to_kind(Kind::BFloat16).view([1, 1, 3, 1]);
+        let y = attention(&query, &heads, &heads, None, 0.0, 1.0);
+        assert!(y.double_value(&[0, 0, 1, 0]).is_nan() && y.double_value(&[0, 0, 2, 0]) == 1.0);
+        if let Some(sum) =
+            cross_entropy(&nan.unsqueeze(0), 3, &Tensor::zeros([1, 1], (Kind::Int64, CPU)), 0.0, 0.0).unwrap()
+        {
+            assert!(sum.is_nan());
+        }
+    }
 }

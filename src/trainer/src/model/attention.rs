@@ -11,6 +11,7 @@ use super::positions::InAttention;
 use super::residual::Mixture;
 use super::weights::Weights;
 use super::{Linear, drop_out};
+use crate::native;
 
 /// Attention of one layer.
 pub struct Attention {
@@ -98,8 +99,7 @@ impl Attention {
         let y = if self.soft_cap > 0.0 {
             self.capped(&query, &key, &value, seen, dropout)
         } else {
-            let (mask, causal) = (seen.mask(), seen.mask().is_none());
-            Tensor::scaled_dot_product_attention(&query, &key, &value, mask, dropout, causal, self.scale, false)
+            native::attention(&query, &key, &value, seen.mask(), dropout, self.scale)
         }; // (B, H, T, D)
         self.output.forward(&y.transpose(1, 2).reshape([b, t, c])) // (B, T, C)
     }

@@ -6,6 +6,7 @@ use tch::Tensor;
 use super::initial::Deviations;
 use super::weights::Weights;
 use super::{Linear, observe};
+use crate::native;
 
 /// The feed-forward layer of one block.
 pub struct FeedForward {
@@ -31,7 +32,7 @@ impl FeedForward {
         let wide = self.input.forward(x); // (B, T, F or 2 F)
         let active = match self.form {
             // Hendrycks and Gimpel 2016, in the tanh form that GPT-2 uses.
-            Form::Gelu => wide.gelu("tanh"),
+            Form::Gelu => native::gelu(&wide),
             // Shazeer 2020, equation 6: the first half is the gate.
             Form::Swiglu => {
                 let halves = wide.chunk(2, -1);

@@ -5,6 +5,10 @@
 //! and d loss / d W = (p - onehot(y))^T x (as in Wijmans et al. 2025, Cut Your Losses in Large-Vocabulary Language
 //! Models, section 4, without its kernels). The z-loss c (log Z)^2, with Z the sum of exp z, adds 2 c log(Z) p to
 //! d loss / d z; a soft cap a tanh(z / a) multiplies it by 1 - (capped z / a)^2.
+//!
+//! Matrix units want sizes that are multiples of a power of two (GPT-2's 50,257 tokens are prime), so the products here
+//! read a copy of the head with rows of zeros appended, V' in the comments. No loss, gradient or prediction sees their
+//! logits, and they are not parameters: checkpoints, counts and digests have V rows.
 
 use harness_core::config::ModelConfig;
 use tch::{Kind, Tensor};
@@ -15,11 +19,14 @@ use crate::native;
 
 /// Positions whose logits exist at a time. Large enough to keep matrix products efficient.
 const CHUNK: i64 = 512;
+/// The rows of the head in products are a multiple of this.
+const ROWS: i64 = 64;
 
 /// The map from hidden states to logits.
 pub struct Head {
-    /// (V, C), in the data type of the products, outside of autograd: the loss forms its gradient itself.
+    /// (V', C), in the data type of the products, outside of autograd: the loss forms its gradient itself.
     weight: Tensor,
+    vocabulary_size: i64,
     /// The float32 parameter behind it, which gets the gradient.
     master: Tensor,
     soft_cap: f64,
@@ -30,8 +37,11 @@ impl Head {
     /// A head over the weight `name` of shape (V, C).
     pub fn new(config: &ModelConfig, name: &str, shape: &[i64], weights: &mut dyn Weights) -> Self {
         let normal = Initial::Normal(config.initialization_deviation);
+        let weight = weights.get(name, shape, normal).detach(); // (V, C)
+        let missing = (ROWS - shape[0] % ROWS) % ROWS;
         Head {
-            weight: weights.get(name, shape, normal).detach(),
+            weight: if missing == 0 { weight } else { weight.constant_pad_nd([0, 0, 0, missing]) }, // (V', C)
+            vocabulary_size: shape[0],
             master: weights.float32(name, shape, normal),
             soft_cap: config.logit_soft_cap,
             z_loss: config.z_loss,
@@ -40,6 +50,11 @@ impl Head {
 
     /// Logits (.., V) of hidden states (.., C), in the data type of the products.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        self.padded_logits(hidden).narrow(-1, 0, self.vocabulary_size)
+    }
+
+    /// Logits (.., V'), of which the last V' - V mean nothing.
+    fn padded_logits(&self, hidden: &Tensor) -> Tensor {
         self.cap(hidden.matmul(&self.weight.tr()))
     }
 
@@ -59,29 +74,33 @@ pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> R
     let (loss, hidden_gradient) = tch::no_grad(|| {
         let x = hidden.detach(); // (N, C)
         let mut hidden_gradient = x.empty_like();
-        let mut weight_gradient = Tensor::zeros(head.weight.size(), (Kind::Float, x.device())); // (V, C)
+        let mut weight_gradient = Tensor::zeros(head.weight.size(), (Kind::Float, x.device())); // (V', C)
         let mut loss = Tensor::zeros([], (Kind::Double, x.device()));
         for start in (0..b * t).step_by(CHUNK as usize) {
             let rows = CHUNK.min(b * t - start);
             let (x, targets) = (x.narrow(0, start, rows), targets.narrow(0, start, rows));
-            let (target_sum, gradient) = logits_gradient(head, &x, &targets); // (), (rows, V)
+            let (target_sum, gradient) = logits_gradient(head, &x, &targets)?; // (), (rows, V')
             loss -= target_sum;
             hidden_gradient.narrow(0, start, rows).copy_(&gradient.matmul(&head.weight)); // (rows, C)
-            weight_gradient += gradient.tr().matmul(&x); // (V, C)
+            weight_gradient += gradient.tr().matmul(&x); // (V', C)
         }
         hidden_gradient *= scale;
         weight_gradient *= scale;
-        native::add_gradient(&head.master, &weight_gradient);
-        (loss, hidden_gradient)
-    });
+        native::add_gradient(&head.master, &weight_gradient.narrow(0, 0, head.vocabulary_size));
+        Ok::<_, Error>((loss, hidden_gradient))
+    })?;
     native::backward(&hidden, &hidden_gradient)?;
     Ok(loss)
 }
 
 /// For hidden states (rows, C) and targets (rows, 1): the sum of the targets' log-probabilities, and the gradient of
-/// the summed loss with respect to the logits before the cap, (rows, V), in the data type of the products.
-fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> (Tensor, Tensor) {
-    let logits = head.logits(x); // (rows, V)
+/// the summed loss with respect to the logits before the cap, (rows, V'), in the data type of the products.
+fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor), Error> {
+    let (padded, v) = (head.padded_logits(x), head.vocabulary_size); // (rows, V')
+    if let Some(sum) = native::cross_entropy(&padded, v, targets, head.z_loss, head.soft_cap)? {
+        return Ok((Tensor::from(sum), padded));
+    }
+    let mut logits = padded.narrow(1, 0, v); // (rows, V)
     let mut log_p = logits.log_softmax(-1, Kind::Float); // (rows, V)
     let target_log_p = log_p.gather(1, targets, false); // (rows, 1)
     let mut p = log_p.exp_();
@@ -94,7 +113,9 @@ fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> (Tensor, Tensor
     if head.soft_cap > 0.0 {
         gradient *= 1.0 - (logits.to_kind(Kind::Float) / head.soft_cap).square();
     }
-    (target_log_p.sum(Kind::Double), gradient.to_kind(x.kind()))
+    logits.copy_(&gradient);
+    let _zeros = padded.narrow(1, v, padded.size()[1] - v).zero_();
+    Ok((target_log_p.sum(Kind::Double), padded))
 }
 
 /// What a model says of targets.

@@ -1,0 +1,99 @@
+// Element-wise kernels, for float32 and bfloat16; all arithmetic is float32. See cpu_kernels.h.
+
+#include "cpu_kernels.h"
+
+#include "lanes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace harness {
+
+bool has_cpu_kernels() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16");
+}
+
+namespace {
+
+constexpr float SQRT_2_OVER_PI = 0.79788456f;
+constexpr float CUBIC = 0.044715f;
+
+// GELU(x) = x s with s = (1 + tanh u) / 2 = 1 / (1 + exp(-2 u)) and u = sqrt(2 / pi) (x + 0.044715 x^3).
+inline Lanes gelu_gate(Lanes x, Lanes square) {
+  const Lanes u = _mm512_mul_ps(x, _mm512_fmadd_ps(square, splat(SQRT_2_OVER_PI * CUBIC), splat(SQRT_2_OVER_PI)));
+  return _mm512_div_ps(splat(1), _mm512_add_ps(splat(1), exp2(_mm512_mul_ps(u, splat(-2 * LOG2_E)))));
+}
+
+inline Lanes gelu(Lanes x) { return _mm512_mul_ps(x, gelu_gate(x, _mm512_mul_ps(x, x))); }
+
+// GELU'(x) = s + x s (1 - s) 2 u'.
+inline Lanes gelu_slope(Lanes x) {
+  const Lanes square = _mm512_mul_ps(x, x), s = gelu_gate(x, square);
+  const Lanes slope = _mm512_fmadd_ps(square, splat(6 * SQRT_2_OVER_PI * CUBIC), splat(2 * SQRT_2_OVER_PI));
+  return _mm512_fmadd_ps(_mm512_mul_ps(_mm512_mul_ps(x, s), _mm512_sub_ps(splat(1), s)), slope, s);
+}
+
+}  // namespace
+
+template <typename T>
+void gelu(const T* x, T* y, int64_t count) {
+  for (int64_t i = 0; i < count; i += LANES) {
+    const __mmask16 mask = first(count - i);
+    store(y + i, gelu(load(x + i, mask)), mask);
+  }
+}
+
+template <typename T>
+void gelu_backward(const T* x, const T* dy, T* dx, int64_t count) {
+  for (int64_t i = 0; i < count; i += LANES) {
+    const __mmask16 mask = first(count - i);
+    store(dx + i, _mm512_mul_ps(gelu_slope(load(x + i, mask)), load(dy + i, mask)), mask);
+  }
+}
+
+template <typename T>
+double cross_entropy(T* z, int64_t count, int64_t target, double z_loss, double soft_cap) {
+  const Lanes lowest = splat(-std::numeric_limits<float>::infinity());
+  Lanes largest = lowest;
+  for (int64_t i = 0; i < count; i += LANES) {
+    const __mmask16 mask = first(count - i);
+    largest = _mm512_mask_max_ps(largest, mask, largest, load(z + i, mask));
+  }
+  const float shift = _mm512_reduce_max_ps(largest) * LOG2_E;
+  auto shifted_exp = [&](int64_t i, __mmask16 mask) {
+    return exp2(_mm512_fmsub_ps(load(z + i, mask), splat(LOG2_E), splat(shift)));
+  };
+  Lanes sums = splat(0);
+  for (int64_t i = 0; i < count; i += LANES) {
+    const __mmask16 mask = first(count - i);
+    sums = _mm512_mask_add_ps(sums, mask, sums, shifted_exp(i, mask));
+  }
+  const float sum = _mm512_reduce_add_ps(sums);
+  const double log_z = std::log(static_cast<double>(sum)) + static_cast<double>(shift) / static_cast<double>(LOG2_E);
+  const double target_logit = _mm512_cvtss_f32(load(z + target, 1));
+  const float factor = static_cast<float>((1 + 2 * z_loss * log_z) / sum);
+  const float cap = soft_cap > 0 ? static_cast<float>(1 / soft_cap) : 0;
+  const int64_t row_of_target = target / LANES * LANES;
+  for (int64_t i = 0; i < count; i += LANES) {
+    const __mmask16 mask = first(count - i);
+    Lanes gradient = _mm512_mul_ps(shifted_exp(i, mask), splat(factor));
+    if (i == row_of_target)
+      gradient = _mm512_mask_sub_ps(gradient, static_cast<__mmask16>(1u << (target - i)), gradient, splat(1));
+    const Lanes part_of_cap = _mm512_mul_ps(load(z + i, mask), splat(cap));
+    gradient = _mm512_mul_ps(gradient, _mm512_fnmadd_ps(part_of_cap, part_of_cap, splat(1)));
+    store(z + i, gradient, mask);
+  }
+  return target_logit - log_z;
+}
+
+template void gelu(const float*, float*, int64_t);
+template void gelu(const Bf16*, Bf16*, int64_t);
+template void gelu_backward(const float*, const float*, float*, int64_t);
+template void gelu_backward(const Bf16*, const Bf16*, Bf16*, int64_t);
+template double cross_entropy(float*, int64_t, int64_t, double, double);
+template double cross_entropy(Bf16*, int64_t, int64_t, double, double);
+
+}  // namespace harness

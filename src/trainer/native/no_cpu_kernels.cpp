@@ -1,0 +1,36 @@
+// cpu_kernels.h on machines for which there are none: the answer is no, and nothing else is ever called.
+
+#include "cpu_kernels.h"
+
+#include <cstdlib>
+
+namespace harness {
+
+bool has_cpu_kernels() { return false; }
+
+template <typename T>
+void gelu(const T*, T*, int64_t) {
+  std::abort();
+}
+template <typename T>
+void gelu_backward(const T*, const T*, T*, int64_t) {
+  std::abort();
+}
+template <typename T>
+double cross_entropy(T*, int64_t, int64_t, double, double) {
+  std::abort();
+}
+template void gelu(const float*, float*, int64_t);
+template void gelu(const Bf16*, Bf16*, int64_t);
+template void gelu_backward(const float*, const float*, float*, int64_t);
+template void gelu_backward(const Bf16*, const Bf16*, Bf16*, int64_t);
+template double cross_entropy(float*, int64_t, int64_t, double, double);
+template double cross_entropy(Bf16*, int64_t, int64_t, double, double);
+
+size_t attention_scratch_bytes(int64_t, int64_t) { std::abort(); }
+void attention(Rows, Rows, Rows, Rows, float*, int64_t, int64_t, float, void*) { std::abort(); }
+void attention_backward(Rows, Rows, Rows, Rows, Rows, const float*, Rows, Rows, Rows, int64_t, int64_t, float, void*) {
+  std::abort();
+}
+
+}  // namespace harness

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# All that has to be shown on a GPU, in one call of under ten minutes, with programs that are built already:
+# correctness against the CPU, resume, the same bits again, and throughput of this trainer (with deterministic
+# algorithms and without) and of PyTorch at two sizes.
+#
+#     tests/bench/gpu.sh [HARNESS_TRAINER [PYTHON]]
+#
+# HARNESS_TRAINER is target/release/harness-trainer by default; PYTHON, one that has torch, is that of setup/peers.sh.
+# DEVICE=cpu SIZES=tiny tries the script out where there is no GPU.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+trainer=${1:-target/release/harness-trainer}
+python=${2:-.tools/peers/bin/python}
+device=${DEVICE:-cuda}
+for program in "$trainer" "$python"; do
+  command -v "$program" >/dev/null || {
+    echo "error: there is no \`$program\`" >&2
+    echo "hint: make build LIBTORCH=cuda && setup/peers.sh" >&2
+    exit 2
+  }
+done
+
+"$trainer" about
+status=0
+timeout 150 "$python" tests/bench/train/gpu_checks.py "$trainer" --device "$device" || status=1
+for size in ${SIZES:-124m 350m}; do
+  timeout 200 "$python" tests/bench/train/bench.py "$trainer" --python "$python" --device "$device" --size "$size" \
+    --precision bf16 --free --rounds 3 --steps 10 || status=1
+done
+exit $status
