@@ -8,9 +8,10 @@ use std::path::Path;
 use harness_core::config::Wrong;
 use harness_core::digest::Digest;
 use harness_core::files::{self, FileError};
+use harness_core::names::Project;
 use serde::{Deserialize, Serialize};
 
-use crate::recipe::{Hub, RecipeError};
+use crate::recipe::{Hub, RecipeError, lock_shown};
 use crate::unpack::Packing;
 
 /// Raised with every change that an older reader would misread.
@@ -75,16 +76,17 @@ impl Default for LockFile {
 }
 
 impl LockFile {
-    /// Reads the lock file at `path`, which errors call `shown`; one that is not there names no file.
-    pub fn read(path: &Path, shown: &str) -> Result<Self, RecipeError> {
-        if !files::is_file(path) {
+    /// Reads the lock file of a corpus; one that is not there names no file.
+    pub fn load(project: &Project, corpus: &str) -> Result<Self, RecipeError> {
+        let path = project.corpus_lock(corpus);
+        if !files::is_file(&path) {
             return Ok(Self::default());
         }
         let wrong = |problem: String| {
             let hint = Some("remove it; `harness data fetch` writes it anew".to_owned());
-            Box::new(Wrong { path: shown.to_owned(), place: None, problem, hint })
+            Box::new(Wrong { path: lock_shown(corpus), place: None, problem, hint })
         };
-        let lock: LockFile = serde_json::from_slice(&files::read(path)?).map_err(|e| wrong(e.to_string()))?;
+        let lock: LockFile = serde_json::from_slice(&files::read(&path)?).map_err(|e| wrong(e.to_string()))?;
         if lock.format != FORMAT {
             return Err(wrong(format!("it has version {}, read is {FORMAT}", lock.format)).into());
         }

@@ -68,8 +68,10 @@ pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> R
     let sides = write_shards(recipe, &stages, &candidates, &fates, &epochs, &encoder, &draft_folder, progress)?;
     write_ledger(&draft.path("documents.jsonl"), recipe, &stages, &candidates, &fates)?;
     write_samples(draft.path("samples.jsonl"), &stages)?;
+    progress.begin("baselines", None, Unit::Items);
     let manifest =
         describe(recipe, store, &stages, &candidates, &fates, contamination, &encoder, &epochs, sides, &draft_folder)?;
+    progress.end();
     let mut json = serde_json::to_vec_pretty(&manifest).expect("plain structs serialize to memory");
     json.push(b'\n');
     files::write(&draft.path("manifest.json"), &json)?;
@@ -133,13 +135,15 @@ fn tokenizer_of(
     (0..candidates.len()).filter(|&at| used(at)).for_each(|at| digests.update(candidates[at].sha256.as_bytes()));
     let key = key("tokenizer", &(digests.finish(), choice));
     store.cached("tokenizer", &key, progress, |progress| {
-        progress.begin("tokenizer", Some(train_bytes), Unit::Bytes);
+        progress.begin("words of the tokenizer", Some(train_bytes), Unit::Bytes);
         let mut counts = PieceCounts::default();
         each_batch(stages, used, |_, texts| {
             counts.add(&texts);
             progress.advance(texts.iter().map(|text| text.len() as u64).sum());
             Ok(())
         })?;
+        progress.end();
+        progress.begin("tokenizer", None, Unit::Items);
         let size = choice.vocabulary_size.unwrap_or_default();
         let json = match choice.kind {
             TokenizerKind::Unigram => unigram::train(counts, size, &choice.separator)?,

@@ -530,6 +530,27 @@ mod tests {
             proptest::prop_assert!(bytes.len() == whole || read.is_err());
         }
 
+        /// Records that nearly are some: damaged, cut, nested deeply, with many fields or none. What is read is never
+        /// longer than the file.
+        #[test]
+        fn damaged_json_lines_never_panic(
+            changes in proptest::collection::vec((0usize..1 << 16, 0u8..=255), 0..4), depth in 0usize..100_000, list: bool, repair: bool,
+        ) {
+            let (open, close) = if list { ("[", "]") } else { ("{\"a\":", "}") };
+            let nested = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            let mut bytes = format!("{{\"text\": \"a\\u00e9\\ud83e\\udd86\", \"n\": 1e999}}\n{{\"text\": \"b\", \"m\": {nested}}}\n").into_bytes();
+            let whole = bytes.len();
+            changes.iter().for_each(|(at, byte)| bytes[at % whole] = *byte);
+            let invalid_utf8 = if repair { InvalidUtf8::Repair } else { InvalidUtf8::Refuse };
+            let rule = DocumentRule { invalid_utf8, ..DocumentRule::default() };
+            let mut read = 0;
+            let _ = each_document(file_of(&bytes), Format::Jsonl, "text", &rule, |text| {
+                read += text.len();
+                Ok::<(), String>(())
+            });
+            proptest::prop_assert!(read <= 3 * whole);
+        }
+
         #[test]
         fn hostile_bytes_never_panic(bytes: Vec<u8>, kind in 0usize..5, split in 0usize..5) {
             let format = [Format::Text, Format::Markdown, Format::Jsonl, Format::Csv, Format::Parquet][kind];

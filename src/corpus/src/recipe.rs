@@ -406,7 +406,7 @@ impl Recipe {
     /// Loads `experiments/corpora/<name>.toml`, and its lock file if it has patterns.
     pub fn load(project: &Project, name: &str) -> Result<Self, RecipeError> {
         let recipe = UnlockedRecipe::load(project, name)?;
-        let lock = LockFile::read(&project.corpus_lock(name), &lock_shown(name))?;
+        let lock = LockFile::load(project, name)?;
         recipe.locked(&lock)
     }
 

@@ -92,7 +92,9 @@ pub(crate) fn clean_sources(
     for source in recipe.files() {
         let rule = recipe.document_rule(source);
         let key = key("clean", &(source.sha256, source.format, &source.text_field, rule, &recipe.steps));
-        let stage = cached(store, key, progress, |_| {
+        // Bytes of the file that its documents account for so far; packing and marks make it an estimate.
+        let mut told = 0;
+        let stage = cached(store, key, progress, |progress| {
             let path = store.download(&source.sha256);
             let missing = || CorpusError::NotFetched { corpus: recipe.name().to_owned(), name: source.name.clone() };
             if !files::is_file(&path) || Digest::of_file(&path)? != source.sha256 {
@@ -101,13 +103,18 @@ pub(crate) fn clean_sources(
             let draft = store.draft()?;
             let mut sink = CleanSink::create(&draft, recipe)?;
             let file = files::open(&path)?;
-            let counts = read::each_document(file, source.format, &source.text_field, rule, |text| sink.push(text));
+            let counts = read::each_document(file, source.format, &source.text_field, rule, |text| {
+                let more = (text.len() as u64).min(source.bytes - told);
+                told += more;
+                progress.advance(more);
+                sink.push(text)
+            });
             let counts = counts.map_err(|e| unreadable(recipe, source, &path, e))?;
             sink.finish(&draft, source.sha256, files::size_bytes(&path)?, counts)?;
             Ok(draft)
         })?;
         stages.push(CleanStage { source: Some(source.clone()), ..stage });
-        progress.advance(source.bytes);
+        progress.advance(source.bytes - told);
     }
     progress.end();
     Ok(stages)

@@ -59,10 +59,9 @@ impl Place {
     /// What `harness data fetch` does.
     fn fetch(&self, fetcher: &Fetcher, update: bool, progress: &mut dyn Progress) -> Result<Recipe, String> {
         let recipe = UnlockedRecipe::load(&self.project, "small").map_err(|e| e.to_string())?;
-        let path = self.project.corpus_lock("small");
-        let before = LockFile::read(&path, "small.lock.json").map_err(|e| e.to_string())?;
+        let before = LockFile::load(&self.project, "small").map_err(|e| e.to_string())?;
         let lock = fetcher.look_up(&recipe, &before, update, progress).map_err(|e| e.to_string())?;
-        lock.write(&path).unwrap();
+        lock.write(&self.project.corpus_lock("small")).unwrap();
         let recipe = Recipe::load(&self.project, "small").map_err(|e| e.to_string())?;
         fetcher.fetch(&recipe.remotes(), progress).map_err(|e| e.to_string())?;
         Ok(recipe)

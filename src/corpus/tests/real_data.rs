@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use harness_core::digest::Digest;
 use harness_core::files;
 use harness_core::names::Project;
 use harness_core::scores::read_requests;
@@ -70,6 +71,24 @@ fn the_books_are_prepared() {
             assert!(!text.contains("\\r") && !text.contains("## "));
         }
     }
+}
+
+#[test]
+fn the_books_are_the_same_bytes_on_one_and_two_threads_and_in_another_folder() {
+    let Some(mirror) = mirror() else { return };
+    let recipe = Recipe::load(&project(), "books").unwrap();
+    let [one, two] = [1, 2].map(|threads| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path());
+        fetcher(&store, mirror.clone()).fetch(&recipe.remotes(), &mut Silent).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let corpus = pool.install(|| prepare(&recipe, &store, &mut Silent).unwrap());
+        let names = files::list_recursive(corpus.folder()).unwrap();
+        let digests: Vec<_> = names.iter().map(|n| Digest::of_file(&corpus.folder().join(n)).unwrap()).collect();
+        (corpus.root(), names, digests)
+    });
+    assert!(one.1.iter().filter(|name| name.ends_with(".tokens")).count() > 3, "{:?}", one.1);
+    assert_eq!(one, two);
 }
 
 #[test]
@@ -209,7 +228,23 @@ fn near_duplicates_are_those_of_brute_force() {
             }
         }
     }
-    for (pair, _) in truth.iter().filter(|(_, t)| t.1) {
-        assert_eq!(texts[pair.0], texts[pair.1]);
-    }
+    // Every text that is the same as an earlier one is found by the pipeline, and nothing else is.
+    let licences = format!(
+        "title = \"t\"\nlanguage = \"en\"\nlicence = \"l\"\ncitation = \"c\"\nsplit = {{ validation = 0.2 }}\n\
+         tokenizer = {{ kind = \"bpe\", vocabulary_size = 300 }}\n\
+         [[source]]\nname = \"licences\"\nformat = \"jsonl\"\nsha256 = \"{}\"\nbytes = {}\n",
+        remotes[0].sha256, remotes[0].bytes
+    );
+    let corpus = prepare(&Recipe::parse("any", "any.toml", &licences).unwrap(), &store, &mut Silent).unwrap();
+    let ledger = files::read_to_string(&corpus.folder().join("documents.jsonl")).unwrap();
+    let repeats = ledger.lines().enumerate().filter_map(|(at, line)| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let of = line["because"].as_str()?.strip_prefix("licences#")?.parse::<usize>().unwrap();
+        (line["fate"] == "duplicate").then_some((of, at))
+    });
+    let found: BTreeSet<(usize, usize)> = repeats.collect();
+    let identical: BTreeSet<usize> = truth.iter().filter(|(_, t)| t.1).map(|(pair, _)| pair.1).collect();
+    assert_eq!(found.iter().map(|(_, at)| *at).collect::<BTreeSet<_>>(), identical);
+    assert!(found.iter().all(|(of, at)| texts[*of] == texts[*at]));
+    eprintln!("{} documents repeat an earlier one exactly, all found", identical.len());
 }

@@ -100,10 +100,10 @@ fn locked(
     progress: &mut dyn Progress,
 ) -> Result<Recipe, Failure> {
     let recipe = UnlockedRecipe::load(&workplace.project, name)?;
-    let path = workplace.project.corpus_lock(name);
-    let before = LockFile::read(&path, name)?;
+    let before = LockFile::load(&workplace.project, name)?;
     let lock = fetcher.look_up(&recipe, &before, update, progress)?;
     if lock != before {
+        let path = workplace.project.corpus_lock(name);
         lock.write(&path)?;
         let files: usize = lock.sources.values().map(|source| source.files.len()).sum();
         progress.note(&format!("{files} files in {}: commit it with the recipe", path.display()));

@@ -127,11 +127,17 @@ fn count_interrupts() -> Interrupts {
     Arc::clone(count)
 }
 
+/// How often a stage says where it is when it has no terminal to draw on.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
 /// Draws progress: bars on a terminal, lines now and then elsewhere.
 pub struct Screen {
     interactive: bool,
     bar: Option<ProgressBar>,
     stage: String,
+    /// Units of the stage: all, as far as that is known, and those that are done.
+    total: Option<u64>,
+    done: u64,
     steps: u64,
     begun: Instant,
     last_line: Instant,
@@ -142,7 +148,16 @@ impl Screen {
     pub fn new() -> Self {
         let now = Instant::now();
         let interactive = stderr().is_terminal();
-        Screen { interactive, bar: None, stage: String::new(), steps: 0, begun: now, last_line: now }
+        Screen {
+            interactive,
+            bar: None,
+            stage: String::new(),
+            total: None,
+            done: 0,
+            steps: 0,
+            begun: now,
+            last_line: now,
+        }
     }
 
     fn line(&mut self, text: &str) {
@@ -175,6 +190,7 @@ impl Screen {
 impl Progress for Screen {
     fn begin(&mut self, stage: &str, total: Option<u64>, unit: Unit) {
         self.stage = stage.to_owned();
+        (self.total, self.done, self.begun, self.last_line) = (total, 0, Instant::now(), Instant::now());
         let counted = match (unit, total) {
             (_, None) => "{spinner} {msg}",
             (Unit::Bytes, _) => "{msg} [{bar:30}] {bytes}/{total_bytes} eta {eta}",
@@ -188,8 +204,16 @@ impl Progress for Screen {
     }
 
     fn advance(&mut self, count: u64) {
-        if let Some(bar) = &self.bar {
-            bar.inc(count);
+        self.done += count;
+        match (&self.bar, self.total) {
+            (Some(bar), _) => bar.inc(count),
+            (None, Some(total)) if self.last_line.elapsed() >= BETWEEN_LINES && self.done > 0 => {
+                self.last_line = Instant::now();
+                let share = (self.done as f64 / total.max(1) as f64).min(1.0);
+                let left = self.begun.elapsed().as_secs_f64() * (1.0 / share - 1.0);
+                tell(&format!("{}: {:.0} %, about {left:.0} s left", self.stage, 100.0 * share));
+            }
+            (None, _) => {}
         }
     }
 
