@@ -91,7 +91,7 @@ fn normal(random: &mut Random) -> f64 {
 fn project(seeds: u64, tasks: &str) -> Project {
     let project = Project::new();
     let config =
-        TINY.replace("tasks = [\"grammar-agreement\"]", tasks).replace("validation_every = 5", "validation_every = 0");
+        TINY.replace("tasks = [\"grammar-agreement\"]", tasks).replace("validation_at = { every = 5 }", "validation_at = \"last\"");
     project.write("experiments/tiny/experiment.toml", &config);
     project.write("experiments/change/experiment.toml", &config.replace("Tiny", "Change"));
     project.commit("Propose a change");

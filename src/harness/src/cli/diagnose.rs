@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Outcome, Workplace, terminal};
+use super::{Failure, Outcome, Workplace, terminal};
 use crate::analyse::diagnose::{FORMAT, Outcome as Came};
 use crate::analyse::{Finding, Side, diagnose, diagnose_seeds};
 use crate::exit_code;
@@ -18,6 +18,9 @@ pub struct Arguments {
     /// Print the evidence of what is in order too.
     #[arg(long, short)]
     verbose: bool,
+    /// The hours that are left to spend: what a change costs is shown as a share of them too.
+    #[arg(long, value_name = "HOURS")]
+    budget_hours: Option<f64>,
     /// As JSON, exact numbers.
     #[arg(long)]
     json: bool,
@@ -29,6 +32,9 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let mut findings = diagnose(latest);
     findings.push(diagnose_seeds(&side.runs));
     let run = &latest.run;
+    if arguments.budget_hours.is_some_and(|hours| !hours.is_finite() || hours <= 0.0) {
+        return Err(Failure::usage("the budget has to be more than 0 hours\nhint: --budget-hours 12"));
+    }
     if arguments.json {
         let text = json!({
             "format": FORMAT, "experiment": run.open.experiment, "run": run.open.run, "root": run.root,
@@ -42,7 +48,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     side.notes.iter().for_each(|note| terminal::say(&format!("note: {note}")));
     // Stable: within an outcome the order of the checklist stays.
     findings.sort_by_key(|finding| finding.outcome);
-    findings.iter().for_each(|finding| print(finding, run.open.run.as_str(), arguments.verbose));
+    findings.iter().for_each(|finding| print(finding, run.open.run.as_str(), arguments));
     let count = |outcome: Came| findings.iter().filter(|f| f.outcome == outcome).count();
     terminal::say(&format!(
         "{} found, {} clear, {} not judged",
@@ -53,7 +59,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     Ok(exit_code::SUCCESS)
 }
 
-fn print(finding: &Finding, run: &str, verbose: bool) {
+fn print(finding: &Finding, run: &str, arguments: &Arguments) {
     let word = match finding.outcome {
         Came::Found => "FOUND",
         Came::Clear => "clear",
@@ -61,7 +67,7 @@ fn print(finding: &Finding, run: &str, verbose: bool) {
     };
     let subject = finding.subject.as_ref().map_or(String::new(), |subject| format!(" [{subject}]"));
     terminal::say(&format!("{word:<10} {}{subject}: {}", finding.check, finding.statement));
-    if finding.outcome != Came::Found && !verbose {
+    if finding.outcome != Came::Found && !arguments.verbose {
         return;
     }
     let evidence: Vec<String> = finding.evidence.iter().map(|e| format!("{} {}", e.name, e.shown())).collect();
@@ -71,7 +77,10 @@ fn print(finding: &Finding, run: &str, verbose: bool) {
     terminal::say(&format!("           rule: {} ({})", finding.threshold.rule, finding.threshold.source));
     terminal::say(&format!("           figure: harness plot {} {run}", finding.figure));
     for change in &finding.changes {
-        let cost = change.cost.map_or_else(|| "no training".to_owned(), |cost| cost.words());
+        let mut cost = change.cost.map_or_else(|| "no training".to_owned(), |cost| cost.words());
+        if let (Some(price), Some(hours)) = (change.cost, arguments.budget_hours) {
+            cost.push_str(&format!(", {:.1} % of the budget", 100.0 * price.wall_time_s / (3600.0 * hours)));
+        }
         terminal::say(&format!("           change: {} ({cost})", change.what));
     }
 }

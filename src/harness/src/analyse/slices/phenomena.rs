@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{By, SliceError};
-use crate::analyse::compare::{CompareError, quoted_items};
+use crate::analyse::compare::quoted_items;
 use crate::analyse::stats::distribution::normal_quantile;
 use crate::analyse::stats::hypothesis::LEVEL;
 use crate::analyse::stats::{Share, mean, mean_of_shares, variance};
@@ -127,10 +127,4 @@ fn change(
         standard_error,
         interval: [difference - reach, difference + reach],
     }))
-}
-
-impl From<CompareError> for SliceError {
-    fn from(error: CompareError) -> Self {
-        SliceError::Compare(Box::new(error))
-    }
 }

@@ -71,20 +71,22 @@ impl Scored {
     /// sum of its tokens' losses.
     fn check(&self, run: &SealedRun) -> Result<(), AnalyseError> {
         let wrong = |problem: String| AnalyseError::Inconsistent { run: run.open.run.to_string(), problem };
-        let (mut next, mut tokens) = ((0, 1), 0);
+        let shards = run.open.data.shards.iter().filter(|shard| shard.split == "validation");
+        let documents: u64 = shards.map(|shard| shard.documents).sum();
+        let (mut next, mut tokens) = ((0, 1), 0u64);
         for window in &self.windows {
             let follows = (window.document, window.first_token) == next
                 || (window.document > next.0 && window.first_token == 1)
                 || (tokens == 0 && window.first_token == 1);
-            if !follows {
+            if !follows || window.document >= documents {
                 let problem = format!(
-                    "`{}`: the window at token {} of document {} does not follow the one before it",
+                    "`{}`: the window at token {} of document {} does not follow the one before it, or is of no document",
                     self.windows_file, window.first_token, window.document
                 );
                 return Err(wrong(problem));
             }
-            next = (window.document, window.first_token + window.tokens);
-            tokens += window.tokens;
+            next = (window.document, window.first_token.saturating_add(window.tokens));
+            tokens = tokens.saturating_add(window.tokens);
         }
         if tokens != self.losses.len() as u64 {
             let problem = format!("`{}` holds {} tokens, its windows {tokens}", self.file, self.losses.len());
@@ -111,6 +113,16 @@ impl Scored {
     pub fn same_windows(&self, other: &Scored) -> bool {
         let place = |row: &WindowLoss| (row.document, row.first_token, row.tokens);
         self.windows.iter().map(place).eq(other.windows.iter().map(place))
+    }
+
+    /// Whether the windows are those of documents of so many tokens, separators included.
+    pub fn fits(&self, lengths: &[usize]) -> bool {
+        let inside = |window: &WindowLoss| {
+            let length = lengths.get(window.document as usize).map_or(0, |length| *length as u64);
+            window.first_token + window.tokens <= length
+        };
+        let predicted: usize = lengths.iter().map(|length| length.saturating_sub(1)).sum();
+        predicted == self.losses.len() && self.windows.iter().all(inside)
     }
 
     /// Calls `each` with the window and the index in it (from 0) of every token, in order.

@@ -59,14 +59,9 @@ impl Text {
         self.documents.iter().flat_map(|tokens| tokens[1..].iter().copied())
     }
 
-    /// How many of them there are.
-    pub fn predicted_tokens(&self) -> usize {
-        self.documents.iter().map(|tokens| tokens.len() - 1).sum()
-    }
-
     /// Part of word and kind of word of every predicted token.
     pub fn classes(&self) -> Vec<(Part, WordKind)> {
-        let mut classes = Vec::with_capacity(self.predicted_tokens());
+        let mut classes = Vec::new();
         for tokens in &self.documents {
             let (mut bytes, mut ends) = (Vec::new(), Vec::new());
             for &token in &tokens[1..] {
