@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test check exp report audit doctor ci deny bench-data bench-data-large lock typst-from-source clean distclean
+.PHONY: help setup build demo test test-dashboard check exp report audit doctor ci deny bench-data bench-data-large lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,6 +38,11 @@ test: setup ## run all tests
 	cargo build --workspace --all-targets --locked
 	$(CARGO_TEST) --workspace --locked
 	cargo test --workspace --locked --doc --quiet
+
+test-dashboard: ## open the dashboard in headless Chromium and use it (screenshots in target/dashboard)
+	setup/browser.sh
+	cargo test --locked --package harness --test dashboard
+	.tools/browser/python/bin/python tests/browser/dashboard.py .tools/browser/chromium $(or $(CARGO_TARGET_DIR),target)/tmp target/dashboard
 
 check: setup ## check format and lints, warnings denied
 	cargo fmt --all --check
