@@ -166,10 +166,7 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
 }
 
 /// Draws the figures of the paper over these runs again: which of them the runs still give, byte for byte.
-pub fn figures_drawn_again(
-    project: &Project,
-    analyses: &[RunAnalysis],
-) -> Result<Vec<Redrawn>, harness_core::files::FileError> {
+pub fn figures_drawn_again(project: &Project, analyses: &[RunAnalysis]) -> Result<Vec<Redrawn>, files::FileError> {
     figures::redraw(project, &Study::of(analyses), BUILD)
 }
 
