@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test test-resume check exp report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train lock typst-from-source clean distclean
+.PHONY: help setup build demo test test-dashboard test-resume check exp report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,6 +42,11 @@ test: setup ## run all tests
 test-resume: setup ## kill 20 runs at random moments and resume them: bit-identical? (minutes)
 	cargo build --workspace --bins --locked
 	cargo test --package harness --test resume --locked -- --ignored --nocapture
+
+test-dashboard: ## open the dashboard in headless Chromium and use it (screenshots in target/dashboard)
+	setup/browser.sh
+	cargo test --locked --package harness --test dashboard
+	.tools/browser/python/bin/python tests/browser/dashboard.py .tools/browser/chromium $(or $(CARGO_TARGET_DIR),target)/tmp target/dashboard
 
 check: setup ## check format and lints, warnings denied
 	cargo fmt --all --check

@@ -3,7 +3,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 uv=$(setup/uv.sh)
-for name in uv typst fonts libtorch-cpu libtorch-cuda bench; do
+for name in uv typst fonts libtorch-cpu libtorch-cuda bench browser; do
   "$uv" pip compile --quiet --no-deps --generate-hashes --only-binary :all: --no-annotate \
     --python-version "$WHEEL_PYTHON" --custom-compile-command "make lock" \
     "setup/$name.in" --output-file "setup/$name.txt"

@@ -48,7 +48,20 @@ fn crates_keep_to_their_own() {
 
 #[test]
 fn rooms_import_only_what_is_to_their_left() {
-    let order = ["git", "record", "analyse", "run", "exchange", "figure", "report", "audit", "cli"];
+    let order = [
+        "git",
+        "record",
+        "analyse",
+        "run",
+        "watch",
+        "exchange",
+        "figure",
+        "plot",
+        "report",
+        "dashboard",
+        "audit",
+        "cli",
+    ];
     for (file, text) in sources("src/harness/src") {
         let room = file.split(['/', '.']).next().unwrap();
         let Some(own) = order.iter().position(|r| *r == room) else { continue };

@@ -96,9 +96,40 @@ pub(super) fn paper(project: &Project, pdf: &Path, audit: &mut Audit) -> Result<
     };
     let detail = format!("{recomputed} of {} bound numbers computed again from their runs{rest}", proof.bound.len());
     audit.add("L3", SUBJECT, "numbers", Outcome::Holds, detail);
+    figures(project, &proof, &analyses, audit);
     text(pdf, &proof, audit);
     audit.traces.extend(traces(&proof, &analyses));
     Ok(())
+}
+
+/// Draws every figure again. Without one of the runs the study is another, and its looks may be too.
+fn figures(project: &Project, proof: &Proof, analyses: &BTreeMap<String, RunAnalysis>, audit: &mut Audit) {
+    if analyses.len() < proof.runs.len() {
+        let detail = "not drawn again: a run of the paper is not here or does not hold".to_owned();
+        audit.add("L3", SUBJECT, "figures", Outcome::Missing, detail);
+        return;
+    }
+    let runs: Vec<RunAnalysis> = analyses.values().cloned().collect();
+    let redrawn = match report::figures_drawn_again(project, &runs) {
+        Ok(redrawn) => redrawn,
+        Err(error) => {
+            audit.add("L3", SUBJECT, "figures", Outcome::Missing, first_line(&error));
+            return;
+        }
+    };
+    let mut held = 0;
+    for figure in &redrawn {
+        match &figure.outcome {
+            report::Outcome::Same => held += 1,
+            report::Outcome::Missing(why) => audit.add("L3", SUBJECT, &figure.file, Outcome::Missing, why.clone()),
+            report::Outcome::Differs(why) => {
+                let shown = format!("figure {}", figure.name);
+                check(audit, "L3", &figure.file, false, why.clone(), &[shown]);
+            }
+        }
+    }
+    let detail = format!("{held} of {} figures drawn again from their runs, byte for byte", redrawn.len());
+    audit.add("L3", SUBJECT, "figures", Outcome::Holds, detail);
 }
 
 fn check(audit: &mut Audit, level: &'static str, what: &str, holds: bool, detail: String, numbers: &[String]) {

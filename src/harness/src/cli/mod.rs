@@ -3,18 +3,21 @@
 
 mod audit;
 mod compare;
+mod dashboard;
 mod data;
 mod data_show;
 mod demo;
 mod diagnose;
 mod doctor;
 mod export;
+mod plot;
 mod report;
 mod run;
 mod runs;
 mod show;
 mod slices;
 mod terminal;
+mod watch;
 
 use std::env;
 use std::fmt::Display;
@@ -45,11 +48,14 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Show(show::Arguments),
+    Watch(watch::Arguments),
     Runs(runs::Arguments),
     Data(data::Arguments),
     Compare(compare::Arguments),
     Diagnose(diagnose::Arguments),
     Slices(slices::Arguments),
+    Plot(plot::Arguments),
+    Dashboard(dashboard::Arguments),
     Report(report::Arguments),
     Audit(audit::Arguments),
     Export(export::Arguments),
@@ -176,11 +182,14 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(a) => workplace().and_then(|w| run::execute(&w, &a)),
         Command::Show(a) => workplace().and_then(|w| show::execute(&w, &a)),
+        Command::Watch(a) => workplace().and_then(|w| watch::execute(&w, &a)),
         Command::Runs(a) => workplace().and_then(|w| runs::execute(&w, &a)),
         Command::Data(a) => workplace().and_then(|w| data::execute(&w, &a)),
         Command::Compare(a) => workplace().and_then(|w| compare::execute(&w, &a)),
         Command::Diagnose(a) => workplace().and_then(|w| diagnose::execute(&w, &a)),
         Command::Slices(a) => workplace().and_then(|w| slices::execute(&w, &a)),
+        Command::Dashboard(a) => workplace().and_then(|w| dashboard::execute(&w, &a)),
+        Command::Plot(a) => workplace().and_then(|w| plot::execute(&w, &a)),
         Command::Report(a) => workplace().and_then(|w| report::execute(&w, &a)),
         Command::Audit(a) => workplace().and_then(|w| audit::execute(&w, &a)),
         Command::Export(a) => workplace().and_then(|w| export::execute(&w, &a)),

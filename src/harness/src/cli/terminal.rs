@@ -45,11 +45,20 @@ fn plain(text: &str) -> String {
 
 /// A plain table: the first column left, all others right aligned.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    aligned(header, rows, CellAlignment::Right)
+}
+
+/// A plain table of words: all columns left aligned.
+pub fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
+    aligned(header, rows, CellAlignment::Left)
+}
+
+fn aligned(header: &[&str], rows: &[Vec<String>], others: CellAlignment) -> String {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header(header.to_vec());
     table.add_rows(rows.iter().cloned());
     for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_cell_alignment(if index == 0 { CellAlignment::Left } else { CellAlignment::Right });
+        column.set_cell_alignment(if index == 0 { CellAlignment::Left } else { others });
         column.set_padding((0, 2));
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")

@@ -57,6 +57,24 @@ impl Axis {
         Axis { scale: Scale::Logarithmic, low, high, ticks, label: label.into() }
     }
 
+    /// The same axis with other texts at its ticks.
+    pub fn with_texts(mut self, text: impl Fn(f64) -> String) -> Self {
+        self.ticks.iter_mut().for_each(|(value, shown)| *shown = text(*value));
+        self
+    }
+
+    /// The same axis without ticks beyond `most`.
+    pub fn with_ticks_up_to(mut self, most: f64) -> Self {
+        self.ticks.retain(|(value, _)| *value <= most);
+        self
+    }
+
+    /// The same axis without a label.
+    pub fn unlabelled(mut self) -> Self {
+        self.label = String::new();
+        self
+    }
+
     /// Where `value` lies: 0 at the low end, 1 at the high end, beyond them for values outside.
     pub fn position(&self, value: f64) -> f64 {
         match self.scale {
@@ -96,6 +114,15 @@ fn step_for(span: f64, ticks: u32) -> f64 {
     nice * power
 }
 
+/// A number with the prefix of the International System: `10 k` for 10,000.
+pub(super) fn with_prefix(value: f64) -> String {
+    let prefixes = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
+    let found = prefixes.into_iter().find(|(power, _)| value >= *power);
+    let (scaled, prefix) = found.map_or((value, ""), |(power, prefix)| (value / power, prefix));
+    let text = if scaled.fract().abs() < 1e-9 { format!("{scaled:.0}") } else { format!("{scaled:.1}") };
+    if prefix.is_empty() { text } else { format!("{text} {prefix}") }
+}
+
 fn decimals_for(step: f64) -> usize {
     (-libm::floor(libm::log10(step) + 1e-9)).clamp(0.0, 6.0) as usize
 }
@@ -107,17 +134,6 @@ fn text_of(value: f64, decimals: usize) -> String {
         Some(rest) => rest.to_owned(),
         None => text,
     }
-}
-
-/// Training tokens as an axis: thousands, millions or billions, and the factor that values must be divided by.
-pub(super) fn tokens_axis(most: f64, ticks: u32) -> (Axis, f64) {
-    let (factor, unit) = match most {
-        m if m >= 2e9 => (1e9, "Training tokens (billions)"),
-        m if m >= 2e6 => (1e6, "Training tokens (millions)"),
-        m if m >= 2e3 => (1e3, "Training tokens (thousands)"),
-        _ => (1.0, "Training tokens"),
-    };
-    (Axis::linear((0.0, (most / factor).max(1e-9)), ticks, unit), factor)
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ pub(super) const TEXT: i32 = 85;
 /// A line of text with its gap.
 pub(super) const LINE: i32 = 102;
 
-const FAMILY: &str = "TeX Gyre Termes";
+/// The font of the paper.
+pub(super) const FAMILY: &str = "TeX Gyre Termes";
 const GRID: RGBColor = RGBColor(222, 222, 222);
 /// Axes and text.
 pub(super) const INK: RGBColor = RGBColor(30, 30, 30);
@@ -40,7 +41,18 @@ pub(super) enum Marker {
     Cross,
 }
 
-/// The look of the series at `index`: colours, dash patterns and markers all change together.
+impl Marker {
+    /// The same, or a disc for the ring, which means "not decided" where rings and discs stand together.
+    pub fn filled(self) -> Self {
+        match self {
+            Marker::Ring | Marker::Cross => Marker::Circle,
+            other => other,
+        }
+    }
+}
+
+/// The look with this number: colours, dash patterns and markers change together, and from the seventh on colours come
+/// again with other dashes and markers, so that 36 looks differ.
 pub(super) fn look(index: usize) -> Look {
     const LOOKS: [(RGBColor, &[f64], Marker); 6] = [
         (RGBColor(0, 114, 178), &[], Marker::Circle),
@@ -50,7 +62,9 @@ pub(super) fn look(index: usize) -> Look {
         (RGBColor(0, 0, 0), &[110.0, 36.0], Marker::Ring),
         (RGBColor(230, 159, 0), &[40.0, 20.0, 16.0, 20.0, 16.0, 20.0], Marker::Cross),
     ];
-    let (color, dash, marker) = LOOKS[index % LOOKS.len()];
+    let round = index / LOOKS.len();
+    let (color, _, _) = LOOKS[index % LOOKS.len()];
+    let (_, dash, marker) = LOOKS[(index + round) % LOOKS.len()];
     Look { color, dash, marker }
 }
 
@@ -126,6 +140,13 @@ impl Canvas<'_> {
         }
     }
 
+    /// A filled outline.
+    pub fn area(&self, outline: Vec<Point>, color: impl Color) {
+        if outline.len() > 2 {
+            self.put(self.area.draw(&Polygon::new(outline, color.filled())));
+        }
+    }
+
     /// A filled rectangle.
     pub fn fill(&self, from: Point, to: Point, color: impl Color) {
         self.put(self.area.draw(&Rectangle::new([from, to], color.filled())));
@@ -169,6 +190,9 @@ impl Canvas<'_> {
     }
 }
 
+/// Space for the marker before a name inside a frame.
+const NAME_SAMPLE: i32 = 66;
+
 fn sample_width(lines: bool) -> i32 {
     if lines { 190 } else { 60 }
 }
@@ -195,6 +219,17 @@ fn legend_places(names: &[(&str, Look)], left: i32, right: i32, lines: bool) -> 
 /// The height that [`Canvas::legend`] will take.
 pub(super) fn legend_height(names: &[(&str, Look)], left: i32, right: i32, lines: bool) -> i32 {
     legend_places(names, left, right, lines).1
+}
+
+/// Where the names of curves stand.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Heading {
+    /// One curve needs no name: the caption has it.
+    Nothing,
+    /// Each at its curve: left end and middle of its text.
+    AtCurves(Vec<Point>),
+    /// In a legend above the frame.
+    Legend,
 }
 
 /// A frame with two axes.
@@ -244,6 +279,85 @@ impl Panel {
         canvas.upward_text(&self.y.label, (45, (self.top + self.bottom) / 2), INK);
     }
 
+    /// The band between two curves that have the same places.
+    pub fn band(&self, canvas: &Canvas, low: &[(f64, f64)], high: &[(f64, f64)], color: RGBColor) {
+        let mut outline: Vec<Point> = low.iter().map(|&(x, y)| self.point(x, y)).collect();
+        outline.extend(high.iter().rev().map(|&(x, y)| self.point(x, y)));
+        outline.dedup();
+        canvas.area(outline, color.mix(0.2));
+    }
+
+    /// Where the names of curves can stand inside the frame, each above its own curve and clear of all others, or
+    /// `None` unless all find room. Gives the left end and the middle of each text.
+    fn room_for_names(&self, names: &[(&str, Look)], curves: &[Vec<(f64, f64)>]) -> Option<Vec<Point>> {
+        let placed: Vec<Vec<Point>> =
+            curves.iter().map(|c| c.iter().map(|&(x, y)| self.point(x, y)).collect()).collect();
+        let mut taken: Vec<(Point, Point)> = Vec::new();
+        let mut places = Vec::new();
+        for (index, (name, _)) in names.iter().enumerate() {
+            let width = NAME_SAMPLE + estimated_width(&shortened(name, 24));
+            let own = &placed[index];
+            let reach = self.right - self.left;
+            let candidate = |share: i32, above: bool| {
+                let right = self.right - 20 - reach * share / 100;
+                let (left, middle) = (right - width, right - width / 2);
+                // The nearest edge of the text lies on the extreme that its own curve has below or above it.
+                let spans = |p: &&Point| p.0 >= left - 20 && p.0 <= right + 20;
+                let heights = own.iter().filter(spans).map(|p| p.1);
+                let near = own.iter().min_by_key(|p| (p.0 - middle).abs()).map(|p| p.1);
+                let edge = if above { heights.min().or(near)? - 20 } else { heights.max().or(near)? + 20 + LINE };
+                Some(((left, edge - LINE + 14), (right, edge)))
+            };
+            // A name beside several curves would not say which of them it means.
+            let alone = |from: Point, to: Point| {
+                let others = placed.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, c)| c);
+                let (above, below) = ((from.0, from.1 - LINE), (to.0, to.1 + LINE));
+                let passes_near = |c: &Vec<Point>| c.windows(2).any(|pair| passes(pair[0], pair[1], above, below));
+                !others.into_iter().any(passes_near)
+            };
+            let free = |(from, to): &(Point, Point)| {
+                let inside = from.0 > self.left + 15 && from.1 > self.top && to.1 < self.bottom - 15;
+                let apart = taken.iter().all(|(f, t)| to.0 < f.0 || from.0 > t.0 || to.1 < f.1 || from.1 > t.1);
+                let crosses = |c: &Vec<Point>| c.windows(2).any(|pair| passes(pair[0], pair[1], *from, *to));
+                inside && apart && !placed.iter().any(crosses) && alone(*from, *to)
+            };
+            let shares = (0..12).map(|k| k * 6).flat_map(|share| [(share, true), (share, false)]);
+            let found = shares.filter_map(|(share, above)| candidate(share, above)).find(|place| free(place))?;
+            places.push((found.0.0, (found.0.1 + found.1.1) / 2));
+            taken.push(found);
+        }
+        Some(places)
+    }
+
+    /// The panel with room above it for a legend, unless the names of its curves find room at the curves.
+    pub fn headed(mut self, names: &[(&str, Look)], curves: &[Vec<(f64, f64)>]) -> (Self, Heading) {
+        self.top = 30;
+        if names.len() < 2 {
+            return (self, Heading::Nothing);
+        }
+        if let Some(places) = self.room_for_names(names, curves) {
+            return (self, Heading::AtCurves(places));
+        }
+        self.top = legend_height(names, self.left, self.right, true);
+        (self, Heading::Legend)
+    }
+
+    /// The names as [`Panel::headed`] decided. To be drawn after the curves.
+    pub fn draw_names(&self, canvas: &Canvas, names: &[(&str, Look)], heading: &Heading) {
+        match heading {
+            Heading::Nothing => {}
+            Heading::Legend => {
+                canvas.legend(names, self.left, self.right, 0, true);
+            }
+            Heading::AtCurves(places) => {
+                for ((name, look), &(x, y)) in names.iter().zip(places) {
+                    canvas.marker((x + 26, y), look.marker, look.color, 22);
+                    canvas.text(&shortened(name, 24), (x + NAME_SAMPLE, y), Anchor::Left, INK);
+                }
+            }
+        }
+    }
+
     /// A curve of values in the units of the axes.
     pub fn curve(&self, canvas: &Canvas, points: &[(f64, f64)], color: impl Color, width: u32, dash: &[f64]) {
         let mut placed: Vec<Point> = points.iter().map(|&(x, y)| self.point(x, y)).collect();
@@ -282,6 +396,8 @@ fn passes(a: Point, b: Point, from: Point, to: Point) -> bool {
 /// A frame whose vertical axis is a list of names: one row each.
 pub(super) struct RowPanel {
     labels: Vec<String>,
+    /// Rows that only name what follows: their text stands at the left, without a stripe.
+    headings: Vec<usize>,
     left: i32,
     top: i32,
     pitch: i32,
@@ -291,9 +407,29 @@ pub(super) struct RowPanel {
 impl RowPanel {
     /// Rows of `pitch` units below `top`.
     pub fn new(labels: &[&str], top: i32, pitch: i32, x: Axis) -> Self {
-        let labels: Vec<String> = labels.iter().map(|l| shortened(l, 26)).collect();
+        let labels: Vec<String> = labels.iter().map(|l| shortened(l, ROW_LETTERS)).collect();
         let widest = labels.iter().map(|l| estimated_width(l)).max().unwrap_or(0);
-        RowPanel { labels, left: (widest + 60).min(super::COLUMN_WIDTH * 6 / 10), top, pitch, x }
+        let panel = RowPanel { labels, headings: Vec::new(), left: 0, top, pitch, x };
+        panel.with_label_width(widest)
+    }
+
+    /// The same with another width for the names, so that panels below each other line up.
+    pub fn with_label_width(mut self, width: i32) -> Self {
+        self.left = (width + 60).min(super::COLUMN_WIDTH * 6 / 10);
+        self
+    }
+
+    /// The same with some rows as headings.
+    pub fn with_headings(mut self, headings: &[usize]) -> Self {
+        self.headings = headings.to_vec();
+        let rows = self.labels.iter().enumerate().filter(|(index, _)| !headings.contains(index));
+        let widest = rows.map(|(_, label)| estimated_width(label)).max().unwrap_or(0);
+        self.with_label_width(widest)
+    }
+
+    /// The upper end of the frame.
+    pub fn top(&self) -> i32 {
+        self.top
     }
 
     /// The height of a drawing that ends with this panel.
@@ -327,6 +463,12 @@ impl RowPanel {
         let frame = self.frame();
         for (index, label) in self.labels.iter().enumerate() {
             let (middle, half) = (self.middle(index), self.pitch / 2);
+            if self.headings.contains(&index) {
+                canvas.fill((0, middle - half), (frame.right, middle + half), WHITE);
+                canvas.text(label, (10, middle + 8), Anchor::Left, GREY);
+                canvas.line(&[(10, middle + half - 2), (frame.right, middle + half - 2)], GRID, 7, &[]);
+                continue;
+            }
             if index % 2 == 1 {
                 canvas.fill((frame.left, middle - half), (frame.right, middle + half), RGBColor(243, 243, 243));
             }
@@ -344,6 +486,14 @@ impl RowPanel {
         let middle = ((frame.left + frame.right) / 2).min(super::COLUMN_WIDTH - half - 20).max(half + 20);
         canvas.text(&frame.x.label, (middle, frame.bottom + 175), Anchor::Middle, INK);
     }
+}
+
+/// Letters that the name of a row may have.
+const ROW_LETTERS: usize = 32;
+
+/// The width that the name of a row takes.
+pub(super) fn row_label_width(label: &str) -> i32 {
+    estimated_width(&shortened(label, ROW_LETTERS))
 }
 
 /// Space left of a frame for the label of the vertical axis and its tick texts.

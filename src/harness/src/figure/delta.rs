@@ -1,26 +1,30 @@
 //! What a change did to each task: the difference in accuracy from the reference, with its 95 % interval.
 
 use super::axis::Axis;
-use super::canvas::{self, GREY, LINE, RowPanel, look};
-use super::tasks::INTERVAL;
-use super::{COLUMN_WIDTH, Estimate, Figure};
+use super::canvas::{self, GREY, LINE, Marker, RowPanel};
+use super::{COLUMN_WIDTH, Figure, Subject};
 
 /// One task or group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// Its name.
     pub name: String,
-    /// The difference in accuracy, as a share, with the standard error of the difference.
-    pub difference: Estimate,
+    /// The difference in accuracy, as a share.
+    pub difference: f64,
+    /// Ends of its 95 % interval, as shares.
+    pub interval: Option<[f64; 2]>,
 }
 
-/// Draws the differences of `experiment` from `reference`. A row whose interval holds zero is drawn hollow.
-pub fn draw(experiment: &str, reference: &str, rows: &[Row]) -> Figure {
-    let reach = rows
-        .iter()
-        .map(|r| 100.0 * (r.difference.mean.abs() + INTERVAL * r.difference.standard_error))
-        .fold(1.0, f64::max)
-        * 1.08;
+impl Row {
+    fn ends(&self) -> [f64; 2] {
+        self.interval.unwrap_or([self.difference; 2])
+    }
+}
+
+/// Draws the differences of `subject` from `reference`. A row whose interval holds zero is drawn hollow.
+pub fn draw(subject: &Subject, reference: &str, rows: &[Row]) -> Figure {
+    let (experiment, look) = (subject.name.as_str(), canvas::look(subject.look));
+    let reach = rows.iter().flat_map(Row::ends).map(|end| 100.0 * end.abs()).fold(1.0, f64::max) * 1.08;
     let label = format!("Difference in accuracy (points), {}", canvas::shortened(experiment, 24));
     let x = Axis::linear((-reach, reach), 5, label);
     let labels: Vec<&str> = rows.iter().map(|r| r.name.as_str()).collect();
@@ -28,18 +32,17 @@ pub fn draw(experiment: &str, reference: &str, rows: &[Row]) -> Figure {
     let svg = canvas::svg(COLUMN_WIDTH, panel.height(), |canvas| {
         panel.draw(canvas);
         let zero = panel.x_at(0.0);
-        canvas.line(&[(zero, panel.middle(0) - LINE / 2), (zero, panel.bottom())], GREY, 10, &[]);
+        canvas.line(&[(zero, panel.top()), (zero, panel.bottom())], GREY, 10, &[]);
         for (index, row) in rows.iter().enumerate() {
-            let (y, mean) = (panel.middle(index), row.difference.mean);
-            let half = INTERVAL * row.difference.standard_error;
+            let (y, [low, high]) = (panel.middle(index), row.ends());
             let at = |value: f64| panel.x_at(100.0 * value);
-            let color = look(usize::from(mean < 0.0)).color;
-            canvas.line(&[(at(mean - half), y), (at(mean + half), y)], color, 10, &[]);
-            let marker = if mean.abs() > half { canvas::Marker::Circle } else { canvas::Marker::Ring };
-            canvas.marker((at(mean), y), marker, color, 25);
+            canvas.line(&[(at(low), y), (at(high), y)], look.color, 10, &[]);
+            let undecided = low <= 0.0 && high >= 0.0;
+            let marker = if undecided { Marker::Ring } else { look.marker.filled() };
+            canvas.marker((at(row.difference), y), marker, look.color, 25);
         }
     });
-    let texts: Vec<String> = rows.iter().map(|r| format!("{} {:+.1}", r.name, 100.0 * r.difference.mean)).collect();
+    let texts: Vec<String> = rows.iter().map(|r| format!("{} {:+.1}", r.name, 100.0 * r.difference)).collect();
     let alt =
         format!("Difference in accuracy of {experiment} from {reference} in percentage points: {}.", texts.join("; "));
     Figure { svg, alt }

@@ -1,7 +1,7 @@
 //! How long documents are: the share of each side's documents in each power of two of bytes. Shares, because the
 //! sides differ in size; outlines of steps, because a count is about a range of lengths, not about one.
 
-use super::axis::Axis;
+use super::axis::{Axis, with_prefix};
 use super::canvas::{self, Look, Panel, left_margin, look};
 use super::{COLUMN_WIDTH, Figure, range};
 
@@ -21,8 +21,7 @@ pub fn draw(sides: &[Side]) -> Figure {
     let outlines: Vec<Vec<(f64, f64)>> = sides.iter().map(outline).collect();
     let (low, high) = range(outlines.iter().flatten().map(|p| p.0)).unwrap_or((1.0, 2.0));
     let (_, most) = range(outlines.iter().flatten().map(|p| p.1)).unwrap_or((0.0, 1.0));
-    let mut x = Axis::logarithmic((low, high), "Length of a document (bytes)");
-    x.ticks.iter_mut().for_each(|(value, text)| *text = with_prefix(*value));
+    let x = Axis::logarithmic((low, high), "Length of a document (bytes)").with_texts(with_prefix);
     let y = Axis::linear((0.0, 1.05 * most), 5, "Documents (%)");
     let looks: Vec<(&str, Look)> = sides.iter().enumerate().map(|(i, s)| (s.name.as_str(), look(i))).collect();
     let height = 1130;
@@ -60,11 +59,4 @@ fn outline(side: &Side) -> Vec<(f64, f64)> {
     }
     points.push((edge(side.by_power_of_two.len()), 0.0));
     points
-}
-
-/// A power of ten with the prefix of the International System: `10 k` for 10,000.
-fn with_prefix(value: f64) -> String {
-    let prefixes = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
-    let found = prefixes.into_iter().find(|(power, _)| value >= *power);
-    found.map_or_else(|| format!("{value:.0}"), |(power, prefix)| format!("{:.0} {prefix}", value / power))
 }

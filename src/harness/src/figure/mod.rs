@@ -3,17 +3,34 @@
 //!
 //! Lengths are tenths of a point at the size at which the paper places the figure, so that text of 85 units is
 //! 8.5 pt on paper. Colours are those of Okabe and Ito (2008, Color Universal Design), and every series also has a
-//! dash pattern and a marker of its own, so that figures can be read in greyscale.
+//! dash pattern and a marker of its own, so that figures can be read in greyscale. Who has which look is the caller's
+//! choice, made once for all figures of a report: [`Subject::look`].
 
 mod axis;
+mod band;
 mod canvas;
+mod heat_map;
+mod progress;
 
+pub mod activations;
+pub mod budget;
+pub mod calibration;
 pub mod delta;
+pub mod forest;
+pub mod funnel;
+pub mod layer_norms;
 pub mod lengths;
 pub mod optimisation;
+pub mod parameters_loss;
+pub mod png;
+pub mod slices;
+pub mod task_curves;
 pub mod tasks;
+pub mod throughput;
 pub mod training_loss;
 pub mod validation;
+
+pub use progress::Progress;
 
 /// A finished figure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +41,22 @@ pub struct Figure {
     pub alt: String,
 }
 
-/// A curve with a name for the legend. Points are in ascending order of their first coordinate.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Curve {
+/// What is drawn: an experiment, or a single run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
     /// Shown in the legend.
     pub name: String,
-    /// (training tokens, value)
-    pub points: Vec<(f64, f64)>,
+    /// Which colour, dash pattern and marker it has: the same number in every figure of a report.
+    pub look: usize,
+}
+
+/// The curves of one subject, one for each seed. Points are in ascending order of their first coordinate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// Whose.
+    pub subject: Subject,
+    /// For each seed: (progress, value).
+    pub seeds: Vec<Vec<(f64, f64)>>,
 }
 
 /// A mean with its standard error.
@@ -82,6 +108,18 @@ fn smoothed(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
         (points[at].0, near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64)
     };
     (0..points.len()).map(mean).collect()
+}
+
+/// A look for pages that draw themselves: the colour as `#0072b2`, and lengths of ink and gap in turn in pixels.
+pub fn css_look(look: usize) -> (String, Vec<u32>) {
+    let look = canvas::look(look);
+    let (r, g, b) = (look.color.0, look.color.1, look.color.2);
+    (format!("#{r:02x}{g:02x}{b:02x}"), look.dash.iter().map(|length| (length / 10.0) as u32).collect())
+}
+
+/// Names with their looks, for a legend.
+fn looks<'a>(subjects: impl IntoIterator<Item = &'a Subject>) -> Vec<(&'a str, canvas::Look)> {
+    subjects.into_iter().map(|s| (s.name.as_str(), canvas::look(s.look))).collect()
 }
 
 /// How many points on each side are averaged over a run of that many steps.

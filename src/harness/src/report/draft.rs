@@ -12,8 +12,9 @@ use tera::{Context, Tera};
 use super::error::ReportError;
 use super::scan::literal;
 use super::study::{Entry, Study};
-use super::tables::{changed_keys, title_of_task};
-use super::values::{accuracy_key, facts, headline_tasks, title_of};
+use super::tables::changed_keys;
+use super::values::{accuracy_key, facts, title_of};
+use crate::plot::{headline_tasks, title_of_task};
 
 /// In a template's name, the place of an experiment's: one section for each experiment that has a reference.
 const EACH: &str = "EXPERIMENT";

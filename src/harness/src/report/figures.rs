@@ -1,14 +1,22 @@
-//! Which figures the paper can ask for, drawn from the analyses.
+//! The figures that the sections ask for, drawn from the analyses: any kind of [`plot::Kind`], of any experiments.
 
 use std::collections::BTreeMap;
 
-use super::study::{Entry, Study};
-use super::tables::title_of_task;
-use super::values::{headline_tasks, task_differences};
-use crate::figure::{Curve, Estimate, Figure, delta, lengths, optimisation, tasks, training_loss, validation};
+use harness_core::files::{self, FileError};
+use harness_core::names::Project;
+use serde_json::Value as Json;
 
-/// More curves than this cannot be told apart: the baseline and the latest experiments are drawn.
-const MOST_CURVES: usize = 6;
+use super::error::ReportError;
+use super::scan::{Argument, Section};
+use super::study::{Entry, Study};
+use crate::analyse::RunAnalysis;
+use crate::analyse::compare::differ_in_seed_only;
+use crate::analyse::slices::SliceError;
+use crate::figure::{Figure, Progress, Subject};
+use crate::plot::{self, Kind, Lineage, Options, PlotError, Shown};
+
+/// Stands between a kind and its horizontal axis: `validation over flops`.
+const OVER: &str = " over ";
 
 /// A figure with the runs whose data it shows.
 #[derive(Clone, Debug)]
@@ -17,121 +25,133 @@ pub(super) struct Drawn {
     pub runs: Vec<String>,
 }
 
-/// All figures, by `kind name`.
-pub(super) fn all(study: &Study) -> BTreeMap<String, Drawn> {
+/// The kind of a figure and its axis, as a section writes them.
+pub(super) fn parse(text: &str) -> Result<(Kind, Options), PlotError> {
+    let (kind, axis) = text.split_once(OVER).map_or((text, None), |(kind, axis)| (kind, Some(axis)));
+    let kind: Kind = kind.parse()?;
+    let Some(word) = axis else { return Ok((kind, Options::default())) };
+    let progress = Progress::ALL.into_iter().find(|progress| progress.word() == word);
+    progress
+        .map(|progress| (kind, Options { progress: Some(progress) }))
+        .ok_or_else(|| PlotError::UnknownAxis { text: word.to_owned() })
+}
+
+/// Draws what the sections ask for, by what they wrote with blanks between. All names are known by now.
+pub(super) fn asked_for(
+    project: &Project,
+    study: &Study,
+    sections: &[Section],
+) -> Result<BTreeMap<String, Drawn>, ReportError> {
+    let looks = looks(study);
     let mut figures = BTreeMap::new();
-    for family in &study.families {
-        let mut members: Vec<&Entry> = family.iter().map(|i| &study.entries[*i]).collect();
-        if members.len() > MOST_CURVES {
-            let later = members.len() - (MOST_CURVES - 1);
-            members.drain(1..later);
+    for section in sections {
+        for call in section.calls_of(&["figure-of"]) {
+            let [kind, experiments @ ..] = call.arguments.as_slice() else { continue };
+            let words: Vec<&str> = call.arguments.iter().map(|a| a.text.as_str()).collect();
+            let key = words.join(" ");
+            if experiments.is_empty() || figures.contains_key(&key) {
+                continue;
+            }
+            let names: Vec<&str> = experiments.iter().map(|e| e.text.as_str()).collect();
+            let drawn = draw(project, study, &looks, &kind.text, &names);
+            figures.insert(key, drawn.map_err(|error| refused(section, kind, &error))?);
         }
-        let base = members[0];
-        let mut add = |kind: &str, name: &str, shown: &[&Entry], figure: Figure| {
-            let runs = shown.iter().map(|e| e.quoted.run.open.run.to_string()).collect();
-            figures.insert(format!("{kind} {name}"), Drawn { figure, runs });
+    }
+    Ok(figures)
+}
+
+fn draw(project: &Project, study: &Study, looks: &[String], kind: &str, names: &[&str]) -> Result<Drawn, PlotError> {
+    let (kind, options) = parse(kind)?;
+    let shown: Vec<Shown> = names.iter().filter_map(|name| study.entry(name)).map(|e| shown(e, looks)).collect();
+    let figure = plot::plot(project, kind, &shown, options)?;
+    let runs = shown.iter().flat_map(|s| &s.runs).map(|run| run.run.open.run.to_string()).collect();
+    Ok(Drawn { figure, runs })
+}
+
+/// A figure of a paper, drawn again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redrawn {
+    /// As `figures.json` lists it.
+    pub name: String,
+    /// Its file, relative to the project.
+    pub file: String,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// Whether a figure is what the runs give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Byte for byte.
+    Same,
+    /// It is not, and why.
+    Differs(String),
+    /// What is needed to tell is not here.
+    Missing(String),
+}
+
+/// Draws each figure that `figures.json` lists again from the runs of the paper.
+pub(super) fn redraw(project: &Project, study: &Study, folder: &str) -> Result<Vec<Redrawn>, FileError> {
+    let text = files::read_to_string(&project.root().join(folder).join("figures.json"))?;
+    let listed: Json = serde_json::from_str(&text).unwrap_or_default();
+    let looks = looks(study);
+    let mut out = Vec::new();
+    for (name, about) in listed["figures"].as_object().into_iter().flatten() {
+        let words: Vec<&str> = name.split(' ').collect();
+        // `kind over axis` or `kind`, then experiments.
+        let of_kind = if words.get(1) == Some(&OVER.trim()) { 3 } else { 1 };
+        let (kind, names) = words.split_at(of_kind.min(words.len()));
+        let file = format!("{folder}/figures/{}", about["file"].as_str().unwrap_or_default());
+        let first_line =
+            |error: &dyn std::fmt::Display| error.to_string().lines().next().unwrap_or_default().to_owned();
+        let outcome = match names.iter().find(|n| study.entry(n).is_none()) {
+            Some(unknown) => Outcome::Differs(format!("it shows `{unknown}`, which is no experiment of the paper")),
+            None => match draw(project, study, &looks, &kind.join(" "), names) {
+                Err(error @ PlotError::Slices(SliceError::NotHere { .. })) => Outcome::Missing(first_line(&error)),
+                Err(error) => Outcome::Differs(first_line(&error)),
+                Ok(drawn) => match files::read(&project.root().join(&file)) {
+                    Ok(bytes) if bytes == drawn.figure.svg.as_bytes() => Outcome::Same,
+                    Ok(_) => Outcome::Differs("the runs give another drawing".to_owned()),
+                    Err(error) => Outcome::Missing(first_line(&error)),
+                },
+            },
         };
-        // Each experiment's own figures show it beside its family's baseline.
-        let mut panels: Vec<(&str, Vec<&Entry>)> = vec![(base.name(), members.clone())];
-        panels.extend(members[1..].iter().map(|e| (e.name(), vec![base, *e])));
-        for (name, shown) in panels {
-            add("training-loss", name, &shown, training_loss::draw(&loss_curves(&shown)));
-            add("validation", name, &shown, validation::draw(&validation_curves(&shown), &references(base)));
-            add("optimisation", name, &shown, optimisation::draw(&traces(&shown)));
-            if !headline_tasks(base.quoted).is_empty() {
-                add("tasks", name, &shown, task_figure(&shown));
-            }
-        }
-        add("lengths", base.name(), &[base], length_figure(base));
-        add("training-loss-alone", base.name(), &[base], training_loss::draw(&loss_curves(&[base])));
-        add("validation-alone", base.name(), &[base], validation::draw(&validation_curves(&[base]), &references(base)));
-        add("optimisation-alone", base.name(), &[base], optimisation::draw(&traces(&[base])));
-        if !headline_tasks(base.quoted).is_empty() {
-            add("tasks-alone", base.name(), &[base], task_figure(&[base]));
+        out.push(Redrawn { name: name.clone(), file, outcome });
+    }
+    Ok(out)
+}
+
+fn refused(section: &Section, argument: &Argument, error: &PlotError) -> ReportError {
+    let text = error.to_string();
+    let (problem, hint) = match text.split_once("\nhint: ") {
+        Some((problem, hint)) => (problem.to_owned(), Some(hint.to_owned())),
+        None => (text, None),
+    };
+    ReportError::Source { problem, place: Box::new(section.place(argument)), hint }
+}
+
+/// Experiments in the order of their looks.
+fn looks(study: &Study) -> Vec<String> {
+    let lineage = |e: &Entry| {
+        let extends = e.quoted.run.experiment.extends.as_ref().map(ToString::to_string);
+        Lineage { name: e.name().to_owned(), extends }
+    };
+    plot::order(&study.entries.iter().map(lineage).collect::<Vec<_>>())
+}
+
+/// An entry with the seeds of its latest plan; of a seed that was run twice the later run.
+fn shown<'a>(entry: &Entry<'a>, looks: &[String]) -> Shown<'a> {
+    let mut runs: Vec<&RunAnalysis> = Vec::new();
+    let mut others = Vec::new();
+    for run in entry.runs.iter().rev() {
+        let repeated = runs.iter().any(|r| r.run.open.plan.seed == run.run.open.plan.seed);
+        if differ_in_seed_only(&entry.quoted.run, &run.run) && !repeated {
+            runs.push(run);
+        } else {
+            others.push(&run.run);
         }
     }
-    for entry in &study.entries {
-        if let Some(reference) = study.reference(entry) {
-            let rows = delta_rows(entry, reference);
-            if !rows.is_empty() {
-                let figure = delta::draw(entry.name(), reference.name(), &rows);
-                let runs = [entry, reference].map(|e| e.quoted.run.open.run.to_string()).to_vec();
-                figures.insert(format!("delta {}", entry.name()), Drawn { figure, runs });
-            }
-        }
-    }
-    figures
-}
-
-fn length_figure(base: &Entry) -> Figure {
-    let lengths = &base.quoted.run.corpus.lengths;
-    let side = |(name, lengths): (&str, &harness_corpus::TextLengths)| lengths::Side {
-        name: name.to_owned(),
-        median_bytes: lengths.bytes.median,
-        by_power_of_two: lengths.bytes.by_power_of_two.clone(),
-    };
-    lengths::draw(&[("training", &lengths.train), ("validation", &lengths.validation)].map(side))
-}
-
-fn loss_curves(members: &[&Entry]) -> Vec<Curve> {
-    let curve = |e: &&Entry| Curve {
-        name: e.name().to_owned(),
-        points: e.quoted.steps.iter().map(|s| (s.tokens as f64, s.loss_nats)).collect(),
-    };
-    members.iter().map(curve).collect()
-}
-
-fn validation_curves(members: &[&Entry]) -> Vec<Curve> {
-    let curve = |e: &&Entry| Curve {
-        name: e.name().to_owned(),
-        points: e.quoted.validation_curve.iter().map(|p| (p.tokens as f64, p.value)).collect(),
-    };
-    members.iter().map(curve).collect()
-}
-
-fn references(base: &Entry) -> Vec<(String, f64)> {
-    base.quoted.run.corpus.baselines.iter().map(|b| (b.model.clone(), b.bits_per_byte)).collect()
-}
-
-fn traces(members: &[&Entry]) -> Vec<optimisation::Trace> {
-    let trace = |e: &&Entry| {
-        let limit = e.quoted.run.experiment.optimizer.gradient_clip_norm;
-        optimisation::Trace {
-            name: e.name().to_owned(),
-            learning_rate: e.quoted.steps.iter().map(|s| (s.step as f64, s.learning_rate)).collect(),
-            gradient_norm: e.quoted.steps.iter().map(|s| (s.step as f64, s.gradient_norm)).collect(),
-            clip_norm: (limit > 0.0).then_some(limit),
-        }
-    };
-    members.iter().map(trace).collect()
-}
-
-fn task_figure(members: &[&Entry]) -> Figure {
-    let names: Vec<String> = members.iter().map(|e| e.name().to_owned()).collect();
-    let row = |task: &crate::analyse::TaskResult| tasks::Row {
-        name: title_of_task(task),
-        chance: task.chance,
-        scores: members
-            .iter()
-            .map(|e| {
-                let own = headline_tasks(e.quoted).into_iter().find(|t| t.id == task.id)?.quoted_accuracy();
-                Some(Estimate { mean: own.mean, standard_error: own.standard_error })
-            })
-            .collect(),
-    };
-    let rows: Vec<tasks::Row> = headline_tasks(members[0].quoted).into_iter().map(row).collect();
-    tasks::draw(&names, &rows)
-}
-
-/// One row for each headline task.
-fn delta_rows(entry: &Entry, reference: &Entry) -> Vec<delta::Row> {
-    let title = |id: &str| {
-        let task = headline_tasks(entry.quoted).into_iter().find(|t| t.id == id);
-        task.map_or_else(|| id.to_owned(), title_of_task)
-    };
-    let row = |(id, d): (String, super::values::Difference)| delta::Row {
-        name: title(&id),
-        difference: Estimate { mean: d.number, standard_error: d.standard_error.unwrap_or(0.0) },
-    };
-    task_differences(entry, reference).into_iter().map(row).collect()
+    runs.reverse();
+    let look = looks.iter().position(|name| name == entry.name()).unwrap_or_default();
+    Shown { subject: Subject { name: entry.name().to_owned(), look }, runs, others }
 }

@@ -34,6 +34,7 @@ use crate::analyse::RunAnalysis;
 
 pub use check_format::{Finding, check_format};
 pub use error::{Place, ReportError};
+pub use figures::{Outcome, Redrawn};
 pub use proof::{Bound, Proof, ProofRun, SourceFile};
 pub use values::{Difference, difference, shown_difference};
 
@@ -122,9 +123,10 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
 
     let library = read_library(project, &mut made)?;
     let prose = prose_of(&study);
-    let (tables, figures) = (tables::document(&study), figures::all(&study));
-    let known = Known::of(&study, &library, &tables, &figures);
+    let tables = tables::document(&study);
+    let known = Known::of(&study, &library, &tables);
     let cited = check_names(&known, &sections, &prose)?;
+    let figures = figures::asked_for(project, &study, &sections)?;
 
     let pairs = pairs_asked_for(&sections);
     let catalogue = values::document(&study, &prose, &pairs);
@@ -161,6 +163,11 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
         findings: check_format(options.mode, &outline).into_iter().chain(swallowed(&sections)).collect(),
         warnings,
     })
+}
+
+/// Draws the figures of the paper over these runs again: which of them the runs still give, byte for byte.
+pub fn figures_drawn_again(project: &Project, analyses: &[RunAnalysis]) -> Result<Vec<Redrawn>, files::FileError> {
+    figures::redraw(project, &Study::of(analyses), BUILD)
 }
 
 /// The counts that a paper over these runs can show, by name: an audit computes them again.
@@ -299,23 +306,16 @@ struct Known<'a> {
     experiments: Vec<&'a str>,
     counts: std::collections::BTreeMap<String, u64>,
     tables: Vec<&'a str>,
-    figures: Vec<&'a str>,
     references: Vec<&'a str>,
 }
 
 impl<'a> Known<'a> {
-    fn of(
-        study: &'a Study,
-        library: &'a Library,
-        tables: &'a Json,
-        figures: &'a std::collections::BTreeMap<String, figures::Drawn>,
-    ) -> Self {
+    fn of(study: &'a Study, library: &'a Library, tables: &'a Json) -> Self {
         Known {
             study,
             experiments: study.names(),
             counts: values::counts(study),
             tables: tables["tables"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect(),
-            figures: figures.keys().map(String::as_str).collect(),
             references: library.keys(),
         }
     }
@@ -374,7 +374,12 @@ fn check_call(known: &Known, names: &Names, prose: &Json, cited: &mut Vec<String
             names.known(what, "count", &counts.collect::<Vec<_>>())?;
         }
         "table-of" => names.known_pair(arguments, "table", &known.tables)?,
-        "figure-of" => names.known_pair(arguments, "figure", &known.figures)?,
+        "figure-of" => {
+            let [_, experiments @ ..] = arguments else { return Ok(()) };
+            for experiment in experiments {
+                names.known(experiment, "experiment", &known.experiments)?;
+            }
+        }
         _ => {
             for key in arguments {
                 names.known(key, "reference", &known.references)?;
@@ -430,7 +435,7 @@ impl Names<'_> {
         Err(self.error(argument, format!("there is no {what} `{}`", argument.text), hint))
     }
 
-    /// A table or figure, named by its kind and an experiment.
+    /// A table, named by its kind and an experiment.
     fn known_pair(&self, arguments: &[Argument], what: &str, known: &[&str]) -> Result<(), ReportError> {
         let wanted = arguments.iter().map(|a| a.text.as_str()).collect::<Vec<_>>().join(" ");
         let [kind, rest @ ..] = arguments else { return Ok(()) };

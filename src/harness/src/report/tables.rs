@@ -8,8 +8,9 @@ use harness_corpus::tasks::{Kind, Metric};
 use serde_json::{Value as Json, json};
 
 use super::study::{Entry, Study};
-use super::values::{DECIDED, accuracy_key, difference, headline_tasks, title_of};
+use super::values::{DECIDED, accuracy_key, difference, title_of};
 use crate::analyse::{RunAnalysis, TaskResult, Unit, show};
+use crate::plot::{headline_tasks, task_title, title_of_task};
 
 /// More columns of experiments than this do not fit one column of the page.
 const NARROW: usize = 3;
@@ -369,27 +370,6 @@ fn metric_in_words(metric: Metric) -> &'static str {
         Metric::AccuracyPerCharacter => "acc. norm.",
         Metric::GreedyAccuracy => "acc., ppl.",
     }
-}
-
-/// The title of a task or group, else its name.
-pub(super) fn title_of_task(task: &TaskResult) -> String {
-    if task.title.trim().is_empty() { task_title(&task.id) } else { task_title(task.title.trim()) }
-}
-
-/// A name as it is written in the literature, else without its underscores.
-fn task_title(id: &str) -> String {
-    let known = [
-        ("blimp", "BLiMP"),
-        ("lambada", "LAMBADA"),
-        ("piqa", "PIQA"),
-        ("arc-easy", "ARC-Easy"),
-        ("hellaswag", "HellaSwag"),
-        ("copa", "COPA"),
-    ];
-    known
-        .iter()
-        .find(|(name, _)| *name == id)
-        .map_or_else(|| id.replace(['_', '.'], " "), |(_, title)| (*title).to_owned())
 }
 
 /// A measure of the results table: key, title, and whether more is better.

@@ -157,7 +157,7 @@ fn a_wrong_name_is_shown_at_its_place_with_the_nearest() {
         return;
     }
     let analyses = runs(&project, &demo());
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 15] = [
         (
             "= R\nIt is #value(\"lr-warmup\", \"validation.bits_per_bite\").",
             &[
@@ -173,7 +173,11 @@ fn a_wrong_name_is_shown_at_its_place_with_the_nearest() {
         ("#fact(\"baseline\", \"devise\")", &["no fact `devise`", "`device`"]),
         ("#prose(\"baseline\", \"reason\")", &["no text `reason`", "hypothesis"]),
         ("#table-of(\"result\", \"baseline\")", &["no table `result`", "`results`"]),
-        ("#figure-of(\"delta\", \"baseline\")", &["no figure `delta` of `baseline`", "lr-warmup"]),
+        ("#figure-of(\"valdation\", \"baseline\")", &["no figure `valdation`", ":2:12", "`validation`"]),
+        ("#figure-of(\"validation over time\", \"baseline\")", &["no axis `time`", "wall_time"]),
+        ("#figure-of(\"tasks over flops\", \"baseline\")", &["`tasks` cannot be drawn over flops"]),
+        ("#figure-of(\"delta\", \"baseline\")", &["`delta` has nothing to show of `baseline`", "name two"]),
+        ("#figure-of(\"delta\", \"baselin\")", &["no experiment `baselin`", "`baseline`"]),
         ("#citep(\"radford2018language\")", &["no reference `radford2018language`", "`radford2019language`"]),
         (
             "#let key = \"no.such\"\n#value(\"baseline\", key)",

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::study::{Entry, Study};
 use crate::analyse::{RunAnalysis, Unit, Value, show};
+use crate::plot::headline_tasks;
 
 /// Version of `values.json` and of the other data files of a paper.
 pub const VERSION: u32 = 1;
@@ -86,23 +87,6 @@ pub(super) fn verdict(difference: &Difference) -> Verdict {
         Some(error) if difference.number < -DECIDED * error => Verdict::Below,
         _ => Verdict::Undecided,
     }
-}
-
-/// Tasks that count on their own in a results table: groups, and tasks without one. Ids in order.
-pub(super) fn headline_tasks(analysis: &RunAnalysis) -> Vec<&crate::analyse::TaskResult> {
-    let mut seen = Vec::new();
-    let mut out = Vec::new();
-    for task in &analysis.tasks {
-        match &task.group {
-            None => out.push(task),
-            Some(group) if !seen.contains(&group) => {
-                seen.push(group);
-                out.extend(analysis.groups.iter().find(|g| &g.id == group));
-            }
-            Some(_) => {}
-        }
-    }
-    out
 }
 
 /// The key of the accuracy that is quoted for a task.

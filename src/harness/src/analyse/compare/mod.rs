@@ -23,7 +23,7 @@ use crate::record::RecordError;
 pub use budget::BudgetLine;
 pub use flips::{Flip, Flips, flips};
 pub use rows::quoted_items;
-pub use side::{RunName, Side};
+pub use side::{RunName, Side, differ_in_seed_only};
 
 /// Version of the JSON form. Raised with every change that an older reader would misread.
 pub const FORMAT: u32 = 1;

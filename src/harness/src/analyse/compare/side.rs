@@ -62,7 +62,7 @@ impl Side {
             };
             if !sealed.is_citable() {
                 unusable += 1;
-            } else if chosen.first().is_some_and(|latest| plan_but_seed(latest) != plan_but_seed(&sealed)) {
+            } else if chosen.first().is_some_and(|latest| !differ_in_seed_only(latest, &sealed)) {
                 other_plans += 1;
             } else if chosen.iter().any(|c| c.open.plan.seed == sealed.open.plan.seed) {
                 repeated += 1;
@@ -121,6 +121,11 @@ fn doubts(run: &SealedRun) -> Vec<String> {
         notes.push(format!("run `{id}` is not citable: {reason}"));
     }
     notes
+}
+
+/// Whether two runs have the same plan, their seeds aside: then they are seeds of one side.
+pub fn differ_in_seed_only(first: &SealedRun, second: &SealedRun) -> bool {
+    plan_but_seed(first) == plan_but_seed(second)
 }
 
 /// What decides the numbers of a run but for its seed: plan, data, requests.

@@ -1,0 +1,105 @@
+//! `harness plot` on real run folders: every kind on one and on several experiments.
+
+mod common;
+
+use std::fs;
+
+use common::{Project, TINY, repository};
+
+/// Two experiments, the first with two seeds.
+fn study() -> Project {
+    let project = Project::new();
+    let change = TINY.replace("Tiny", "Change").replacen("title", "extends = \"tiny\"\ntitle", 1);
+    project.write("experiments/change/experiment.toml", &change);
+    project.commit("Propose a change");
+    project.harness(&["run", "tiny", "--seed", "3"]).expect(0);
+    project.harness_with("better:60", &["run", "change", "--seed", "3"]).expect(0);
+    project.harness(&["run", "tiny", "--seed", "4"]).expect(0);
+    project
+}
+
+#[test]
+fn every_kind_is_drawn_and_says_what_it_shows() {
+    let project = study();
+    let list = project.harness(&["plot", "--list"]).expect(0).stdout;
+    let kinds: Vec<&str> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(kinds.len() >= 17 && kinds.contains(&"validation"), "{list}");
+    for kind in kinds {
+        // What the stand-in does not measure is an error that says so; all else is drawn.
+        let names: &[&str] = if kind == "calibration" { &["tiny"] } else { &["tiny", "change"] };
+        let ran = project.harness(&[&["plot", kind], names].concat());
+        if kind == "phenomena" {
+            assert!(ran.code == 2 && ran.stderr.contains("hint:"), "{kind}: {}", ran.all());
+            continue;
+        }
+        let ran = ran.expect(0);
+        let path = ran.stdout.lines().next().unwrap();
+        assert_eq!(path, format!("report/build/plots/{kind}.{}.svg", names.join(".")));
+        let svg = fs::read_to_string(project.path(path)).unwrap();
+        assert!(
+            svg.starts_with("<svg ") && ran.stdout.lines().nth(1).is_some_and(|alt| alt.len() > 20),
+            "{}",
+            ran.stdout
+        );
+    }
+}
+
+#[test]
+fn an_experiment_looks_the_same_alone_and_beside_others_and_seeds_are_a_band() {
+    let project = study();
+    let svg = |arguments: &[&str]| {
+        project.harness(&[&["plot"], arguments, &["--out", "figure.svg"]].concat()).expect(0);
+        fs::read_to_string(project.path("figure.svg")).unwrap()
+    };
+    let (blue, vermilion) = ("#0072B2", "#D55E00");
+    let both = svg(&["training_loss", "tiny", "change"]);
+    assert!(both.contains(blue) && both.contains(vermilion));
+    let change = svg(&["training_loss", "change"]);
+    assert!(change.contains(vermilion) && !change.contains(blue));
+    let tiny = svg(&["training_loss", "tiny"]);
+    assert!(tiny.contains(blue) && tiny.contains("<polygon"), "two seeds have a band");
+    assert!(!change.contains("<polygon"), "one seed has none");
+    assert_eq!(tiny, svg(&["training_loss", "tiny"]), "the same bytes each time");
+    let over_flops = svg(&["training_loss", "tiny", "--x", "flops"]);
+    assert!(over_flops.contains("FLOPs"));
+    // Two runs of one experiment do not look alike.
+    let runs: Vec<String> =
+        project.runs("tiny").iter().map(|r| r.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    let runs = svg(&["validation", &runs[0], &runs[1]]);
+    assert!(runs.contains(blue) && runs.contains("#009E73"), "the look after those of all experiments");
+}
+
+#[test]
+fn pictures_need_the_fonts_and_mistakes_are_explained() {
+    let project = study();
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&["plot", "valdation", "tiny"], &["no figure `valdation`", "did you mean `validation`?"]),
+        (&["plot", "tasks", "tiny", "--x", "flops"], &["`tasks` cannot be drawn over flops", "hint:"]),
+        (&["plot", "forest", "tiny"], &["nothing to show of `tiny`", "hint:"]),
+        (&["plot", "validation", "tinny"], &["tinny", "tiny"]),
+        (&["plot", "validation", "tiny", "--out", "figure.pdf"], &["which format", "hint:"]),
+        (
+            &["plot", "validation", "tiny", "--out", "figure.svg", "--format", "png"],
+            &["no name for a file in png", "hint:"],
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let ran = project.harness(arguments).expect(2);
+        expected.iter().for_each(|part| assert!(ran.stderr.contains(part), "{arguments:?}\n{}", ran.stderr));
+    }
+    let ran = project.harness(&["plot", "validation", "tiny", "--format", "png"]).expect(1);
+    assert!(ran.stderr.contains("make setup"), "{}", ran.stderr);
+    let fonts = repository().join(".tools/fonts");
+    if !fonts.exists() {
+        eprintln!("SKIPPED, no picture is drawn: `make setup` installs the fonts");
+        return;
+    }
+    fs::create_dir_all(project.path(".tools")).unwrap();
+    std::os::unix::fs::symlink(fs::canonicalize(fonts).unwrap(), project.path(".tools/fonts")).unwrap();
+    project.harness(&["plot", "validation", "tiny", "--out", "figure.png"]).expect(0);
+    let picture = fs::read(project.path("figure.png")).unwrap();
+    assert!(picture.starts_with(b"\x89PNG"));
+    // 7.7 cm at 300 pixels to the inch.
+    let width = u32::from_be_bytes(picture[16..20].try_into().unwrap());
+    assert!((900..=920).contains(&width), "{width}");
+}

@@ -1,0 +1,119 @@
+//! `harness watch`: what is seen of a run that goes on, that ended, and whose last lines are half written.
+
+mod common;
+
+use std::fs;
+
+use common::Project;
+use harness::watch::view::{Surroundings, draw, summary};
+use harness::watch::{State, Watcher};
+use harness_core::scores::StepLine;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+/// The state of a finished run of the stand-in.
+fn finished(project: &Project) -> State {
+    project.harness(&["run", "tiny"]).expect(0);
+    Watcher::open(&project.latest("tiny")).unwrap().look().unwrap().clone()
+}
+
+/// The same run half way, with numbers and times that are the same on every machine.
+fn half_way(project: &Project) -> State {
+    let mut state = finished(project);
+    state.open.run = "20261123T081500Z-00ab12cd".parse().unwrap();
+    state.record = None;
+    state.changed_ns = 1_000_000_000_000;
+    let line = |step: u64| StepLine {
+        step,
+        tokens: 64 * step,
+        loss_nats: 1.5 + 4.0 / step as f64,
+        learning_rate: 1e-3,
+        gradient_norm: 0.8,
+        wall_time_s: 30.0 * step as f64,
+        tokens_per_s: 21_000.0 + 500.0 * (step % 3) as f64,
+    };
+    state.steps = (1..=10).map(line).collect();
+    state.validation = vec![(0, 3.1), (5, 2.2), (10, 1.9)];
+    state.events = vec![("2026-11-23T08:15:00Z".to_owned(), "evaluated at step 10: 1.900 bits/byte".to_owned())];
+    if let Some(started) = &mut state.started {
+        started.parameters = 1_300_000;
+        started.flops_per_token = 8e6;
+    }
+    state
+}
+
+fn screen(state: &State, around: &Surroundings, width: u16, height: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(frame, state, around)).unwrap();
+    terminal.backend().to_string()
+}
+
+fn soon() -> Surroundings {
+    Surroundings { now_ns: 1_002_000_000_000, gpu: Some("97 %, 61000 MiB, 81559 MiB, 540 W".to_owned()) }
+}
+
+#[test]
+fn a_run_that_goes_on_shows_curves_speed_and_what_is_left() {
+    let project = Project::new();
+    let state = half_way(&project);
+    let seen = screen(&state, &soon(), 100, 32);
+    for part in ["running", "step 10 of 20, about 5 min 0 s left", "GPU 97 %", "640 tokens done, 640 left"] {
+        assert!(seen.contains(part), "{part}\n{seen}");
+    }
+    insta::assert_snapshot!("half_way", seen);
+    insta::assert_snapshot!("half_way_in_words", summary(&state, &soon()));
+    // Small and large screens hold it too.
+    for (width, height) in [(1, 1), (20, 5), (60, 20), (300, 100)] {
+        screen(&state, &soon(), width, height);
+    }
+    let silent = Surroundings { now_ns: 2_000_000_000_000, gpu: None };
+    assert!(summary(&state, &silent).contains("silent for 16 min"));
+}
+
+#[test]
+fn a_run_without_steps_and_with_broken_numbers_is_shown() {
+    let project = Project::new();
+    let mut state = half_way(&project);
+    state.steps[3].loss_nats = f64::NAN;
+    state.steps[4].loss_nats = f64::INFINITY;
+    screen(&state, &soon(), 100, 32);
+    state.steps.clear();
+    state.validation.clear();
+    state.started = None;
+    let seen = screen(&state, &soon(), 100, 32);
+    assert!(seen.contains("preparing") && seen.contains("nothing yet"), "{seen}");
+}
+
+#[test]
+fn half_written_lines_wait_and_the_end_is_seen() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let whole = project.latest("tiny");
+    let growing = project.path("growing");
+    fs::create_dir_all(growing.join("plan")).unwrap();
+    for file in ["open.json", "plan/config.toml"] {
+        fs::copy(whole.join(file), growing.join(file)).unwrap();
+    }
+    let mut watcher = Watcher::open(&growing).unwrap();
+    assert!(watcher.look().unwrap().steps.is_empty(), "the files are not there yet");
+    let steps = fs::read_to_string(whole.join("steps.csv")).unwrap();
+    let log = fs::read_to_string(whole.join("log.jsonl")).unwrap();
+    for cut in 0..=steps.len() {
+        fs::write(growing.join("steps.csv"), &steps[..cut]).unwrap();
+        let rows = steps[..cut].matches('\n').count().saturating_sub(1);
+        assert_eq!(watcher.look().unwrap().steps.len(), rows, "after {cut} bytes");
+    }
+    fs::write(growing.join("log.jsonl"), &log[..log.len() - 3]).unwrap();
+    let state = watcher.look().unwrap();
+    assert!(state.started.is_some() && state.record.is_none());
+    let last = (state.last().unwrap().step, state.seconds_left());
+    assert_eq!(last.0, state.planned_steps());
+
+    // The real folder, through the command, in a pipe.
+    let ran = project.harness(&["watch", "tiny"]).expect(0);
+    for part in ["tiny run ", "completed", "step 20 of 20", "bits/byte"] {
+        assert!(ran.stdout.contains(part), "{part}\n{}", ran.stdout);
+    }
+    let ran = project.harness(&["watch", "tinny"]).expect(2);
+    assert!(ran.stderr.contains("tiny"), "{}", ran.stderr);
+}
