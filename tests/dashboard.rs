@@ -82,6 +82,7 @@ fn long_run(index: usize, points: usize) -> Run {
         gradient_norm: 0.7 + 0.3 * noise(step, 2),
         wall_time_s: 0.1 * step as f64,
         tokens_per_s: 81_920.0 * (1.0 + 0.1 * noise(step, 3)),
+        ..StepLine::default()
     };
     let steps: Vec<StepLine> = (1..=10_000).map(line).collect();
     let times: Vec<f64> = steps.iter().map(|s| s.wall_time_s).collect();

@@ -90,8 +90,9 @@ fn normal(random: &mut Random) -> f64 {
 /// Two experiments that differ in nothing but their name, with `seeds` runs each and the tasks of `tasks`.
 fn project(seeds: u64, tasks: &str) -> Project {
     let project = Project::new();
-    let config =
-        TINY.replace("tasks = [\"grammar-agreement\"]", tasks).replace("validation_at = { every = 5 }", "validation_at = \"last\"");
+    let config = TINY
+        .replace("tasks = [\"grammar-agreement\"]", tasks)
+        .replace("validation_at = { every = 5 }", "validation_at = \"last\"");
     project.write("experiments/tiny/experiment.toml", &config);
     project.write("experiments/change/experiment.toml", &config.replace("Tiny", "Change"));
     project.commit("Propose a change");

@@ -199,7 +199,9 @@ fn finding(analysis: &RunAnalysis, check: &str) -> Finding {
 #[test]
 fn a_diagnosis_finds_what_is_planted_inside_the_model() {
     let project = Project::new();
-    let config = TINY.replace("steps = 20", "steps = 60").replace("validation_at = { every = 5 }", "validation_at = { every = 10 }");
+    let config = TINY
+        .replace("steps = 20", "steps = 60")
+        .replace("validation_at = { every = 5 }", "validation_at = { every = 10 }");
     let config =
         format!("{config}\n[metrics]\nlayers_every = 5\nactivations_every = 10\n\n[optimizer]\nlearning_rate = 1e-4\n");
     project.write("experiments/tiny/experiment.toml", &config);
