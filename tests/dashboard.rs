@@ -1,4 +1,5 @@
 //! `harness dashboard` on real run folders, and its size with many long ones.
+#![allow(clippy::disallowed_methods, reason = "tests set up and read files as they like")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! `harness plot` on real run folders: every kind on one and on several experiments.
+#![allow(clippy::disallowed_methods, reason = "tests set up and read files as they like")]
 
 mod common;
 

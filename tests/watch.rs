@@ -1,4 +1,5 @@
 //! `harness watch`: what is seen of a run that goes on, that ended, and whose last lines are half written.
+#![allow(clippy::disallowed_methods, reason = "tests set up and read files as they like")]
 
 mod common;
 

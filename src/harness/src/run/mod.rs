@@ -130,7 +130,7 @@ pub enum RunError {
     /// The checkpoints will not fit on the disk.
     #[error(
         "the checkpoints of this run need {} MiB ({count} of {} MiB), and {} MiB are free\nhint: keep fewer with `training.keep`, write fewer with `training.checkpoint_every`, or free some space",
-        need_bytes >> 20, need_bytes / count.max(&1) >> 20, free_bytes >> 20
+        need_bytes >> 20, (need_bytes / count.max(&1)) >> 20, free_bytes >> 20
     )]
     Disk {
         /// All that are there at a time.
