@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test test-dashboard test-resume check exp report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train lock typst-from-source clean distclean
+.PHONY: help setup build demo test test-dashboard test-resume check exp report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -91,6 +91,16 @@ bench-train: ## time training against PyTorch, in turn (about ten minutes after 
 	for precision in bf16 f32; do \
 	  $(PEERS)/bin/python tests/bench/train/bench.py $(RELEASE)/harness-trainer --precision $$precision $(ARGS) || exit 1; \
 	done
+
+test-parity: setup ## logits and 50 losses of random models against transformers and PyTorch (SEED=2 for other models)
+	setup/peers.sh $(PEERS)
+	rm -rf target/parity
+	$(PEERS)/bin/python tests/peers/record.py target/parity $(or $(SEED),2)
+	HARNESS_PARITY=$(CURDIR)/target/parity cargo test --locked --package harness-trainer --test parity -- --nocapture
+
+test-lm-eval: build ## item by item against lm-evaluation-harness (needs HARNESS_MIRROR or the network; an hour on two cores)
+	setup/peers.sh $(PEERS)
+	$(PEERS)/bin/python tests/peers/lm_eval_equality.py $(BIN)/harness
 
 lock: ## pin again what make setup installs (needs the network)
 	setup/lock.sh

@@ -3,7 +3,8 @@
 //! `harness-trainer run JOB.json` reads a [`Job`] and writes one JSON [`Message`] a line to standard output; what
 //! it writes for people goes to standard error. A line `stop` on its standard input, or the end of that input
 //! (the parent is gone), SIGINT or SIGTERM makes it finish the current step, write a checkpoint and end with
-//! [`Message::Stopped`]. `harness-trainer about` prints an [`About`] and ends. Both sides carry [`VERSION`] and refuse another one.
+//! [`Message::Stopped`]. `harness-trainer about` prints an [`About`] and ends;
+//! `harness-trainer generate` reads a [`GenerateJob`]. Both sides carry [`VERSION`] and refuse another one.
 //!
 //! The trainer sees token ids only, averages nothing but its own training objective, and writes files only below
 //! [`Job::output`]: `checkpoints/step-NNNNNNNN.safetensors`, and in `evaluations/step-NNNNNNNN/` the files
@@ -55,7 +56,7 @@ pub struct Job {
     /// What is measured inside the model, and how often.
     pub metrics: MetricsConfig,
     /// Training shards in order; empty for a job that only evaluates: validation and tasks are then computed once,
-    /// on the weights of `resume_from`, if their lists of steps are not empty, and no checkpoint is written.
+    /// on the weights of `resume_from` or `initial_weights`, if their lists of steps are not empty, and no checkpoint is written.
     pub train_shards: Vec<PathBuf>,
     /// Validation shards in order.
     pub validation_shards: Vec<PathBuf>,
@@ -68,10 +69,79 @@ pub struct Job {
     pub token_loss_steps: Vec<u64>,
     /// Steps after which the tasks are scored, ascending.
     pub task_steps: Vec<u64>,
+    /// Sequences of one forward pass of an evaluation; 0 means as many as 4,096 tokens are.
+    pub evaluation_batch_size: u32,
     /// Steps after which a checkpoint is written, ascending. The last step is always among them.
     pub checkpoint_steps: Vec<u64>,
     /// The checkpoint to go on from, if the run is a continuation.
     pub resume_from: Option<PathBuf>,
+    /// Weights to begin with instead of fresh ones; a run that resumes takes those of its checkpoint.
+    pub initial_weights: Option<InitialWeights>,
+}
+
+/// Weights that were trained elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitialWeights {
+    /// A safetensors file with the float32 tensors of [`ModelConfig::tensors`], under those names.
+    pub path: PathBuf,
+    /// Their digest, as in [`Checkpoint::weights_sha256`].
+    pub sha256: Digest,
+}
+
+/// What `harness-trainer generate` reads as JSON from standard input. It writes one [`GeneratedSample`] a line to
+/// standard output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerateJob {
+    /// [`VERSION`] of the program that wrote the job.
+    pub version: u32,
+    /// The architecture.
+    pub model: ModelConfig,
+    /// Token ids the model tells apart.
+    pub vocabulary_size: u32,
+    /// Precision, device and threads; the rest is not used.
+    pub training: TrainingConfig,
+    /// The checkpoint to take the weights from.
+    pub checkpoint: Option<PathBuf>,
+    /// Weights of another program, where there is no checkpoint.
+    pub initial_weights: Option<InitialWeights>,
+    /// What the model reads first; not empty.
+    pub prompt: Vec<u32>,
+    /// A sample ends before this token.
+    pub separator: u32,
+    /// How many samples; sample `k` is the same however many there are.
+    pub samples: u32,
+    /// Most tokens of a sample.
+    pub tokens: u32,
+    /// How a token is chosen.
+    pub rule: SamplingRule,
+    /// Seed of the choice.
+    pub seed: u64,
+}
+
+/// How the next token is chosen from the model's logits.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamplingRule {
+    /// Logits are divided by it; 0 takes the most probable token.
+    pub temperature: f64,
+    /// Only the so many most probable tokens can be drawn (Fan et al. 2018); 0 means all.
+    pub top_k: u32,
+    /// Of those only the fewest most probable ones that together have at least this probability (Holtzman et al.
+    /// 2020, nucleus sampling); 1 means all.
+    pub top_p: f64,
+}
+
+/// One text that a model went on to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GeneratedSample {
+    /// From 0.
+    pub sample: u32,
+    /// The tokens after the prompt, without the separator that may have ended them.
+    pub tokens: Vec<u32>,
+    /// Natural logarithm of each token's probability under the model itself, before temperature and truncation.
+    pub log_probabilities_nats: Vec<f64>,
 }
 
 /// One task of a job.

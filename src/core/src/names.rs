@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+
 /// The name of an experiment: its folder under `experiments/`. Lower-case letters, digits and `-`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -151,6 +153,11 @@ impl Project {
     /// `experiments/tasks/<name>.toml`
     pub fn task_recipe(&self, name: &str) -> PathBuf {
         self.experiments().join("tasks").join(format!("{name}.toml"))
+    }
+
+    /// `.harness/imported/<digest>.safetensors`: weights of other programs under our names, by their digest.
+    pub fn imported_weights(&self, weights: &Digest) -> PathBuf {
+        self.store().join("imported").join(format!("{weights}.safetensors"))
     }
 
     /// `.harness/`: downloads, prepared corpora and tasks. Ignored by git, can be made again.

@@ -65,6 +65,6 @@ pub use progress::{Progress, Silent, Unit};
 pub use recipe::{Recipe, RecipeError, Remote, UnlockedRecipe};
 pub use samples::Sample;
 pub use store::Store;
-pub use tokenizer::{Encoder, Tokenizer, TokenizerError};
+pub use tokenizer::{Encoder, Tokenizer, TokenizerError, from_gpt2 as gpt2_tokenizer};
 pub use toml_text::known_recipes;
 pub use unpack::Packing;

@@ -272,7 +272,7 @@ pub(crate) fn train(counts: PieceCounts, vocabulary_size: u32, separator: &str) 
 }
 
 /// GPT-2's two files as one `tokenizer.json`.
-pub(crate) fn from_gpt2(vocabulary: &Path, merges: &Path, separator: &str) -> Result<Vec<u8>, TokenizerError> {
+pub fn from_gpt2(vocabulary: &Path, merges: &Path, separator: &str) -> Result<Vec<u8>, TokenizerError> {
     let model =
         BPE::from_file(&vocabulary.to_string_lossy(), &merges.to_string_lossy()).build().map_err(refused("read"))?;
     let mut tokenizer = with_byte_level(model)?;

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use harness_core::config::{ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig};
-use harness_core::contract::{Checkpoint, Job, OutputFile};
+use harness_core::contract::{Checkpoint, InitialWeights, Job, OutputFile};
 use harness_core::weights::digest;
 use harness_core::{Digest, files, order};
 use safetensors::tensor::{Dtype, TensorView};
@@ -144,6 +144,31 @@ pub struct Verified {
     path: String,
     metadata: Metadata,
     tensors: HashMap<String, Tensor>,
+}
+
+/// Copies weights that were trained elsewhere into `parameters`.
+pub fn restore_initial(from: &InitialWeights, parameters: &Parameters) -> Result<(), Error> {
+    let refuse = |problem: String| Error::Checkpoint {
+        path: from.path.display().to_string(),
+        problem,
+        hint: "import the model again: `harness import hf`".to_owned(),
+    };
+    let bytes = files::read(&from.path)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| refuse(format!("is damaged: {e:?}")))?;
+    for (name, into) in parameters.named() {
+        let view = file.tensor(name).map_err(|_| refuse(format!("has no tensor `{name}`")))?;
+        let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
+        if view.dtype() != Dtype::F32 || shape != into.size() {
+            return Err(refuse(format!("has `{name}` as {:?} {shape:?}, not float32 {:?}", view.dtype(), into.size())));
+        }
+        let tensor = Tensor::from_data_size(view.data(), &shape, Kind::Float);
+        tch::no_grad(|| into.shallow_clone().copy_(&tensor));
+    }
+    let found = weights_digest(parameters);
+    if found != from.sha256 {
+        return Err(refuse(format!("holds weights of digest {found}, and the job names {}", from.sha256)));
+    }
+    Ok(())
 }
 
 /// Reads and verifies a checkpoint. A torn or damaged file is refused.
@@ -308,8 +333,10 @@ mod tests {
             validation_steps: Vec::new(),
             token_loss_steps: vec![],
             task_steps: Vec::new(),
+            evaluation_batch_size: 0,
             checkpoint_steps: Vec::new(),
             resume_from: None,
+            initial_weights: None,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::batch::{open_stream, to_device};
 use crate::error::Error;
 use crate::model::{Transformer, loss};
 
-/// Tokens (padding included) of one forward pass.
+/// Tokens (padding included) of one forward pass, unless the job says how many sequences.
 const BATCH_TOKENS: usize = 4096;
 /// Lengths are rounded up to a multiple of this, so that few shapes occur.
 const LENGTH_STEP: usize = 8;
@@ -47,6 +47,7 @@ pub struct Evaluator {
     documents: Option<TokenStream>,
     tasks: Vec<(JobTask, Vec<Request>)>,
     context_length: usize,
+    batch_size: usize,
 }
 
 impl Evaluator {
@@ -70,7 +71,12 @@ impl Evaluator {
             }
             tasks.push((task.clone(), requests));
         }
-        Ok(Evaluator { documents, tasks, context_length: job.model.context_length as usize })
+        Ok(Evaluator {
+            documents,
+            tasks,
+            context_length: job.model.context_length as usize,
+            batch_size: job.evaluation_batch_size as usize,
+        })
     }
 
     /// Evaluates as asked and writes the files of `evaluations/step-NNNNNNNN/`. `None` if `should_stop` said so before the
@@ -96,7 +102,7 @@ impl Evaluator {
         if wanted.validation
             && let Some(documents) = &self.documents
         {
-            let found = validation(model, documents, self.context_length, device, should_stop)?;
+            let found = validation(model, documents, self.context_length, self.batch_size, device, should_stop)?;
             let Some((rows, tokens)) = found else { return Ok(None) };
             write("validation.csv", scores::to_csv(rows))?;
             if wanted.token_losses {
@@ -104,7 +110,8 @@ impl Evaluator {
             }
         }
         for (task, requests) in self.tasks.iter().filter(|_| wanted.tasks) {
-            let Some(rows) = task_scores(model, requests, self.context_length, device, should_stop)? else {
+            let Some(rows) = task_scores(model, requests, self.context_length, self.batch_size, device, should_stop)?
+            else {
                 return Ok(None);
             };
             write(&format!("{}.csv", task.id), scores::to_csv(rows))?;
@@ -135,6 +142,7 @@ fn validation(
     model: &Transformer,
     stream: &TokenStream,
     context_length: usize,
+    batch_size: usize,
     device: Device,
     should_stop: &dyn Fn() -> bool,
 ) -> Result<Option<(Vec<WindowLoss>, TokenLosses)>, Error> {
@@ -151,7 +159,7 @@ fn validation(
             document += 1;
         }
     }
-    let Some(tokens) = predict(model, &spans, device, should_stop)? else { return Ok(None) };
+    let Some(tokens) = predict(model, &spans, batch_size, device, should_stop)? else { return Ok(None) };
     for (row, score) in rows.iter_mut().zip(sums(&spans, &tokens)) {
         row.loss_nats = -score.log_probability_nats;
     }
@@ -173,11 +181,12 @@ fn task_scores(
     model: &Transformer,
     requests: &[Request],
     context_length: usize,
+    batch_size: usize,
     device: Device,
     should_stop: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<ChoiceScore>>, Error> {
     let spans: Vec<Span> = requests.iter().map(|request| span_of(request, context_length)).collect();
-    let Some(scores) = score(model, &spans, device, should_stop)? else { return Ok(None) };
+    let Some(scores) = score(model, &spans, batch_size, device, should_stop)? else { return Ok(None) };
     let mut rows: Vec<ChoiceScore> = requests
         .iter()
         .zip(spans.iter().zip(scores))
@@ -195,14 +204,15 @@ fn task_scores(
     Ok(Some(rows))
 }
 
-/// Scores spans in the order given. `None` if `should_stop` said so.
+/// Scores spans in the order given, `batch_size` at a time. `None` if `should_stop` said so.
 pub fn score(
     model: &Transformer,
     spans: &[Span],
+    batch_size: usize,
     device: Device,
     should_stop: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<SpanScore>>, Error> {
-    Ok(predict(model, spans, device, should_stop)?.map(|tokens| sums(spans, &tokens)))
+    Ok(predict(model, spans, batch_size, device, should_stop)?.map(|tokens| sums(spans, &tokens)))
 }
 
 /// The score of each span, from those of its targets.
@@ -224,6 +234,7 @@ fn sums(spans: &[Span], tokens: &TokenLosses) -> Vec<SpanScore> {
 fn predict(
     model: &Transformer,
     spans: &[Span],
+    batch_size: usize,
     device: Device,
     should_stop: &dyn Fn() -> bool,
 ) -> Result<Option<TokenLosses>, Error> {
@@ -252,7 +263,7 @@ fn predict(
         }
         // From the longest on, so that memory runs out in the first batch or not at all.
         let length = rest[rest.len() - 1].0.len().next_multiple_of(LENGTH_STEP).min(model.context_length());
-        let rows = (BATCH_TOKENS / length).clamp(1, rest.len());
+        let rows = if batch_size == 0 { BATCH_TOKENS / length } else { batch_size }.clamp(1, rest.len());
         let (earlier, batch) = rest.split_at(rest.len() - rows);
         rest = earlier;
         predict_batch(model, spans, batch, length, device, &starts, &mut tokens);
@@ -369,7 +380,7 @@ mod tests {
             let logits = model.logits(&Tensor::from_slice(&span.inputs).unsqueeze(0));
             request.continuation[0] = logits.get(0).get(-1).argmax(-1, false).int64_value(&[]) as u32;
         }
-        let rows = task_scores(&model, &requests, CONTEXT, Device::Cpu, &|| false).unwrap().unwrap();
+        let rows = task_scores(&model, &requests, CONTEXT, 0, Device::Cpu, &|| false).unwrap().unwrap();
         assert_eq!(rows.len(), requests.len());
         for (row, request) in rows.iter().zip(&requests) {
             let (expected, greedy) = naive(&model, request);
@@ -383,9 +394,16 @@ mod tests {
     fn a_score_does_not_depend_on_what_else_is_in_the_batch() {
         let model = model();
         let spans: Vec<Span> = (0..300).map(|i| span_of(&request(1 + i % 20, 1 + i % 4, i), CONTEXT)).collect();
-        let together = score(&model, &spans, Device::Cpu, &|| false).unwrap().unwrap();
+        let together = score(&model, &spans, 0, Device::Cpu, &|| false).unwrap().unwrap();
+        for batch_size in [1, 7, 64] {
+            let parts = score(&model, &spans, batch_size, Device::Cpu, &|| false).unwrap().unwrap();
+            for (part, whole) in parts.iter().zip(&together) {
+                assert!((part.log_probability_nats - whole.log_probability_nats).abs() < 1e-5, "{batch_size}");
+                assert_eq!(part.greedy, whole.greedy);
+            }
+        }
         for (span, whole) in spans.iter().zip(&together).step_by(7) {
-            let alone = score(&model, std::slice::from_ref(span), Device::Cpu, &|| false).unwrap().unwrap()[0];
+            let alone = score(&model, std::slice::from_ref(span), 0, Device::Cpu, &|| false).unwrap().unwrap()[0];
             assert!((alone.log_probability_nats - whole.log_probability_nats).abs() < 1e-5);
             assert_eq!(alone.greedy, whole.greedy);
         }
@@ -410,7 +428,7 @@ mod tests {
         tch::no_grad(|| drop(embedding.shallow_clone().fill_(0.0)));
         let model = parameters.model(&config, VOCABULARY, Kind::Float);
         let span = |target| Span { inputs: vec![1, 2], targets: vec![target] };
-        let scores = score(&model, &[span(0), span(1)], Device::Cpu, &|| false).unwrap().unwrap();
+        let scores = score(&model, &[span(0), span(1)], 0, Device::Cpu, &|| false).unwrap().unwrap();
         assert_eq!((scores[0].greedy, scores[1].greedy), (true, false));
         assert_eq!(scores[0].log_probability_nats, scores[1].log_probability_nats);
     }
@@ -441,7 +459,7 @@ mod tests {
             writer.write(&paths[i]).unwrap();
         }
         let (model, stream) = (model(), TokenStream::open(&paths).unwrap());
-        let (rows, tokens) = validation(&model, &stream, CONTEXT, Device::Cpu, &|| false).unwrap().unwrap();
+        let (rows, tokens) = validation(&model, &stream, CONTEXT, 0, Device::Cpu, &|| false).unwrap().unwrap();
         let places: Vec<(u64, u64, u64)> = rows.iter().map(|r| (r.document, r.first_token, r.tokens)).collect();
         let expected = [(0, 1, 5), (2, 1, 24), (3, 1, 24), (3, 25, 1), (4, 1, 24), (4, 25, 24), (4, 49, 12), (5, 1, 1)];
         assert_eq!(places, expected);
@@ -460,6 +478,6 @@ mod tests {
             let first_choice = logits.get(i as i64).argmax(-1, false).int64_value(&[]);
             assert_eq!(tokens.first_choice_right[at], first_choice == text[25 + i]);
         }
-        assert!(validation(&model, &stream, CONTEXT, Device::Cpu, &|| true).unwrap().is_none());
+        assert!(validation(&model, &stream, CONTEXT, 0, Device::Cpu, &|| true).unwrap().is_none());
     }
 }

@@ -2,7 +2,7 @@
 //! single items and checkpoints out.
 //!
 //! `device`, `batch`, `model`, `optimizer`, `schedule` and `checkpoint` are what [`train`] puts together;
-//! [`evaluate`] never uses it. The architecture is in [`model`].
+//! [`evaluate`] and [`generate`] never use it. The architecture is in [`model`].
 
 pub mod average;
 pub mod batch;
@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod device;
 pub mod error;
 pub mod evaluate;
+pub mod generate;
 pub mod messages;
 pub mod metrics;
 pub mod model;

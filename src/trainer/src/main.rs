@@ -6,17 +6,18 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use harness_core::config::Device;
-use harness_core::contract::{Job, Message, VERSION, exit_code};
+use harness_core::contract::{GeneratedSample, Job, Message, VERSION, exit_code};
 use harness_core::{build, files};
 use harness_trainer::error::Error;
 use harness_trainer::messages::{Outside, Parent};
-use harness_trainer::{device, train};
+use harness_trainer::{device, generate, train};
 
 const HELP: &str = "\
 Trains and evaluates language models for `harness`, which is the program for people.
 
 Usage: harness-trainer run JOB.json   run a job: messages as JSON lines on standard output;
                                       a line `stop` or the end of standard input ends it in order
+       harness-trainer generate       continue token ids: a job as JSON on standard input, a sample a line out
        harness-trainer about          describe the program, libtorch and the GPUs as JSON
        harness-trainer --version
        harness-trainer --help
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     ExitCode::from(match words.as_slice() {
         ["run", job] => run(Path::new(job)),
         ["about"] => about(),
+        ["generate"] => generate(),
         ["--version" | "-V"] => {
             println!("harness-trainer {} (contract {VERSION})", build::VERSION);
             exit_code::SUCCESS
@@ -38,7 +40,9 @@ fn main() -> ExitCode {
             exit_code::SUCCESS
         }
         _ => {
-            eprintln!("error: expected `run JOB.json` or `about`\nhint: `harness-trainer --help` says more");
+            eprintln!(
+                "error: expected `run JOB.json`, `generate` or `about`\nhint: `harness-trainer --help` says more"
+            );
             exit_code::USAGE
         }
     })
@@ -75,6 +79,23 @@ fn read_job(path: &Path) -> Result<Job, Error> {
     }
     serde_json::from_str(&text)
         .map_err(|e| Error::Job { problem: format!("`{}` is not a job: {e}", path.display()), hint: None })
+}
+
+fn generate() -> u8 {
+    let job = std::io::read_to_string(std::io::stdin()).map_err(|e| e.to_string());
+    let job = job.and_then(|text| serde_json::from_str(&text).map_err(|e| e.to_string()));
+    let job = job.map_err(|problem| Error::Job { problem: format!("the job is unreadable: {problem}"), hint: None });
+    let print =
+        |sample: &GeneratedSample| println!("{}", serde_json::to_string(sample).expect("plain values are JSON"));
+    match job.and_then(|job| generate::run(&job, &mut { print })) {
+        Ok(()) => exit_code::SUCCESS,
+        Err(error) => {
+            let failure = error.to_failure(0);
+            eprintln!("error: {}", failure.message);
+            failure.hint.iter().for_each(|hint| eprintln!("hint: {hint}"));
+            if failure.kind == "job" { exit_code::USAGE } else { exit_code::FAILED }
+        }
+    }
 }
 
 fn about() -> u8 {

@@ -97,6 +97,9 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
     let batches = if job.train_shards.is_empty() { None } else { Some(Arc::new(Batches::open(job)?)) };
     let compute = device::compute_kind(training.precision);
     let parameters = Parameters::initialize(&job.model, job.vocabulary_size, job.seed, chosen.device);
+    if let (Some(weights), None) = (&job.initial_weights, &job.resume_from) {
+        checkpoint::restore_initial(weights, &parameters)?;
+    }
     let mut position = Position { step: 0, tokens: 0, skipped_steps: 0, order: RollingDigest::start() };
     let resumed = job.resume_from.as_deref().map(checkpoint::read).transpose()?;
     if let Some(checkpoint) = &resumed {
@@ -206,6 +209,7 @@ fn check(job: &Job) -> Result<(), Error> {
     }
     if job.train_shards.is_empty()
         && job.resume_from.is_none()
+        && job.initial_weights.is_none()
         && job.validation_shards.is_empty()
         && job.tasks.is_empty()
     {

@@ -83,7 +83,10 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
     check_groups(choices)?;
     within("schedule.final_learning_rate_ratio", schedule.final_learning_rate_ratio, 0.0, 1.0)?;
 
-    positive("training.steps", training.steps)?;
+    // Weights that are there already can be evaluated without a step.
+    if choices.imported.is_none() {
+        positive("training.steps", training.steps)?;
+    }
     positive("training.batch_size", u64::from(training.batch_size))?;
     positive("training.threads", u64::from(training.threads))?;
     if !training.batch_size.is_multiple_of(training.sequences_per_pass()) {

@@ -79,6 +79,9 @@ pub struct EvaluationConfig {
     pub tasks: Vec<String>,
     /// At most this many items of each task, spread evenly over it; 0 means all.
     pub items_per_task: u64,
+    /// Sequences of one forward pass of an evaluation. No score depends on it but in the last bits of a sum. 0 means
+    /// as many as 4,096 tokens are.
+    pub batch_size: u32,
 }
 
 impl Default for EvaluationConfig {
@@ -89,6 +92,7 @@ impl Default for EvaluationConfig {
             token_losses_at: Steps::Last,
             tasks: Vec::new(),
             items_per_task: 0,
+            batch_size: 0,
         }
     }
 }

@@ -7,6 +7,7 @@
 mod check;
 mod error;
 mod evaluation;
+mod imported;
 mod metrics;
 mod model;
 mod mup;
@@ -21,6 +22,7 @@ use toml::{Table, Value};
 
 pub use error::{ConfigError, Wrong, nearest, place_of};
 pub use evaluation::{EvaluationConfig, Steps};
+pub use imported::ImportedConfig;
 pub use metrics::MetricsConfig;
 pub use model::{FeedForward, Initialization, ModelConfig, Norm, NormPlacement, Positions, ResidualScaling, Values};
 pub use mup::is_hidden;
@@ -79,6 +81,9 @@ pub struct Choices {
     /// Validation and tasks.
     #[serde(default)]
     pub evaluation: EvaluationConfig,
+    /// Weights of another program to begin with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedConfig>,
 }
 
 fn default_seed() -> u64 {

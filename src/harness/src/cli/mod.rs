@@ -10,6 +10,8 @@ mod demo;
 mod diagnose;
 mod doctor;
 mod export;
+mod generate;
+mod import;
 mod plot;
 mod report;
 mod run;
@@ -59,6 +61,8 @@ enum Command {
     Report(report::Arguments),
     Audit(audit::Arguments),
     Export(export::Arguments),
+    Import(import::Arguments),
+    Generate(generate::Arguments),
     Doctor(doctor::Arguments),
     Demo(demo::Arguments),
 }
@@ -124,6 +128,7 @@ impl From<crate::run::RunError> for Failure {
                 | E::Git(_)
                 | E::Dirty { .. }
                 | E::NothingToResume { .. }
+                | E::NoImportedWeights { .. }
                 | E::Recipe(_)
                 | E::Trainer { .. }
                 | E::NoTrainer { .. }
@@ -193,6 +198,8 @@ pub fn main() -> ExitCode {
         Command::Report(a) => workplace().and_then(|w| report::execute(&w, &a)),
         Command::Audit(a) => workplace().and_then(|w| audit::execute(&w, &a)),
         Command::Export(a) => workplace().and_then(|w| export::execute(&w, &a)),
+        Command::Import(a) => workplace().and_then(|w| import::execute(&w, &a)),
+        Command::Generate(a) => workplace().and_then(|w| generate::execute(&w, &a)),
         Command::Doctor(a) => doctor::execute(arguments.project.clone(), &a),
         Command::Demo(a) => workplace().and_then(|w| demo::execute(&w, &a)),
     };

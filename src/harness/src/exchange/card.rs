@@ -3,13 +3,17 @@
 
 use std::fmt::Write as _;
 
-use harness_core::contract::Checkpoint;
+use harness_core::Digest;
 use harness_core::hugging_face::Architecture;
 
 use crate::analyse::{RunAnalysis, TaskResult, Unit, show};
 
-/// The card as Markdown, with the head that model hubs read.
-pub(super) fn write(analysis: &RunAnalysis, architecture: Architecture, checkpoint: &Checkpoint) -> String {
+/// The card as Markdown, with the head that model hubs read. The weights are known by their step and digest.
+pub(super) fn write(
+    analysis: &RunAnalysis,
+    architecture: Architecture,
+    (step, weights_sha256): (u64, Digest),
+) -> String {
     let run = &analysis.run;
     let (experiment, corpus) = (&run.experiment, &run.corpus);
     let mut card = String::new();
@@ -29,9 +33,14 @@ pub(super) fn write(analysis: &RunAnalysis, architecture: Architecture, checkpoi
     line(&format!("# {title}\n"));
     let parameters = experiment.model.parameters(run.open.data.vocabulary_size).0;
     line(&format!(
-        "A language model of {} parameters, trained from scratch by `harness` as experiment `{}` and kept as\n`{}`: \
+        "A language model of {} parameters, {} by `harness` as experiment `{}` and kept as\n`{}`: \
          {} layers, {} heads, width {}, context of {} tokens.\n",
         show(parameters as f64, Unit::Count),
+        match &experiment.imported {
+            None => "trained from scratch",
+            Some(_) if step == 0 => "trained elsewhere and evaluated",
+            Some(_) => "trained further",
+        },
         run.open.experiment,
         architecture.class(),
         experiment.model.layers,
@@ -56,8 +65,10 @@ pub(super) fn write(analysis: &RunAnalysis, architecture: Architecture, checkpoi
     let mut row = |what: &str, text: &str| line(&format!("| {what} | {} |", text.replace('|', "\\|")));
     row("run", &format!("`{}`", run.open.run));
     row("record's root (SHA-256 of its MANIFEST)", &format!("`{}`", run.root));
-    row("checkpoint", &format!("step {}, `{}`", checkpoint.step, checkpoint.file.sha256));
-    row("weights", &format!("`{}`", checkpoint.weights_sha256));
+    row("weights", &format!("after step {}, `{}`", step, weights_sha256));
+    if let Some(imported) = &experiment.imported {
+        row("begun from", &format!("an imported {} with weights `{}`", imported.class, imported.weights_sha256));
+    }
     row("commit", &format!("`{}`", run.open.code.commit));
     row("seed", &run.open.plan.seed.to_string());
     row("corpus", &format!("`{}`, root `{}`", run.open.data.corpus, run.open.data.root));

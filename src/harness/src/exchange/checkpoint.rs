@@ -1,8 +1,8 @@
-//! The checkpoint and tokenizer of a sealed run, each checked against the digest in its record.
+//! The weights and the tokenizer of a sealed run, each checked against the digest in its record.
 
 use std::path::{Path, PathBuf};
 
-use harness_core::contract::Checkpoint;
+use harness_core::contract::InitialWeights;
 use harness_core::names::Project;
 use harness_core::{Digest, files};
 use harness_corpus::Tokenizer;
@@ -10,17 +10,40 @@ use harness_corpus::Tokenizer;
 use super::ExchangeError;
 use crate::record::SealedRun;
 
-/// A checkpoint that was found to be what its record says.
+/// Where the weights of a run lie.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    /// As the record names it.
-    pub checkpoint: Checkpoint,
+    /// The step that they are of.
+    pub step: u64,
     /// The file.
-    pub path: PathBuf,
+    pub file: WeightsFile,
 }
 
-/// The checkpoint of a step, or the last one.
-pub fn checkpoint(run: &SealedRun, step: Option<u64>) -> Result<Chosen, ExchangeError> {
+/// A file with weights.
+#[derive(Clone, Debug)]
+pub enum WeightsFile {
+    /// A checkpoint that the run wrote.
+    Checkpoint(PathBuf),
+    /// What an imported model brought along; the run took no step.
+    Imported(InitialWeights),
+}
+
+/// The weights after a step, or the last ones.
+pub fn chosen(project: &Project, run: &SealedRun, step: Option<u64>) -> Result<Chosen, ExchangeError> {
+    let Some(imported) = run.experiment.imported.as_ref().filter(|_| run.record.checkpoints.is_empty()) else {
+        return checkpoint(run, step);
+    };
+    let path = project.imported_weights(&imported.weights_sha256);
+    if !files::is_file(&path) {
+        let why = "the weights of an imported model lie in the data store, which git ignores".to_owned();
+        let hint = format!("`harness import hf FOLDER --name {}` puts them there again", run.open.experiment);
+        return Err(ExchangeError::Missing { path, why, hint });
+    }
+    let file = WeightsFile::Imported(InitialWeights { path, sha256: imported.weights_sha256 });
+    Ok(Chosen { step: 0, file })
+}
+
+fn checkpoint(run: &SealedRun, step: Option<u64>) -> Result<Chosen, ExchangeError> {
     let name = run.open.run.to_string();
     let known = &run.record.checkpoints;
     let found = match step {
@@ -41,7 +64,7 @@ pub fn checkpoint(run: &SealedRun, step: Option<u64>) -> Result<Chosen, Exchange
     let why = "it was pruned, or stayed on the machine that wrote it (git ignores checkpoints)";
     let hint = format!("copy it back, or train again: `harness run {}`", run.open.experiment);
     check(&path, found.file.sha256, &name, why, &hint)?;
-    Ok(Chosen { checkpoint: found.clone(), path })
+    Ok(Chosen { step: found.step, file: WeightsFile::Checkpoint(path) })
 }
 
 /// The tokenizer that the run was made with.

@@ -9,7 +9,7 @@ use harness_core::names::Project;
 use harness_core::weights::{self, Tensors};
 use serde_json::json;
 
-use super::checkpoint::{checkpoint, tokenizer};
+use super::checkpoint::{WeightsFile, chosen, tokenizer};
 use super::{ExchangeError, card};
 use crate::analyse::RunAnalysis;
 use crate::record::{SealedRun, pretty};
@@ -32,14 +32,20 @@ pub fn export(project: &Project, run: SealedRun, step: Option<u64>, folder: &Pat
     if !files::list(folder)?.is_empty() {
         return Err(ExchangeError::NotEmpty { path: folder.to_owned() });
     }
-    let chosen = checkpoint(&run, step)?;
+    let chosen = chosen(project, &run, step)?;
     let tokenizer = tokenizer(project, &run)?;
     let vocabulary_size = run.open.data.vocabulary_size;
     let separator = (tokenizer.separator(), run.corpus.tokenizer.separator_text.clone());
 
-    const PREFIX: &str = "model.";
-    let read = weights::read(&chosen.path, |name| name.starts_with(PREFIX))?;
-    let ours: Tensors = read.into_iter().map(|(name, tensor)| (name[PREFIX.len()..].to_owned(), tensor)).collect();
+    let ours = match &chosen.file {
+        WeightsFile::Checkpoint(path) => {
+            // The weights that were evaluated: their average over the steps, where the run kept one.
+            let prefix = if run.experiment.training.average_decay > 0.0 { "average." } else { "model." };
+            let read = weights::read(path, |name| name.starts_with(prefix))?;
+            read.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect::<Tensors>()
+        }
+        WeightsFile::Imported(weights) => weights::read(&weights.path, |_| true)?,
+    };
     let theirs = tensors::to_hugging_face(architecture, model, vocabulary_size, &ours)?;
     weights::write(&folder.join("model.safetensors"), &theirs)?;
 
@@ -62,7 +68,8 @@ pub fn export(project: &Project, run: SealedRun, step: Option<u64>, folder: &Pat
     let generation = json!({ "bos_token_id": separator.0, "eos_token_id": separator.0 });
     files::write(&folder.join("generation_config.json"), pretty(&generation).as_bytes())?;
 
-    let card = card::write(&RunAnalysis::of(run)?, architecture, &chosen.checkpoint);
+    let about = (chosen.step, weights::digest_of(&ours));
+    let card = card::write(&RunAnalysis::of(run)?, architecture, about);
     files::write(&folder.join("README.md"), card.as_bytes())?;
-    Ok(Exported { architecture, step: chosen.checkpoint.step, files: files::list(folder)? })
+    Ok(Exported { architecture, step: chosen.step, files: files::list(folder)? })
 }

@@ -1,19 +1,25 @@
-//! Models to and from the form of Hugging Face's `transformers`, as a folder of files, and curves for TensorBoard. What
-//! coincides with a class of theirs is decided in [`harness_core::hugging_face`]; here stand the files around the weights.
+//! Models out of a run and into the project: to and from the form of Hugging Face's `transformers`, as text that a
+//! model continues, and curves for TensorBoard. What coincides with a class of theirs is decided in
+//! [`harness_core::hugging_face`]; here stand the files around the weights.
 
 mod card;
 mod checkpoint;
 mod export;
+mod generate;
+mod import;
 mod tensorboard;
 
 use std::path::PathBuf;
 
+use harness_core::config::ConfigError;
 use harness_core::files::FileError;
 use harness_core::hugging_face::HuggingFaceError;
+use harness_core::names::ExperimentName;
 use harness_core::weights::WeightsError;
 
-pub use checkpoint::{Chosen, checkpoint};
 pub use export::{Exported, export};
+pub use generate::{Generated, Wish, generate};
+pub use import::{Imported, Request, import};
 pub use tensorboard::tensorboard;
 
 use crate::analyse::AnalyseError;
@@ -69,6 +75,38 @@ pub enum ExchangeError {
         /// What there is.
         hint: String,
     },
+    /// The folder of another program cannot be used.
+    #[error("`{}` cannot be imported: {problem}\nhint: {hint}", folder.display())]
+    Unusable {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// The name belongs to something else.
+    #[error(
+        "there is an experiment `{name}` already, and it does not begin with these weights\nhint: choose another name"
+    )]
+    NameTaken {
+        /// The name.
+        name: ExperimentName,
+    },
+    /// A config was refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A corpus recipe was refused.
+    #[error(transparent)]
+    Recipe(#[from] harness_corpus::RecipeError),
+    /// The trainer did not generate.
+    #[error("`{}` generated nothing: {problem}", trainer.display())]
+    Trainer {
+        /// The program.
+        trainer: PathBuf,
+        /// What it said.
+        problem: String,
+    },
     /// The folder is in use.
     #[error("`{}` is not an empty folder\nhint: name a new one; nothing that is there is overwritten", path.display())]
     NotEmpty {
@@ -87,7 +125,13 @@ impl ExchangeError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            ExchangeError::HuggingFace(_) | ExchangeError::NoCheckpoint { .. } | ExchangeError::NotEmpty { .. }
+            ExchangeError::HuggingFace(_)
+                | ExchangeError::NoCheckpoint { .. }
+                | ExchangeError::Unusable { .. }
+                | ExchangeError::NameTaken { .. }
+                | ExchangeError::Config(_)
+                | ExchangeError::Recipe(_)
+                | ExchangeError::NotEmpty { .. }
         )
     }
 }

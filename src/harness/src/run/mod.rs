@@ -111,6 +111,16 @@ pub enum RunError {
         /// The files that differ.
         files: Vec<String>,
     },
+    /// The weights of an imported model are not in the store.
+    #[error("`{name}` begins with imported weights, and `{}` is not here\nhint: `harness import hf FOLDER --name {name}` with the folder of the {class} puts them there", path.display())]
+    NoImportedWeights {
+        /// The experiment.
+        name: ExperimentName,
+        /// Where they should be.
+        path: PathBuf,
+        /// The class they came from.
+        class: String,
+    },
     /// The trainer does not answer as one.
     #[error("`{}` is not a trainer that this program can use: {problem}\nhint: `make build` builds both programs from the same sources", path.display())]
     NoTrainer {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness_core::config::{ConfigError, Experiment, Keep, Loaded, load};
-use harness_core::contract::{self, About, Job, JobTask, OutputFile};
+use harness_core::contract::{self, About, InitialWeights, Job, JobTask, OutputFile};
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::{Digest, files, order};
 use harness_corpus::tasks::{self, TaskRecipe};
@@ -84,6 +84,13 @@ pub(super) fn plan(
     let recipe = Recipe::load(project, &experiment.corpus)?;
     let task_recipes = experiment.evaluation.tasks.iter().map(|task| TaskRecipe::load(project, task));
     let task_recipes = task_recipes.collect::<Result<Vec<_>, _>>()?;
+
+    if let Some(imported) = &experiment.imported {
+        let path = project.imported_weights(&imported.weights_sha256);
+        if !files::is_file(&path) {
+            return Err(RunError::NoImportedWeights { name: name.clone(), path, class: imported.class.clone() });
+        }
+    }
 
     let store = Store::of(project);
     let fetcher = Fetcher::new(&store).with_mirror(options.mirror.clone()).with_hub(options.hub.clone());
@@ -262,14 +269,20 @@ fn job(
         schedule: experiment.schedule.clone(),
         training: training.clone(),
         metrics: experiment.metrics.clone(),
-        train_shards: places(corpus.train_shards()),
+        // An imported model may be evaluated only.
+        train_shards: if steps == 0 { Vec::new() } else { places(corpus.train_shards()) },
         validation_shards: places(corpus.validation_shards()),
         tasks: tasks.iter().map(|t| JobTask { id: t.id.clone(), requests: PathBuf::from(&t.requests) }).collect(),
         validation_steps: from(evaluation.validation_steps(steps), validated),
         token_loss_steps: from(evaluation.token_loss_steps(steps), validated),
         task_steps: from(evaluation.task_steps(steps), scored),
+        evaluation_batch_size: evaluation.batch_size,
         checkpoint_steps: training.checkpoint_steps(),
         resume_from: origin.map(|o| place(&o.checkpoint_path())),
+        initial_weights: experiment.imported.as_ref().map(|imported| InitialWeights {
+            path: place(&project.imported_weights(&imported.weights_sha256)),
+            sha256: imported.weights_sha256,
+        }),
     }
 }
 

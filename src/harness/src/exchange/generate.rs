@@ -1,0 +1,101 @@
+//! Text that a model goes on to: tokenized here, continued by the trainer, and turned back into text.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use harness_core::contract::{GenerateJob, GeneratedSample, SamplingRule, VERSION};
+use harness_core::names::Project;
+
+use super::ExchangeError;
+use super::checkpoint::{WeightsFile, chosen, tokenizer};
+use crate::record::SealedRun;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Wish<'a> {
+    /// The text that the model is to continue; may be empty.
+    pub prompt: &'a str,
+    /// How many continuations.
+    pub samples: u32,
+    /// Most tokens of each.
+    pub tokens: u32,
+    /// How a token is chosen.
+    pub rule: SamplingRule,
+    /// Seed of the choice.
+    pub seed: u64,
+    /// The checkpoint after this step instead of the last one.
+    pub step: Option<u64>,
+}
+
+/// One continuation.
+#[derive(Clone, Debug)]
+pub struct Generated {
+    /// The tokens and their probabilities.
+    pub sample: GeneratedSample,
+    /// The same as text, without the prompt.
+    pub text: String,
+}
+
+/// Lets the trainer continue a text. The separator stands before the prompt, as before every document.
+pub fn generate(
+    project: &Project,
+    run: &SealedRun,
+    wish: &Wish<'_>,
+    trainer: &Path,
+) -> Result<Vec<Generated>, ExchangeError> {
+    let tokenizer = tokenizer(project, run)?;
+    let mut prompt = vec![tokenizer.separator()];
+    prompt.extend(tokenizer.encode(wish.prompt)?);
+    let (checkpoint, initial_weights) = match chosen(project, run, wish.step)?.file {
+        WeightsFile::Checkpoint(path) => (Some(path), None),
+        WeightsFile::Imported(weights) => (None, Some(weights)),
+    };
+    let job = GenerateJob {
+        version: VERSION,
+        model: run.experiment.model.clone(),
+        vocabulary_size: run.open.data.vocabulary_size,
+        training: run.experiment.training.clone(),
+        checkpoint,
+        initial_weights,
+        prompt,
+        separator: tokenizer.separator(),
+        samples: wish.samples,
+        tokens: wish.tokens,
+        rule: wish.rule,
+        seed: wish.seed,
+    };
+    let samples = ask(trainer, &job)?;
+    let with_text = |sample: GeneratedSample| {
+        let text = tokenizer.decode(&sample.tokens)?;
+        Ok(Generated { sample, text })
+    };
+    samples.into_iter().map(with_text).collect()
+}
+
+fn ask(trainer: &Path, job: &GenerateJob) -> Result<Vec<GeneratedSample>, ExchangeError> {
+    let refused = |problem: String| ExchangeError::Trainer { trainer: trainer.to_owned(), problem };
+    let threads = job.training.threads.to_string();
+    let mut child = Command::new(trainer)
+        .arg("generate")
+        .env("OMP_WAIT_POLICY", "passive")
+        .env("OMP_NUM_THREADS", &threads)
+        .env("MKL_NUM_THREADS", &threads)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| refused(format!("it could not be started: {e}\nhint: `make build` builds it")))?;
+    let json = serde_json::to_vec(job).expect("plain values are JSON");
+    // A trainer that ends before it has read the job says why on standard error.
+    let _ = child.stdin.take().map(|mut input| input.write_all(&json));
+    let output = child.wait_with_output().map_err(|e| refused(e.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(refused(said.trim().trim_start_matches("error: ").to_owned()));
+    }
+    let lines = output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| serde_json::from_slice(line).map_err(|e| refused(format!("an answer is unreadable: {e}"))))
+        .collect()
+}

@@ -1,0 +1,234 @@
+//! Text that a model goes on to, as token ids: read what there is, choose the next token, read again.
+//!
+//! The model reads all of its last `context_length` tokens anew for each token. That costs a factor of the length over
+//! keeping keys and values, and is the same computation as in training, whatever the architecture.
+
+use harness_core::contract::{GenerateJob, GeneratedSample, SamplingRule, VERSION};
+use harness_core::random::{self, Purpose, Random};
+use tch::{Device, Kind, Tensor};
+
+use crate::batch::to_device;
+use crate::checkpoint;
+use crate::device;
+use crate::error::Error;
+use crate::model::Transformer;
+use crate::model::weights::Parameters;
+use crate::train::wrong_version;
+
+/// Generates the samples of a job one after the other.
+pub fn run(job: &GenerateJob, tell: &mut dyn FnMut(&GeneratedSample)) -> Result<(), Error> {
+    check(job)?;
+    let chosen = device::choose(job.training.device)?;
+    device::configure(&job.training)?;
+    let parameters = Parameters::initialize(&job.model, job.vocabulary_size, 0, chosen.device);
+    match (&job.checkpoint, &job.initial_weights) {
+        // As in evaluation: the average of the weights, where the run kept one.
+        (Some(path), _) => checkpoint::read(path)?.restore_average(&parameters)?,
+        (None, Some(weights)) => checkpoint::restore_initial(weights, &parameters)?,
+        (None, None) => return Err(refused("the job names no weights".to_owned())),
+    }
+    let compute = device::compute_kind(job.training.precision);
+    let model = tch::no_grad(|| parameters.model(&job.model, job.vocabulary_size, compute));
+    for sample in 0..job.samples {
+        tell(&one(&model, job, sample, chosen.device));
+    }
+    Ok(())
+}
+
+fn refused(problem: String) -> Error {
+    Error::Job { problem, hint: None }
+}
+
+fn check(job: &GenerateJob) -> Result<(), Error> {
+    let rule = &job.rule;
+    if job.version != VERSION {
+        return Err(wrong_version(u64::from(job.version)));
+    }
+    if job.prompt.is_empty() {
+        return Err(refused("the prompt has no token".to_owned()));
+    }
+    if let Some(id) = job.prompt.iter().find(|&&id| id >= job.vocabulary_size) {
+        return Err(refused(format!("token {id} of the prompt is outside the vocabulary of {}", job.vocabulary_size)));
+    }
+    if !(rule.temperature >= 0.0 && rule.temperature.is_finite() && rule.top_p > 0.0 && rule.top_p <= 1.0) {
+        return Err(refused(format!("{rule:?} is no rule: temperature from 0, top_p above 0 and up to 1")));
+    }
+    Ok(())
+}
+
+fn one(model: &Transformer, job: &GenerateJob, sample: u32, device: Device) -> GeneratedSample {
+    // Element k of the stream is a function of (seed, sample, k) alone.
+    let mut random = Random::new(random::seed(job.seed, u64::from(sample), Purpose::Sampling));
+    let mut tokens: Vec<i64> = job.prompt.iter().map(|&id| i64::from(id)).collect();
+    let mut generated = GeneratedSample { sample, tokens: Vec::new(), log_probabilities_nats: Vec::new() };
+    for _ in 0..job.tokens {
+        let read = &tokens[tokens.len().saturating_sub(model.context_length())..];
+        let logits = last_logits(model, read, device);
+        let next = choose(&logits, &job.rule, random.uniform());
+        if next == job.separator as usize {
+            break;
+        }
+        generated.tokens.push(next as u32);
+        generated.log_probabilities_nats.push(log_probability(&logits, next));
+        tokens.push(next as i64);
+    }
+    generated
+}
+
+/// The logits (V) after the last of `tokens`.
+fn last_logits(model: &Transformer, tokens: &[i64], device: Device) -> Vec<f32> {
+    let logits = tch::no_grad(|| {
+        let tokens = to_device(Tensor::from_slice(tokens).unsqueeze(0), device); // (1, T)
+        let last = model.hidden(&tokens, None, 0.0).select(1, -1); // (1, C)
+        model.head().logits(&last).to_kind(Kind::Float).squeeze_dim(0).to_device(Device::Cpu) // (V)
+    });
+    Vec::try_from(logits).expect("a vector of float32")
+}
+
+/// The natural logarithm of a token's probability under the softmax of `logits`.
+fn log_probability(logits: &[f32], token: usize) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&z| libm::exp(f64::from(z - largest))).sum();
+    f64::from(logits[token] - largest) - libm::log(sum)
+}
+
+/// The token that a uniform number in [0, 1) chooses. Tokens are ranked by logit, equal ones by id; the first `top_k`
+/// are kept; of those the shortest beginning whose probabilities (of those kept) sum to `top_p` or more; the number is
+/// looked up in the cumulative probabilities of what is left, in the order of the ranks.
+pub fn choose(logits: &[f32], rule: &SamplingRule, uniform: f64) -> usize {
+    let mut ranked: Vec<usize> = (0..logits.len()).collect();
+    ranked.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+    if rule.temperature == 0.0 {
+        return ranked[0];
+    }
+    if rule.top_k > 0 {
+        ranked.truncate(rule.top_k as usize);
+    }
+    let largest = f64::from(logits[ranked[0]]);
+    let weights = ranked.iter().map(|&token| libm::exp((f64::from(logits[token]) - largest) / rule.temperature));
+    let mut cumulative: Vec<f64> = weights
+        .scan(0.0, |sum, weight| {
+            *sum += weight;
+            Some(*sum)
+        })
+        .collect();
+    let all = cumulative[cumulative.len() - 1];
+    if rule.top_p < 1.0 {
+        let kept = cumulative.partition_point(|&sum| sum < rule.top_p * all) + 1;
+        cumulative.truncate(kept);
+    }
+    let wanted = uniform * cumulative[cumulative.len() - 1];
+    ranked[cumulative.partition_point(|&sum| sum <= wanted).min(cumulative.len() - 1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use harness_core::config::ModelConfig;
+
+    use super::*;
+
+    const LOGITS: [f32; 6] = [0.5, 2.0, -1.0, 1.0, 2.0, 0.0];
+
+    fn rule(temperature: f64, top_k: u32, top_p: f64) -> SamplingRule {
+        SamplingRule { temperature, top_k, top_p }
+    }
+
+    /// How often each token is chosen over an even grid of uniform numbers: its probability under the rule.
+    fn shares(rule: SamplingRule) -> BTreeMap<usize, f64> {
+        const GRID: u32 = 20_000;
+        let mut shares = BTreeMap::new();
+        for i in 0..GRID {
+            let uniform = (f64::from(i) + 0.5) / f64::from(GRID);
+            *shares.entry(choose(&LOGITS, &rule, uniform)).or_insert(0.0) += 1.0 / f64::from(GRID);
+        }
+        shares
+    }
+
+    /// The softmax of `LOGITS` over some tokens, at a temperature.
+    fn softmax(tokens: &[usize], temperature: f64) -> BTreeMap<usize, f64> {
+        let weight = |token: usize| libm::exp(f64::from(LOGITS[token]) / temperature);
+        let sum: f64 = tokens.iter().map(|&t| weight(t)).sum();
+        tokens.iter().map(|&t| (t, weight(t) / sum)).collect()
+    }
+
+    #[track_caller]
+    fn assert_close(found: &BTreeMap<usize, f64>, expected: &BTreeMap<usize, f64>) {
+        assert!(found.keys().eq(expected.keys()), "{found:?} {expected:?}");
+        assert!(found.iter().all(|(token, share)| (share - expected[token]).abs() < 1e-3), "{found:?} {expected:?}");
+    }
+
+    #[test]
+    fn temperature_scales_and_truncation_keeps_what_it_defines() {
+        let all = [0, 1, 2, 3, 4, 5];
+        assert_close(&shares(rule(1.0, 0, 1.0)), &softmax(&all, 1.0));
+        assert_close(&shares(rule(0.5, 0, 1.0)), &softmax(&all, 0.5));
+        assert_close(&shares(rule(2.0, 3, 1.0)), &softmax(&[1, 4, 3], 2.0));
+        assert_close(&shares(rule(1.0, 1, 1.0)), &softmax(&[1], 1.0));
+        // Tokens 1 and 4 have 0.36 each and 3 has 0.13: two of them reach 0.7, three reach 0.8.
+        assert_close(&shares(rule(1.0, 0, 0.7)), &softmax(&[1, 4], 1.0));
+        assert_close(&shares(rule(1.0, 0, 0.8)), &softmax(&[1, 4, 3], 1.0));
+        assert_close(&shares(rule(1.0, 0, 1e-9)), &softmax(&[1], 1.0));
+        // Within the two that top_k keeps each has a half.
+        assert_close(&shares(rule(1.0, 2, 0.5)), &softmax(&[1], 1.0));
+        assert_eq!(choose(&LOGITS, &rule(0.0, 0, 1.0), 0.9), 1, "the lowest id of two equal ones");
+    }
+
+    fn job() -> GenerateJob {
+        GenerateJob {
+            version: VERSION,
+            model: ModelConfig {
+                layers: 1,
+                heads: 2,
+                width: 16,
+                context_length: 8,
+                initialization_deviation: 0.5,
+                ..ModelConfig::default()
+            },
+            vocabulary_size: 40,
+            training: Default::default(),
+            checkpoint: None,
+            initial_weights: None,
+            prompt: vec![0, 7],
+            separator: 0,
+            samples: 3,
+            tokens: 20,
+            rule: rule(1.0, 0, 1.0),
+            seed: 4,
+        }
+    }
+
+    fn model(job: &GenerateJob) -> Transformer {
+        let parameters = Parameters::initialize(&job.model, job.vocabulary_size, 1, Device::Cpu);
+        parameters.model(&job.model, job.vocabulary_size, Kind::Float)
+    }
+
+    #[test]
+    fn without_temperature_each_token_is_the_argmax_of_the_logits() {
+        let job = GenerateJob { rule: rule(0.0, 0, 1.0), separator: 99, ..job() };
+        let model = model(&job);
+        let sample = one(&model, &job, 0, Device::Cpu);
+        assert_eq!(sample.tokens.len(), 20, "longer than the context, so the oldest tokens fall out");
+        let mut tokens: Vec<i64> = vec![0, 7];
+        for (&token, &log_p) in sample.tokens.iter().zip(&sample.log_probabilities_nats) {
+            let read = &tokens[tokens.len().saturating_sub(8)..];
+            let logits = model.logits(&Tensor::from_slice(read).unsqueeze(0)).squeeze_dim(0).get(-1);
+            assert_eq!(logits.argmax(-1, false).int64_value(&[]), i64::from(token));
+            let expected = logits.log_softmax(-1, Kind::Double).double_value(&[i64::from(token)]);
+            assert!((expected - log_p).abs() < 1e-5);
+            tokens.push(i64::from(token));
+        }
+    }
+
+    #[test]
+    fn a_sample_depends_on_seed_and_number_only() {
+        let job = job();
+        let model = model(&job);
+        let first: Vec<GeneratedSample> = (0..3).map(|k| one(&model, &job, k, Device::Cpu)).collect();
+        assert_eq!(first[2], one(&model, &job, 2, Device::Cpu));
+        assert_ne!(first[0].tokens, first[1].tokens);
+        assert_ne!(first[0].tokens, one(&model, &GenerateJob { seed: 5, ..job.clone() }, 0, Device::Cpu).tokens);
+        assert!(first.iter().all(|sample| !sample.tokens.contains(&job.separator)));
+    }
+}
