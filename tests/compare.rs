@@ -210,3 +210,38 @@ fn a_diagnosis_finds_what_was_planted_and_nothing_else() {
     assert_eq!(finding(&failed, "non_finite")["outcome"], "found");
     assert_eq!(finding(&failed, "loss_spikes")["outcome"], "not_judged");
 }
+
+#[test]
+fn the_metrics_that_a_claim_rests_on_are_declared() {
+    let project = two_experiments();
+    let declared =
+        TINY.replace("Tiny", "Change").replace("corpus =", &format!("primary_metrics = [\"{BITS}\"]\ncorpus ="));
+    project.write("experiments/change/experiment.toml", &declared);
+    project.commit("Declare the metric");
+    run(&project, "tiny", 3, "");
+    run(&project, "change", 3, "better:60");
+    let report = json(&project, &["compare", "tiny", "change"]);
+    let family = &report["comparisons"][0]["family"];
+    assert_eq!((&family["declared_by"], &family["metrics"]), (&Value::from("config"), &serde_json::json!([BITS])));
+    let bits = effect(&report, BITS);
+    // A family of one leaves nothing to correct.
+    assert_eq!((&bits["family"], &bits["p_holm"]), (&Value::from("primary"), &bits["p_value"]));
+    assert_eq!(effect(&report, GROUP)["family"], "secondary");
+    let text = project.harness(&["compare", "tiny", "change"]).expect(0).stdout;
+    assert!(text.contains("as the config declares") && text.contains(GROUP), "{text}");
+
+    let other = json(&project, &["compare", "tiny", "change", "--family", GROUP]);
+    assert_eq!(other["comparisons"][0]["family"]["declared_by"], "command_line");
+    assert_eq!(
+        (&effect(&other, GROUP)["family"], &effect(&other, BITS)["family"]),
+        (&"primary".into(), &"secondary".into())
+    );
+    let text = project.harness(&["compare", "tiny", "change", "--family", GROUP]).expect(0).stdout;
+    assert!(text.contains("not declared before the runs"), "{text}");
+    let unknown = project.harness(&["compare", "tiny", "change", "--family", "validation.loss"]).expect(2);
+    assert!(unknown.stderr.contains(BITS) && unknown.stderr.contains("hint:"), "{}", unknown.stderr);
+
+    project.write("experiments/change/experiment.toml", &declared.replace(&format!("\"{BITS}\""), "\"a\", \"a\""));
+    let twice = project.harness(&["show", "change"]).expect(2);
+    assert!(twice.stderr.contains("`a` is named twice"), "{}", twice.stderr);
+}
