@@ -215,10 +215,14 @@ fn a_diagnosis_finds_what_is_planted_inside_the_model() {
         "norm_growth",
         "dead_units",
         "attention_entropy",
+        "data_bound",
         "calibration",
     ] {
         let found = finding(&sound, check);
         assert!(found.outcome == Outcome::Clear && !found.evidence.is_empty(), "{found:#?}");
+    }
+    for finding in diagnose(&sound) {
+        assert!(finding.figure.parse::<harness::plot::Kind>().is_ok(), "no figure is called `{}`", finding.figure);
     }
     // The stand-in's losses do not fall with the place in the context.
     assert_eq!(finding(&sound, "context_unused").outcome, Outcome::Found);
@@ -245,6 +249,7 @@ fn a_diagnosis_finds_what_is_planted_inside_the_model() {
         faster(run, 1e-2);
         run.values.get_mut("training.clipped_share").unwrap().number = 0.0;
     });
+    found("data_bound", "throughput", &|run| run.steps.iter_mut().for_each(|step| step.data_wait_share = 0.3));
     found("norm_growth", "layer_norms", &|run| {
         let rows = run.layers.iter_mut().filter(|row| row.step == last_layers && row.tensor.contains("attention"));
         rows.for_each(|row| row.weight_norm *= 2.0);

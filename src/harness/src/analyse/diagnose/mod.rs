@@ -217,6 +217,7 @@ pub fn diagnose(analysis: &RunAnalysis) -> Vec<Finding> {
         inside::dead_units(analysis),
         inside::attention_entropy(analysis),
         stability::throughput(analysis),
+        stability::data_bound(analysis),
         fit::baselines(analysis),
         fit::still_improving(analysis),
         fit::saturated_early(analysis),

@@ -1,5 +1,7 @@
 //! Did the training run smoothly? Spikes, rising loss, clipping, the first steps, and the speed.
 
+use harness_core::scores::StepLine;
+
 use super::{Change, Check, Finding, OWN_CONVENTION, figure};
 use crate::analyse::stats::{mean, quantile, variance};
 use crate::analyse::{RunAnalysis, Unit};
@@ -264,6 +266,42 @@ pub(super) fn throughput(analysis: &RunAnalysis) -> Finding {
             vec![Change::free("look for heat, a shared machine, or memory that fills up")],
         ),
     }
+}
+
+pub(super) fn data_bound(analysis: &RunAnalysis) -> Finding {
+    let check = Check::new(
+        "data_bound",
+        figure::THROUGHPUT,
+        "more than 10 % of the time of the steps is spent waiting for their batches",
+        OWN_CONVENTION,
+    );
+    // The first step waits for the first batch whatever comes later.
+    let steps: Vec<&StepLine> = analysis.steps.iter().skip(1).filter(|s| s.tokens_per_s > 0.0).collect();
+    if steps.len() < FEWEST_STEPS {
+        return check.not_judged(format!("{} steps are too few", steps.len()));
+    }
+    let time_s: f64 = steps.iter().map(|s| 1.0 / s.tokens_per_s).sum();
+    let waited = steps.iter().map(|s| s.data_wait_share / s.tokens_per_s).sum::<f64>() / time_s;
+    let most = steps.iter().map(|s| s.data_wait_share).fold(0.0, f64::max);
+    let check = check.evidence("time spent waiting for data", waited, Unit::Share).evidence(
+        "largest share of a step",
+        most,
+        Unit::Share,
+    );
+    if waited <= 0.1 {
+        return check.clear("the steps do not wait for data");
+    }
+    check.found(
+        format!("{:.0} % of the time of the steps is spent waiting for data", 100.0 * waited),
+        vec![
+            Change::free("keep the shards on a local disk, and leave a processor free to read them"),
+            Change::costing(
+                "a larger batch or a larger model makes the same reading hide behind the computing",
+                1.0,
+                analysis,
+            ),
+        ],
+    )
 }
 
 #[cfg(test)]
