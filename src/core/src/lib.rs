@@ -9,6 +9,7 @@ pub mod contract;
 pub mod digest;
 pub mod files;
 pub mod hugging_face;
+pub mod memory;
 pub mod names;
 pub mod order;
 pub mod random;

@@ -140,6 +140,11 @@ impl Project {
         self.runs(name).join(run.as_str())
     }
 
+    /// `experiments/<name>/probes/`
+    pub fn probes(&self, name: &ExperimentName) -> PathBuf {
+        self.experiment(name).join("probes")
+    }
+
     /// `experiments/corpora/<name>.toml`
     pub fn corpus_recipe(&self, name: &str) -> PathBuf {
         self.experiments().join("corpora").join(format!("{name}.toml"))

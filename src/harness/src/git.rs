@@ -70,7 +70,7 @@ fn is_apart(path: &str) -> bool {
     let mut parts = path.split('/');
     matches!(
         (parts.next(), parts.next(), parts.next()),
-        (Some("report"), _, _) | (Some("experiments"), Some(_), Some("runs"))
+        (Some("report"), _, _) | (Some("experiments"), Some(_), Some("runs" | "probes"))
     )
 }
 
@@ -211,6 +211,7 @@ mod tests {
     #[test]
     fn only_run_folders_and_the_paper_are_apart() {
         assert!(is_apart("experiments/baseline/runs/x/open.json"));
+        assert!(is_apart("experiments/baseline/probes/lr-20261123T081500.json"));
         assert!(is_apart("report/sections/data.typ"));
         assert!(!is_apart("experiments/baseline/experiment.toml"));
         assert!(!is_apart("src/core/src/lib.rs"));

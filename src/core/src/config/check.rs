@@ -1,6 +1,6 @@
 //! What cannot work is refused here, with the key it is about: each rule is one line of a table.
 
-use super::{Choices, Positions, ScheduleKind, nearest};
+use super::{Budget, Choices, Positions, ScheduleKind, nearest};
 
 type Refusal = (&'static str, String, Option<String>);
 
@@ -83,9 +83,19 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
     check_groups(choices)?;
     within("schedule.final_learning_rate_ratio", schedule.final_learning_rate_ratio, 0.0, 1.0)?;
 
-    // Weights that are there already can be evaluated without a step.
-    if choices.imported.is_none() {
-        positive("training.steps", training.steps)?;
+    match training.budget {
+        Some(Budget::Tokens(0)) => positive("training.budget", 0)?,
+        Some(Budget::Flops(most) | Budget::WallTimeS(most)) => above_zero("training.budget", most)?,
+        _ => {}
+    }
+    // With a budget that is not turned into steps yet, what depends on them is looked at later.
+    let steps_are_known = training.budget.is_none() || training.steps > 0;
+    if steps_are_known {
+        // Weights that are there already can be evaluated without a step.
+        if choices.imported.is_none() {
+            positive("training.steps", training.steps)?;
+        }
+        check_schedule(choices)?;
     }
     positive("training.batch_size", u64::from(training.batch_size))?;
     positive("training.threads", u64::from(training.threads))?;
@@ -102,6 +112,29 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
         let problem = "positions restart at documents only where documents do not see each other".to_owned();
         return refuse("training.restart_positions", problem, Some("set `training.document_mask = true`".to_owned()));
     }
+    if choices.metrics.activations_every > 0 {
+        positive("metrics.probe_sequences", u64::from(choices.metrics.probe_sequences))?;
+    }
+    for (key, at) in [
+        ("evaluation.validation_at", &evaluation.validation_at),
+        ("evaluation.tasks_at", &evaluation.tasks_at),
+        ("evaluation.token_losses_at", &evaluation.token_losses_at),
+    ] {
+        if let Some(problem) = at.problem(training.steps).filter(|_| steps_are_known) {
+            return refuse(key, problem, Some("`{ every = 200 }`, `{ log = 20 }`, `{ steps = [0, 100] }`".to_owned()));
+        }
+    }
+    for (index, task) in evaluation.tasks.iter().enumerate() {
+        if evaluation.tasks[..index].contains(task) {
+            return refuse("evaluation.tasks", format!("`{task}` is named twice"), None);
+        }
+    }
+    Ok(())
+}
+
+/// Warm-up and cool-down fit into the steps.
+fn check_schedule(choices: &Choices) -> Result<(), Refusal> {
+    let (schedule, training) = (&choices.schedule, &choices.training);
     if schedule.warmup_steps > training.steps {
         return refuse(
             "schedule.warmup_steps",
@@ -122,23 +155,6 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
             "without `cooldown_steps` it never decays".to_owned(),
             Some(format!("set `schedule.cooldown_steps`, for example to {}", training.steps.div_ceil(5))),
         );
-    }
-    if choices.metrics.activations_every > 0 {
-        positive("metrics.probe_sequences", u64::from(choices.metrics.probe_sequences))?;
-    }
-    for (key, at) in [
-        ("evaluation.validation_at", &evaluation.validation_at),
-        ("evaluation.tasks_at", &evaluation.tasks_at),
-        ("evaluation.token_losses_at", &evaluation.token_losses_at),
-    ] {
-        if let Some(problem) = at.problem(training.steps) {
-            return refuse(key, problem, Some("`{ every = 200 }`, `{ log = 20 }`, `{ steps = [0, 100] }`".to_owned()));
-        }
-    }
-    for (index, task) in evaluation.tasks.iter().enumerate() {
-        if evaluation.tasks[..index].contains(task) {
-            return refuse("evaluation.tasks", format!("`{task}` is named twice"), None);
-        }
     }
     Ok(())
 }

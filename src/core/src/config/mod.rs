@@ -4,6 +4,7 @@
 //! filled in, and what cannot work is refused at its line and column with the nearest valid name. Analysis and
 //! training take an [`Experiment`], which only [`load`] can make.
 
+mod budget;
 mod check;
 mod error;
 mod evaluation;
@@ -20,6 +21,7 @@ use std::ops::Deref;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub use budget::Budget;
 pub use error::{ConfigError, Wrong, nearest, place_of};
 pub use evaluation::{EvaluationConfig, Steps};
 pub use imported::ImportedConfig;
@@ -200,17 +202,41 @@ pub fn load(
         if depth > 0 {
             OWN_KEYS.iter().for_each(|key| drop(table.remove(*key)));
         }
+        let here = &sources[depth..];
+        let states = |key: &str| table.get("training").and_then(|training| training.get(key)).is_some();
+        if states("steps") && states("budget") {
+            let problem = "`steps` and `budget` both say when training ends".to_owned();
+            return Err(ConfigError::at_key(here, "training.budget", problem, Some("state one of them".to_owned())));
+        }
+        // Whichever is stated takes the place of both.
+        if let Some(Value::Table(training)) = merged.get_mut("training").filter(|_| states("steps") || states("budget"))
+        {
+            training.remove("steps");
+            training.remove("budget");
+        }
         merge(&mut merged, table);
     }
-    let choices: Choices =
+    let mut choices: Choices =
         serde_path_to_error::deserialize(Value::Table(merged)).map_err(|e| ConfigError::shape(&sources, &e))?;
+    if choices.training.budget.is_some() {
+        // Not known yet.
+        choices.training.steps = 0;
+    }
     check::check(&choices).map_err(|(key, problem, hint)| ConfigError::at_key(&sources, key, problem, hint))?;
+
+    let mut experiment = Experiment { choices };
+    if let Some(Budget::Tokens(_)) = experiment.training.budget {
+        // Takes neither vocabulary nor machine.
+        experiment = experiment
+            .resolved(1, None)
+            .map_err(|problem| ConfigError::at_key(&sources, "training.budget", problem, None))?;
+    }
 
     let mut own = tables[0].clone();
     OWN_KEYS.iter().for_each(|key| drop(own.remove(*key)));
     let mut stated = Vec::new();
     flatten("", &own, &mut stated);
-    Ok(Loaded { name: name.clone(), experiment: Experiment { choices }, sources, stated })
+    Ok(Loaded { name: name.clone(), experiment, sources, stated })
 }
 
 /// Parses a resolved config, as stored in a record.

@@ -134,6 +134,47 @@ fn later_tokens_cost_a_block_and_a_head_each() {
 }
 
 #[test]
+fn a_budget_becomes_the_most_steps_that_it_pays_for() {
+    let with = |budget: &str| format!("corpus = \"b\"\n[training]\nbatch_size = 4\nbudget = {{ {budget} }}\n");
+    let load = |budget: &str| load_texts(&[("x", &with(budget))]).map(|loaded| loaded.experiment);
+    // 512 tokens a step.
+    let tokens = load("tokens = 5_300").unwrap();
+    assert_eq!((tokens.training.steps, tokens.needs_steps()), (10, false));
+    let per_token = tokens.model.training_flops_per_token(100);
+    let flops = load(&format!("flops = {:e}", 20.5 * 512.0 * per_token)).unwrap();
+    assert!(flops.needs_steps() && !flops.is_timed());
+    assert_eq!(flops.resolved(100, None).unwrap().training.steps, 20);
+    let timed = load("wall_time_s = 60").unwrap();
+    assert_eq!(timed.resolved(100, None).unwrap(), timed, "not without a rate");
+    let resolved = timed.resolved(100, Some(512.0)).unwrap();
+    assert_eq!(resolved.training.steps, 60);
+    assert_eq!(parse_resolved(&resolved.to_toml()).unwrap(), resolved);
+    assert!(timed.resolved(100, Some(1.0)).unwrap_err().contains("does not pay for one step of 512 tokens"));
+    for (budget, problem) in [
+        ("tokens = 100", "does not pay for one step"),
+        ("tokens = 9000, flops = 1e12", "budget"),
+        ("flops = -1.0", "above 0"),
+        ("hours = 3", "unknown value `hours`"),
+    ] {
+        let message = load(budget).unwrap_err();
+        assert!(message.contains(problem) && message.contains(":4:"), "{budget}\n=> {message}");
+    }
+}
+
+#[test]
+fn steps_and_budget_take_each_others_place() {
+    let parent = "corpus = \"b\"\n[training]\nbudget = { tokens = 1_000_000 }\n";
+    let child = |line: &str| format!("extends = \"base\"\n[training]\n{line}\n");
+    let load = |line: &str| load_texts(&[("x", &child(line)), ("base", parent)]).map(|loaded| loaded.experiment);
+    let steps = load("steps = 7").unwrap();
+    assert_eq!((steps.training.steps, steps.training.budget), (7, None));
+    let other = load("budget = { wall_time_s = 5 }").unwrap();
+    assert_eq!(other.training.budget, Some(Budget::WallTimeS(5.0)));
+    assert!(load("batch_size = 32").unwrap().training.steps < load("batch_size = 16").unwrap().training.steps);
+    assert!(load("steps = 7\nbudget = { tokens = 5000 }").unwrap_err().contains("both say when training ends"));
+}
+
+#[test]
 fn evaluation_steps_hold_the_first_and_last() {
     let every = |steps| EvaluationConfig { validation_at: Steps::Every(steps), ..EvaluationConfig::default() };
     assert_eq!(every(40).validation_steps(100), [0, 40, 80, 100]);

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Budget;
+
 /// Data type of the matrix products. Master weights, moments and losses are float32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,8 +102,11 @@ impl Keep {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingConfig {
-    /// Optimizer steps.
+    /// Optimizer steps. With a budget they follow from it: leave them out.
     pub steps: u64,
+    /// What may be spent instead of a number of steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// Sequences of `context_length` tokens per optimizer step.
     pub batch_size: u32,
     /// Batch-size warm-up (McCandlish et al. 2018, An Empirical Model of Large-Batch Training; Brown et al. 2020,
@@ -150,6 +155,7 @@ impl Default for TrainingConfig {
     fn default() -> Self {
         TrainingConfig {
             steps: 200,
+            budget: None,
             batch_size: 16,
             batch_size_stages: Vec::new(),
             sequence_length_stages: Vec::new(),
@@ -175,6 +181,11 @@ impl TrainingConfig {
     /// Sequences per pass, with 0 resolved to the whole batch.
     pub fn sequences_per_pass(&self) -> u32 {
         if self.micro_batch_size == 0 { self.batch_size } else { self.micro_batch_size }
+    }
+
+    /// Tokens of the first `steps` steps, each predicted once.
+    pub fn tokens(&self, steps: u64, context_length: u32) -> u64 {
+        self.sequences_before(steps) * u64::from(context_length)
     }
 
     /// Sequences of `context_length` tokens that a pass of step `step` (from 0) reads: a smaller batch is one pass.

@@ -12,7 +12,9 @@ mod doctor;
 mod export;
 mod generate;
 mod import;
+mod plan;
 mod plot;
+mod probe;
 mod report;
 mod run;
 mod runs;
@@ -48,6 +50,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Plan(plan::Arguments),
+    Probe(probe::Arguments),
     Run(run::Arguments),
     Show(show::Arguments),
     Watch(watch::Arguments),
@@ -122,11 +126,16 @@ impl From<crate::record::RecordError> for Failure {
 impl From<crate::run::RunError> for Failure {
     fn from(error: crate::run::RunError) -> Self {
         use crate::run::RunError as E;
+        if matches!(error, E::Interrupted) {
+            return Failure { message: error.to_string(), exit_code: exit_code::INTERRUPTED };
+        }
         let wrong_input = matches!(
             error,
             E::Config(_)
                 | E::Git(_)
                 | E::Dirty { .. }
+                | E::Trial(_)
+                | E::Budget(_)
                 | E::NothingToResume { .. }
                 | E::NoImportedWeights { .. }
                 | E::Recipe(_)
@@ -185,6 +194,8 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let workplace = || Workplace::find(arguments.project.clone());
     let outcome = match arguments.command {
+        Command::Plan(a) => workplace().and_then(|w| plan::execute(&w, &a)),
+        Command::Probe(a) => workplace().and_then(|w| probe::execute(&w, &a)),
         Command::Run(a) => workplace().and_then(|w| run::execute(&w, &a)),
         Command::Show(a) => workplace().and_then(|w| show::execute(&w, &a)),
         Command::Watch(a) => workplace().and_then(|w| watch::execute(&w, &a)),

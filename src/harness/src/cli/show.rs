@@ -1,6 +1,6 @@
 //! `harness show`: an experiment's resolved config, its model, or the numbers of its latest run.
 
-use harness_core::config::flat;
+use harness_core::config::{Experiment, flat};
 use harness_core::names::ExperimentName;
 use serde_json::json;
 
@@ -8,17 +8,15 @@ use super::{Failure, Outcome, Workplace, terminal};
 use crate::analyse::RunAnalysis;
 use crate::exit_code;
 use crate::record::{self, SealedRun};
+use crate::run::forecast::{Corpus, Forecast};
 use crate::run::load_config;
-
-/// Token ids of GPT-2's tokenizer, for recipes that take it over.
-const GPT2_VOCABULARY_SIZE: u32 = 50_257;
 
 /// Show an experiment: its resolved config, its model, or the numbers of its latest citable run.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The experiment.
     name: String,
-    /// Shapes and parameters of the model, and its training FLOPs per token.
+    /// The model's tensors with shapes and update rules, parameters, training FLOPs per token, predicted memory.
     #[arg(long)]
     model: bool,
     /// Every number of the latest citable run, by the key that the paper uses.
@@ -77,43 +75,65 @@ fn values(workplace: &Workplace, name: &ExperimentName, as_json: bool) -> Outcom
     Ok(exit_code::SUCCESS)
 }
 
-fn model(workplace: &Workplace, experiment: &harness_core::config::Experiment, as_json: bool) -> Outcome {
-    let store = harness_corpus::Store::of(&workplace.project);
-    let recipe = harness_corpus::Recipe::load(&workplace.project, &experiment.corpus)?;
-    // A prepared corpus knows its vocabulary; before that the recipe says how large it may become.
-    let vocabulary = match harness_corpus::PreparedCorpus::open(&store, &recipe) {
-        Ok(corpus) => corpus.manifest().tokenizer.vocabulary_size,
-        Err(_) => recipe.tokenizer.vocabulary_size.unwrap_or(GPT2_VOCABULARY_SIZE),
-    };
-    let model = &experiment.model;
-    let (parameters, body) = model.parameters(vocabulary);
-    let flops = model.training_flops_per_token(vocabulary);
-    let sequences = experiment.training.sequences_before(experiment.training.steps);
-    let tokens = sequences * u64::from(model.context_length);
+fn model(workplace: &Workplace, experiment: &Experiment, as_json: bool) -> Outcome {
+    let corpus = Corpus::of(&workplace.project, experiment)?;
+    let vocabulary = corpus.vocabulary_size;
+    let experiment = experiment.resolved(vocabulary, None).map_err(Failure::usage)?;
+    let forecast = Forecast::of(&experiment, corpus, None);
+    let flops = experiment.model.training_flops_per_token(vocabulary);
+    let tensors = experiment.model.tensors(vocabulary);
+    let rule = |name: &str, shape: &[u64]| experiment.optimizer.update_rule(&experiment.model, name, shape);
     if as_json {
+        let tensors: Vec<_> = tensors
+            .iter()
+            .map(|(name, shape)| {
+                let rule = rule(name, shape);
+                json!({
+                    "name": name, "shape": shape, "learning_rate_ratio": rule.learning_rate_ratio,
+                    "weight_decay": rule.weight_decay,
+                })
+            })
+            .collect();
         let text = json!({
-            "vocabulary_size": vocabulary, "parameters": parameters, "parameters_without_embeddings": body,
-            "training_flops_per_token": flops, "training_tokens": tokens, "training_flops": flops * tokens as f64,
-            "tokens_per_parameter": tokens as f64 / parameters as f64,
+            "vocabulary_size": vocabulary, "parameters": forecast.parameters,
+            "parameters_without_embeddings": forecast.parameters_without_embeddings,
+            "training_flops_per_token": flops, "training_tokens": forecast.tokens,
+            "training_flops": forecast.training_flops, "tokens_per_parameter": forecast.tokens_per_parameter,
+            "memory": forecast.memory, "memory_bytes": forecast.memory_bytes, "tensors": tensors,
         });
         terminal::say(&serde_json::to_string_pretty(&text).expect("plain numbers are JSON"));
         return Ok(exit_code::SUCCESS);
     }
-    let rows: Vec<Vec<String>> = model
-        .tensors(vocabulary)
-        .into_iter()
+    let rows: Vec<Vec<String>> = tensors
+        .iter()
         .map(|(tensor, shape)| {
             let count: u64 = shape.iter().product();
+            let rule = rule(tensor, shape);
             let shape: Vec<String> = shape.iter().map(u64::to_string).collect();
-            vec![tensor, format!("({})", shape.join(", ")), count.to_string()]
+            vec![
+                tensor.clone(),
+                format!("({})", shape.join(", ")),
+                count.to_string(),
+                rule.learning_rate_ratio.to_string(),
+                rule.weight_decay.to_string(),
+            ]
         })
         .collect();
-    terminal::say(&terminal::table(&["tensor", "shape", "parameters"], &rows));
+    terminal::say(&terminal::table(&["tensor", "shape", "parameters", "rate", "decay"], &rows));
     terminal::say(&format!(
-        "{parameters} parameters, {body} without token and position embeddings; {flops:.3e} training FLOPs per token\n\
-         {tokens} training tokens ({:.1} per parameter), {:.3e} FLOPs in all",
-        tokens as f64 / parameters as f64,
-        flops * tokens as f64
+        "{} parameters, {} without token and position embeddings; {flops:.3e} training FLOPs per token\n\
+         {} training tokens ({:.1} per parameter), {:.3e} FLOPs in all\n",
+        forecast.parameters,
+        forecast.parameters_without_embeddings,
+        forecast.tokens,
+        forecast.tokens_per_parameter,
+        forecast.training_flops
     ));
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let mut rows: Vec<Vec<String>> =
+        forecast.memory.parts().iter().map(|(part, bytes)| vec![(*part).to_owned(), mib(*bytes)]).collect();
+    rows.push(vec!["together, without libtorch itself".to_owned(), mib(forecast.memory_bytes)]);
+    let passes = experiment.training.sequences_per_pass();
+    terminal::say(&terminal::table(&["memory", &format!("{passes} sequences a pass")], &rows));
     Ok(exit_code::SUCCESS)
 }

@@ -105,7 +105,7 @@ pub fn say_shaded(pieces: &[(String, Shade)]) {
 static COUNTING: AtomicBool = AtomicBool::new(false);
 
 /// Counts Ctrl-C, hang-up and termination in what it gives back, until [`COUNTING`] is taken back.
-fn count_interrupts() -> Interrupts {
+pub fn count_interrupts() -> Interrupts {
     static COUNT: OnceLock<Interrupts> = OnceLock::new();
     let count = COUNT.get_or_init(|| {
         let count: Interrupts = Arc::default();
@@ -134,6 +134,11 @@ fn count_interrupts() -> Interrupts {
     count.store(0, Ordering::Relaxed);
     COUNTING.store(true, Ordering::Relaxed);
     Arc::clone(count)
+}
+
+/// From now on a wish to stop ends the program again.
+pub fn stop_counting() {
+    COUNTING.store(false, Ordering::Relaxed);
 }
 
 /// How often a stage says where it is when it has no terminal to draw on.
@@ -258,7 +263,7 @@ impl Watcher for Screen {
 
     fn closed(&mut self) {
         self.close();
-        COUNTING.store(false, Ordering::Relaxed);
+        stop_counting();
     }
 
     fn message(&mut self, message: &Message) {

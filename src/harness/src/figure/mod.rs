@@ -23,6 +23,7 @@ pub mod lengths;
 pub mod optimisation;
 pub mod parameters_loss;
 pub mod png;
+pub mod probe;
 pub mod slices;
 pub mod task_curves;
 pub mod tasks;

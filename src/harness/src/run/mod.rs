@@ -1,10 +1,14 @@
 //! One run of an experiment, from the plan to the seal: look at code and config, make the data ready, open the
 //! record, watch over the trainer, seal. Whatever happens after the record is opened, it is sealed.
 
+pub mod forecast;
 mod plan;
+pub mod probe;
+pub mod processors;
 mod resume;
 mod retention;
 mod supervise;
+pub mod trial;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -150,6 +154,23 @@ pub enum RunError {
         /// What is free where the run folder lies.
         free_bytes: u64,
     },
+    /// A short run that measures something could not be set up.
+    #[error("the short run cannot work: {0}")]
+    Trial(String),
+    /// A budget cannot be turned into steps.
+    #[error("{0}")]
+    Budget(String),
+    /// A short run gave no measurement.
+    #[error("the short run ended early: {problem}\nhint: {hint}")]
+    NothingMeasured {
+        /// What happened.
+        problem: String,
+        /// What can be done.
+        hint: String,
+    },
+    /// The user wished to stop.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
     /// There is nothing to go on from.
     #[error("there is nothing to resume: {problem}\nhint: {hint}")]
     NothingToResume {

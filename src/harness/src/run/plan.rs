@@ -13,7 +13,8 @@ use harness_corpus::{Fetcher, PreparedCorpus, Progress, Recipe, Store};
 
 use super::resume::Origin;
 use super::retention::DiskNeed;
-use super::{Options, RunError, relative};
+use super::trial::{self, Bench};
+use super::{Interrupts, Options, RunError, relative};
 use crate::git::{Git, State};
 use crate::record::format::{self, Binaries, Code, Data, Open, Plan, PlanFile, Shard, Task, file};
 use crate::record::{self, environment};
@@ -96,6 +97,7 @@ pub(super) fn plan(
     let fetcher = Fetcher::new(&store).with_mirror(options.mirror.clone()).with_hub(options.hub.clone());
     fetcher.fetch(&recipe.remotes(), progress)?;
     let corpus = harness_corpus::prepare(&recipe, &store, progress)?;
+    let experiment = with_steps(project, experiment, &corpus, origin, options, progress)?;
     let tasks = prepare_tasks(project, &experiment, &task_recipes, &corpus, &store, &fetcher, progress)?;
 
     let now = environment::now();
@@ -148,6 +150,37 @@ pub(super) fn plan(
         threads: training.threads,
         deterministic: training.deterministic,
     })
+}
+
+/// The experiment with its budget turned into steps: as in the run that is gone on with, else by arithmetic, else by
+/// a short run on this machine.
+fn with_steps(
+    project: &Project,
+    experiment: Experiment,
+    corpus: &PreparedCorpus,
+    origin: Option<&Origin>,
+    options: &Options,
+    progress: &mut dyn Progress,
+) -> Result<Experiment, RunError> {
+    if !experiment.needs_steps() {
+        return Ok(experiment);
+    }
+    if let Some(origin) = origin {
+        let steps = origin.steps();
+        return experiment.vary(|choices| choices.training.steps = steps).map_err(RunError::Budget);
+    }
+    let tokens_per_s = if experiment.is_timed() {
+        progress.note("measuring how fast this machine trains, for the budget of time");
+        let bench = Bench::of(project, options.trainer.clone(), experiment.clone(), corpus.clone());
+        let trial = bench.trial(trial::PROBE_STEPS, |_| {}, &Interrupts::default())?;
+        Some(trial.measured()?.0)
+    } else {
+        None
+    };
+    let resolved =
+        experiment.resolved(corpus.manifest().tokenizer.vocabulary_size, tokens_per_s).map_err(RunError::Budget)?;
+    progress.note(&format!("the budget pays for {} steps", resolved.training.steps));
+    Ok(resolved)
 }
 
 /// Why the paper may not use the run, if it may not. A repository that holds experiments only says nothing about
@@ -234,7 +267,7 @@ fn data(project: &Project, experiment: &Experiment, corpus: &PreparedCorpus) -> 
 }
 
 /// All choices, in the trainer's terms. Every path is relative to the project.
-fn job(
+pub(super) fn job(
     project: &Project,
     folder: &Path,
     experiment: &Experiment,

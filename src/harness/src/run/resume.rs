@@ -114,6 +114,11 @@ impl Origin {
         })
     }
 
+    /// The number of steps it was to take.
+    pub fn steps(&self) -> u64 {
+        self.run.experiment.training.steps
+    }
+
     /// The checkpoint file.
     pub fn checkpoint_path(&self) -> PathBuf {
         self.run.path(&self.checkpoint.file.path)

@@ -1,0 +1,295 @@
+//! What a run will take, before anything is spent: memory, time, GPU hours, energy, disk, and how the number of tokens
+//! stands to the number of parameters and to the corpus. Arithmetic on the config; times come from a measured rate, or
+//! from a GPU's data sheet and an assumed share of it.
+
+use harness_core::config::{Experiment, Precision};
+use harness_core::memory::Memory;
+use harness_core::names::Project;
+use harness_corpus::{PreparedCorpus, Recipe, Store};
+use serde::Serialize;
+
+use super::RunError;
+use super::processors::Gpu;
+
+/// Tokens per parameter at which a given number of FLOPs gives the lowest loss (Hoffmann et al. 2022, Training
+/// Compute-Optimal Large Language Models, table 3: 20.2 tokens per parameter from 400 million parameters on).
+pub const OPTIMAL_TOKENS_PER_PARAMETER: f64 = 20.0;
+/// Passes over a text after which repeating it is worth less and less (Muennighoff et al. 2023, Scaling
+/// Data-Constrained Language Models).
+pub const WORTHWHILE_EPOCHS: f64 = 4.0;
+/// Share of a GPU's promised rate that training small models reaches, if nothing was measured: PaLM reports 46 %
+/// (Chowdhery et al. 2022, table 3), small widths and deterministic kernels lie below.
+pub const ASSUMED_UTILIZATION: f64 = 0.35;
+
+/// How fast training goes, and how that is known.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum Rate {
+    /// A short run on this machine.
+    Probe {
+        /// Training tokens per second, median over steps.
+        tokens_per_s: f64,
+        /// `cpu` or `cuda:0`.
+        device: String,
+        /// Largest memory of the process, in bytes; that of the GPU where there is one.
+        peak_memory_bytes: u64,
+    },
+    /// A data sheet.
+    DataSheet {
+        /// The GPU.
+        gpu: Gpu,
+        /// The assumed share of its promised rate.
+        utilization: f64,
+    },
+}
+
+impl Rate {
+    /// Training tokens per second of `experiment`.
+    pub fn tokens_per_s(&self, experiment: &Experiment, vocabulary_size: u32) -> f64 {
+        match self {
+            Rate::Probe { tokens_per_s, .. } => *tokens_per_s,
+            Rate::DataSheet { gpu, utilization } => {
+                let flops_per_token = experiment.model.training_flops_per_token(vocabulary_size);
+                gpu.peak_flops_per_s(experiment.training.precision) * utilization / flops_per_token
+            }
+        }
+    }
+}
+
+/// Token ids of GPT-2's tokenizer, for recipes that take it over.
+const GPT2_VOCABULARY_SIZE: u32 = 50_257;
+
+/// What is known of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Corpus {
+    /// Token ids, or how many the recipe says there may be.
+    pub vocabulary_size: u32,
+    /// Training tokens of one epoch, if the corpus is prepared.
+    pub tokens: Option<u64>,
+    /// Tokens of held-out text, if the corpus is prepared.
+    pub validation_tokens: Option<u64>,
+}
+
+impl Corpus {
+    /// Of a prepared corpus, or what its recipe says before that.
+    pub fn of(project: &Project, experiment: &Experiment) -> Result<Self, RunError> {
+        let recipe = Recipe::load(project, &experiment.corpus)?;
+        Ok(match PreparedCorpus::open(&Store::of(project), &recipe) {
+            Ok(corpus) => {
+                let manifest = corpus.manifest();
+                Corpus {
+                    vocabulary_size: manifest.tokenizer.vocabulary_size,
+                    tokens: Some(manifest.train.tokens),
+                    validation_tokens: Some(manifest.validation.text_tokens),
+                }
+            }
+            Err(_) => Corpus {
+                vocabulary_size: recipe.tokenizer.vocabulary_size.unwrap_or(GPT2_VOCABULARY_SIZE),
+                tokens: None,
+                validation_tokens: None,
+            },
+        })
+    }
+}
+
+/// The forecast of one run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Forecast {
+    /// Trainable parameters, all and without embeddings.
+    pub parameters: u64,
+    /// Without what is looked up.
+    pub parameters_without_embeddings: u64,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Training tokens.
+    pub tokens: u64,
+    /// Training FLOPs, and those of all validations.
+    pub training_flops: f64,
+    /// FLOPs of the validation losses; null while the corpus is not prepared. Tasks are not counted.
+    pub validation_flops: Option<f64>,
+    /// Training tokens for each parameter.
+    pub tokens_per_parameter: f64,
+    /// [`OPTIMAL_TOKENS_PER_PARAMETER`].
+    pub optimal_tokens_per_parameter: f64,
+    /// Parameters and tokens at which these FLOPs would give the lowest loss, by that rule.
+    pub optimal_parameters: f64,
+    /// Tokens that go with them.
+    pub optimal_tokens: f64,
+    /// Passes over the training text; null while the corpus is not prepared.
+    pub epochs: Option<f64>,
+    /// Predicted memory of a step.
+    pub memory: Memory,
+    /// The same, summed.
+    pub memory_bytes: u64,
+    /// Checkpoints that will be written, the last among them.
+    pub checkpoints: u64,
+    /// Size of one.
+    pub checkpoint_bytes: u64,
+    /// Disk for all of them.
+    pub disk_bytes: u64,
+    /// How fast, if that is known.
+    pub rate: Option<Rate>,
+    /// Training tokens per second at that rate.
+    pub tokens_per_s: Option<f64>,
+    /// Seconds of training and validation.
+    pub time_s: Option<f64>,
+    /// GPU hours, where there is a GPU.
+    pub gpu_hours: Option<f64>,
+    /// At the board's full power, which is the most it can be.
+    pub energy_kwh: Option<f64>,
+    /// Whether the memory is enough, where it is known.
+    pub fits: Option<bool>,
+}
+
+impl Forecast {
+    /// The forecast of `experiment` on `corpus`; without a `rate` it says nothing of time.
+    pub fn of(experiment: &Experiment, corpus: Corpus, rate: Option<Rate>) -> Self {
+        let (model, training) = (&experiment.model, &experiment.training);
+        let vocabulary = corpus.vocabulary_size;
+        let (parameters, parameters_without_embeddings) = model.parameters(vocabulary);
+        let flops_per_token = model.training_flops_per_token(vocabulary);
+        let tokens = training.tokens(training.steps, model.context_length);
+        let training_flops = flops_per_token * tokens as f64;
+        // A forward pass is a third of forward and backward.
+        let validations = experiment.evaluation.validation_steps(training.steps).len() as f64;
+        let validation_flops = corpus.validation_tokens.map(|each| validations * each as f64 * flops_per_token / 3.0);
+        // C = 6 N D with D = 20 N (Hoffmann et al. 2022, equation 4 and table 3).
+        let optimal_parameters = (training_flops / (6.0 * OPTIMAL_TOKENS_PER_PARAMETER)).sqrt();
+        let memory = Memory::of(model, &experiment.optimizer, training, vocabulary);
+        let checkpoints = training.checkpoint_steps().len() as u64;
+        let checkpoint_bytes = parameters * 4 + memory.moments_bytes;
+        let tokens_per_s = rate.as_ref().map(|rate| rate.tokens_per_s(experiment, vocabulary));
+        let all_flops = training_flops + validation_flops.unwrap_or(0.0);
+        let time_s = tokens_per_s.map(|rate| all_flops / (rate * flops_per_token));
+        let gpu = match &rate {
+            Some(Rate::DataSheet { gpu, .. }) => Some(*gpu),
+            _ => None,
+        };
+        let on_gpu = match &rate {
+            Some(Rate::Probe { device, .. }) => device.starts_with("cuda"),
+            other => other.is_some(),
+        };
+        let gpu_hours = time_s.filter(|_| on_gpu).map(|time_s| time_s / 3600.0);
+        Forecast {
+            parameters,
+            parameters_without_embeddings,
+            steps: training.steps,
+            tokens,
+            training_flops,
+            validation_flops,
+            tokens_per_parameter: tokens as f64 / parameters as f64,
+            optimal_tokens_per_parameter: OPTIMAL_TOKENS_PER_PARAMETER,
+            optimal_parameters,
+            optimal_tokens: optimal_parameters * OPTIMAL_TOKENS_PER_PARAMETER,
+            epochs: corpus.tokens.map(|corpus| tokens as f64 / corpus as f64),
+            memory,
+            memory_bytes: memory.total_bytes(),
+            checkpoints,
+            checkpoint_bytes,
+            disk_bytes: checkpoints * checkpoint_bytes,
+            rate,
+            tokens_per_s,
+            time_s,
+            gpu_hours,
+            energy_kwh: gpu.zip(gpu_hours).map(|(gpu, hours)| gpu.power_w * hours / 1000.0),
+            fits: gpu.map(|gpu| memory.total_bytes() <= gpu.memory_bytes),
+        }
+    }
+
+    /// What should be looked at before the run is paid for: a sentence each.
+    pub fn remarks(&self, precision: Precision) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let ratio = self.tokens_per_parameter / OPTIMAL_TOKENS_PER_PARAMETER;
+        let optimum = format!(
+            "{} parameters on {} tokens would use the same FLOPs best",
+            rounded(self.optimal_parameters),
+            rounded(self.optimal_tokens)
+        );
+        if ratio < 0.5 {
+            remarks.push(format!("few tokens for so many parameters: {optimum} (Hoffmann et al. 2022)"));
+        } else if ratio > 4.0 {
+            remarks.push(format!(
+                "many tokens for so few parameters: {optimum} (Hoffmann et al. 2022), unless a small model is the aim"
+            ));
+        }
+        if let Some(epochs) = self.epochs.filter(|&epochs| epochs > WORTHWHILE_EPOCHS) {
+            remarks.push(format!(
+                "{epochs:.1} passes over the text: beyond about {WORTHWHILE_EPOCHS} repeated tokens are worth less and \
+                 less (Muennighoff et al. 2023)"
+            ));
+        }
+        if self.fits == Some(false) {
+            remarks.push("the memory of this GPU is too small: lower `training.micro_batch_size`".to_owned());
+        }
+        if let Some(Rate::DataSheet { gpu, .. }) = &self.rate
+            && precision == Precision::Bf16
+            && gpu.bf16_flops_per_s == 0.0
+        {
+            remarks.push(format!("{} has no bfloat16 units; the time is that of float32", gpu.name));
+        }
+        remarks
+    }
+}
+
+/// A count with three digits and a word for its size.
+pub fn rounded(count: f64) -> String {
+    let (factor, unit) = match count {
+        c if c >= 1e12 => (1e12, " T"),
+        c if c >= 1e9 => (1e9, " G"),
+        c if c >= 1e6 => (1e6, " M"),
+        c if c >= 1e3 => (1e3, " k"),
+        _ => (1.0, ""),
+    };
+    let value = count / factor;
+    let decimals = if value >= 100.0 || unit.is_empty() { 0 } else { 1 };
+    format!("{value:.decimals$}{unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_core::config::{ModelConfig, parse_resolved};
+
+    use super::*;
+
+    /// GPT-2 small on 2.5 G tokens, the compute-optimal number for its size.
+    fn gpt2() -> Experiment {
+        parse_resolved(
+            "corpus = \"web\"\n[model]\nlayers = 12\nheads = 12\nwidth = 768\ncontext_length = 1024\n\
+             [training]\nsteps = 5000\nbatch_size = 480\nmicro_batch_size = 16\nprecision = \"bf16\"\ncheckpoint_every = 1000\n",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_forecast_is_the_arithmetic_of_its_sources() {
+        let corpus = Corpus { vocabulary_size: 50_257, tokens: Some(500_000_000), validation_tokens: Some(1_000_000) };
+        let gpu = *Gpu::find("h100-sxm").unwrap();
+        let forecast = Forecast::of(&gpt2(), corpus, Some(Rate::DataSheet { gpu, utilization: 0.4 }));
+        assert_eq!((forecast.tokens, forecast.parameters), (5000 * 480 * 1024, 124_439_808));
+        assert!((forecast.epochs.unwrap() - 4.9152).abs() < 1e-9);
+        let flops = ModelConfig { ..gpt2().model.clone() }.training_flops_per_token(50_257);
+        assert!((forecast.training_flops - flops * 2_457_600_000.0).abs() < 1.0);
+        assert!((forecast.tokens_per_s.unwrap() - 989.4e12 * 0.4 / flops).abs() < 1e-3);
+        // Training, and a third of it for each token of each validation.
+        let all = forecast.training_flops + forecast.validation_flops.unwrap();
+        assert!((forecast.time_s.unwrap() - all / (989.4e12 * 0.4)).abs() < 1e-6);
+        assert!((forecast.energy_kwh.unwrap() - 0.7 * forecast.gpu_hours.unwrap()).abs() < 1e-12);
+        assert_eq!((forecast.checkpoints, forecast.checkpoint_bytes), (5, 12 * 124_439_808));
+        // C = 6 N D and D = 20 N.
+        let (n, d) = (forecast.optimal_parameters, forecast.optimal_tokens);
+        assert!((6.0 * n * d / forecast.training_flops - 1.0).abs() < 1e-9 && (d / n - 20.0).abs() < 1e-9);
+        assert_eq!(forecast.fits, Some(true));
+        let remarks = forecast.remarks(Precision::Bf16);
+        assert!(remarks.len() == 1 && remarks[0].starts_with("4.9 passes"), "{remarks:?}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_said() {
+        let corpus = Corpus { vocabulary_size: 50_257, tokens: None, validation_tokens: None };
+        let forecast = Forecast::of(&gpt2(), corpus, None);
+        assert_eq!((forecast.epochs, forecast.time_s, forecast.gpu_hours, forecast.fits), (None, None, None, None));
+        let t4 = Rate::DataSheet { gpu: *Gpu::find("t4").unwrap(), utilization: 0.4 };
+        let forecast = Forecast::of(&gpt2(), corpus, Some(t4));
+        assert!(forecast.remarks(Precision::Bf16).iter().any(|remark| remark.contains("no bfloat16 units")));
+    }
+}

@@ -1,0 +1,166 @@
+//! Short runs that measure something before a run is paid for: the same trainer, supervisor and data as a run, but no
+//! record, no evaluation, and nothing left in the run folders. What was measured is told by [`super::probe`].
+
+use std::path::PathBuf;
+
+use harness_core::config::{Choices, EvaluationConfig, Experiment, ScheduleKind};
+use harness_core::contract::{Closing, Failure, Message, Started};
+use harness_core::files;
+use harness_core::names::{ExperimentName, Project};
+use harness_core::scores::StepLine;
+use harness_corpus::{Fetcher, PreparedCorpus, Progress, Recipe, Store};
+
+use super::forecast::Rate;
+use super::{Interrupts, RunError, plan, supervise};
+use crate::analyse::stats;
+use crate::record::{self, environment};
+
+/// Steps of a short run that measures the rate of training.
+pub const PROBE_STEPS: u64 = 8;
+
+/// An experiment with its data, ready to be tried.
+pub struct Bench<'a> {
+    project: &'a Project,
+    trainer: PathBuf,
+    experiment: Experiment,
+    corpus: PreparedCorpus,
+}
+
+/// What a short run gave.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// What ran, with the changes of the trial.
+    pub experiment: Experiment,
+    /// One row for each step.
+    pub steps: Vec<StepLine>,
+    /// The trainer's own account.
+    pub started: Option<Started>,
+    /// How it closed, if it did.
+    pub closing: Option<Closing>,
+    /// What went wrong, if something did.
+    pub failure: Option<Failure>,
+}
+
+impl<'a> Bench<'a> {
+    /// Makes the corpus of `name` ready and looks at the trainer.
+    pub fn open(
+        project: &'a Project,
+        name: &ExperimentName,
+        trainer: PathBuf,
+        mirror: Option<PathBuf>,
+        progress: &mut dyn Progress,
+    ) -> Result<Self, RunError> {
+        let experiment = plan::load_config(project, name)?.experiment;
+        plan::about(&trainer)?;
+        let recipe = Recipe::load(project, &experiment.corpus)?;
+        let store = Store::of(project);
+        Fetcher::new(&store).with_mirror(mirror).fetch(&recipe.remotes(), progress)?;
+        let corpus = harness_corpus::prepare(&recipe, &store, progress)?;
+        Ok(Bench { project, trainer, experiment, corpus })
+    }
+
+    /// An experiment whose corpus is ready.
+    pub(super) fn of(project: &'a Project, trainer: PathBuf, experiment: Experiment, corpus: PreparedCorpus) -> Self {
+        Bench { project, trainer, experiment, corpus }
+    }
+
+    /// The experiment as it is written.
+    pub fn experiment(&self) -> &Experiment {
+        &self.experiment
+    }
+
+    /// Runs `steps` optimizer steps of the experiment with `change`d choices, from fresh weights. The learning rate is
+    /// constant and the stages of batch and sequence are left out unless the change says otherwise; nothing is
+    /// evaluated. After a wish to stop there is no closing.
+    pub fn trial(
+        &self,
+        steps: u64,
+        change: impl FnOnce(&mut Choices),
+        interrupts: &Interrupts,
+    ) -> Result<Trial, RunError> {
+        let experiment = self
+            .experiment
+            .vary(|choices| {
+                choices.training.steps = steps;
+                choices.training.budget = None;
+                choices.training.batch_size_stages.clear();
+                choices.training.sequence_length_stages.clear();
+                choices.training.checkpoint_every = 0;
+                choices.evaluation = EvaluationConfig::default();
+                choices.schedule.kind = ScheduleKind::Constant;
+                (choices.schedule.warmup_steps, choices.schedule.cooldown_steps) = (0, 0);
+                change(choices);
+            })
+            .map_err(RunError::Trial)?;
+        let name = format!("probe-{}-{:08x}", environment::now_compact(), environment::entropy());
+        let folder = self.project.store().join("drafts").join(name);
+        files::create_folder(&folder)?;
+        let mut job = plan::job(self.project, &folder, &experiment, &self.corpus, &[], None);
+        (job.validation_steps, job.task_steps) = (Vec::new(), Vec::new());
+        let path = folder.join("job.json");
+        files::write(&path, record::pretty(&job).as_bytes())?;
+        let start = supervise::Start {
+            trainer: &self.trainer,
+            root: self.project.root(),
+            job: &path,
+            folder: &folder,
+            threads: experiment.training.threads,
+            deterministic: experiment.training.deterministic,
+        };
+        let (mut rows, mut started, mut closing) = (Vec::new(), None, None);
+        let ended = supervise::supervise(&start, interrupts, &mut |message| {
+            match message {
+                Message::Started(about) => started = Some((**about).clone()),
+                Message::Step(line) => rows.push(line.clone()),
+                Message::Finished(end) => closing = Some(end.clone()),
+                _ => {}
+            }
+            Ok(())
+        });
+        files::remove_folder(&folder)?;
+        let ended = ended?;
+        Ok(Trial { experiment, steps: rows, started, closing, failure: ended.failure })
+    }
+}
+
+impl Trial {
+    /// Training tokens per second: the median over the second half of the steps, when caches are warm.
+    pub fn tokens_per_s(&self) -> Option<f64> {
+        let rates: Vec<f64> = self.steps[self.steps.len() / 2..].iter().map(|line| line.tokens_per_s).collect();
+        (!rates.is_empty()).then(|| stats::quantile(&rates, 0.5))
+    }
+
+    /// Largest memory in bytes: of the GPU where there is one, else of the process.
+    pub fn peak_memory_bytes(&self) -> Option<u64> {
+        self.closing.as_ref().map(|closing| closing.peak_gpu_memory_bytes.unwrap_or(closing.peak_memory_bytes))
+    }
+
+    /// Rate and memory of a trial that came to its end.
+    pub fn measured(&self) -> Result<(f64, u64), RunError> {
+        match (self.tokens_per_s(), self.peak_memory_bytes(), &self.failure) {
+            (Some(rate), Some(memory), None) => Ok((rate, memory)),
+            (_, _, Some(failure)) => Err(RunError::NothingMeasured {
+                problem: failure.message.clone(),
+                hint: failure.hint.clone().unwrap_or_else(|| "see the message above".to_owned()),
+            }),
+            _ => Err(RunError::Interrupted),
+        }
+    }
+
+    /// What it says of a plan.
+    pub fn rate(&self) -> Result<Rate, RunError> {
+        let (tokens_per_s, peak_memory_bytes) = self.measured()?;
+        let device = self.started.as_ref().map_or_else(|| "cpu".to_owned(), |started| started.device.clone());
+        Ok(Rate::Probe { tokens_per_s, device, peak_memory_bytes })
+    }
+
+    /// The loss it came to: the mean over the last fifth of the steps, and the standard error of that mean as if
+    /// batches were independent, in nats. Nothing if it diverged or was cut short.
+    pub fn final_loss_nats(&self) -> Option<(f64, f64)> {
+        self.closing.as_ref()?;
+        let last = &self.steps[self.steps.len() - self.steps.len().div_ceil(5)..];
+        let losses: Vec<f64> = last.iter().map(|line| line.loss_nats).collect();
+        let error = if losses.len() < 2 { 0.0 } else { (stats::variance(&losses) / losses.len() as f64).sqrt() };
+        (!losses.is_empty()).then(|| (stats::mean(&losses), error))
+    }
+}
