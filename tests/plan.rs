@@ -1,4 +1,5 @@
 //! What is known and measured before a run: budgets, `harness plan`, `harness probe`, `harness show --model`.
+#![allow(clippy::disallowed_methods, reason = "tests read files as they like")]
 
 mod common;
 
