@@ -57,9 +57,7 @@ fn run(job: &Job) {
         flag.store(true, Ordering::Relaxed);
     });
 
-    let first_step = job.resume_from.as_ref().map_or(0, |path| {
-        String::from_utf8(files::read(path).unwrap()).unwrap().lines().next().unwrap().parse().unwrap()
-    });
+    let first_step = job.resume_from.as_ref().map_or(0, |path| step_of(path));
     let parameters = job.model.parameters(job.vocabulary_size);
     say(&Message::Started(Box::new(Started {
         version: if mode == "old" { VERSION + 1 } else { VERSION },
@@ -72,6 +70,9 @@ fn run(job: &Job) {
         first_step,
         determinism: Determinism::default(),
     })));
+    if job.train_shards.is_empty() {
+        return evaluate_only(job);
+    }
     let stream = TokenStream::open(&job.train_shards).unwrap();
     let context = u64::from(job.model.context_length);
     let order = Order::new(job.seed, Order::windows_in(stream.tokens(), context));
@@ -151,6 +152,31 @@ fn run(job: &Job) {
         gpu_energy_j: None,
     };
     say(&if stopped { Message::Stopped(closing) } else { Message::Finished(closing) });
+}
+
+/// The step of a checkpoint, which is all that it holds.
+fn step_of(path: &Path) -> u64 {
+    String::from_utf8(files::read(path).unwrap()).unwrap().lines().next().unwrap().parse().unwrap()
+}
+
+/// Evaluates each checkpoint of a job that trains nothing.
+fn evaluate_only(job: &Job) {
+    let mut last = 0;
+    for path in &job.resume_from {
+        last = step_of(path);
+        evaluate(job, last);
+    }
+    say(&Message::Finished(Closing {
+        step: last,
+        tokens: last * u64::from(job.training.batch_size) * u64::from(job.model.context_length),
+        weights_sha256: weights(job, last),
+        order_sha256: Digest::of(b""),
+        wall_time_s: 1.0,
+        training_time_s: 0.0,
+        peak_memory_bytes: 1 << 27,
+        peak_gpu_memory_bytes: None,
+        gpu_energy_j: None,
+    }));
 }
 
 /// The number after `mode:` if that is the behaviour asked for, else 0.
@@ -248,6 +274,10 @@ fn evaluate(job: &Job, step: u64) {
                     tokens: request.continuation.len() as u64,
                     log_probability_nats: right - 10.0 - random.uniform() * 3.0,
                     greedy: random.uniform() < 0.3,
+                    bytes: request.bytes,
+                    words: request.words,
+                    unconditional_log_probability_nats: (!request.unconditional.is_empty())
+                        .then(|| -11.0 - random.uniform()),
                 }
             });
             written.push(output(job, format!("{}/{}.csv", folder.display(), task.id), &to_csv(rows)));

@@ -152,6 +152,9 @@ pub struct JobTask {
     pub id: String,
     /// Its `requests.jsonl`.
     pub requests: PathBuf,
+    /// For documents, whose requests may be longer than the context: the tokens predicted in each window that rolls
+    /// over them after the first; 0 means the context length. Absent for items, which are one window each.
+    pub rolling_stride: Option<u32>,
 }
 
 /// One line from the trainer.

@@ -19,10 +19,20 @@ pub struct Request {
     pub gold: bool,
     /// Characters of the choice's text without the blank that joins it to the context (for `acc_norm`).
     pub characters: u64,
+    /// Bytes of the same text as UTF-8; of a document, of the text as it stands in the data.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Words of the same text: what white space parts, counted as `re.split` of Python does.
+    #[serde(default)]
+    pub words: u64,
     /// Token ids before the continuation; never empty (an empty context is the document separator).
     pub context: Vec<u32>,
     /// Token ids to score; never empty.
     pub continuation: Vec<u32>,
+    /// Token ids of the choice on its own, to be scored after the document separator as well; empty where that is not
+    /// asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unconditional: Vec<u32>,
 }
 
 /// One row of `<task>.csv`: the score of one choice.
@@ -42,6 +52,15 @@ pub struct ChoiceScore {
     pub log_probability_nats: f64,
     /// Whether every token of the continuation was the model's first choice.
     pub greedy: bool,
+    /// Bytes of the choice, as in the request.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Words of the choice, as in the request.
+    #[serde(default)]
+    pub words: u64,
+    /// Natural-log probability of the choice without its context, where that was asked.
+    #[serde(default)]
+    pub unconditional_log_probability_nats: Option<f64>,
 }
 
 /// One row of `validation.csv`: the loss of one window of one held-out document.

@@ -30,6 +30,17 @@ pub struct Decontaminate {
     pub action: ContaminationAction,
 }
 
+impl Default for Decontaminate {
+    fn default() -> Self {
+        Decontaminate {
+            tasks: Vec::new(),
+            words: default_words(),
+            words_at_least: default_least(),
+            action: ContaminationAction::default(),
+        }
+    }
+}
+
 fn default_words() -> u32 {
     13
 }
@@ -98,7 +109,7 @@ impl TaskNgrams {
         for (at, (name, items)) in tasks.iter().enumerate() {
             let mut count = TaskContamination { task: name.clone(), items: items.len() as u64, ..Default::default() };
             for (index, item) in items.iter().enumerate() {
-                let texts = item.choices.iter().map(|choice| words(&format!("{} {choice}", item.context)));
+                let texts = item.texts().map(|text| words(&text));
                 let long: Vec<Vec<u64>> = texts.filter(|words| words.len() >= rule.words_at_least as usize).collect();
                 count.items_too_short += u64::from(long.is_empty());
                 for words in long {
@@ -158,7 +169,11 @@ mod tests {
     use super::*;
 
     fn item(context: &str, choices: &[&str]) -> Item {
-        Item { context: context.to_owned(), choices: choices.iter().map(|&c| c.to_owned()).collect(), gold: 0 }
+        Item {
+            context: context.to_owned(),
+            choices: choices.iter().map(|&c| c.to_owned()).collect(),
+            ..Item::default()
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use harness_core::digest::Digest;
 use harness_core::files;
 use harness_core::scores::read_requests;
-use harness_corpus::tasks::{Item, PreparedTasks, TaskRecipe, prepare};
+use harness_corpus::tasks::{Item, PreparedTasks, TaskRecipe, check, overlap, prepare};
 use harness_corpus::{Fetcher, Proxies, Recipe, Silent, Store, Tokenizer};
 
 const BYTES: &str = "
@@ -59,7 +59,7 @@ impl Prepared {
 #[test]
 fn minimal_pairs_are_scored_whole_after_the_separator() {
     let rest = "kind = \"minimal_pairs\"\nmetric = \"accuracy\"\nchance = 0.5\n\
-                [items]\nformat = \"jsonl\"\nchoices = [\"{good}\", \"{bad}\"]\n";
+                [items]\nformat = \"jsonl\"\nchoices = [\"{{ good }}\", \"{{ bad }}\"]\n";
     let made = prepared("pairs", rest, "{\"good\": \"Cats sleep.\", \"bad\": \"Cats sleeps.\"}\n", 0);
     let expected = [
         (0, 0, true, 11, "|".to_owned(), " Cats sleep.".to_owned()),
@@ -73,7 +73,7 @@ fn minimal_pairs_are_scored_whole_after_the_separator() {
 #[test]
 fn blanks_at_the_end_of_the_context_move_to_the_continuation() {
     let rest = "kind = \"multiple_choice\"\nmetric = \"accuracy\"\nchance = 0.5\n\
-                [items]\nformat = \"jsonl\"\ncontext = \"Q: {q}\"\nchoices_from = \"c\"\nanswer = \"a\"\n";
+                [items]\nformat = \"jsonl\"\ncontext = \"Q: {{ q }}\"\nchoices_from = \"c\"\nanswer = \"a\"\n";
     let made = prepared("choice", rest, "{\"q\": \"why \\n\", \"c\": [\"é\", \"no\"], \"a\": 1}\n", 0);
     let expected = [
         (0, 0, false, 1, "Q: why".to_owned(), " \n é".to_owned()),
@@ -85,7 +85,7 @@ fn blanks_at_the_end_of_the_context_move_to_the_continuation() {
 #[test]
 fn the_last_word_is_scored_with_its_blank() {
     let rest = "kind = \"last_word\"\nmetric = \"greedy_accuracy\"\nchance = 0.0\n\
-                [items]\nformat = \"jsonl\"\ncontext = \"{text}\"\n";
+                [items]\nformat = \"jsonl\"\ncontext = \"{{ text }}\"\n";
     let made = prepared("last", rest, "{\"text\": \"He said: hello world\"}\n{\"text\": \"a b\"}\n", 0);
     let expected = [
         (0, 0, true, 5, "He said: hello".to_owned(), " world".to_owned()),
@@ -97,7 +97,7 @@ fn the_last_word_is_scored_with_its_blank() {
 #[test]
 fn a_limit_takes_every_so_manyth_item_and_numbers_them_anew() {
     let rest = "kind = \"last_word\"\nmetric = \"greedy_accuracy\"\nchance = 0.0\n\
-                [items]\nformat = \"jsonl\"\ncontext = \"{text}\"\n";
+                [items]\nformat = \"jsonl\"\ncontext = \"{{ text }}\"\n";
     let file: String = (0..10).map(|n| format!("{{\"text\": \"x w{n}\"}}\n")).collect();
     let made = prepared("last", rest, &file, 4);
     let words: Vec<(u64, String)> = made.rows().into_iter().map(|r| (r.0, r.5)).collect();
@@ -110,7 +110,7 @@ fn a_limit_takes_every_so_manyth_item_and_numbers_them_anew() {
 fn mistakes_in_task_recipes_are_shown_at_their_place() {
     let right = format!(
         "{HEAD}kind = \"minimal_pairs\"\nmetric = \"accuracy\"\nchance = 0.5\n\
-         [items]\nformat = \"jsonl\"\nchoices = [\"{{a}}\", \"{{b}}\"]\n\
+         [items]\nformat = \"jsonl\"\nchoices = [\"{{{{ a }}}}\", \"{{{{ b }}}}\"]\n\
          [[subtask]]\nname = \"one\"\nfile.sha256 = \"{}\"\nfile.bytes = 1\n",
         Digest::of(b"x")
     );
@@ -118,8 +118,22 @@ fn mistakes_in_task_recipes_are_shown_at_their_place() {
     let cases = [
         ("minimal_pairs", "minimal_pair", "unknown value `minimal_pair`", ":5:8", "did you mean `minimal_pairs`?"),
         ("chance = 0.5", "chance = 50", "must be at least 0 and below 1", ":7:10", "0.25"),
-        ("metric = \"accuracy\"", "metric = \"greedy_accuracy\"", "does not fit the kind", ":6:10", "last_word"),
-        ("choices = [\"{a}\", \"{b}\"]", "choices = [\"{a}\"]", "have two sentences, not 1", ":10:11", "good"),
+        (
+            "metric = \"accuracy\"",
+            "metric = \"greedy_accuracy\"",
+            "does not fit the kind",
+            ":6:10",
+            "`accuracy_per_token`",
+        ),
+        ("{{ b }}", "{{ b }", "is not a template: expected", ":10:23", "{{ name }}"),
+        ("[items]", "stride = 3\n[items]", "is for `documents` tasks", ":8:10", "one window each"),
+        (
+            "choices = [\"{{ a }}\", \"{{ b }}\"]",
+            "choices = [\"{{ a }}\"]",
+            "have two sentences, not 1",
+            ":10:11",
+            "good",
+        ),
         ("file.bytes", "file.size", "unknown key `size`", ":14:6", "known here"),
     ];
     for (from, to, problem, place, hint) in cases {
@@ -155,4 +169,93 @@ fn a_task_is_made_once_and_its_damage_is_named() {
     let texts = files::read_to_string(&other.texts_path(&other.tasks()[0])).unwrap();
     let items: Vec<Item> = texts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(items.len(), 5);
+}
+
+#[test]
+fn two_contexts_are_followed_by_one_continuation() {
+    let rest = "kind = \"two_contexts\"\nmetric = \"accuracy\"\nchance = 0.5\n\
+                [items]\nformat = \"csv\"\ncontinuation = \"{{ s | split(pat='_') | last | trim }}\"\nanswer = \"a\"\nlabels = [\"1\", \"2\"]\n\
+                choices = [\"{{ s | split(pat='_') | first }}{{ x }}\", \"{{ s | split(pat='_') | first }}{{ y }}\"]\n";
+    let made = prepared("contexts", rest, "s,x,y,a\nThe _ fell.,cup,bag,2\n", 0);
+    let expected = [
+        (0, 0, false, 7, "The cup".to_owned(), " fell.".to_owned()),
+        (0, 1, true, 7, "The bag".to_owned(), " fell.".to_owned()),
+    ];
+    assert_eq!(made.rows(), expected);
+}
+
+#[test]
+fn documents_are_scored_whole_and_counted_as_they_stand_in_the_data() {
+    let rest = "kind = \"documents\"\nmetric = \"bits_per_byte\"\nchance = 0.0\nstride = 8\n\
+                [items]\nformat = \"text\"\nrecords = { begin_with = \"^= \" }\nchoices = [\"{{ text }}\"]\n\
+                replace = [[\" @-@ \", \"-\"]]\n";
+    let made = prepared("documents", rest, "= A\ntwo @-@ fold é\n= B\nb\n", 0);
+    let expected = [
+        (0, 0, true, 18, "|".to_owned(), "= A\ntwo-fold é".to_owned()),
+        (1, 0, true, 6, "|".to_owned(), "= B\nb\n".to_owned()),
+    ];
+    assert_eq!(made.rows(), expected);
+    let task = &made.tasks.tasks()[0];
+    assert_eq!(task.rolling_stride, Some(8));
+    let requests = read_requests(&made.tasks.requests_path(task)).unwrap();
+    assert_eq!((requests[0].bytes, requests[0].words), (19, 6));
+    assert_eq!((requests[1].bytes, requests[1].words), (6, 4), "white space at the end parts an empty word off");
+}
+
+#[test]
+fn a_choice_without_its_context_follows_the_separator_with_its_blank() {
+    let rest = "kind = \"multiple_choice\"\nmetric = \"accuracy_mutual_information\"\nchance = 0.5\n\
+                [items]\nformat = \"jsonl\"\ncontext = \"Q: {{ q }}\"\nchoices_from = \"c\"\nanswer = \"a\"\n";
+    let made = prepared("choice", rest, "{\"q\": \"why\", \"c\": [\"yes\", \"no\"], \"a\": 1}\n", 0);
+    let requests = read_requests(&made.tasks.requests_path(&made.tasks.tasks()[0])).unwrap();
+    let alone: Vec<String> = requests.iter().map(|r| made.tokenizer.decode(&r.unconditional).unwrap()).collect();
+    assert_eq!(alone, [" yes", " no"]);
+}
+
+#[test]
+fn a_check_finds_what_is_wrong_and_what_stands_in_the_corpus() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, mirror) = (Store::at(folder.path().join("store")), folder.path().join("mirror"));
+    let recipe = Recipe::parse("bytes", "bytes.toml", BYTES).unwrap();
+    let corpus = harness_corpus::prepare(&recipe, &store, &mut Silent).unwrap();
+    let tokenizer = corpus.tokenizer().unwrap();
+    let shard = harness_core::shards::Shard::open(&corpus.train_shards()[0]).unwrap();
+    let mut tokens = vec![0; shard.documents()[3].tokens as usize - 1];
+    shard.copy_tokens(shard.documents()[3].first_token + 1, &mut tokens);
+    let trained = tokenizer.decode(&tokens.iter().map(|&t| t as u32).collect::<Vec<_>>()).unwrap();
+    let trained: Vec<&str> = trained.split_whitespace().take(20).collect();
+    let known = format!("{{\"q\": {:?}, \"c\": [\"{}\", \"x\"], \"a\": 0}}", trained[..19].join(" "), trained[19]);
+    let file = [
+        known.as_str(),
+        "{\"q\": \"same\", \"c\": [\"x\", \"x\"], \"a\": 0}",
+        "{\"q\": \"what\", \"c\": [\"long one\", \"b\"], \"a\": 1}",
+        "{\"q\": \"what\", \"c\": [\"b\", \"long one\"], \"a\": 0}",
+        "{\"q\": \"what\", \"c\": [\"b\", \"long one\"], \"a\": 7}",
+    ]
+    .join("\n");
+    files::write(&mirror.join("data"), file.as_bytes()).unwrap();
+    let text = format!(
+        "{HEAD}kind = \"multiple_choice\"\nmetric = \"accuracy\"\nchance = 0.5\n\
+         [items]\nformat = \"jsonl\"\ncontext = \"{{{{ q }}}}\"\nchoices_from = \"c\"\nanswer = \"a\"\n\
+         [[subtask]]\nfile.sha256 = \"{}\"\nfile.bytes = {}\n",
+        Digest::of(file.as_bytes()),
+        file.len()
+    );
+    let task = TaskRecipe::parse("t", "t.toml", &text).unwrap();
+    let fetcher = Fetcher::new(&store).with_proxies(Proxies::None).with_mirror(Some(mirror));
+    fetcher.fetch(&task.remotes(), &mut Silent).unwrap();
+    let found = &check(&task, Some(&tokenizer), Some(32), &store).unwrap()[0];
+    assert_eq!((found.items, found.gold.as_slice()), (4, &[3, 1][..]));
+    assert_eq!((found.unusable.len(), found.unusable[0].record), (1, 5));
+    assert_eq!(found.duplicates, [(2, 3)], "the order of the choices makes no other item");
+    assert_eq!((found.ties.as_slice(), found.too_long.as_slice()), (&[1][..], &[0][..]));
+    assert_eq!(found.tokens.unwrap()[0], 6, "`same x`: a byte is a token");
+
+    let usable = file.lines().take(4).collect::<Vec<_>>().join("\n");
+    let text = text.replace(&Digest::of(file.as_bytes()).to_string(), &Digest::of(usable.as_bytes()).to_string());
+    let task = TaskRecipe::parse("t", "t.toml", &text).unwrap();
+    files::write(&store.download(&Digest::of(usable.as_bytes())), usable.as_bytes()).unwrap();
+    let overlapping = &overlap(&task, &corpus, &store, &mut Silent).unwrap()[0];
+    assert_eq!((overlapping.items_found, overlapping.examples.as_slice()), (1, &[0][..]));
+    assert_eq!(overlapping.items_too_short, 3);
 }

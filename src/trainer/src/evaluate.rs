@@ -48,6 +48,7 @@ pub struct Evaluator {
     tasks: Vec<(JobTask, Vec<Request>)>,
     context_length: usize,
     batch_size: usize,
+    separator: u32,
 }
 
 impl Evaluator {
@@ -60,7 +61,10 @@ impl Evaluator {
         let mut tasks = Vec::new();
         for task in &job.tasks {
             let requests = scores::read_requests(&task.requests)?;
-            let unknown = |r: &&Request| r.context.iter().chain(&r.continuation).any(|&id| id >= job.vocabulary_size);
+            let unknown = |r: &&Request| {
+                let tokens = r.context.iter().chain(&r.continuation).chain(&r.unconditional);
+                tokens.into_iter().any(|&id| id >= job.vocabulary_size)
+            };
             if let Some(request) = requests.iter().find(unknown) {
                 return Err(Error::Data(format!(
                     "`{}`: item {} holds a token outside the vocabulary of {} tokens",
@@ -75,6 +79,7 @@ impl Evaluator {
             documents,
             tasks,
             context_length: job.model.context_length as usize,
+            separator: job.separator,
             batch_size: job.evaluation_batch_size as usize,
         })
     }
@@ -110,8 +115,8 @@ impl Evaluator {
             }
         }
         for (task, requests) in self.tasks.iter().filter(|_| wanted.tasks) {
-            let Some(rows) = task_scores(model, requests, self.context_length, self.batch_size, device, should_stop)?
-            else {
+            let windows = Windows { context_length: self.context_length, separator: self.separator, task };
+            let Some(rows) = task_scores(model, requests, windows, self.batch_size, device, should_stop)? else {
                 return Ok(None);
             };
             write(&format!("{}.csv", task.id), scores::to_csv(rows))?;
@@ -177,29 +182,90 @@ pub fn span_of(request: &Request, context_length: usize) -> Span {
     Span { inputs: inputs.to_vec(), targets: kept[kept.len() - scored..].to_vec() }
 }
 
+/// The windows that roll over a document, as `get_rolling_token_windows` of lm-evaluation-harness gives them: the first
+/// predicts as many tokens as the context holds, each later one the next `stride` (0: the context length) with all
+/// the context that fits before them, and so does the last, which predicts what is left.
+pub fn rolling_spans(request: &Request, context_length: usize, stride: usize) -> Vec<Span> {
+    let before = request.context.last().copied();
+    // With the token before it in front, the targets from `i` on are predicted from the tokens up to `i`.
+    let all: Vec<i64> = before.iter().chain(&request.continuation).map(|&id| i64::from(id)).collect();
+    let stride = if stride == 0 { context_length } else { stride.min(context_length) };
+    let mut spans = Vec::new();
+    let mut predicted = 0;
+    while predicted < request.continuation.len() {
+        let most = if predicted == 0 { context_length } else { stride };
+        let count = most.min(request.continuation.len() - predicted);
+        predicted += count;
+        let inputs = all[predicted.saturating_sub(context_length)..predicted].to_vec();
+        spans.push(Span { inputs, targets: all[predicted + 1 - count..=predicted].to_vec() });
+    }
+    spans
+}
+
+/// How the requests of a task become spans.
+#[derive(Clone, Copy)]
+struct Windows<'a> {
+    context_length: usize,
+    separator: u32,
+    task: &'a JobTask,
+}
+
+impl Windows<'_> {
+    fn of(self, request: &Request) -> Vec<Span> {
+        match self.task.rolling_stride {
+            None => vec![span_of(request, self.context_length)],
+            Some(stride) => rolling_spans(request, self.context_length, stride as usize),
+        }
+    }
+
+    /// The choice on its own, after the separator.
+    fn without_context(self, request: &Request) -> Option<Span> {
+        let (context, continuation) = (vec![self.separator], request.unconditional.clone());
+        let alone = Request { context, continuation, ..request.clone() };
+        (!request.unconditional.is_empty()).then(|| span_of(&alone, self.context_length))
+    }
+}
+
 fn task_scores(
     model: &Transformer,
     requests: &[Request],
-    context_length: usize,
+    windows: Windows<'_>,
     batch_size: usize,
     device: Device,
     should_stop: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<ChoiceScore>>, Error> {
-    let spans: Vec<Span> = requests.iter().map(|request| span_of(request, context_length)).collect();
-    let Some(scores) = score(model, &spans, batch_size, device, should_stop)? else { return Ok(None) };
-    let mut rows: Vec<ChoiceScore> = requests
-        .iter()
-        .zip(spans.iter().zip(scores))
-        .map(|(request, (span, score))| ChoiceScore {
+    let (mut rows, mut spans, mut owners) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, request) in requests.iter().enumerate() {
+        rows.push(ChoiceScore {
             item: request.item,
             choice: request.choice,
             gold: request.gold,
             characters: request.characters,
-            tokens: span.targets.len() as u64,
-            log_probability_nats: score.log_probability_nats,
-            greedy: score.greedy,
-        })
-        .collect();
+            tokens: 0,
+            log_probability_nats: 0.0,
+            greedy: true,
+            bytes: request.bytes,
+            words: request.words,
+            unconditional_log_probability_nats: None,
+        });
+        let with_context = windows.of(request).into_iter().map(|span| (span, (row, true)));
+        let without = windows.without_context(request).into_iter().map(|span| (span, (row, false)));
+        for (span, owner) in with_context.chain(without) {
+            spans.push(span);
+            owners.push(owner);
+        }
+    }
+    let Some(scores) = score(model, &spans, batch_size, device, should_stop)? else { return Ok(None) };
+    for (&(row, with_context), (span, score)) in owners.iter().zip(spans.iter().zip(scores)) {
+        let row = &mut rows[row];
+        if with_context {
+            row.tokens += span.targets.len() as u64;
+            row.log_probability_nats += score.log_probability_nats;
+            row.greedy &= score.greedy;
+        } else {
+            row.unconditional_log_probability_nats = Some(score.log_probability_nats);
+        }
+    }
     rows.sort_by_key(|row| (row.item, row.choice));
     Ok(Some(rows))
 }
@@ -348,6 +414,9 @@ mod tests {
             choice: 0,
             gold: true,
             characters: 1,
+            bytes: 1,
+            words: 1,
+            unconditional: Vec::new(),
             context: (0..context).map(token).collect(),
             continuation: (context..context + continuation).map(token).collect(),
         }
@@ -380,12 +449,23 @@ mod tests {
             let logits = model.logits(&Tensor::from_slice(&span.inputs).unsqueeze(0));
             request.continuation[0] = logits.get(0).get(-1).argmax(-1, false).int64_value(&[]) as u32;
         }
-        let rows = task_scores(&model, &requests, CONTEXT, 0, Device::Cpu, &|| false).unwrap().unwrap();
+        // Every third is asked for without its context too.
+        for request in requests.iter_mut().step_by(3) {
+            request.unconditional = request.continuation.clone();
+        }
+        let task = JobTask { id: String::new(), requests: "".into(), rolling_stride: None };
+        let windows = Windows { context_length: CONTEXT, separator: 0, task: &task };
+        let rows = task_scores(&model, &requests, windows, 0, Device::Cpu, &|| false).unwrap().unwrap();
         assert_eq!(rows.len(), requests.len());
         for (row, request) in rows.iter().zip(&requests) {
             let (expected, greedy) = naive(&model, request);
             assert!((row.log_probability_nats - expected).abs() < 1e-4, "{row:?}: {expected}");
             assert_eq!((row.item, row.greedy), (request.item, greedy));
+            let alone = (!request.unconditional.is_empty())
+                .then(|| naive(&model, &Request { context: vec![0], ..request.clone() }).0);
+            let difference =
+                row.unconditional_log_probability_nats.zip(alone).map_or(0.0, |(found, alone)| found - alone);
+            assert!(row.unconditional_log_probability_nats.is_some() == alone.is_some() && difference.abs() < 1e-4);
         }
         assert!(rows.iter().any(|row| row.greedy) && rows.iter().any(|row| !row.greedy));
     }
@@ -418,6 +498,26 @@ mod tests {
         assert_eq!((short.inputs.len(), short.targets.len()), (2, 2));
         let long = span_of(&request(1, 40, 0), CONTEXT);
         assert_eq!((long.inputs.len(), long.targets.len()), (CONTEXT, CONTEXT));
+    }
+
+    #[test]
+    fn rolling_windows_are_those_of_the_reference() {
+        // The example in the docstring of `get_rolling_token_windows`: tokens 0 to 8 after P (here 9), windows of 3 tokens
+        // that keep 2 of context, so 2 new ones each.
+        let document = Request { context: vec![9], continuation: (0..9).collect(), ..request(1, 1, 0) };
+        let spans: Vec<(Vec<i64>, Vec<i64>)> =
+            rolling_spans(&document, 3, 2).into_iter().map(|span| (span.inputs, span.targets)).collect();
+        let expected = [
+            (vec![9, 0, 1], vec![0, 1, 2]),
+            (vec![1, 2, 3], vec![3, 4]),
+            (vec![3, 4, 5], vec![5, 6]),
+            (vec![5, 6, 7], vec![7, 8]),
+        ];
+        assert_eq!(spans, expected);
+        let whole: Vec<i64> = rolling_spans(&document, 4, 0).into_iter().flat_map(|span| span.targets).collect();
+        assert_eq!(whole, (0..9).collect::<Vec<i64>>());
+        let last = rolling_spans(&document, 4, 0).pop().unwrap();
+        assert_eq!((last.inputs, last.targets), (vec![4, 5, 6, 7], vec![8]), "the last window is full of context");
     }
 
     #[test]

@@ -273,7 +273,7 @@ fn what_cannot_work_is_explained() {
         ("requests", 1, "data", "line 1", |job| {
             let bad = job.output.join("bad.jsonl");
             files::write(&bad, b"{\"item\": 0}\n").unwrap();
-            job.tasks = vec![JobTask { id: "bad".to_owned(), requests: bad }];
+            job.tasks = vec![JobTask { id: "bad".to_owned(), requests: bad, rolling_stride: None }];
         }),
         ("checkpoint", 1, "checkpoint", "is damaged", |job| {
             let torn = job.output.join("torn.safetensors");

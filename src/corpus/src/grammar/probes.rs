@@ -95,7 +95,7 @@ fn make(probe: Probe, speaker: &mut Speaker) -> Option<Item> {
 }
 
 fn pair(good: String, bad: String) -> Option<Item> {
-    Some(Item { context: String::new(), choices: vec![capitalized(&good), capitalized(&bad)], gold: 0 })
+    Some(Item { context: String::new(), choices: vec![capitalized(&good), capitalized(&bad)], ..Item::default() })
 }
 
 /// The verb agrees with `front`, which is about the subject, or it does not.
@@ -171,7 +171,7 @@ fn selection(speaker: &mut Speaker) -> Option<Item> {
     let gold = speaker.random.below(4) as usize;
     choices.insert(gold, format!("{}.", speaker.noun(right).one));
     let context = capitalized(&format!("{} {} the", subject.text, verb.present(subject.number)));
-    Some(Item { context, choices, gold })
+    Some(Item { context, choices, gold, ..Item::default() })
 }
 
 /// Where the thing was put, some sentences ago.
@@ -188,5 +188,5 @@ fn recall(speaker: &mut Speaker) -> Item {
         }
     }
     sentences.push(format!("The {} is in the", thing.one));
-    Item { context: sentences.join(" "), choices: vec![container.one.to_owned()], gold: 0 }
+    Item { context: sentences.join(" "), choices: vec![container.one.to_owned()], ..Item::default() }
 }

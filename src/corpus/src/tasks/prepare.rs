@@ -8,9 +8,9 @@ use harness_core::scores::to_json_lines;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::items::{Item, ItemsError, items};
+use super::items::{Item, ItemsError, usable_items};
 use super::recipe::{Kind, Metric, Subtask, TaskRecipe};
-use super::requests::{RequestError, requests};
+use super::requests::{Asked, RequestError, requests};
 use crate::grammar::{self, probe};
 use crate::progress::{Progress, Unit};
 use crate::store::{ListedFile, Store, key};
@@ -77,6 +77,8 @@ pub struct PreparedTask {
     pub metric: Metric,
     /// What guessing gives.
     pub chance: f64,
+    /// For documents: tokens predicted in each window after the first, 0 for the context length.
+    pub rolling_stride: Option<u32>,
     /// Items to be scored.
     pub items: u64,
     /// Items there are, without the limit.
@@ -177,9 +179,10 @@ pub fn prepare(
         let (all, data_sha256) = load_items(recipe, subtask, store)?;
         let chosen: Vec<&Item> = spread(all.len(), items_per_task).map(|at| &all[at]).collect();
         // Compared with the reference on one item in twenty.
-        let texts = chosen.iter().step_by(20).map(|item| format!("{} {}", item.context, item.choices[item.gold]));
+        let texts = chosen.iter().step_by(20).filter_map(|item| item.texts().nth(item.gold));
         let encoder = Encoder::checked_on(tokenizer, &texts.collect::<Vec<_>>())?;
-        let encoded = chosen.par_iter().enumerate().map(|(index, item)| requests(&id, index, item, &encoder));
+        let asked = Asked { kind: recipe.kind, unconditional: recipe.scores_unconditionally() };
+        let encoded = chosen.par_iter().enumerate().map(|(index, item)| requests(&id, index, item, asked, &encoder));
         let lines = encoded.collect::<Result<Vec<_>, _>>()?.concat();
         let (requests_name, texts_name) = (format!("{id}.requests.jsonl"), format!("{id}.items.jsonl"));
         files::write(&draft.path(&requests_name), &to_json_lines(&lines))?;
@@ -194,6 +197,7 @@ pub fn prepare(
             kind: recipe.kind,
             metric: recipe.metric,
             chance: recipe.chance,
+            rolling_stride: (recipe.kind == Kind::Documents).then_some(recipe.stride),
             items: chosen.len() as u64,
             items_available: all.len() as u64,
             requests: ListedFile::of(&draft_folder, &requests_name)?,
@@ -219,16 +223,46 @@ fn spread(count: usize, limit: u64) -> impl Iterator<Item = usize> {
 }
 
 /// The items of a subtask, and the digests of what they came from.
-pub(crate) fn load_items(
+pub fn load_items(
     recipe: &TaskRecipe,
     subtask: &Subtask,
     store: &Store,
 ) -> Result<(Vec<Item>, Vec<Digest>), TaskError> {
+    let found = load_usable_items(recipe, subtask, store)?;
+    found.unusable.into_iter().next().map_or(Ok((found.items, found.data_sha256)), |error| Err(error.into()))
+}
+
+/// What was made of the records of a subtask.
+pub(super) struct Usable {
+    pub items: Vec<Item>,
+    /// Records that cannot be used.
+    pub unusable: Vec<ItemsError>,
+    /// Digests of what the items came from.
+    pub data_sha256: Vec<Digest>,
+}
+
+impl Usable {
+    fn generated(mut items: Vec<Item>, kind: Kind) -> Self {
+        if kind == Kind::LastWord {
+            // Nothing to choose from: the right word alone is asked for.
+            for item in &mut items {
+                item.choices = vec![item.choices.swap_remove(item.gold)];
+                item.gold = 0;
+            }
+        }
+        let data_sha256 = vec![Digest::of(&to_json_lines(&items))];
+        Usable { items, unusable: Vec::new(), data_sha256 }
+    }
+}
+
+/// The items of a subtask as far as its records can be used.
+pub(super) fn load_usable_items(recipe: &TaskRecipe, subtask: &Subtask, store: &Store) -> Result<Usable, TaskError> {
     let id = recipe.id(subtask);
     if let Some(generate) = &subtask.generate {
-        let items = probe(generate.probe, generate.seed, generate.items);
-        let digest = Digest::of(&to_json_lines(&items));
-        return Ok((items, vec![digest]));
+        return Ok(Usable::generated(probe(generate.probe, generate.seed, generate.items), recipe.kind));
+    }
+    if let Some(pattern) = &subtask.pattern {
+        return Ok(Usable::generated(pattern.make(&id)?, recipe.kind));
     }
     let text = |sha256: &Digest| -> Result<String, TaskError> {
         let path = store.download(sha256);
@@ -241,9 +275,9 @@ pub(crate) fn load_items(
         return Err(TaskError::NotFetched { task: recipe.name().to_owned(), id });
     };
     let answers = subtask.answers.as_ref().map(|file| text(&file.sha256)).transpose()?;
-    let found = items(&id, recipe.kind, rule, &text(&file.sha256)?, answers.as_deref())?;
+    let (items, unusable) = usable_items(&id, recipe.kind, rule, &text(&file.sha256)?, answers.as_deref())?;
     let digests = [Some(file.sha256), subtask.answers.as_ref().map(|file| file.sha256)];
-    Ok((found, digests.into_iter().flatten().collect()))
+    Ok(Usable { items, unusable, data_sha256: digests.into_iter().flatten().collect() })
 }
 
 #[cfg(test)]

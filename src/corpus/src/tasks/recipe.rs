@@ -5,8 +5,11 @@ use std::ops::Deref;
 use harness_core::config::Wrong;
 use harness_core::digest::Digest;
 use harness_core::names::Project;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::pattern::Pattern;
+use super::templates::Templates;
 use crate::fetch::Remote;
 use crate::grammar::Probe;
 use crate::recipe::{RecipeError, is_address, recipe_text};
@@ -21,8 +24,13 @@ pub enum Kind {
     MinimalPairs,
     /// Of several continuations, the right one should be most probable.
     MultipleChoice,
+    /// After the right one of several contexts, one continuation should be most probable ("partial scoring" of Trinh
+    /// and Le 2018, A Simple Method for Commonsense Reasoning): WinoGrande, WSC.
+    TwoContexts,
     /// Every token of the last word should be the model's first choice.
     LastWord,
+    /// How probable whole documents are, in windows that roll over them.
+    Documents,
 }
 
 /// Which number is quoted.
@@ -33,8 +41,41 @@ pub enum Metric {
     Accuracy,
     /// The choice of highest log-probability per character is right (`acc_norm`).
     AccuracyPerCharacter,
+    /// The choice of highest log-probability per token is right.
+    AccuracyPerToken,
+    /// The choice whose log-probability its context raises most is right (`acc_mutual_info`): pointwise mutual
+    /// information, as in Holtzman et al. 2021, Surface Form Competition.
+    AccuracyMutualInformation,
     /// Every token is the model's first choice (`acc` of its LAMBADA).
     GreedyAccuracy,
+    /// Bits per byte of the documents as they stand in the data (`bits_per_byte`).
+    BitsPerByte,
+    /// exp of the mean negative log-probability per word (`word_perplexity`).
+    WordPerplexity,
+}
+
+impl Kind {
+    /// The metrics that fit.
+    fn metrics(self) -> &'static [Metric] {
+        use Metric::{
+            Accuracy, AccuracyMutualInformation, AccuracyPerCharacter, AccuracyPerToken, BitsPerByte, GreedyAccuracy,
+            WordPerplexity,
+        };
+        match self {
+            Kind::LastWord => &[GreedyAccuracy],
+            Kind::Documents => &[BitsPerByte, WordPerplexity],
+            Kind::TwoContexts => &[Accuracy],
+            Kind::MinimalPairs => &[Accuracy, AccuracyPerCharacter, AccuracyPerToken],
+            Kind::MultipleChoice => &[Accuracy, AccuracyPerCharacter, AccuracyPerToken, AccuracyMutualInformation],
+        }
+    }
+}
+
+impl Metric {
+    /// Whether it is a share of items, with a chance level.
+    pub fn is_accuracy(self) -> bool {
+        !matches!(self, Metric::BitsPerByte | Metric::WordPerplexity)
+    }
 }
 
 /// A task recipe as written.
@@ -59,8 +100,16 @@ pub struct TaskText {
     pub kind: Kind,
     /// Which number is quoted.
     pub metric: Metric,
-    /// What guessing gives.
+    /// What guessing gives; 0 for documents.
     pub chance: f64,
+    /// Scores each choice without its context as well, which doubles the work, so that the accuracy by mutual information
+    /// is known beside the quoted metric.
+    #[serde(default)]
+    pub unconditional: bool,
+    /// For documents: tokens predicted in each window after the first; 0 means as many as the context holds. Fewer give
+    /// every token more context and take longer.
+    #[serde(default)]
+    pub stride: u32,
     /// How items are made from records; not for generated ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<ItemRule>,
@@ -91,6 +140,9 @@ pub struct Subtask {
     /// Items that are generated instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generate: Option<GenerateItems>,
+    /// Items made of listed words, for any language and tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Pattern>,
 }
 
 /// A data file.
@@ -127,18 +179,36 @@ pub struct GenerateItems {
 pub struct ItemRule {
     /// What the bytes of the file are.
     pub format: RecordFormat,
-    /// The context, with `{field}` for the text of a field; empty for whole sentences.
+    /// How a file of plain text is cut into records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<TextRecords>,
+    /// What parts the columns of `csv`; a comma unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
+    /// The context, a Tera template over the fields of the record: `Question: {{ goal }}`; empty for whole sentences.
     #[serde(default)]
     pub context: String,
-    /// The choices, each a template as the context is.
+    /// The choices, each a template as the context is. For `two_contexts` these are the contexts, for `documents` the
+    /// text.
     #[serde(default)]
     pub choices: Vec<String>,
-    /// A field that holds the list of choices, where their number varies.
+    /// A field that holds the list of choices, where their number varies. Dots lead into nested objects.
     #[serde(default)]
     pub choices_from: String,
+    /// For `two_contexts`: what is scored after each of them, a template.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub continuation: String,
     /// The field with the index of the right choice; without it and without `answers`, it is the first.
     #[serde(default)]
     pub answer: String,
+    /// What the answers of the data stand for, in the order of the choices: `["A", "B", "C", "D"]`. Without it they are
+    /// indices from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Regular expressions and what takes the place of what they match, one after the other, in the text of a document.
+    /// Bytes and words are counted before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replace: Vec<[String; 2]>,
     /// Capitalizes the last sentence of the context where it begins in lower case. For data that lost it.
     #[serde(default)]
     pub capitalize_last_sentence: bool,
@@ -150,9 +220,27 @@ pub struct ItemRule {
 pub enum RecordFormat {
     /// One JSON object a line.
     Jsonl,
+    /// A table with a header line; the columns are the fields.
+    Csv,
+    /// Plain text, cut as `records` says. The field is `text`.
+    Text,
     /// Six lines an item: context, index of the right ending, four endings. The fields are `context`, `answer` and
     /// `choices`.
     SixLines,
+}
+
+/// How plain text is cut into records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextRecords {
+    /// The file is one.
+    File,
+    /// Each line that is not blank is one.
+    Lines,
+    /// Blank lines lie between them.
+    BlankLines,
+    /// A line that this regular expression matches begins a new one.
+    BeginWith(String),
 }
 
 /// A checked task recipe.
@@ -195,6 +283,11 @@ impl TaskRecipe {
         if subtask.name.is_empty() { self.name.clone() } else { format!("{}.{}", self.name, subtask.name) }
     }
 
+    /// Whether every choice is scored without its context too.
+    pub(crate) fn scores_unconditionally(&self) -> bool {
+        self.unconditional || self.metric == Metric::AccuracyMutualInformation
+    }
+
     /// Every file to fetch.
     pub fn remotes(&self) -> Vec<Remote> {
         let of = |subtask: &Subtask, what: &str, file: &TaskFile| Remote {
@@ -219,9 +312,17 @@ fn check(text: &TomlText, task: &TaskText) -> Result<(), Box<Wrong>> {
         let hint = "2 choices: 0.5, 4 choices: 0.25, a free word: 0.0";
         return Err(text.wrong("chance", format!("must be at least 0 and below 1, not {}", task.chance), Some(hint)));
     }
-    if (task.kind == Kind::LastWord) != (task.metric == Metric::GreedyAccuracy) {
-        let hint = "`greedy_accuracy` is the metric of `last_word` tasks and of no others";
-        return Err(text.wrong("metric", "does not fit the kind of the task", Some(hint)));
+    if !task.kind.metrics().contains(&task.metric) {
+        let fitting: Vec<String> = task.kind.metrics().iter().map(|metric| format!("`{}`", word(metric))).collect();
+        let hint = format!("metrics of `{}` tasks: {}", word(&task.kind), fitting.join(", "));
+        return Err(text.wrong("metric", "does not fit the kind of the task", Some(&hint)));
+    }
+    if task.unconditional && task.kind != Kind::MultipleChoice {
+        let hint = Some("take it out: only choices after a context have a score without it");
+        return Err(text.wrong("unconditional", "is for `multiple_choice` tasks", hint));
+    }
+    if task.stride > 0 && task.kind != Kind::Documents {
+        return Err(text.wrong("stride", "is for `documents` tasks", Some("take it out: items are one window each")));
     }
     if task.subtasks.is_empty() {
         return Err(text.wrong("subtask", "there is none", Some("add a [[subtask]] with a file or with generate")));
@@ -247,33 +348,86 @@ fn check(text: &TomlText, task: &TaskText) -> Result<(), Box<Wrong>> {
                 return Err(text.wrong(&key(field), format!("`{url}` is not an http or https address"), None));
             }
         }
-        match (&subtask.file, &subtask.generate) {
-            (Some(_), None) if task.items.is_none() => {
+        match (&subtask.file, &subtask.generate, &subtask.pattern) {
+            (Some(_), None, None) if task.items.is_none() => {
                 let hint = "add [items] with format and choices";
                 return Err(text.wrong("items", "it is not stated how items are made from the file", Some(hint)));
             }
-            (Some(_), None) => {}
-            (None, Some(generate)) if generate.items == 0 => {
+            (Some(_), None, None) => {}
+            (None, Some(generate), None) if generate.items == 0 => {
                 return Err(text.wrong(&key("generate.items"), "must be at least 1", None));
             }
-            (None, Some(_)) => {}
+            (None, Some(_), None) => {}
+            (None, None, Some(pattern)) => {
+                if let Some((field, problem)) = pattern.problem(task.kind) {
+                    let hint = Some("docs/formats.md says what each pattern needs");
+                    return Err(text.wrong(&key(&format!("pattern.{field}")), problem, hint));
+                }
+            }
             _ => {
-                return Err(text.wrong(&format!("subtask.{index}"), "needs either a `file` or `generate`", None));
+                let problem = "needs one of `file`, `generate` and `pattern`";
+                return Err(text.wrong(&format!("subtask.{index}"), problem, None));
             }
         }
     }
     task.items.as_ref().map_or(Ok(()), |rule| check_items(text, task.kind, rule))
 }
 
+/// A value as it is written in TOML.
+pub(super) fn word(value: &impl Serialize) -> String {
+    let word = serde_json::to_value(value).expect("a word serializes to memory");
+    word.as_str().unwrap_or_default().to_owned()
+}
+
 fn check_items(text: &TomlText, kind: Kind, rule: &ItemRule) -> Result<(), Box<Wrong>> {
     let counted = rule.choices.len();
+    let templates = rule.choices.iter().enumerate().map(|(index, choice)| (format!("items.choices.{index}"), choice));
+    let more = [("items.context".to_owned(), &rule.context), ("items.continuation".to_owned(), &rule.continuation)];
+    for (key, template) in more.into_iter().chain(templates) {
+        if let Err(problem) = Templates::check(template) {
+            let hint = "a field stands as {{ name }}; filters as in {{ name | trim | capitalize }}";
+            return Err(text.wrong(&key, format!("is not a template: {problem}"), Some(hint)));
+        }
+    }
+    for (index, [pattern, _]) in rule.replace.iter().enumerate() {
+        if let Err(error) = Regex::new(pattern) {
+            return Err(text.wrong(&format!("items.replace.{index}"), error, None));
+        }
+    }
+    if let Some(TextRecords::BeginWith(pattern)) = &rule.records
+        && let Err(error) = Regex::new(pattern)
+    {
+        return Err(text.wrong("items.records", error, None));
+    }
+    if rule.delimiter.is_some_and(|delimiter| !delimiter.is_ascii()) {
+        return Err(text.wrong("items.delimiter", "must be an ASCII character", Some("such as \"\\t\"")));
+    }
+    if (rule.format == RecordFormat::Text) != rule.records.is_some() {
+        let hint = "\"file\", \"lines\", \"blank_lines\" or { begin_with = \"...\" }, for format = \"text\" alone";
+        return Err(text.wrong("items.records", "says how `text` is cut into records", Some(hint)));
+    }
+    if (kind == Kind::TwoContexts) == rule.continuation.is_empty() {
+        let hint = "it is what is scored after each of the contexts in `choices`";
+        return Err(text.wrong("items.continuation", "belongs to `two_contexts` tasks", Some(hint)));
+    }
+    if !rule.replace.is_empty() && kind != Kind::Documents {
+        return Err(text.wrong("items.replace", "is for `documents`", Some("templates have the filter `replace`")));
+    }
     match kind {
+        Kind::Documents if counted != 1 || !rule.context.is_empty() => {
+            let hint = "such as choices = [\"{{ text }}\"], and no context";
+            Err(text.wrong("items.choices", "a document is one text", Some(hint)))
+        }
+        Kind::TwoContexts if counted < 2 || !rule.context.is_empty() => {
+            let hint = "state each whole context as one of `choices`, and no `context`";
+            Err(text.wrong("items.choices", "there are fewer than two contexts", Some(hint)))
+        }
         Kind::LastWord if counted > 0 || !rule.choices_from.is_empty() || !rule.answer.is_empty() => {
             let hint = "state the whole text as `context`; the word after its last blank is scored";
             Err(text.wrong("items", "a `last_word` task has no choices and no answer", Some(hint)))
         }
         Kind::LastWord if rule.context.is_empty() => {
-            Err(text.wrong("items", "a `last_word` task needs a `context`", Some("such as context = \"{text}\"")))
+            Err(text.wrong("items", "a `last_word` task needs a `context`", Some("such as context = \"{{ text }}\"")))
         }
         Kind::MinimalPairs if counted != 2 => {
             let hint = "state the good sentence first, then the bad one";

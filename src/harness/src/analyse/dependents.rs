@@ -51,12 +51,24 @@ const TOKENS: [&str; 6] = [
     "validation.source.*",
 ];
 
+/// What is computed from the rows of a task.
+const TASK: [&str; 10] = [
+    "accuracy",
+    "accuracy_mutual_information",
+    "accuracy_normalized",
+    "accuracy_per_token",
+    "bits_per_byte",
+    "byte_perplexity",
+    "items",
+    "loss",
+    "perplexity",
+    "word_perplexity",
+];
+
 fn task_numbers(task: &str, open: Option<&Open>) -> Vec<String> {
     let group = open.and_then(|o| o.tasks.iter().find(|t| t.id == task)).and_then(|t| t.group.as_ref());
     let ids = std::iter::once(task).chain(group.map(String::as_str));
-    let measured = ids.flat_map(|id| {
-        ["accuracy", "accuracy_normalized", "perplexity", "items"].map(|metric| format!("tasks.{id}.{metric}"))
-    });
+    let measured = ids.flat_map(|id| TASK.map(|metric| format!("tasks.{id}.{metric}")));
     let sliced = group.into_iter().flat_map(|group| ["phenomenon", "field"].map(|by| format!("tasks.{group}.{by}.*")));
     measured.chain(sliced).collect()
 }

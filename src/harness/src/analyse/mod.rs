@@ -13,7 +13,7 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use harness_core::scores::{ActivationStatistics, LayerNorms, StepLine, TableError};
+use harness_core::scores::{ActivationStatistics, ChoiceScore, LayerNorms, StepLine, TableError};
 use harness_corpus::tasks::Metric;
 
 use crate::record::SealedRun;
@@ -49,6 +49,8 @@ pub struct RunAnalysis {
     pub validation_curve: Vec<CurvePoint>,
     /// For each task or group with more than one evaluation or one: the quoted metric at each evaluation.
     pub task_curves: BTreeMap<String, Vec<CurvePoint>>,
+    /// For each task of documents: their bits per byte at each evaluation.
+    pub document_curves: BTreeMap<String, Vec<CurvePoint>>,
     /// Scores of each task after the last step, by task id, in the order of the record.
     pub tasks: Vec<TaskResult>,
     /// Groups of tasks: the unweighted mean over their tasks.
@@ -80,6 +82,11 @@ pub struct TaskResult {
     pub accuracy: stats::Share,
     /// Share of items answered right by log-probability per character; for tasks with choices.
     pub accuracy_normalized: Option<stats::Share>,
+    /// Share of items answered right by log-probability per token; for tasks with choices.
+    pub accuracy_per_token: Option<stats::Share>,
+    /// Share of items answered right by how much the context raises the log-probability; where the choices were also
+    /// scored without it.
+    pub accuracy_mutual_information: Option<stats::Share>,
     /// exp of the mean negative log-probability of the word; for last-word tasks.
     pub perplexity: Option<f64>,
     /// The score file, relative to the run folder (empty for a group).
@@ -87,12 +94,36 @@ pub struct TaskResult {
 }
 
 impl TaskResult {
-    /// The quoted accuracy: normalized where the task quotes that.
+    /// The accuracy by the metric that the task quotes.
     pub fn quoted_accuracy(&self) -> stats::Share {
-        match (self.metric, self.accuracy_normalized) {
-            (Metric::AccuracyPerCharacter, Some(normalized)) => normalized,
-            _ => self.accuracy,
-        }
+        let quoted = match self.metric {
+            Metric::AccuracyPerCharacter => self.accuracy_normalized,
+            Metric::AccuracyPerToken => self.accuracy_per_token,
+            Metric::AccuracyMutualInformation => self.accuracy_mutual_information,
+            _ => None,
+        };
+        quoted.unwrap_or(self.accuracy)
+    }
+}
+
+/// What a metric orders the choices of an item by.
+pub fn choice_score(metric: Metric, row: &ChoiceScore) -> f64 {
+    let nats = row.log_probability_nats;
+    match metric {
+        Metric::AccuracyPerCharacter => nats / row.characters.max(1) as f64,
+        Metric::AccuracyPerToken => nats / row.tokens.max(1) as f64,
+        Metric::AccuracyMutualInformation => nats - row.unconditional_log_probability_nats.unwrap_or(0.0),
+        _ => nats,
+    }
+}
+
+/// The last part of the key of the accuracy by a metric.
+pub fn accuracy_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::AccuracyPerCharacter => "accuracy_normalized",
+        Metric::AccuracyPerToken => "accuracy_per_token",
+        Metric::AccuracyMutualInformation => "accuracy_mutual_information",
+        _ => "accuracy",
     }
 }
 

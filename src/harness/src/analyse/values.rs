@@ -7,13 +7,13 @@ use harness_core::config::flat;
 use harness_core::files;
 use harness_core::scores::{ChoiceScore, StepLine, WindowLoss, read_csv};
 use harness_corpus::Manifest;
-use harness_corpus::tasks::Kind;
+use harness_corpus::tasks::{Kind, Metric};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::slices::{By, Calibration, Scored, Slice, by_phenomenon, calibration, mean_accuracy, slices_of_run};
 use super::stats::{self, Share, mean_of_shares, right_choices, share};
-use super::{AnalyseError, CurvePoint, RunAnalysis, TaskResult};
+use super::{AnalyseError, CurvePoint, RunAnalysis, TaskResult, accuracy_name, choice_score};
 use crate::record::SealedRun;
 use crate::record::format::{Task, file};
 
@@ -142,6 +142,7 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
     let last_step = run.record.evaluations.last().map(|e| e.step);
     let mut validation_curve = Vec::new();
     let mut task_points: BTreeMap<String, Vec<CurvePoint>> = BTreeMap::new();
+    let mut document_curves: BTreeMap<String, Vec<CurvePoint>> = BTreeMap::new();
     let (mut tasks, mut groups) = (Vec::new(), Vec::new());
     for evaluation in &run.record.evaluations {
         let point = |value: f64| CurvePoint { step: evaluation.step, tokens: evaluation.tokens, value };
@@ -158,7 +159,12 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
                     run.open.tasks.iter().find(|task| task.id == name).ok_or_else(|| {
                         inconsistent(&run, format!("`{}` belongs to no task of its plan", output.path))
                     })?;
-                now.push(task_result(&run, task, &output.path)?);
+                if task.kind == Kind::Documents {
+                    let bits = documents(&run, task, &output.path, &mut values)?;
+                    document_curves.entry(task.id.clone()).or_default().push(point(bits));
+                } else {
+                    now.push(task_result(&run, task, &output.path)?);
+                }
             }
         }
         let grouped = group_results(&now);
@@ -191,6 +197,7 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
         activations,
         validation_curve,
         task_curves: task_points,
+        document_curves,
         tasks,
         groups,
         calibration,
@@ -404,32 +411,60 @@ fn add_phenomena(run: &SealedRun, group: &str, members: &[TaskResult], values: &
     }
 }
 
-/// Scores one task from its rows.
-fn task_result(run: &SealedRun, task: &Task, path: &str) -> Result<TaskResult, AnalyseError> {
+/// The rows of a task, one item or document after the other.
+fn task_rows(run: &SealedRun, task: &Task, path: &str) -> Result<Vec<ChoiceScore>, AnalyseError> {
     let rows: Vec<ChoiceScore> = read_csv(&run.path(path))?;
     let items = rows.chunk_by(|a, b| a.item == b.item).count() as u64;
     if items != task.items || rows.is_empty() {
         let problem = format!("`{path}` scores {items} items, but the plan names {}", task.items);
         return Err(inconsistent(run, problem));
     }
+    Ok(rows)
+}
+
+/// Perplexities of the documents of a task, over their words and bytes as they stand in the data. A later evaluation
+/// takes the place of an earlier one. Returns the bits per byte.
+fn documents(run: &SealedRun, task: &Task, path: &str, values: &mut Builder) -> Result<f64, AnalyseError> {
+    let rows = task_rows(run, task, path)?;
+    let sum = |of: fn(&ChoiceScore) -> u64| rows.iter().map(of).sum::<u64>() as f64;
+    let (bytes, words, tokens) = (sum(|r| r.bytes), sum(|r| r.words), sum(|r| r.tokens));
+    let nats = -rows.iter().map(|row| row.log_probability_nats).sum::<f64>();
+    let bits = nats / LN_2 / bytes;
+    let files = [path, file::OPEN, file::RECORD];
+    for (name, number, unit) in [
+        ("bits_per_byte", bits, Unit::BitsPerByte),
+        ("byte_perplexity", libm::exp(nats / bytes), Unit::Decimal),
+        ("word_perplexity", libm::exp(nats / words), Unit::Perplexity),
+        ("loss", nats / tokens, Unit::NatsPerToken),
+        ("items", task.items as f64, Unit::Count),
+    ] {
+        values.add(format!("tasks.{}.{name}", task.id), number, unit, &files);
+    }
+    Ok(bits)
+}
+
+/// Scores one task of items from its rows.
+fn task_result(run: &SealedRun, task: &Task, path: &str) -> Result<TaskResult, AnalyseError> {
+    let rows = task_rows(run, task, path)?;
     let last_word = task.kind == Kind::LastWord;
-    let right: Vec<bool> = if last_word {
-        rows.iter().map(|row| row.greedy).collect()
-    } else {
-        right_choices(&rows, |row| row.log_probability_nats)
-    };
-    let accuracy_normalized = (!last_word)
-        .then(|| share(&right_choices(&rows, |row| row.log_probability_nats / row.characters.max(1) as f64)));
+    let right_by = |metric: Metric| share(&right_choices(&rows, |row| choice_score(metric, row)));
+    let greedy = || share(&rows.iter().map(|row| row.greedy).collect::<Vec<_>>());
+    let unconditional = rows.iter().all(|row| row.unconditional_log_probability_nats.is_some());
+    if task.metric == Metric::AccuracyMutualInformation && !unconditional {
+        return Err(inconsistent(run, format!("`{path}` lacks the scores without context that its metric needs")));
+    }
     let nats = rows.iter().map(|row| row.log_probability_nats).sum::<f64>();
     Ok(TaskResult {
         id: task.id.clone(),
         group: task.group.clone(),
-        items,
+        items: task.items,
         chance: task.chance,
         title: task.title.clone(),
         metric: task.metric,
-        accuracy: share(&right),
-        accuracy_normalized,
+        accuracy: if last_word { greedy() } else { right_by(Metric::Accuracy) },
+        accuracy_normalized: (!last_word).then(|| right_by(Metric::AccuracyPerCharacter)),
+        accuracy_per_token: (!last_word).then(|| right_by(Metric::AccuracyPerToken)),
+        accuracy_mutual_information: unconditional.then(|| right_by(Metric::AccuracyMutualInformation)),
         perplexity: last_word.then(|| libm::exp(-nats / rows.len() as f64)),
         file: path.to_owned(),
     })
@@ -458,6 +493,8 @@ fn group_results(tasks: &[TaskResult]) -> Vec<TaskResult> {
             metric: members[0].metric,
             accuracy: mean_over(&members, |t| Some(t.accuracy)).expect("every task has an accuracy"),
             accuracy_normalized: mean_over(&members, |t| t.accuracy_normalized),
+            accuracy_per_token: mean_over(&members, |t| t.accuracy_per_token),
+            accuracy_mutual_information: mean_over(&members, |t| t.accuracy_mutual_information),
             perplexity: None,
             file: String::new(),
         }
@@ -472,8 +509,14 @@ fn add_task(result: &TaskResult, members: &[TaskResult], values: &mut Builder) {
         values.add_with_error(key(name), share.mean, Some(share.standard_error), Unit::Share, &files);
     };
     add_share("accuracy", result.accuracy);
-    if let Some(normalized) = result.accuracy_normalized {
-        add_share("accuracy_normalized", normalized);
+    for (metric, accuracy) in [
+        (Metric::AccuracyPerCharacter, result.accuracy_normalized),
+        (Metric::AccuracyPerToken, result.accuracy_per_token),
+        (Metric::AccuracyMutualInformation, result.accuracy_mutual_information),
+    ] {
+        if let Some(accuracy) = accuracy {
+            add_share(accuracy_name(metric), accuracy);
+        }
     }
     if let Some(perplexity) = result.perplexity {
         values.add(key("perplexity"), perplexity, Unit::Perplexity, &files);

@@ -164,12 +164,14 @@ fn data(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
 }
 
 fn lineage(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
-    let Some(origin) = &open.resumed_from else { return };
-    let folder = project.run(&open.experiment, &origin.run);
-    let what = format!("run {} it goes on from", origin.run);
+    let continued = open.resumed_from.as_ref().map(|origin| (&origin.run, origin.root, "goes on from"));
+    let evaluated = open.evaluates.as_ref().map(|origin| (&origin.run, origin.root, "evaluates"));
+    let Some((run, root, how)) = continued.or(evaluated) else { return };
+    let folder = project.run(&open.experiment, run);
+    let what = format!("run {run} it {how}");
     match verify(&folder, Checkpoints::Skip) {
-        Ok(verified) if verified.root == Some(origin.root) => {
-            audit.add("L1", subject, what, Outcome::Holds, format!("root {}", origin.root.short()));
+        Ok(verified) if verified.root == Some(root) => {
+            audit.add("L1", subject, what, Outcome::Holds, format!("root {}", root.short()));
         }
         Ok(verified) if verified.root.is_some() => {
             contradiction(audit, subject, &what, "has another root than the one recorded".to_owned());

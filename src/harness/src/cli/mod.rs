@@ -9,6 +9,7 @@ mod data_show;
 mod demo;
 mod diagnose;
 mod doctor;
+mod evaluate;
 mod export;
 mod generate;
 mod import;
@@ -20,6 +21,7 @@ mod run;
 mod runs;
 mod show;
 mod slices;
+mod task;
 mod terminal;
 mod watch;
 
@@ -53,10 +55,12 @@ enum Command {
     Plan(plan::Arguments),
     Probe(probe::Arguments),
     Run(run::Arguments),
+    Evaluate(evaluate::Arguments),
     Show(show::Arguments),
     Watch(watch::Arguments),
     Runs(runs::Arguments),
     Data(data::Arguments),
+    Task(task::Arguments),
     Compare(compare::Arguments),
     Diagnose(diagnose::Arguments),
     Slices(slices::Arguments),
@@ -138,6 +142,8 @@ impl From<crate::run::RunError> for Failure {
                 | E::Budget(_)
                 | E::NothingToResume { .. }
                 | E::NoImportedWeights { .. }
+                | E::NothingToEvaluate { .. }
+                | E::DataGone { .. }
                 | E::Recipe(_)
                 | E::Trainer { .. }
                 | E::NoTrainer { .. }
@@ -197,10 +203,12 @@ pub fn main() -> ExitCode {
         Command::Plan(a) => workplace().and_then(|w| plan::execute(&w, &a)),
         Command::Probe(a) => workplace().and_then(|w| probe::execute(&w, &a)),
         Command::Run(a) => workplace().and_then(|w| run::execute(&w, &a)),
+        Command::Evaluate(a) => workplace().and_then(|w| evaluate::execute(&w, &a)),
         Command::Show(a) => workplace().and_then(|w| show::execute(&w, &a)),
         Command::Watch(a) => workplace().and_then(|w| watch::execute(&w, &a)),
         Command::Runs(a) => workplace().and_then(|w| runs::execute(&w, &a)),
         Command::Data(a) => workplace().and_then(|w| data::execute(&w, &a)),
+        Command::Task(a) => workplace().and_then(|w| task::execute(&w, &a)),
         Command::Compare(a) => workplace().and_then(|w| compare::execute(&w, &a)),
         Command::Diagnose(a) => workplace().and_then(|w| diagnose::execute(&w, &a)),
         Command::Slices(a) => workplace().and_then(|w| slices::execute(&w, &a)),

@@ -29,6 +29,9 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
                 if sealed.open.not_citable_because.is_some() {
                     state.push_str(", not citable");
                 }
+                if let Some(earlier) = &sealed.open.evaluates {
+                    state.push_str(&format!(", evaluates {}", earlier.run));
+                }
                 let (commit, seed) =
                     (sealed.open.code.commit.get(..8).unwrap_or("-").to_owned(), sealed.open.plan.seed.to_string());
                 let analysis = RunAnalysis::of(sealed).ok();

@@ -60,6 +60,9 @@ pub struct Open {
     pub opened_at: String,
     /// The run and checkpoint it goes on from.
     pub resumed_from: Option<Continuation>,
+    /// The run whose checkpoints it evaluates, if it trains nothing itself.
+    #[serde(default)]
+    pub evaluates: Option<Evaluated>,
     /// Whether the paper may use it, and if not, why.
     pub not_citable_because: Option<String>,
     /// The choices made before the run.
@@ -94,6 +97,30 @@ pub struct Continuation {
     pub spent: Spent,
     /// Later checkpoints that could not be used, latest first.
     pub passed_over: Vec<PassedOver>,
+}
+
+/// The run whose weights an evaluation reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluated {
+    /// The earlier run of the same experiment.
+    pub run: RunId,
+    /// Its root.
+    pub root: Digest,
+    /// Its checkpoints that are evaluated, ascending by step.
+    pub checkpoints: Vec<EvaluatedCheckpoint>,
+}
+
+/// A checkpoint that is evaluated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluatedCheckpoint {
+    /// Its step.
+    pub step: u64,
+    /// Digest of the checkpoint file.
+    pub checkpoint_sha256: Digest,
+    /// Digest of its weights.
+    pub weights_sha256: Digest,
 }
 
 /// What segments of a run cost.
@@ -264,6 +291,8 @@ pub struct Task {
     pub chance: f64,
     /// Items scored.
     pub items: u64,
+    /// For documents: tokens predicted in each window after the first, 0 for the context length.
+    pub rolling_stride: Option<u32>,
     /// Version of the task's rules.
     pub version: u32,
     /// Digests of the task's source data.

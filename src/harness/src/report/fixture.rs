@@ -324,6 +324,9 @@ fn evaluations(
                             tokens: 5,
                             log_probability_nats: if gold == right { -9.0 } else { -12.0 - f64::from(choice) },
                             greedy: right && item % 3 == 0,
+                            bytes: 20,
+                            words: 4,
+                            unconditional_log_probability_nats: None,
                         });
                     }
                 }
@@ -372,6 +375,7 @@ fn open(
         experiment: synthetic.experiment.parse().unwrap(),
         opened_at: "2026-11-23T08:15:00Z".into(),
         resumed_from: None,
+        evaluates: None,
         not_citable_because: None,
         plan: Plan {
             seed: 1,
@@ -430,6 +434,7 @@ fn open(
                 metric: *metric,
                 chance: *chance,
                 items: *items,
+                rolling_stride: None,
                 version: 1,
                 data_sha256: vec![digest(id)],
                 requests_sha256: digest(id),

@@ -360,7 +360,9 @@ fn kind_in_words(kind: Kind) -> &'static str {
     match kind {
         Kind::MinimalPairs => "pairs",
         Kind::MultipleChoice => "choice",
+        Kind::TwoContexts => "contexts",
         Kind::LastWord => "last word",
+        Kind::Documents => "documents",
     }
 }
 
@@ -368,6 +370,10 @@ fn metric_in_words(metric: Metric) -> &'static str {
     match metric {
         Metric::Accuracy => "acc.",
         Metric::AccuracyPerCharacter => "acc. norm.",
+        Metric::AccuracyPerToken => "acc. per token",
+        Metric::AccuracyMutualInformation => "acc. by mutual information",
+        Metric::BitsPerByte => "bits per byte",
+        Metric::WordPerplexity => "ppl. per word",
         Metric::GreedyAccuracy => "acc., ppl.",
     }
 }

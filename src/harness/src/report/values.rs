@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use harness_corpus::tasks::Metric;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::study::{Entry, Study};
-use crate::analyse::{RunAnalysis, Unit, Value, show};
+use crate::analyse::{RunAnalysis, Unit, Value, accuracy_name, show};
 use crate::plot::headline_tasks;
 
 /// Version of `values.json` and of the other data files of a paper.
@@ -91,9 +90,7 @@ pub(super) fn verdict(difference: &Difference) -> Verdict {
 
 /// The key of the accuracy that is quoted for a task.
 pub(super) fn accuracy_key(task: &crate::analyse::TaskResult) -> String {
-    let per_character = task.metric == Metric::AccuracyPerCharacter && task.accuracy_normalized.is_some();
-    let metric = if per_character { "accuracy_normalized" } else { "accuracy" };
-    format!("tasks.{}.{metric}", task.id)
+    format!("tasks.{}.{}", task.id, accuracy_name(task.metric))
 }
 
 /// Differences of the headline accuracies from the reference, in order.

@@ -1,6 +1,7 @@
 //! One run of an experiment, from the plan to the seal: look at code and config, make the data ready, open the
 //! record, watch over the trainer, seal. Whatever happens after the record is opened, it is sealed.
 
+mod evaluate;
 pub mod forecast;
 mod plan;
 pub mod probe;
@@ -22,12 +23,13 @@ use harness_core::scores::TableError;
 use harness_core::shards::ShardError;
 use harness_corpus::{HubAccess, Progress};
 
+pub use evaluate::{Question, evaluate};
 pub use plan::{about, load_config, trainer_beside};
 pub use supervise::Interrupts;
 
 use crate::git::{Git, GitError};
 use crate::record::format::{self, Open, Record, Resources, Retention, Status};
-use crate::record::{RecordError, Recorder, SealError, environment};
+use crate::record::{Inherited, RecordError, Recorder, SealError, environment};
 
 /// What the user may ask of a run beyond its config.
 #[derive(Clone, Debug, Default)]
@@ -171,6 +173,26 @@ pub enum RunError {
     /// The user wished to stop.
     #[error("interrupted; nothing was written")]
     Interrupted,
+    /// There is nothing to evaluate.
+    #[error("run `{run}` cannot be evaluated: {problem}\nhint: checkpoints that are kept: {kept}")]
+    NothingToEvaluate {
+        /// The run.
+        run: RunId,
+        /// Why.
+        problem: String,
+        /// The steps of the checkpoints that are here.
+        kept: String,
+    },
+    /// A file of the run's data is not here as it was.
+    #[error(
+        "`{path}` is not here as the run read it\nhint: `harness data prepare {corpus}` makes it again, if the recipe is as it was"
+    )]
+    DataGone {
+        /// The file.
+        path: String,
+        /// Its corpus.
+        corpus: String,
+    },
     /// There is nothing to go on from.
     #[error("there is nothing to resume: {problem}\nhint: {hint}")]
     NothingToResume {
@@ -208,13 +230,24 @@ pub fn run(
         watcher.progress().note(&text);
     }
     watcher.progress().note(&check_disk(project, &plan)?);
-    let folder = project.run(name, &plan.open.run);
     let earlier = origin.as_ref().map(|o| o.inherited()).transpose()?.unwrap_or_default();
+    carry_out(project, options, plan, origin.as_ref(), &earlier, watcher)
+}
+
+/// Opens the record of a plan, watches over the trainer, and seals.
+fn carry_out(
+    project: &Project,
+    options: &Options,
+    plan: plan::Ready,
+    origin: Option<&resume::Origin>,
+    earlier: &Inherited,
+    watcher: &mut dyn Watcher,
+) -> Result<Outcome, RunError> {
+    let folder = project.run(&plan.open.experiment, &plan.open.run);
     let interrupts = watcher.opened(&plan.open, plan.steps);
-    let mut recorder = Recorder::open(&folder, &plan.open, &plan.files, &earlier)?;
+    let mut recorder = Recorder::open(&folder, &plan.open, &plan.files, earlier)?;
     let mut story = Story::default();
-    let ended =
-        train(project, &folder, options, &plan, origin.as_ref(), &interrupts, &mut recorder, &mut story, watcher);
+    let ended = train(project, &folder, options, &plan, origin, &interrupts, &mut recorder, &mut story, watcher);
     watcher.closed();
     // The trainer never ran, or the record could not be written: what there is gets sealed, then the error told.
     story.failure = match &ended {
@@ -253,27 +286,40 @@ fn train(
         }
     }
     let mut keeper = retention::Keeper::new(plan.keep, plan.steps);
-    let job = folder.join(format::file::JOB);
-    let start = supervise::Start {
-        trainer: &options.trainer,
-        root: project.root(),
-        job: job.strip_prefix(project.root()).unwrap_or(&job),
-        folder,
-        threads: plan.threads,
-        deterministic: plan.deterministic,
-    };
-    let ended = supervise::supervise(&start, interrupts, &mut |message| {
-        recorder.message(message)?;
-        story.take(message);
-        watcher.message(message);
-        for removed in keeper.take(message, folder)? {
-            let body = serde_json::json!({ "step": removed.step, "path": removed.file.path });
-            recorder.event("pruned", body)?;
+    let mut all: Option<supervise::Ended> = None;
+    for job in &plan.jobs {
+        let job = folder.join(job);
+        let start = supervise::Start {
+            trainer: &options.trainer,
+            root: project.root(),
+            job: job.strip_prefix(project.root()).unwrap_or(&job),
+            folder,
+            threads: plan.threads,
+            deterministic: plan.deterministic,
+        };
+        let ended = supervise::supervise(&start, interrupts, &mut |message| {
+            recorder.message(message)?;
+            story.take(message);
+            watcher.message(message);
+            for removed in keeper.take(message, folder)? {
+                let body = serde_json::json!({ "step": removed.step, "path": removed.file.path });
+                recorder.event("pruned", body)?;
+            }
+            Ok(())
+        });
+        story.retention = Some(keeper.retention());
+        let ended = ended?;
+        let goes_on = ended.failure.is_none() && story.finished;
+        let ended = match all.take() {
+            Some(before) => before.then(ended),
+            None => ended,
+        };
+        if !goes_on {
+            return Ok(ended);
         }
-        Ok(())
-    });
-    story.retention = Some(keeper.retention());
-    ended
+        all = Some(ended);
+    }
+    Ok(all.expect("a plan has a job"))
 }
 
 /// Refuses a run whose checkpoints will not fit; says what they need.
@@ -310,7 +356,7 @@ struct Story {
 impl Story {
     fn take(&mut self, message: &Message) {
         match message {
-            Message::Started(started) => self.started = Some((**started).clone()),
+            Message::Started(started) => (self.started, self.finished) = (Some((**started).clone()), false),
             Message::Step(line) => self.tokens_per_s.push(line.tokens_per_s),
             Message::Skipped(skipped) => self.skipped.push(skipped.clone()),
             Message::Layers { .. } | Message::Activations { .. } => {}

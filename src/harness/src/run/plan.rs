@@ -9,7 +9,7 @@ use harness_core::contract::{self, About, InitialWeights, Job, JobTask, OutputFi
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::{Digest, files, order};
 use harness_corpus::tasks::{self, TaskRecipe};
-use harness_corpus::{Fetcher, PreparedCorpus, Progress, Recipe, Store};
+use harness_corpus::{Fetcher, PreparedCorpus, Progress, Recipe, Store, Tokenizer};
 
 use super::resume::Origin;
 use super::retention::DiskNeed;
@@ -24,6 +24,8 @@ pub(super) struct Ready {
     pub open: Open,
     /// Files of the run folder that hold the plan: path and content.
     pub files: Vec<(String, Vec<u8>)>,
+    /// The jobs among them, which the trainer is given one after the other.
+    pub jobs: Vec<String>,
     pub steps: u64,
     pub keep: Keep,
     pub disk: DiskNeed,
@@ -98,7 +100,9 @@ pub(super) fn plan(
     fetcher.fetch(&recipe.remotes(), progress)?;
     let corpus = harness_corpus::prepare(&recipe, &store, progress)?;
     let experiment = with_steps(project, experiment, &corpus, origin, options, progress)?;
-    let tasks = prepare_tasks(project, &experiment, &task_recipes, &corpus, &store, &fetcher, progress)?;
+    let tokenizer = corpus.tokenizer().map_err(harness_corpus::CorpusError::from)?;
+    let limit = experiment.evaluation.items_per_task;
+    let tasks = prepare_tasks(project, limit, &task_recipes, &tokenizer, &store, &fetcher, progress)?;
 
     let now = environment::now();
     let run = RunId::new(&environment::now_compact(), environment::entropy());
@@ -122,6 +126,7 @@ pub(super) fn plan(
         experiment: name.clone(),
         opened_at: now.to_string(),
         resumed_from: origin.map(Origin::continuation),
+        evaluates: None,
         not_citable_because,
         plan: Plan {
             seed: experiment.seed,
@@ -146,6 +151,7 @@ pub(super) fn plan(
         disk: DiskNeed::of(&experiment, parameters),
         open,
         files: written,
+        jobs: vec![file::JOB.to_owned()],
         steps: training.steps,
         threads: training.threads,
         deterministic: training.deterministic,
@@ -185,7 +191,12 @@ fn with_steps(
 
 /// Why the paper may not use the run, if it may not. A repository that holds experiments only says nothing about
 /// the sources of the programs.
-fn not_citable(state: &State, binaries: &Binaries, plan_files: &[PlanFile], origin: Option<&Open>) -> Option<String> {
+pub(super) fn not_citable(
+    state: &State,
+    binaries: &Binaries,
+    plan_files: &[PlanFile],
+    origin: Option<&Open>,
+) -> Option<String> {
     if state.is_dirty() {
         return Some("the working tree differed from its commit".to_owned());
     }
@@ -205,21 +216,19 @@ fn not_citable(state: &State, binaries: &Binaries, plan_files: &[PlanFile], orig
         .then(|| format!("it goes on from run {}, which another trainer computed", origin.run))
 }
 
-fn prepare_tasks(
+pub(super) fn prepare_tasks(
     project: &Project,
-    experiment: &Experiment,
+    items_per_task: u64,
     recipes: &[TaskRecipe],
-    corpus: &PreparedCorpus,
+    tokenizer: &Tokenizer,
     store: &Store,
     fetcher: &Fetcher,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Task>, RunError> {
-    let tokenizer = corpus.tokenizer().map_err(harness_corpus::CorpusError::from)?;
-    let limit = experiment.evaluation.items_per_task;
     let mut records = Vec::new();
     for recipe in recipes {
         fetcher.fetch(&recipe.remotes(), progress)?;
-        let prepared = tasks::prepare(recipe, &tokenizer, limit, store, progress)?;
+        let prepared = tasks::prepare(recipe, tokenizer, items_per_task, store, progress)?;
         records.extend(prepared.tasks().iter().map(|task| Task {
             id: task.id.clone(),
             group: (task.group != task.id).then(|| task.group.clone()),
@@ -230,6 +239,7 @@ fn prepare_tasks(
             metric: task.metric,
             chance: task.chance,
             items: task.items,
+            rolling_stride: task.rolling_stride,
             version: task.version,
             data_sha256: task.data_sha256.clone(),
             requests_sha256: task.requests.sha256,
@@ -305,7 +315,7 @@ pub(super) fn job(
         // An imported model may be evaluated only.
         train_shards: if steps == 0 { Vec::new() } else { places(corpus.train_shards()) },
         validation_shards: places(corpus.validation_shards()),
-        tasks: tasks.iter().map(|t| JobTask { id: t.id.clone(), requests: PathBuf::from(&t.requests) }).collect(),
+        tasks: tasks.iter().map(job_task).collect(),
         validation_steps: from(evaluation.validation_steps(steps), validated),
         token_loss_steps: from(evaluation.token_loss_steps(steps), validated),
         task_steps: from(evaluation.task_steps(steps), scored),
@@ -317,6 +327,11 @@ pub(super) fn job(
             sha256: imported.weights_sha256,
         }),
     }
+}
+
+pub(super) fn job_task(task: &Task) -> JobTask {
+    let (id, requests) = (task.id.clone(), PathBuf::from(&task.requests));
+    JobTask { id, requests, rolling_stride: task.rolling_stride }
 }
 
 /// The files the plan was made from, copied into the run folder.
@@ -346,7 +361,12 @@ fn plan_files(
 }
 
 /// The commit, and what the tree has beyond it.
-fn code(project: &Project, git: &Git, state: &State, written: &mut Vec<(String, Vec<u8>)>) -> Result<Code, RunError> {
+pub(super) fn code(
+    project: &Project,
+    git: &Git,
+    state: &State,
+    written: &mut Vec<(String, Vec<u8>)>,
+) -> Result<Code, RunError> {
     if !state.changed.is_empty() {
         written.push((file::PATCH.to_owned(), git.patch()?));
     }

@@ -38,6 +38,17 @@ pub(super) struct Ended {
     pub cpu_time_s: f64,
 }
 
+impl Ended {
+    /// This one and the next: times add up, the rest is the next one's.
+    pub fn then(self, next: Ended) -> Ended {
+        Ended {
+            wall_time_s: self.wall_time_s + next.wall_time_s,
+            cpu_time_s: self.cpu_time_s + next.cpu_time_s,
+            ..next
+        }
+    }
+}
+
 /// What to start, and where.
 pub(super) struct Start<'a> {
     pub trainer: &'a Path,

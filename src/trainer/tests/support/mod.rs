@@ -33,6 +33,9 @@ impl Place {
                 choice,
                 gold: choice == 0,
                 characters: 4,
+                bytes: 4,
+                words: 1,
+                unconditional: Vec::new(),
                 context: vec![0, item + 1, item + 2],
                 continuation: vec![item + 3 + choice, item + 4],
             })
@@ -93,7 +96,7 @@ impl Place {
             metrics: MetricsConfig::default(),
             train_shards: vec![self.path("train.tokens")],
             validation_shards: vec![self.path("validation.tokens")],
-            tasks: vec![JobTask { id: "toy".to_owned(), requests: self.path("requests.jsonl") }],
+            tasks: vec![JobTask { id: "toy".to_owned(), requests: self.path("requests.jsonl"), rolling_stride: None }],
             validation_steps: vec![0, 15, 30],
             token_loss_steps: vec![30],
             task_steps: vec![30],

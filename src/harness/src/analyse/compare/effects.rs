@@ -11,7 +11,7 @@ use crate::analyse::stats::power::{detectable_paired_shares, detectable_t};
 use crate::analyse::stats::resample::{
     Interval, NESTED_RESAMPLES, RESAMPLES, expanded_percentiles, key, mean_of_draws, nested_draws, ratio_draws,
 };
-use crate::analyse::{RunAnalysis, TaskResult, Unit};
+use crate::analyse::{RunAnalysis, TaskResult, Unit, accuracy_name};
 use crate::record::format::Task;
 
 const BITS_PER_BYTE: &str = "validation.bits_per_byte";
@@ -154,8 +154,7 @@ fn group_effect(
 }
 
 fn accuracy_key(id: &str, metric: Metric) -> String {
-    let name = if metric == Metric::AccuracyPerCharacter { "accuracy_normalized" } else { "accuracy" };
-    format!("tasks.{id}.{name}")
+    format!("tasks.{id}.{}", accuracy_name(metric))
 }
 
 fn accuracies(side: &Side, id: &str) -> Vec<f64> {

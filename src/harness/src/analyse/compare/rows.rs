@@ -1,11 +1,11 @@
 //! The rows of a run's last evaluation as numbers for each document, window or item.
 
 use harness_core::scores::{ChoiceScore, WindowLoss, read_csv};
-use harness_corpus::tasks::{Kind, Metric};
+use harness_corpus::tasks::Kind;
 
 use super::{CompareError, Side};
 use crate::analyse::stats::right_choices;
-use crate::analyse::{AnalyseError, RunAnalysis, TaskResult};
+use crate::analyse::{AnalyseError, RunAnalysis, TaskResult, choice_score};
 use crate::record::format::Task;
 
 /// The unit that losses are resampled by.
@@ -100,10 +100,7 @@ pub(super) fn items(run: &RunAnalysis, task: &Task, result: &TaskResult) -> Resu
         let right = rows.iter().map(|row| row.greedy).collect();
         return Ok(Items { index, right, margin_nats: rows.iter().map(|row| row.log_probability_nats).collect() });
     }
-    let score = |row: &ChoiceScore| match task.metric {
-        Metric::AccuracyPerCharacter => row.log_probability_nats / row.characters.max(1) as f64,
-        _ => row.log_probability_nats,
-    };
+    let score = |row: &ChoiceScore| choice_score(task.metric, row);
     let best = |choices: &[ChoiceScore], gold: bool| {
         choices.iter().filter(|c| c.gold == gold).map(score).fold(f64::NEG_INFINITY, f64::max)
     };
@@ -128,10 +125,17 @@ pub(super) fn shared_tasks<'a>(reference: &'a Side, other: &Side, notes: &mut Ve
     };
     let tasks = &reference.runs[0].run.open.tasks;
     let runs = reference.runs.iter().chain(&other.runs);
+    let (documents, tasks): (Vec<&Task>, Vec<&Task>) = tasks.iter().partition(|task| task.kind == Kind::Documents);
+    if !documents.is_empty() {
+        let ids: Vec<&str> = documents.iter().map(|task| task.id.as_str()).collect();
+        notes.push(format!("shown by `harness show --values`, not tested: the documents of {}", ids.join(", ")));
+    }
     let (shared, left): (Vec<&Task>, Vec<&Task>) =
-        tasks.iter().partition(|task| runs.clone().all(|run| scored(run, task)));
+        tasks.iter().copied().partition(|task| runs.clone().all(|run| scored(run, task)));
     let mut left: Vec<&str> = left.iter().map(|t| t.id.as_str()).collect();
-    let only_there = runs.flat_map(|run| &run.run.open.tasks).filter(|t| tasks.iter().all(|own| own.id != t.id));
+    let only_there = runs
+        .flat_map(|run| &run.run.open.tasks)
+        .filter(|t| t.kind != Kind::Documents && tasks.iter().all(|own| own.id != t.id));
     left.extend(only_there.map(|t| t.id.as_str()));
     left.sort_unstable();
     left.dedup();

@@ -120,6 +120,9 @@ mod tests {
             tokens: 1,
             log_probability_nats,
             greedy: false,
+            bytes: choice as u64 + 1,
+            words: 1,
+            unconditional_log_probability_nats: None,
         };
         scores.iter().flat_map(|(item, s)| s.iter().enumerate().map(move |(c, &x)| row(*item, c, x))).collect()
     }

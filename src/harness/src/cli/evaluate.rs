@@ -1,0 +1,94 @@
+//! `harness evaluate`: validation and tasks on kept checkpoints of a run.
+
+use std::path::PathBuf;
+
+use super::{Outcome, Workplace, run, terminal};
+use crate::analyse::{CurvePoint, RunAnalysis};
+use crate::exit_code;
+use crate::record::format::Status;
+use crate::record::{self, SealedRun};
+use crate::run::{Options, Question, evaluate};
+
+/// Evaluate kept checkpoints of a run, and seal the result as a run of its own.
+///
+/// The validation loss and the tasks are computed on the weights of each checkpoint, so that every metric has a curve over
+/// the tokens of training, also for tasks that were not asked when the run was made. The new run names the root of the
+/// earlier one. Runs of an experiment that trained stay what its name stands for; the new one is named by its id.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A run, its folder, or an experiment, of which the latest run that the paper may use is meant.
+    run: String,
+    /// Evaluate the checkpoint of this step; may be given several times [default: every one that is kept].
+    #[arg(long = "checkpoint", value_name = "STEP")]
+    checkpoints: Vec<u64>,
+    /// Score these tasks instead of those of the run's config, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    tasks: Option<Vec<String>>,
+    /// Leave out the loss on the validation text.
+    #[arg(long)]
+    without_validation: bool,
+    /// Go on although files differ from the commit; they are recorded, but the paper cannot cite the result.
+    #[arg(long)]
+    allow_dirty: bool,
+    /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
+    #[arg(long, value_name = "PROGRAM")]
+    trainer: Option<PathBuf>,
+}
+
+pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+    let earlier = record::choose(&workplace.project, &arguments.run)?;
+    let question = Question {
+        steps: arguments.checkpoints.clone(),
+        tasks: arguments.tasks.clone(),
+        without_validation: arguments.without_validation,
+    };
+    let options = Options {
+        allow_dirty: arguments.allow_dirty,
+        mirror: run::mirror(),
+        trainer: run::trainer(arguments.trainer.clone()),
+        ..Options::default()
+    };
+    let mut screen = terminal::Screen::new();
+    let outcome = evaluate(&workplace.project, &workplace.git, &earlier, &question, &options, &mut screen)?;
+    if let Some(failure) = &outcome.record.failure {
+        let hint = failure.hint.as_ref().map_or(String::new(), |h| format!("\nhint: {h}"));
+        terminal::complain(&format!("{}{hint}", failure.message));
+    }
+    let sealed = SealedRun::open(&workplace.project, &earlier.open.experiment, &outcome.run)?;
+    terminal::say(&curves(&RunAnalysis::of(sealed)?));
+    terminal::tell(&format!(
+        "{}: run {} evaluates {} checkpoints of {}",
+        outcome.record.status.word(),
+        outcome.run,
+        outcome.record.evaluations.len(),
+        earlier.open.run
+    ));
+    terminal::say(&format!("{}  {}", outcome.root, outcome.run));
+    Ok(match outcome.record.status {
+        Status::Completed => exit_code::SUCCESS,
+        Status::Interrupted => exit_code::INTERRUPTED,
+        Status::Failed => exit_code::CONTRADICTION,
+    })
+}
+
+/// A row for each checkpoint, a column for each metric; tasks of a group by their mean.
+fn curves(analysis: &RunAnalysis) -> String {
+    let grouped = |id: &str| analysis.tasks.iter().any(|task| task.id == id && task.group.is_some());
+    let tasks = analysis.task_curves.iter().filter(|(id, _)| !grouped(id));
+    let shares = tasks.map(|(id, curve)| (format!("{id} %"), curve, 100.0, 1));
+    let documents = analysis.document_curves.iter().map(|(id, curve)| (format!("{id} bits/byte"), curve, 1.0, 3));
+    let validation = ("validation bits/byte".to_owned(), &analysis.validation_curve, 1.0, 3);
+    let columns: Vec<(String, &Vec<CurvePoint>, f64, usize)> =
+        std::iter::once(validation).chain(documents).chain(shares).filter(|column| !column.1.is_empty()).collect();
+    let header: Vec<&str> =
+        ["step", "tokens"].into_iter().chain(columns.iter().map(|column| column.0.as_str())).collect();
+    let row = |step: u64, tokens: u64| {
+        let cell = |(_, curve, scale, digits): &(String, &Vec<CurvePoint>, f64, usize)| {
+            let point = curve.iter().find(|point| point.step == step);
+            point.map_or_else(|| "-".to_owned(), |point| format!("{:.digits$}", scale * point.value))
+        };
+        [step.to_string(), tokens.to_string()].into_iter().chain(columns.iter().map(cell)).collect()
+    };
+    let rows: Vec<Vec<String>> = analysis.run.record.evaluations.iter().map(|e| row(e.step, e.tokens)).collect();
+    terminal::table(&header, &rows)
+}

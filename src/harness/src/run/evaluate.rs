@@ -1,0 +1,214 @@
+//! Evaluating kept checkpoints of an earlier run: a run of its own, which trains nothing, names the root of the run whose
+//! weights it reads, and gives every metric a point for each checkpoint.
+//!
+//! Config, data and seed are those of the earlier run as it was sealed, not of the working tree; tasks are the recipes of
+//! the working tree. It takes over the steps of the earlier run up to its last checkpoint, so that whatever can be asked
+//! of that run's training can be asked of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use harness_core::contract::{self, Checkpoint, Job};
+use harness_core::names::{Project, RunId};
+use harness_core::scores::{StepLine, read_csv};
+use harness_core::{Digest, files};
+use harness_corpus::tasks::TaskRecipe;
+use harness_corpus::{CorpusError, Fetcher, Progress, Store, Tokenizer};
+
+use super::plan::{self, Ready};
+use super::retention::DiskNeed;
+use super::{Options, Outcome, RunError, Watcher, carry_out, relative};
+use crate::git::Git;
+use crate::record::format::{self, Evaluated, EvaluatedCheckpoint, Open, PlanFile, file};
+use crate::record::{self, Inherited, SealedRun, environment};
+
+/// What is asked of an earlier run.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// Steps whose checkpoints are evaluated; all that are kept, if none is named.
+    pub steps: Vec<u64>,
+    /// Task recipes; those of the run's config, if `None`.
+    pub tasks: Option<Vec<String>>,
+    /// Leave out the loss on the validation text.
+    pub without_validation: bool,
+}
+
+/// Evaluates checkpoints of `earlier` and seals the result as a run of the same experiment.
+pub fn evaluate(
+    project: &Project,
+    git: &Git,
+    earlier: &SealedRun,
+    question: &Question,
+    options: &Options,
+    watcher: &mut dyn Watcher,
+) -> Result<Outcome, RunError> {
+    let checkpoints = kept(earlier, &question.steps)?;
+    let ready = ready(project, git, earlier, &checkpoints, question, options, watcher.progress())?;
+    let last = checkpoints.last().map_or(0, |checkpoint| checkpoint.step);
+    let steps: Vec<StepLine> = read_csv(&earlier.path(file::STEPS))?;
+    let steps = steps.into_iter().filter(|row| row.step <= last).collect();
+    carry_out(project, options, ready, None, &Inherited { steps, ..Inherited::default() }, watcher)
+}
+
+/// The checkpoints asked for, ascending by step, each as it was sealed.
+fn kept(earlier: &SealedRun, steps: &[u64]) -> Result<Vec<Checkpoint>, RunError> {
+    let intact = |c: &&Checkpoint| Digest::of_file(&earlier.path(&c.file.path)).is_ok_and(|d| d == c.file.sha256);
+    let kept: Vec<Checkpoint> = earlier.record.checkpoints.iter().filter(intact).cloned().collect();
+    let listed: Vec<String> = kept.iter().map(|c| c.step.to_string()).collect();
+    let nothing = |problem: String| RunError::NothingToEvaluate {
+        run: earlier.open.run.clone(),
+        problem,
+        kept: if listed.is_empty() { "none".to_owned() } else { listed.join(", ") },
+    };
+    if let Some(step) = steps.iter().find(|step| kept.iter().all(|c| c.step != **step)) {
+        return Err(nothing(format!("there is no intact checkpoint of step {step}")));
+    }
+    if kept.is_empty() {
+        return Err(nothing("no checkpoint is here as it was sealed".to_owned()));
+    }
+    Ok(kept.into_iter().filter(|c| steps.is_empty() || steps.contains(&c.step)).collect())
+}
+
+fn ready(
+    project: &Project,
+    git: &Git,
+    earlier: &SealedRun,
+    checkpoints: &[Checkpoint],
+    question: &Question,
+    options: &Options,
+    progress: &mut dyn Progress,
+) -> Result<Ready, RunError> {
+    let state = git.state()?;
+    if state.is_dirty() && !options.allow_dirty {
+        return Err(RunError::Dirty { files: [state.changed, state.untracked].concat() });
+    }
+    let trainer = plan::about(&options.trainer)?;
+    let names = question.tasks.clone().unwrap_or_else(|| earlier.experiment.evaluation.tasks.clone());
+    let recipes = names.iter().map(|task| TaskRecipe::load(project, task)).collect::<Result<Vec<_>, _>>()?;
+    let job = job_of(earlier)?;
+    let shards: Vec<&Path> = job.validation_shards.iter().map(PathBuf::as_path).collect();
+    as_recorded(project, earlier, &shards)?;
+
+    let store = Store::of(project);
+    let fetcher = Fetcher::new(&store).with_mirror(options.mirror.clone()).with_hub(options.hub.clone());
+    let tokenizer = project.root().join(&earlier.open.data.tokenizer);
+    let tokenizer = Tokenizer::from_file(&tokenizer, &earlier.corpus.tokenizer.separator_text);
+    let tokenizer = tokenizer.map_err(CorpusError::from)?;
+    let limit = earlier.experiment.evaluation.items_per_task;
+    let tasks = plan::prepare_tasks(project, limit, &recipes, &tokenizer, &store, &fetcher, progress)?;
+
+    let run = RunId::new(&environment::now_compact(), environment::entropy());
+    let folder = project.run(&earlier.open.experiment, &run);
+    let last = checkpoints.last().map_or(0, |c| c.step);
+    let validated = !question.without_validation && !job.validation_shards.is_empty();
+    let of_checkpoint = |checkpoint: &Checkpoint| {
+        let at = |wanted: bool| if wanted { vec![checkpoint.step] } else { Vec::new() };
+        Job {
+            output: PathBuf::from(relative(project, &folder)),
+            train_shards: Vec::new(),
+            validation_steps: at(validated),
+            token_loss_steps: at(validated && checkpoint.step == last),
+            task_steps: at(!tasks.is_empty()),
+            tasks: tasks.iter().map(plan::job_task).collect(),
+            checkpoint_steps: Vec::new(),
+            resume_from: Some(PathBuf::from(relative(project, &earlier.path(&checkpoint.file.path)))),
+            ..job.clone()
+        }
+    };
+
+    let mut written: Vec<(String, Vec<u8>)> = Vec::new();
+    for path in [file::CONFIG, file::CORPUS_MANIFEST] {
+        written.push((path.to_owned(), files::read(&earlier.path(path))?));
+    }
+    let mut jobs = Vec::new();
+    for checkpoint in checkpoints {
+        let path = format!("plan/job-{:08}.json", checkpoint.step);
+        written.push((path.clone(), record::pretty(&of_checkpoint(checkpoint)).into_bytes()));
+        jobs.push(path);
+    }
+    let mut plan_files = Vec::new();
+    for (path, content) in planned(project, earlier, &names)? {
+        let copy = format!("{}/{path}", file::PLAN_FILES);
+        let committed = git.file_at(&state.commit, &path)?.is_some_and(|held| held == content);
+        plan_files.push(PlanFile { sha256: Digest::of(&content), copy: copy.clone(), committed, path });
+        written.push((copy, content));
+    }
+    let code = plan::code(project, git, &state, &mut written)?;
+    let committed_sources = git.sources_at(&state.commit)?;
+    let binaries = environment::binaries(&options.trainer, trainer.source_sha256, project.root(), committed_sources)?;
+    let open = Open {
+        format: format::VERSION,
+        run,
+        experiment: earlier.open.experiment.clone(),
+        opened_at: environment::now().to_string(),
+        resumed_from: None,
+        evaluates: Some(Evaluated {
+            run: earlier.open.run.clone(),
+            root: earlier.root,
+            checkpoints: checkpoints
+                .iter()
+                .map(|c| EvaluatedCheckpoint {
+                    step: c.step,
+                    checkpoint_sha256: c.file.sha256,
+                    weights_sha256: c.weights_sha256,
+                })
+                .collect(),
+        }),
+        not_citable_because: plan::not_citable(&state, &binaries, &plan_files, Some(&earlier.open)),
+        plan: format::Plan { files: plan_files, ..earlier.open.plan.clone() },
+        code,
+        binaries,
+        host: environment::host(),
+        data: earlier.open.data.clone(),
+        tasks,
+    };
+    let training = &earlier.experiment.training;
+    let (threads, deterministic) = (training.threads, training.deterministic);
+    // It writes no checkpoint.
+    let (keep, disk) = (training.keep, DiskNeed { checkpoint_bytes: 0, checkpoints: 0 });
+    Ok(Ready { open, files: written, jobs, steps: last, keep, disk, threads, deterministic })
+}
+
+/// The job of the earlier run: its choices in the trainer's terms.
+fn job_of(earlier: &SealedRun) -> Result<Job, RunError> {
+    let json = files::read(&earlier.path(file::JOB))?;
+    let job: Result<Job, _> = serde_json::from_slice(&json);
+    match job {
+        Ok(job) if job.version == contract::VERSION => Ok(job),
+        _ => Err(RunError::NothingToEvaluate {
+            run: earlier.open.run.clone(),
+            problem: "its job was written by another version of harness".to_owned(),
+            kept: "take the commit that it ran on".to_owned(),
+        }),
+    }
+}
+
+/// The validation text and the tokenizer must be those of the earlier run.
+fn as_recorded(project: &Project, earlier: &SealedRun, shards: &[&Path]) -> Result<(), RunError> {
+    let data = &earlier.open.data;
+    let mut expected: BTreeMap<&Path, Digest> =
+        data.shards.iter().map(|shard| (Path::new(&shard.path), shard.sha256)).collect();
+    let tokenizer = Path::new(&data.tokenizer);
+    expected.insert(tokenizer, data.tokenizer_sha256);
+    for path in shards.iter().copied().chain([tokenizer]) {
+        let found = Digest::of_file(&project.root().join(path)).ok();
+        if found.is_none() || found != expected.get(path).copied() {
+            return Err(RunError::DataGone { path: path.display().to_string(), corpus: data.corpus.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The configs and the corpus recipe as the earlier run kept them, and the task recipes of the working tree.
+fn planned(project: &Project, earlier: &SealedRun, tasks: &[String]) -> Result<BTreeMap<String, Vec<u8>>, RunError> {
+    let recipe = |task: &String| project.task_recipe(task);
+    let tasks_folder = "experiments/tasks/";
+    let mut planned = BTreeMap::new();
+    for kept in earlier.open.plan.files.iter().filter(|kept| !kept.path.starts_with(tasks_folder)) {
+        planned.insert(kept.path.clone(), files::read(&earlier.path(&kept.copy))?);
+    }
+    for path in tasks.iter().map(recipe) {
+        planned.insert(relative(project, &path), files::read(&path)?);
+    }
+    Ok(planned)
+}
