@@ -97,15 +97,10 @@ class Program:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
-    def stop(self) -> None:
-        """Ends the program: `harness-trainer` on request, with a closing message; the others by a signal."""
-        self.signal(signal.SIGCONT)
-        if "harness" not in self.name:
-            self.signal(signal.SIGKILL)
-            self.process.wait()
-            return
-        output, _ = self.process.communicate(b"stop\n")
-        self.lines.extend(json.loads(line) for line in output.splitlines())
+    def kill(self) -> None:
+        """Ends the program and the processes that it has started."""
+        self.signal(signal.SIGKILL)
+        self.process.wait()
 
 
 def write_shard(path: pathlib.Path, tokens: list[int], vocabulary_size: int) -> None:
@@ -242,17 +237,21 @@ def main() -> None:
             path = write_job(folder / "deterministic.json", job, folder / "deterministic", deterministic=True)
             commands["deterministic harness"] = [str(arguments.trainer), "run", str(path)]
         commands |= {kind: reference(kind) for kind in arguments.peers.split(",") if kind}
-        programs = {}
+        programs: dict[str, Program] = {}
         skipped = 2 if arguments.device == "cuda" else 1
-        for name, command in commands.items():
-            programs[name] = Program(name, command, environment)
-            programs[name].run(1 if name == "product" else COMPARED_STEPS, 0)
-        for _ in range(arguments.rounds):
+        # A stopped program would outlive this one, so that it is killed whatever ends this one.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: told to end"))
+        try:
+            for name, command in commands.items():
+                programs[name] = Program(name, command, environment)
+                programs[name].run(1 if name == "product" else COMPARED_STEPS, 0)
+            for _ in range(arguments.rounds):
+                for program in programs.values():
+                    program.run(skipped, arguments.steps)
+            print_table(arguments, settings, programs)
+        finally:
             for program in programs.values():
-                program.run(skipped, arguments.steps)
-        print_table(arguments, settings, programs)
-        for program in programs.values():
-            program.stop()
+                program.kill()
 
 
 def print_table(arguments: argparse.Namespace, settings: dict, programs: dict[str, Program]) -> None:
