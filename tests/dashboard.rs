@@ -1,4 +1,5 @@
 //! `harness dashboard` on real run folders, and its size with many long ones.
+#![allow(clippy::disallowed_methods, reason = "tests set up and read files as they like")]
 
 mod common;
 
@@ -82,6 +83,7 @@ fn long_run(index: usize, points: usize) -> Run {
         gradient_norm: 0.7 + 0.3 * noise(step, 2),
         wall_time_s: 0.1 * step as f64,
         tokens_per_s: 81_920.0 * (1.0 + 0.1 * noise(step, 3)),
+        ..StepLine::default()
     };
     let steps: Vec<StepLine> = (1..=10_000).map(line).collect();
     let times: Vec<f64> = steps.iter().map(|s| s.wall_time_s).collect();

@@ -1,4 +1,5 @@
 //! `harness watch`: what is seen of a run that goes on, that ended, and whose last lines are half written.
+#![allow(clippy::disallowed_methods, reason = "tests set up and read files as they like")]
 
 mod common;
 
@@ -31,6 +32,10 @@ fn half_way(project: &Project) -> State {
         gradient_norm: 0.8,
         wall_time_s: 30.0 * step as f64,
         tokens_per_s: 21_000.0 + 500.0 * (step % 3) as f64,
+        memory_bytes: 3 << 29,
+        power_w: Some(540.2),
+        model_flops_utilization: Some(0.41),
+        ..StepLine::default()
     };
     state.steps = (1..=10).map(line).collect();
     state.validation = vec![(0, 3.1), (5, 2.2), (10, 1.9)];

@@ -45,7 +45,7 @@ impl Probe {
     /// are left out.
     pub fn measure(&self, model: &Transformer, step: u64) -> Vec<ActivationStatistics> {
         let mut rows = look_inside(model, &self.tokens, self.documents.as_ref(), step);
-        rows.retain(|row| is_finite(row));
+        rows.retain(is_finite);
         rows
     }
 }

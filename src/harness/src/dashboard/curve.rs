@@ -74,6 +74,7 @@ mod tests {
             gradient_norm: 0.5,
             wall_time_s: step as f64,
             tokens_per_s: 64.0,
+            ..StepLine::default()
         };
         (1..=count).map(line).collect()
     }

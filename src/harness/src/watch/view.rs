@@ -90,9 +90,13 @@ fn fact_lines(state: &State, around: &Surroundings) -> Vec<Line<'static>> {
             "loss {:.3} nats/token{validation}  learning rate {:.2e}  gradient norm {:.2}",
             last.loss_nats, last.learning_rate, last.gradient_norm
         )));
+        let utilization =
+            last.model_flops_utilization.map_or(String::new(), |u| format!("  {:.0} % of peak", 100.0 * u));
+        let power = last.power_w.map_or(String::new(), |watts| format!("  {watts:.0} W"));
         lines.push(Line::from(format!(
-            "{} tokens/s  {} tokens done, {} left  {} in training",
+            "{} tokens/s{utilization}  {:.1} GiB{power}  {} tokens done, {} left  {} in training",
             counted(last.tokens_per_s),
+            last.memory_bytes as f64 / f64::from(1 << 30),
             counted(last.tokens as f64),
             counted(state.tokens_left() as f64),
             duration(last.wall_time_s)
