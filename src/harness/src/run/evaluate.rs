@@ -58,7 +58,10 @@ fn kept(earlier: &SealedRun, steps: &[u64]) -> Result<Vec<Checkpoint>, RunError>
     let nothing = |problem: String| RunError::NothingToEvaluate {
         run: earlier.open.run.clone(),
         problem,
-        kept: if listed.is_empty() { "none".to_owned() } else { listed.join(", ") },
+        hint: format!(
+            "checkpoints that are kept: {}",
+            if listed.is_empty() { "none".to_owned() } else { listed.join(", ") }
+        ),
     };
     if let Some(step) = steps.iter().find(|step| kept.iter().all(|c| c.step != **step)) {
         return Err(nothing(format!("there is no intact checkpoint of step {step}")));
@@ -178,7 +181,7 @@ fn job_of(earlier: &SealedRun) -> Result<Job, RunError> {
         _ => Err(RunError::NothingToEvaluate {
             run: earlier.open.run.clone(),
             problem: "its job was written by another version of harness".to_owned(),
-            kept: "take the commit that it ran on".to_owned(),
+            hint: "take the commit that it ran on".to_owned(),
         }),
     }
 }

@@ -174,14 +174,14 @@ pub enum RunError {
     #[error("interrupted; nothing was written")]
     Interrupted,
     /// There is nothing to evaluate.
-    #[error("run `{run}` cannot be evaluated: {problem}\nhint: checkpoints that are kept: {kept}")]
+    #[error("run `{run}` cannot be evaluated: {problem}\nhint: {hint}")]
     NothingToEvaluate {
         /// The run.
         run: RunId,
         /// Why.
         problem: String,
-        /// The steps of the checkpoints that are here.
-        kept: String,
+        /// What can be done, or what there is.
+        hint: String,
     },
     /// A file of the run's data is not here as it was.
     #[error(

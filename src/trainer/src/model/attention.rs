@@ -10,7 +10,7 @@ use super::observe;
 use super::positions::InAttention;
 use super::residual::Mixture;
 use super::weights::Weights;
-use super::{Linear, drop_out};
+use super::{Linear, drop_out, soft_capped};
 use crate::native;
 
 /// Attention of one layer.
@@ -108,7 +108,7 @@ impl Attention {
     /// section 2.
     fn capped(&self, query: &Tensor, key: &Tensor, value: &Tensor, seen: &InAttention, dropout: f64) -> Tensor {
         let scores = query.matmul(&key.transpose(2, 3)) * self.scale; // (B, H, T, T)
-        let mut scores = (scores / self.soft_cap).tanh() * self.soft_cap;
+        let mut scores = soft_capped(scores, self.soft_cap);
         if let Some(mask) = seen.mask() {
             scores += mask;
         }

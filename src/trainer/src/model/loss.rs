@@ -13,6 +13,7 @@
 use harness_core::config::ModelConfig;
 use tch::{Kind, Tensor};
 
+use super::soft_capped;
 use super::weights::{Initial, Weights};
 use crate::error::Error;
 use crate::native;
@@ -55,12 +56,7 @@ impl Head {
 
     /// Logits (.., V'), of which the last V' - V mean nothing.
     fn padded_logits(&self, hidden: &Tensor) -> Tensor {
-        self.cap(hidden.matmul(&self.weight.tr()))
-    }
-
-    /// Gemma Team 2024, Gemma 2, section 2.
-    fn cap(&self, logits: Tensor) -> Tensor {
-        if self.soft_cap > 0.0 { (logits / self.soft_cap).tanh() * self.soft_cap } else { logits }
+        soft_capped(hidden.matmul(&self.weight.tr()), self.soft_cap)
     }
 }
 
@@ -137,7 +133,7 @@ pub fn predictions(head: &Head, hidden: &Tensor, targets: &Tensor) -> Prediction
     for start in (0..n).step_by(CHUNK as usize) {
         let rows = CHUNK.min(n - start);
         let targets = targets.narrow(0, start, rows).unsqueeze(1); // (rows, 1)
-        let logits = head.cap(hidden.narrow(0, start, rows).to_kind(Kind::Float).matmul(&weight)); // (rows, V)
+        let logits = soft_capped(hidden.narrow(0, start, rows).to_kind(Kind::Float).matmul(&weight), head.soft_cap); // (rows, V)
         let log_p = logits.log_softmax(-1, Kind::Float);
         let first_choice = logits.argmax(-1, true); // (rows, 1)
         log_probabilities.push(log_p.gather(1, &targets, false).squeeze_dim(1)); // (rows)

@@ -226,6 +226,11 @@ impl Linear {
     }
 }
 
+/// Numbers squashed into (-cap, cap): Gemma Team 2024, Gemma 2, section 2. A cap of 0 means none.
+fn soft_capped(x: Tensor, cap: f64) -> Tensor {
+    if cap > 0.0 { (x / cap).tanh() * cap } else { x }
+}
+
 fn drop_out(x: Tensor, probability: f64) -> Tensor {
     if probability > 0.0 { x.dropout(probability, true) } else { x }
 }

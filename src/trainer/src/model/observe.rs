@@ -9,6 +9,8 @@ use std::cell::RefCell;
 use harness_core::scores::ActivationStatistics;
 use tch::{Device, Kind, Tensor};
 
+use super::soft_capped;
+
 /// A unit is silent if it never exceeds this share of its layer's root mean square.
 const SILENT: f64 = 0.01;
 
@@ -107,7 +109,7 @@ pub fn attention(query: &Tensor, key: &Tensor, mask: Option<&Tensor>, scale: f64
         let (_, _, t, _) = query.size4().expect("queries are (B, H, T, D)");
         let product = query.to_kind(Kind::Float).matmul(&key.to_kind(Kind::Float).transpose(2, 3));
         let scores = product * scale; // (B, H, T, T)
-        let capped = if soft_cap > 0.0 { (&scores / soft_cap).tanh() * soft_cap } else { scores.shallow_clone() };
+        let capped = soft_capped(scores.shallow_clone(), soft_cap);
         let (unseen, masked) = match mask {
             Some(mask) => (mask.eq(f64::NEG_INFINITY), &capped + mask.to_kind(Kind::Float)),
             None => {
