@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test test-dashboard test-resume check exp report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build demo test test-dashboard test-resume check exp report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -98,9 +98,14 @@ test-parity: setup ## logits and 50 losses of random models against transformers
 	$(PEERS)/bin/python tests/peers/record.py target/parity $(or $(SEED),2)
 	HARNESS_PARITY=$(CURDIR)/target/parity cargo test --locked --package harness-trainer --test parity -- --nocapture
 
-test-lm-eval: build ## item by item against lm-evaluation-harness (needs HARNESS_MIRROR or the network; an hour on two cores)
+test-lm-eval: build ## item by item against lm-evaluation-harness (needs HARNESS_MIRROR or the network; ten minutes on two cores)
 	setup/peers.sh $(PEERS)
 	$(PEERS)/bin/python tests/peers/lm_eval_equality.py $(BIN)/harness
+
+bench-eval: ## time the evaluation against lm-evaluation-harness, in turn, and vary the batch size (ten minutes after the build)
+	setup/peers.sh $(PEERS)
+	cargo build --release --locked --package harness --package harness-trainer --bins
+	$(PEERS)/bin/python tests/peers/bench_eval.py $(RELEASE)/harness
 
 lock: ## pin again what make setup installs (needs the network)
 	setup/lock.sh

@@ -1,4 +1,5 @@
-"""record.py FOLDER [SEED]: random models of `transformers`, their logits, and the losses of a plain PyTorch loop.
+"""record.py FOLDER [SEED]: random models of `transformers`, their logits, the scores that lm-evaluation-harness gives
+them, and the losses of a plain PyTorch loop.
 
 Writes FOLDER/gpt2 and FOLDER/llama, each with config.json, model.safetensors and recorded.json, which
 src/trainer/tests/parity.rs compares with this project. The training loop below uses no code of it: attention, loss,
@@ -79,6 +80,36 @@ def train(model, documents, seed):
     return losses
 
 
+def lm_eval_scores(model, folder):
+    """Requests of token ids, some longer than the context, with what lm-evaluation-harness says of each: the
+    log-probability of the continuation and whether it is greedy."""
+    import random
+
+    from lm_eval.models.huggingface import HFLM
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    # The class wants a tokenizer, which token ids do not need.
+    words = Tokenizer(WordLevel({f"t{i}": i for i in range(VOCABULARY)}, unk_token="t0"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="t0", eos_token="t0", unk_token="t0")
+    scorer = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=5, max_length=CONTEXT)
+    draw = random.Random(folder.name)
+    requests = []
+    for number in range(40):
+        context = [draw.randrange(VOCABULARY) for _ in range(draw.choice([1, 3, 9, 15, 16, 30]))]
+        continuation = [draw.randrange(VOCABULARY) for _ in range(draw.choice([1, 1, 2, 5, 16]))]
+        if number % 2 == 0:
+            with torch.no_grad():
+                first_choice = model(torch.tensor([context[-CONTEXT:]])).logits[0, -1].argmax().item()
+            continuation = [first_choice]
+        requests.append((context, continuation))
+    pairs = [((str(number), ""), *request) for number, request in enumerate(requests)]
+    scores = scorer._loglikelihood_tokens(pairs, disable_tqdm=True)
+    rows = zip(requests, scores, strict=True)
+    return [dict(context=c, continuation=d, log_probability_nats=s, greedy=bool(g)) for (c, d), (s, g) in rows]
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
@@ -98,6 +129,7 @@ def main():
             "torch": torch.__version__.split("+")[0],
             "tokens": tokens.tolist(),
             "logits": logits.flatten().tolist(),
+            "requests": lm_eval_scores(model, folder / name),
             "documents": documents,
             "seed": seed,
             "batch_size": BATCH,

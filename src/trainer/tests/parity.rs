@@ -1,4 +1,4 @@
-//! Parity with PyTorch and `transformers`: the models, logits and losses that `tests/peers/record.py` recorded with them
+//! Parity with PyTorch and `transformers`: the models, logits, scores and losses that `tests/peers/record.py` recorded with them
 //! (`HARNESS_PARITY` names another recording, such as the fresh one that `make test-parity` makes).
 
 mod support;
@@ -11,9 +11,11 @@ use harness_core::contract::{InitialWeights, Job, Message};
 use harness_core::files;
 use harness_core::hugging_face::config::Described;
 use harness_core::hugging_face::{config, tensors};
+use harness_core::scores::Request;
 use harness_core::shards::ShardWriter;
 use harness_core::weights::{self, Tensors};
 use harness_trainer::checkpoint;
+use harness_trainer::evaluate::{self, Span};
 use harness_trainer::model::weights::Parameters;
 use serde::Deserialize;
 use support::Place;
@@ -23,11 +25,21 @@ use tch::{Device, Kind, Tensor};
 struct Recorded {
     tokens: Vec<Vec<i64>>,
     logits: Vec<f32>,
+    requests: Vec<Scored>,
     documents: Vec<Vec<u32>>,
     seed: u64,
     batch_size: u32,
     learning_rate: f64,
     losses: Vec<f64>,
+}
+
+/// A request and what lm-evaluation-harness said of it.
+#[derive(Deserialize)]
+struct Scored {
+    context: Vec<u32>,
+    continuation: Vec<u32>,
+    log_probability_nats: f64,
+    greedy: bool,
 }
 
 /// A recorded model with its weights under both names.
@@ -73,6 +85,40 @@ fn the_logits_are_the_same(name: &str) {
     assert!(largest < 1e-4, "{largest:e}");
     let spread = found.iter().fold(0.0f32, |most, z| most.max(z.abs()));
     assert!(spread > 0.1, "logits of {spread} would agree whatever the model");
+}
+
+fn lm_evaluation_harness_gives_the_same_scores(name: &str) {
+    let (peer, place) = (peer(name), Place::new());
+    let (model, vocabulary) = (&peer.described.model, peer.described.vocabulary_size);
+    let parameters = Parameters::initialize(model, vocabulary, 1, Device::Cpu);
+    checkpoint::restore_initial(&initial_weights(&peer, &place), &parameters).unwrap();
+    let model_of = tch::no_grad(|| parameters.model(model, vocabulary, Kind::Float));
+    let span = |scored: &Scored| {
+        let (context, continuation) = (scored.context.clone(), scored.continuation.clone());
+        let request = Request {
+            item: 0,
+            choice: 0,
+            gold: true,
+            characters: 1,
+            bytes: 1,
+            words: 1,
+            context,
+            continuation,
+            unconditional: Vec::new(),
+        };
+        evaluate::span_of(&request, model.context_length as usize)
+    };
+    let recorded = &peer.recorded.requests;
+    let spans: Vec<Span> = recorded.iter().map(span).collect();
+    for batch_size in [0, 1, 7] {
+        let scores = evaluate::score(&model_of, &spans, batch_size, Device::Cpu, &|| false).unwrap().unwrap();
+        for (score, theirs) in scores.iter().zip(recorded) {
+            let difference = (score.log_probability_nats - theirs.log_probability_nats).abs();
+            assert!(difference < 1e-4, "{difference:e} nats");
+            assert_eq!(score.greedy, theirs.greedy);
+        }
+    }
+    assert!(recorded.iter().any(|r| r.greedy) && recorded.iter().any(|r| !r.greedy));
 }
 
 fn the_way_back_gives_the_same_files(name: &str) {
@@ -141,6 +187,16 @@ fn gpt2_has_the_same_logits() {
 #[test]
 fn llama_has_the_same_logits() {
     the_logits_are_the_same("llama");
+}
+
+#[test]
+fn gpt2_is_scored_as_by_lm_evaluation_harness() {
+    lm_evaluation_harness_gives_the_same_scores("gpt2");
+}
+
+#[test]
+fn llama_is_scored_as_by_lm_evaluation_harness() {
+    lm_evaluation_harness_gives_the_same_scores("llama");
 }
 
 #[test]
