@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::RunError;
 use super::processors::Gpu;
+use super::retention::DiskNeed;
 
 /// Tokens per parameter at which a given number of FLOPs gives the lowest loss (Hoffmann et al. 2022, Training
 /// Compute-Optimal Large Language Models, table 3: 20.2 tokens per parameter from 400 million parameters on).
@@ -121,7 +122,7 @@ pub struct Forecast {
     pub memory: Memory,
     /// The same, summed.
     pub memory_bytes: u64,
-    /// Checkpoints that will be written, the last among them.
+    /// Checkpoints that are there at most at a time, by `training.keep`.
     pub checkpoints: u64,
     /// Size of one.
     pub checkpoint_bytes: u64,
@@ -156,8 +157,7 @@ impl Forecast {
         // C = 6 N D with D = 20 N (Hoffmann et al. 2022, equation 4 and table 3).
         let optimal_parameters = (training_flops / (6.0 * OPTIMAL_TOKENS_PER_PARAMETER)).sqrt();
         let memory = Memory::of(model, &experiment.optimizer, training, vocabulary);
-        let checkpoints = training.checkpoint_steps().len() as u64;
-        let checkpoint_bytes = parameters * 4 + memory.moments_bytes;
+        let disk = DiskNeed::of(experiment, parameters);
         let tokens_per_s = rate.as_ref().map(|rate| rate.tokens_per_s(experiment, vocabulary));
         let all_flops = training_flops + validation_flops.unwrap_or(0.0);
         let time_s = tokens_per_s.map(|rate| all_flops / (rate * flops_per_token));
@@ -184,9 +184,9 @@ impl Forecast {
             epochs: corpus.tokens.map(|corpus| tokens as f64 / corpus as f64),
             memory,
             memory_bytes: memory.total_bytes(),
-            checkpoints,
-            checkpoint_bytes,
-            disk_bytes: checkpoints * checkpoint_bytes,
+            checkpoints: disk.checkpoints,
+            checkpoint_bytes: disk.checkpoint_bytes,
+            disk_bytes: disk.bytes(),
             rate,
             tokens_per_s,
             time_s,
