@@ -1,6 +1,6 @@
 //! Differences from the first named, by the same tests as `harness compare`.
 
-use super::{PlotError, Request, Shown, headline_tasks, title_of_task};
+use super::{PlotError, Request, Shown, headline_tasks, title_in_group};
 use crate::analyse::compare::{Asked, Effect, PRIMARY, SECONDARY, Verdict};
 use crate::analyse::{Comparison, Side, Unit, compare};
 use crate::figure::{Figure, Subject, delta, forest};
@@ -27,7 +27,7 @@ fn name_of(metric: &str, request: &Request) -> String {
     let tasks = headline_tasks(latest).into_iter().chain(&latest.tasks);
     let found = tasks.into_iter().find(|task| id(&task.id));
     match (found, metric) {
-        (Some(task), _) => title_of_task(task),
+        (Some(task), _) => title_in_group(task),
         (None, "validation.bits_per_byte") => "validation text".to_owned(),
         (None, metric) => metric.trim_start_matches("tasks.").to_owned(),
     }

@@ -24,6 +24,17 @@ pub fn title_of_task(task: &TaskResult) -> String {
     if task.title.trim().is_empty() { task_title(&task.id) } else { task_title(task.title.trim()) }
 }
 
+/// The title of a task beside the others of its group, which share theirs: its own name, without the group's.
+pub fn title_in_group(task: &TaskResult) -> String {
+    match &task.group {
+        None => title_of_task(task),
+        Some(group) => {
+            let own = task.id.strip_prefix(group.as_str()).map(|own| own.trim_start_matches(['.', '-', '_']));
+            task_title(own.unwrap_or(&task.id))
+        }
+    }
+}
+
 /// A name as it is written in the literature, else without its underscores.
 pub fn task_title(id: &str) -> String {
     let known = [

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::study::{Entry, Study};
 use super::values::{DECIDED, accuracy_key, difference, title_of};
 use crate::analyse::{RunAnalysis, TaskResult, Unit, show};
-use crate::plot::{headline_tasks, task_title, title_of_task};
+use crate::plot::{headline_tasks, task_title, title_in_group, title_of_task};
 
 /// More columns of experiments than this do not fit one column of the page.
 const NARROW: usize = 3;
@@ -238,8 +238,11 @@ fn in_words(key: &str) -> String {
 
 /// Choices that say how the program runs rather than what is learned: in the appendix only.
 fn is_running(key: &str) -> bool {
-    key.starts_with("evaluation.")
+    ["evaluation.", "metrics.", "training.keep."].iter().any(|section| key.starts_with(section))
         || [
+            "training.attention_kernel",
+            "training.on_non_finite",
+            "training.skip_at_most",
             "training.device",
             "training.threads",
             "training.deterministic",
@@ -252,7 +255,12 @@ fn is_running(key: &str) -> bool {
 /// The choices of the baseline that decide what is learned, by section.
 fn config(base: &Entry) -> Json {
     let mut choices = flat(&base.quoted.run.experiment);
-    let is_off = |key: &str, shown: &str| key.starts_with("model.") && ["0", "0.0", "false"].contains(&shown);
+    // A schedule without warm-up is a choice; a model or a training without one of the many pieces there are is not.
+    let is_off = |key: &str, shown: &str| {
+        shown == "[]"
+            || ["model.", "training."].iter().any(|section| key.starts_with(section))
+                && ["0", "0.0", "false"].contains(&shown)
+    };
     choices.retain(|(key, shown)| is_choice(key) && !is_running(key) && !is_off(key, shown));
     choices.sort_by_key(|(key, _)| !key.contains('.'));
     let mut rows = Vec::new();
@@ -455,13 +463,8 @@ fn all_tasks(members: &[&Entry]) -> Json {
             None => text("–"),
             Some(_) => value(entry.name(), &metric.key, true, is_best(entry, members, &metric)),
         };
-        let short = task.group.as_ref().and_then(|g| task.id.strip_prefix(g.as_str()));
-        let title = short.map_or_else(
-            || if task.group.is_some() { task_title(&task.id) } else { title_of_task(task) },
-            |s| task_title(s.trim_start_matches(['.', '-', '_'])),
-        );
         let chance = value(members[0].name(), &format!("tasks.{}.chance", task.id), false, false);
-        [text(title), chance].into_iter().chain(members.iter().map(cell)).collect()
+        [text(title_in_group(task)), chance].into_iter().chain(members.iter().map(cell)).collect()
     };
     let rows = members[0].quoted.tasks.iter().map(row).collect();
     let header = [text("Task"), text("Chance")].into_iter().chain(members.iter().map(|e| code(e.name()))).collect();
