@@ -89,6 +89,40 @@ double cross_entropy(T* z, int64_t count, int64_t target, double z_loss, double 
   return target_logit - log_z;
 }
 
+FirstChoice first_choice(const float* z, int64_t count) {
+  // The largest logit of each lane, and the block that has it; later ones must be larger.
+  Lanes largest = splat(-std::numeric_limits<float>::infinity());
+  __m512i block = _mm512_setzero_si512();
+  for (int64_t i = 0; i < count; i += LANES) {
+    const Lanes x = load(z + i, first(count - i));
+    const __mmask16 larger = _mm512_mask_cmp_ps_mask(first(count - i), x, largest, _CMP_GT_OQ);
+    largest = _mm512_mask_mov_ps(largest, larger, x);
+    block = _mm512_mask_set1_epi32(block, larger, static_cast<int>(i / LANES));
+  }
+  const float logit = _mm512_reduce_max_ps(largest);
+  alignas(64) float of_lane[LANES];
+  alignas(64) int32_t block_of_lane[LANES];
+  _mm512_store_ps(of_lane, largest);
+  _mm512_store_si512(block_of_lane, block);
+  int64_t which = count;
+  for (int64_t lane = 0; lane < LANES; lane++)
+    if (of_lane[lane] == logit) which = std::min(which, block_of_lane[lane] * LANES + lane);
+  // Sums of float32 over a stretch, sums of those in float64: a large vocabulary adds no error.
+  constexpr int64_t STRETCH = 32 * LANES;
+  double sum = 0;
+  for (int64_t begin = 0; begin < count; begin += STRETCH) {
+    const int64_t end = std::min(count, begin + STRETCH);
+    Lanes sums = splat(0);
+    for (int64_t i = begin; i < end; i += LANES) {
+      const __mmask16 mask = first(end - i);
+      const Lanes power = _mm512_mul_ps(_mm512_sub_ps(load(z + i, mask), splat(logit)), splat(LOG2_E));
+      sums = _mm512_mask_add_ps(sums, mask, sums, exp2(power));
+    }
+    sum += _mm512_reduce_add_ps(sums);
+  }
+  return {logit, which == count ? 0 : which, static_cast<double>(logit) + std::log(sum)};
+}
+
 template void gelu(const float*, float*, int64_t);
 template void gelu(const Bf16*, Bf16*, int64_t);
 template void gelu_backward(const float*, const float*, float*, int64_t);

@@ -28,6 +28,14 @@ void gelu_backward(const T* x, const T* dy, T* dx, int64_t count);
 template <typename T>
 double cross_entropy(T* z, int64_t count, int64_t target, double z_loss, double soft_cap);
 
+// One row of logits z: the largest, which it is (the lowest of several), and log sum exp z.
+struct FirstChoice {
+  float logit;
+  int64_t which;
+  double log_z;
+};
+FirstChoice first_choice(const float* z, int64_t count);
+
 // Causal attention of one head, bfloat16: y = softmax(scale q k^T + mask) v, all (length, width), with a width that is
 // a multiple of 16. `lse` is the logarithm to base 2 of each query's denominator, which the backward pass needs.
 struct Rows {

@@ -27,6 +27,8 @@ template void gelu_backward(const Bf16*, const Bf16*, Bf16*, int64_t);
 template double cross_entropy(float*, int64_t, int64_t, double, double);
 template double cross_entropy(Bf16*, int64_t, int64_t, double, double);
 
+FirstChoice first_choice(const float*, int64_t) { std::abort(); }
+
 size_t attention_scratch_bytes(int64_t, int64_t) { std::abort(); }
 void attention(Rows, Rows, Rows, Rows, float*, int64_t, int64_t, float, void*) { std::abort(); }
 void attention_backward(Rows, Rows, Rows, Rows, Rows, const float*, Rows, Rows, Rows, int64_t, int64_t, float, void*) {

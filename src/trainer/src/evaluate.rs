@@ -1,11 +1,10 @@
 //! Evaluation: the loss of every window of the held-out documents, and the log-probability of every choice of a
 //! task. One row per item; nothing is averaged here.
 //!
-//! Both are the same question, how probable some tokens are after others, so both become [`Span`]s. Spans are
-//! sorted by length and padded on the right to a multiple of 8: causal attention keeps the padding, and the other
-//! rows of a batch, out of a row's result but for the last bits of a sum.
+//! Both are the same question, how probable some tokens are after others, so both become [`Span`]s, which
+//! [`reading`](crate::reading) lays out in sequences of few lengths. A batch holds sequences of one length: how many
+//! they are, and so the batch size, changes no score but for the last bits of a sum.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use harness_core::contract::{Evaluation, Job, JobTask, OutputFile};
@@ -17,12 +16,12 @@ use tch::{Device, Tensor};
 
 use crate::batch::{open_stream, to_device};
 use crate::error::Error;
+use crate::model::mask::Packing;
 use crate::model::{Transformer, loss};
+use crate::reading::{self, Reading};
 
 /// Tokens (padding included) of one forward pass, unless the job says how many sequences.
 const BATCH_TOKENS: usize = 4096;
-/// Lengths are rounded up to a multiple of this, so that few shapes occur.
-const LENGTH_STEP: usize = 8;
 
 /// Tokens whose probability is asked for: `targets` are predicted at the last positions of `inputs`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -295,8 +294,7 @@ fn sums(spans: &[Span], tokens: &TokenLosses) -> Vec<SpanScore> {
     spans.iter().map(sum).collect()
 }
 
-/// Predicts the targets of all spans, in their order. Spans with the same inputs and number of targets, such as choices
-/// of one token after the same context, share their forward pass. `None` if `should_stop` said so.
+/// Predicts the targets of all spans, in their order. `None` if `should_stop` said so.
 fn predict(
     model: &Transformer,
     spans: &[Span],
@@ -304,82 +302,56 @@ fn predict(
     device: Device,
     should_stop: &dyn Fn() -> bool,
 ) -> Result<Option<TokenLosses>, Error> {
-    let mut readers: BTreeMap<(usize, &[i64], usize), Vec<usize>> = BTreeMap::new();
-    for (i, span) in spans.iter().enumerate() {
-        assert!(!span.targets.is_empty() && span.targets.len() <= span.inputs.len(), "targets need inputs");
-        readers.entry((span.inputs.len(), &span.inputs, span.targets.len())).or_default().push(i);
-    }
-    let readings: Vec<(&[i64], Vec<usize>)> = readers.into_iter().map(|((_, inputs, _), who)| (inputs, who)).collect();
-    // Where the targets of each span begin among those of all.
-    let mut starts = Vec::with_capacity(spans.len());
-    let mut count = 0;
-    for span in spans {
-        starts.push(count);
-        count += span.targets.len();
-    }
+    let readings = reading::readings(spans, model.width(), model.context_length());
+    let answers = spans.iter().map(|span| span.targets.len()).sum();
     let mut tokens = TokenLosses {
-        loss_nats: vec![0.0; count],
-        first_choice_probability: vec![0.0; count],
-        first_choice_right: vec![false; count],
+        loss_nats: vec![0.0; answers],
+        first_choice_probability: vec![0.0; answers],
+        first_choice_right: vec![false; answers],
     };
-    let mut rest = readings.as_slice();
-    while !rest.is_empty() {
-        if should_stop() {
-            return Ok(None);
+    // From the longest on, so that memory runs out in the first batch or not at all.
+    for same_shape in readings.chunk_by(|a, b| a.shape() == b.shape()).rev() {
+        let (_, length) = same_shape[0].shape();
+        let rows = if batch_size == 0 { (BATCH_TOKENS / length).max(1) } else { batch_size };
+        for batch in same_shape.chunks(rows) {
+            if should_stop() {
+                return Ok(None);
+            }
+            predict_batch(model, batch, device, &mut tokens);
         }
-        // From the longest on, so that memory runs out in the first batch or not at all.
-        let length = rest[rest.len() - 1].0.len().next_multiple_of(LENGTH_STEP).min(model.context_length());
-        let rows = if batch_size == 0 { BATCH_TOKENS / length } else { batch_size }.clamp(1, rest.len());
-        let (earlier, batch) = rest.split_at(rest.len() - rows);
-        rest = earlier;
-        predict_batch(model, spans, batch, length, device, &starts, &mut tokens);
     }
     Ok(Some(tokens))
 }
 
-fn predict_batch(
-    model: &Transformer,
-    spans: &[Span],
-    batch: &[(&[i64], Vec<usize>)],
-    length: usize,
-    device: Device,
-    starts: &[usize],
-    out: &mut TokenLosses,
-) {
-    let mut tokens = vec![0i64; batch.len() * length];
-    let (mut places, mut targets) = (Vec::new(), Vec::new());
-    for (row, (inputs, readers)) in batch.iter().enumerate() {
-        tokens[row * length..row * length + inputs.len()].copy_from_slice(inputs);
-        for &reader in readers {
-            let span = &spans[reader];
-            let end = row * length + inputs.len();
-            places.extend((end - span.targets.len()..end).map(|place| place as i64));
-            targets.extend_from_slice(&span.targets);
+/// Answers what is asked of sequences of one shape.
+fn predict_batch(model: &Transformer, batch: &[Reading], device: Device, out: &mut TokenLosses) {
+    let (branching, length) = batch[0].shape();
+    let together = |of: fn(&Reading) -> &[i64]| {
+        let all: Vec<i64> = batch.iter().flat_map(of).copied().collect();
+        to_device(Tensor::from_slice(&all).view([batch.len() as i64, length as i64]), device) // (B, T)
+    };
+    // The positions whose hidden states are needed, and for each question its place among them and its target.
+    let (mut positions, mut questions, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, reading) in batch.iter().enumerate() {
+        for (&at, asked) in &reading.asked {
+            questions.extend(asked.iter().map(|asked| (positions.len(), asked.target)));
+            answers.extend(asked.iter().map(|asked| asked.answer));
+            positions.push((row * length + at) as i64);
         }
     }
-    let predicted = tch::no_grad(|| {
-        let tokens = Tensor::from_slice(&tokens).view([batch.len() as i64, length as i64]); // (B, T)
-        let hidden = model.hidden(&to_device(tokens, device), None, 0.0).flatten(0, 1); // (B T, C)
-        let wanted = hidden.index_select(0, &to_device(Tensor::from_slice(&places), device)); // (N, C)
-        let targets = to_device(Tensor::from_slice(&targets), device); // (N)
-        loss::predictions(model.head(), &wanted, &targets)
+    let found = tch::no_grad(|| {
+        let packing = branching
+            .then(|| Packing::branches(together(|reading| &reading.numbers), together(|reading| &reading.places)));
+        let tokens = together(|reading| &reading.tokens);
+        let hidden = model.hidden(&tokens, packing.as_ref(), 0.0).flatten(0, 1); // (B T, C)
+        let wanted = hidden.index_select(0, &to_device(Tensor::from_slice(&positions), device)); // (N, C)
+        loss::predictions(model.head(), &wanted, &questions)
     });
-    let losses = floats(&-predicted.log_probabilities);
-    let probabilities = floats(&predicted.first_choice_probabilities);
-    let right: Vec<bool> =
-        Vec::try_from(predicted.first_choice_right.to_device(Device::Cpu)).expect("a vector of booleans");
-    let mut at = 0;
-    for &reader in batch.iter().flat_map(|(_, readers)| readers) {
-        let (start, count) = (starts[reader], spans[reader].targets.len());
-        out.loss_nats[start..start + count].copy_from_slice(&losses[at..at + count]);
-        out.first_choice_probability[start..start + count].copy_from_slice(&probabilities[at..at + count]);
-        out.first_choice_right[start..start + count].copy_from_slice(&right[at..at + count]);
-        at += count;
+    for (answer, found) in answers.into_iter().zip(found) {
+        out.loss_nats[answer] = -found.log_probability as f32;
+        out.first_choice_probability[answer] = found.first_choice_probability;
+        out.first_choice_right[answer] = found.first_choice_right;
     }
-}
-
-fn floats(tensor: &Tensor) -> Vec<f32> {
-    Vec::try_from(tensor.to_device(Device::Cpu)).expect("a vector of float32")
 }
 
 #[cfg(test)]

@@ -16,5 +16,6 @@ pub mod metrics;
 pub mod model;
 pub mod native;
 pub mod optimizer;
+pub mod reading;
 pub mod schedule;
 pub mod train;

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 use crate::batch::{open_stream, to_device};
 use crate::device;
 use crate::error::Error;
-use crate::model::mask::Documents;
+use crate::model::mask::Packing;
 use crate::model::weights::Parameters;
 use crate::model::{Transformer, observe};
 use crate::native;
@@ -18,7 +18,7 @@ use crate::native;
 /// Sequences that are the same at every step, so that what changes between two measurements is the model.
 pub struct Probe {
     tokens: Tensor, // (sequences, T)
-    documents: Option<Documents>,
+    packing: Option<Packing>,
 }
 
 impl Probe {
@@ -38,34 +38,34 @@ impl Probe {
         stream.copy_tokens(0, &mut tokens);
         let tokens = Tensor::from_slice(&tokens).view([sequences as i64, length as i64]);
         let tokens = to_device(tokens, device);
-        Ok(Some(Probe { documents: documents(job, &tokens), tokens }))
+        Ok(Some(Probe { packing: packing(job, &tokens), tokens }))
     }
 
     /// Statistics of each place of the model, in the order of the computation. Places with numbers that are not finite
     /// are left out.
     pub fn measure(&self, model: &Transformer, step: u64) -> Vec<ActivationStatistics> {
-        let mut rows = look_inside(model, &self.tokens, self.documents.as_ref(), step);
+        let mut rows = look_inside(model, &self.tokens, self.packing.as_ref(), step);
         rows.retain(is_finite);
         rows
     }
 }
 
-/// The documents of a pass, if they must not see each other.
-pub fn documents(job: &Job, tokens: &Tensor) -> Option<Documents> {
+/// How the documents of a pass lie in it, if they must not see each other.
+pub fn packing(job: &Job, tokens: &Tensor) -> Option<Packing> {
     let training = &job.training;
-    training.document_mask.then(|| Documents::of(tokens, job.separator, training.restart_positions))
+    training.document_mask.then(|| Packing::documents(tokens, job.separator, training.restart_positions))
 }
 
 /// A forward pass over tokens (B, T), watched. Logits are looked at for so many positions at most, spread evenly.
 pub fn look_inside(
     model: &Transformer,
     tokens: &Tensor,
-    documents: Option<&Documents>,
+    packing: Option<&Packing>,
     step: u64,
 ) -> Vec<ActivationStatistics> {
     const LOGIT_POSITIONS: i64 = 256;
     observe::watch(step, || {
-        let hidden = model.hidden(tokens, documents, 0.0).flatten(0, 1); // (B T, C)
+        let hidden = model.hidden(tokens, packing, 0.0).flatten(0, 1); // (B T, C)
         let stride = (hidden.size()[0] as u64).div_ceil(LOGIT_POSITIONS as u64) as i64;
         let hidden = hidden.slice(0, None, None, stride);
         observe::logits(&model.head().logits(&hidden)); // (N, V)

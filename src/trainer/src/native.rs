@@ -75,6 +75,12 @@ unsafe extern "C" {
         soft_cap: c_double,
         sum: *mut c_double,
     ) -> c_int;
+    fn harness_first_choices(
+        logits: *const C_tensor,
+        largest: *mut f32,
+        which: *mut i64,
+        log_z: *mut c_double,
+    ) -> c_int;
 }
 
 fn check(code: c_int) -> Result<(), Error> {
@@ -473,6 +479,38 @@ pub fn cross_entropy(
     Ok(Some(sum))
 }
 
+/// The most probable token of each row of logits.
+pub struct FirstChoices {
+    /// Its logit.
+    pub logits: Vec<f32>,
+    /// Its id; the lowest, of several.
+    pub which: Vec<i64>,
+    /// The logarithm of the softmax's denominator: log sum exp z.
+    pub log_z: Vec<f64>,
+}
+
+/// The first choices by float32 logits (N, V). A row's result does not depend on the others.
+pub fn first_choices(logits: &Tensor) -> FirstChoices {
+    if !served(logits, &[Kind::Float]) {
+        let (largest, which) = (logits.amax([1], true), logits.argmax(1, false)); // (N, 1), (N)
+        let log_z = (logits - &largest).exp_().sum_dim_intlist(1, false, Kind::Double).log() + largest.squeeze_dim(1);
+        let [largest, which, log_z] = [largest.squeeze_dim(1), which, log_z].map(|x| x.to_device(Device::Cpu));
+        return FirstChoices {
+            logits: Vec::try_from(largest).expect("a vector of float32"),
+            which: Vec::try_from(which).expect("a vector of int64"),
+            log_z: Vec::try_from(log_z).expect("a vector of float64"),
+        };
+    }
+    let rows = logits.size()[0] as usize;
+    let mut first = FirstChoices { logits: vec![0.0; rows], which: vec![0; rows], log_z: vec![0.0; rows] };
+    let FirstChoices { logits: largest, which, log_z } = &mut first;
+    let (largest, which, log_z) = (largest.as_mut_ptr(), which.as_mut_ptr(), log_z.as_mut_ptr());
+    // SAFETY: the tensor outlives the call, and there is room for a number of each row.
+    check(unsafe { harness_first_choices(logits.as_ptr(), largest, which, log_z) })
+        .unwrap_or_else(|error| panic!("{error}"));
+    first
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -508,6 +546,30 @@ mod tests {
         let unseen = Tensor::ones([t, t], (Kind::Bool, CPU)).triu(1);
         let scores = x[0].matmul(&x[1].transpose(2, 3)) * scale;
         scores.masked_fill(&unseen, f64::NEG_INFINITY).softmax(-1, None).matmul(&x[2])
+    }
+
+    /// The lowest id wins a tie, within sixteen neighbours and beyond; -inf and rows that are no multiple of sixteen long
+    /// are nothing special.
+    #[test]
+    fn first_choices_are_those_of_libtorch_and_of_float64() {
+        tch::manual_seed(1);
+        for (rows, count) in [(1, 1), (3, 15), (5, 64), (2, 1000), (7, 50257)] {
+            let logits = Tensor::randn([rows, count], (Kind::Float, CPU)) * 8.0;
+            for (row, column) in [(0, 0), (0, count / 2), (0, count - 1), (rows - 1, count - 1)] {
+                let _ = logits.get(row).narrow(0, column, 1).fill_(40.0);
+            }
+            let _ = logits.get(rows - 1).narrow(0, 0, count / 3).fill_(f64::NEG_INFINITY);
+            let found = first_choices(&logits);
+            let expected = Vec::<f64>::try_from(logits.to_kind(Kind::Double).logsumexp(1, false)).unwrap();
+            let values = Vec::<Vec<f32>>::try_from(&logits).unwrap();
+            for (row, values) in values.iter().enumerate() {
+                let largest = values.iter().copied().fold(f32::MIN, f32::max);
+                let lowest = values.iter().position(|&x| x == largest).unwrap();
+                assert_eq!(found.which[row], lowest as i64, "{rows} x {count}, row {row}");
+                assert_eq!(found.logits[row], values[found.which[row] as usize]);
+                assert!((found.log_z[row] - expected[row]).abs() < 1e-6, "{rows} x {count}, row {row}");
+            }
+        }
     }
 
     /// bfloat16 has eight bits, so half a unit in the last place is 2e-3 of a number; intermediate values are rounded

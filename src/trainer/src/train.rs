@@ -325,8 +325,8 @@ impl Run<'_> {
             let mut loss_sum = Tensor::zeros([], (Kind::Double, self.device));
             for pass in 0..passes {
                 let (inputs, targets) = batch.sequences(pass * sequences, sequences); // (b, T), (b, T)
-                let documents = metrics::documents(job, &inputs);
-                loss_sum += model.backward(&inputs, &targets, documents.as_ref(), scale, job.model.dropout)?;
+                let packing = metrics::packing(job, &inputs);
+                loss_sum += model.backward(&inputs, &targets, packing.as_ref(), scale, job.model.dropout)?;
             }
             Ok(loss_sum)
         };
@@ -449,8 +449,8 @@ impl Run<'_> {
             let model = self.model();
             let places = (0..batch.passes()).find_map(|pass| {
                 let (inputs, _) = batch.sequences(pass * batch.sequences_per_pass(), batch.sequences_per_pass());
-                let documents = metrics::documents(self.job, &inputs);
-                let rows = metrics::look_inside(&model, &inputs, documents.as_ref(), pending.step);
+                let packing = metrics::packing(self.job, &inputs);
+                let rows = metrics::look_inside(&model, &inputs, packing.as_ref(), pending.step);
                 rows.into_iter().find(|row| !metrics::is_finite(row))
             });
             parts.push(match places {

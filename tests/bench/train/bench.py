@@ -161,6 +161,7 @@ def prepare(folder: pathlib.Path, arguments: argparse.Namespace) -> tuple[dict, 
         "validation_steps": [],
         "token_loss_steps": [],
         "task_steps": [],
+        "evaluation_batch_size": 0,
         "checkpoint_steps": [0],
         "resume_from": None,
     }

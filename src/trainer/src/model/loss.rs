@@ -11,7 +11,7 @@
 //! logits, and they are not parameters: checkpoints, counts and digests have V rows.
 
 use harness_core::config::ModelConfig;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::soft_capped;
 use super::weights::{Initial, Weights};
@@ -114,35 +114,45 @@ fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> Result<(Tensor,
     Ok((target_log_p.sum(Kind::Double), padded))
 }
 
-/// What a model says of targets.
-pub struct Predictions {
-    /// Log-probabilities of the targets in nats: float32 (N).
-    pub log_probabilities: Tensor,
-    /// Probabilities of the most probable tokens: float32 (N).
-    pub first_choice_probabilities: Tensor,
-    /// Whether the target is the most probable token (the lowest id wins a tie): boolean (N).
-    pub first_choice_right: Tensor,
+/// What a model says of a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Prediction {
+    /// Log-probability of the target in nats.
+    pub log_probability: f64,
+    /// Probability of the most probable token.
+    pub first_choice_probability: f32,
+    /// Whether the target is the most probable token (the lowest id wins a tie).
+    pub first_choice_right: bool,
 }
 
-/// How probable targets (N) are given hidden states (N, C). For evaluation: no gradients, and the logits are computed
-/// in float32 whatever the data type of the hidden states.
-pub fn predictions(head: &Head, hidden: &Tensor, targets: &Tensor) -> Predictions {
+/// How probable targets are, given hidden states (N, C): for each question its state, ascending, and its target. For
+/// evaluation: no gradients, and the logits are computed in float32 whatever the data type of the hidden states.
+pub fn predictions(head: &Head, hidden: &Tensor, questions: &[(usize, i64)]) -> Vec<Prediction> {
     let (n, _) = hidden.size2().expect("hidden states are (N, C)");
     let weight = head.master.detach().tr(); // (C, V)
-    let (mut log_probabilities, mut first_choice_probabilities, mut first_choice_right) = (vec![], vec![], vec![]);
+    let mut found = Vec::with_capacity(questions.len());
+    let mut rest = questions;
     for start in (0..n).step_by(CHUNK as usize) {
         let rows = CHUNK.min(n - start);
-        let targets = targets.narrow(0, start, rows).unsqueeze(1); // (rows, 1)
-        let logits = soft_capped(hidden.narrow(0, start, rows).to_kind(Kind::Float).matmul(&weight), head.soft_cap); // (rows, V)
-        let log_p = logits.log_softmax(-1, Kind::Float);
-        let first_choice = logits.argmax(-1, true); // (rows, 1)
-        log_probabilities.push(log_p.gather(1, &targets, false).squeeze_dim(1)); // (rows)
-        first_choice_probabilities.push(log_p.gather(1, &first_choice, false).squeeze_dim(1).exp()); // (rows)
-        first_choice_right.push(first_choice.eq_tensor(&targets).squeeze_dim(1)); // (rows)
+        let (here, later) = rest.split_at(rest.partition_point(|&(state, _)| (state as i64) < start + rows));
+        rest = later;
+        let states = hidden.narrow(0, start, rows).to_kind(Kind::Float);
+        let logits = soft_capped(states.matmul(&weight), head.soft_cap); // (rows, V)
+        let first = native::first_choices(&logits);
+        let row = |state: usize| state - start as usize;
+        let places: Vec<i64> =
+            here.iter().map(|&(state, target)| row(state) as i64 * head.vocabulary_size + target).collect();
+        let places = Tensor::from_slice(&places).to_device(logits.device());
+        let target_logits =
+            Vec::<f32>::try_from(logits.take(&places).to_device(Device::Cpu)).expect("a vector of float32");
+        found.extend(here.iter().zip(target_logits).map(|(&(state, target), logit)| {
+            let (log_z, which) = (first.log_z[row(state)], first.which[row(state)]);
+            Prediction {
+                log_probability: f64::from(logit) - log_z,
+                first_choice_probability: libm::exp(f64::from(first.logits[row(state)]) - log_z) as f32,
+                first_choice_right: which == target,
+            }
+        }));
     }
-    Predictions {
-        log_probabilities: Tensor::cat(&log_probabilities, 0),
-        first_choice_probabilities: Tensor::cat(&first_choice_probabilities, 0),
-        first_choice_right: Tensor::cat(&first_choice_right, 0),
-    }
+    found
 }

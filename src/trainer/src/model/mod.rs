@@ -30,7 +30,7 @@ use attention::Attention;
 use feed_forward::FeedForward;
 use initial::Deviations;
 use loss::Head;
-use mask::Documents;
+use mask::Packing;
 use norm::Norm;
 use positions::{InAttention, Positions};
 use residual::{Branch, Mixture};
@@ -105,24 +105,24 @@ impl Transformer {
     }
 
     /// Hidden states after the last norm, (B, T, C), for token ids (B, T). The same positions with the same
-    /// tokens before them get the same states, whatever comes after; with `documents`, only tokens of the same
-    /// document count. `dropout` is 0 in evaluation.
-    pub fn hidden(&self, tokens: &Tensor, documents: Option<&Documents>, dropout: f64) -> Tensor {
-        self.states(tokens, documents, dropout, &[]).swap_remove(0)
+    /// tokens before them get the same states, whatever comes after; with a `packing`, only tokens of the same
+    /// text count. `dropout` is 0 in evaluation.
+    pub fn hidden(&self, tokens: &Tensor, packing: Option<&Packing>, dropout: f64) -> Tensor {
+        self.states(tokens, packing, dropout, &[]).swap_remove(0)
     }
 
     /// Hidden states of the next token, then those of the `future` blocks; (B, T, C) each.
-    fn states(&self, tokens: &Tensor, documents: Option<&Documents>, dropout: f64, future: &[Block]) -> Vec<Tensor> {
+    fn states(&self, tokens: &Tensor, packing: Option<&Packing>, dropout: f64, future: &[Block]) -> Vec<Tensor> {
         let (b, t) = tokens.size2().expect("token ids are (B, T)");
         let embedded = Tensor::embedding(&self.token_embedding, tokens, -1, false, false); // (B, T, C)
-        let x = self.positions.add_to(embedded, documents); // (B, T, C)
+        let x = self.positions.add_to(embedded, packing); // (B, T, C)
         let mut x = drop_out(x.to_kind(self.compute), dropout);
         let values = self.value_embedding.as_ref().map(|table| {
             let values = Tensor::embedding(table, tokens, -1, false, false).to_kind(self.compute); // (B, T, K D)
             values.view([b, t, self.key_value_heads, -1]).transpose(1, 2) // (B, K, T, D)
         });
         let mut shared = Shared {
-            seen: self.positions.in_attention(t, documents, self.compute, tokens.device()),
+            seen: self.positions.in_attention(t, packing, self.compute, tokens.device()),
             embedded: x.shallow_clone(),
             values,
         };
@@ -151,11 +151,11 @@ impl Transformer {
         &self,
         inputs: &Tensor,
         targets: &Tensor,
-        documents: Option<&Documents>,
+        packing: Option<&Packing>,
         scale: f64,
         dropout: f64,
     ) -> Result<Tensor, Error> {
-        let states = self.states(inputs, documents, dropout, &self.future); // (B, T, C) each
+        let states = self.states(inputs, packing, dropout, &self.future); // (B, T, C) each
         match states.as_slice() {
             [hidden] => loss::backward(&self.head, hidden, targets, scale),
             states => future::backward(&self.head, states, targets, scale, self.future_loss_weight),
@@ -165,6 +165,11 @@ impl Transformer {
     /// The output head.
     pub fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// Channels of the residual stream.
+    pub fn width(&self) -> usize {
+        self.token_embedding.size()[1] as usize
     }
 
     /// Most tokens that can be read at once.

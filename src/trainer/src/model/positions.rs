@@ -4,7 +4,7 @@
 use harness_core::config::{ModelConfig, Positions as Form};
 use tch::{Device, Kind, Tensor};
 
-use super::mask::{self, Documents};
+use super::mask::{self, Packing};
 use super::weights::{Initial, Weights};
 
 /// The longest wavelength of sinusoidal and rotary positions, over 2 pi (Vaswani et al. 2017, section 3.5).
@@ -43,9 +43,9 @@ impl Positions {
     }
 
     /// Adds the vectors of the positions to embedded tokens, (B, T, C).
-    pub fn add_to(&self, tokens: Tensor, documents: Option<&Documents>) -> Tensor {
+    pub fn add_to(&self, tokens: Tensor, packing: Option<&Packing>) -> Tensor {
         let (_, t, c) = tokens.size3().expect("embedded tokens are (B, T, C)");
-        let restarted = documents.and_then(Documents::places); // (B, T)
+        let restarted = packing.and_then(Packing::places); // (B, T)
         match (self.form, &self.learned) {
             (Form::Learned, Some(table)) => match restarted {
                 Some(places) => tokens + Tensor::embedding(table, places, -1, false, false), // (B, T, C)
@@ -62,19 +62,22 @@ impl Positions {
     }
 
     /// What attention has to know for sequences of `t` tokens.
-    pub fn in_attention(&self, t: i64, documents: Option<&Documents>, compute: Kind, device: Device) -> InAttention {
+    pub fn in_attention(&self, t: i64, packing: Option<&Packing>, compute: Kind, device: Device) -> InAttention {
         let turn = (self.form == Form::Rotary).then(|| {
-            let restarted = documents.and_then(Documents::places).map(|places| places.unsqueeze(1)); // (B, 1, T)
+            let restarted = packing.and_then(Packing::places).map(|places| places.unsqueeze(1)); // (B, 1, T)
             let angles = angles(&places(t, restarted.as_ref(), device), self.head_width); // (.., T, D / 2)
             let angles = Tensor::cat(&[&angles, &angles], -1); // (.., T, D)
             (angles.cos().to_kind(compute), angles.sin().to_kind(compute))
         });
-        let alibi = (self.form == Form::Alibi).then(|| alibi(self.heads, t, device)); // (H, T, T)
         let windowed = self.window > 0 && self.window < t;
-        let plainly_causal = alibi.is_none() && !windowed && documents.is_none() && !self.written_out;
+        let plainly_causal = self.form != Form::Alibi && !windowed && packing.is_none() && !self.written_out;
         let mask = (!plainly_causal).then(|| {
-            let hidden = mask::hidden(t, self.window, documents, device); // (.., T, T)
-            let bias = alibi.unwrap_or_else(|| Tensor::zeros([t, t], (Kind::Float, device)));
+            let distance = mask::distance(t, packing, device); // (.., T, T)
+            let hidden = mask::hidden(&distance, self.window, packing); // (.., T, T)
+            let bias = match self.form {
+                Form::Alibi => alibi(self.heads, &distance), // (.., H, T, T)
+                _ => Tensor::zeros([t, t], (Kind::Float, device)),
+            };
             bias.masked_fill(&hidden, f64::NEG_INFINITY).to_kind(compute)
         });
         InAttention { turn, mask }
@@ -110,9 +113,10 @@ fn angles(places: &Tensor, channels: i64) -> Tensor {
 }
 
 /// Press et al. 2022, section 3: each head subtracts its slope times the distance; the slopes of H heads are
-/// 2^(-8 h / H) for h = 1..H. (H, T, T), of which the half that looks back is used.
-fn alibi(heads: i64, t: i64, device: Device) -> Tensor {
-    let float = (Kind::Float, device);
+/// 2^(-8 h / H) for h = 1..H. Distances (T, T) or (B, 1, T, T) to (.., H, T, T), of which the half that looks back is
+/// used.
+fn alibi(heads: i64, distance: &Tensor) -> Tensor {
+    let float = (Kind::Float, distance.device());
     let slopes = ((Tensor::arange(heads, float) + 1.0) * (-8.0 / heads as f64 * libm::log(2.0))).exp(); // (H)
-    slopes.view([heads, 1, 1]) * -mask::distance(t, device) // (H, T, T)
+    slopes.view([heads, 1, 1]) * -distance // (.., H, T, T)
 }

@@ -356,7 +356,7 @@ fn attention_is_its_definition_with_window_cap_and_documents() {
             "blocks.0.attention",
             &mut parameters.cast(Kind::Float),
         );
-        let documents = packed.then(|| Documents::of(&first, 0, false));
+        let documents = packed.then(|| Packing::documents(&first, 0, false));
         let seen = Positions::new(&config, &mut create).in_attention(12, documents.as_ref(), Kind::Float, Device::Cpu);
         let x = Tensor::randn([1, 12, 16], (Kind::Float, Device::Cpu));
         let numbers = if packed { numbers } else { [0; 12] };
@@ -375,7 +375,7 @@ fn packed_documents_do_not_see_each_other() {
     }
     for (name, config) in variants() {
         let (_, model) = build(&config);
-        let states = model.hidden(&packed, Some(&Documents::of(&packed, 0, true)), 0.0);
+        let states = model.hidden(&packed, Some(&Packing::documents(&packed, 0, true)), 0.0);
         // A sequence may begin in the middle of a document, as the second row does.
         for (row, first, length) in [(0, 0, 5), (0, 5, 1), (0, 6, 6), (1, 0, 2), (1, 2, 2), (1, 4, 5), (1, 9, 3)] {
             let alone = model.hidden(&packed.narrow(0, row, 1).narrow(1, first, length), None, 0.0);
@@ -385,10 +385,30 @@ fn packed_documents_do_not_see_each_other() {
         // Without restarted positions, tokens of other documents still change nothing.
         let changed = packed.copy();
         let _ = changed.get(0).narrow(0, 1, 4).fill_(9);
-        let read = |tokens: &Tensor| model.hidden(tokens, Some(&Documents::of(tokens, 0, false)), 0.0);
+        let read = |tokens: &Tensor| model.hidden(tokens, Some(&Packing::documents(tokens, 0, false)), 0.0);
         let (a, b) = (read(&packed).narrow(1, 5, 7), read(&changed).narrow(1, 5, 7));
         assert!(largest_difference(&a, &b) < 1e-6, "{name}");
         assert!(largest_difference(&read(&packed), &read(&changed)) > 1e-3, "{name}");
+    }
+}
+
+/// A stem of five tokens and three continuations in one sequence, each read as if it stood alone after the stem.
+#[test]
+fn branches_see_their_stem_and_themselves() {
+    let read = tokens(2, 12);
+    let row = |numbers: [i64; 12]| Tensor::from_slice(&numbers).expand([2, 12], false).contiguous();
+    let numbers = row([0, 0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 3]);
+    let places = row([0, 1, 2, 3, 4, 5, 6, 7, 5, 5, 6, 7]);
+    for (name, config) in variants() {
+        let (_, model) = build(&config);
+        let together = model.hidden(&read, Some(&Packing::branches(numbers.copy(), places.copy())), 0.0);
+        for (first, length) in [(5, 3), (8, 1), (9, 3)] {
+            let tokens = Tensor::cat(&[read.narrow(1, 0, 5), read.narrow(1, first, length)], 1);
+            let alone = model.hidden(&tokens, None, 0.0);
+            let stem = largest_difference(&alone.narrow(1, 0, 5), &together.narrow(1, 0, 5));
+            let branch = largest_difference(&alone.narrow(1, 5, length), &together.narrow(1, first, length));
+            assert!(stem < 1e-4 && branch < 1e-4, "{name}: branch from {first}: {stem}, {branch}");
+        }
     }
 }
 
