@@ -193,7 +193,11 @@ fn a_diagnosis_finds_what_was_planted_and_nothing_else() {
     assert_eq!(finding(&sound, "still_improving")["outcome"], "found");
     assert_eq!(finding(&sound, "seed_noise")["outcome"], "not_judged");
 
-    run(&project, "tiny", 3, "spike:9");
+    let ran = project.harness_with("spike:9", &["run", "tiny", "--seed", "3"]).expect(0);
+    assert_eq!(ran.stderr.matches("the loss spikes").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("step 199: the loss spikes: 9.000 nats/token after"), "{}", ran.stderr);
+    let log = std::fs::read_to_string(project.latest("tiny").join("log.jsonl")).unwrap();
+    assert!(log.contains(r#""event":"spike","body":{"step":199,"loss_nats":9.0,"#), "{log}");
     let spiked = json(&project, &["diagnose", "tiny"]);
     let spikes = finding(&spiked, "loss_spikes");
     assert!(spikes["outcome"] == "found" && spikes["statement"].as_str().unwrap().contains("step 199"), "{spikes:#}");

@@ -8,6 +8,7 @@ pub mod compare;
 mod dependents;
 pub mod diagnose;
 pub mod slices;
+pub mod spikes;
 pub mod stats;
 mod values;
 

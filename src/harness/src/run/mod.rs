@@ -27,6 +27,7 @@ pub use evaluate::{Question, evaluate};
 pub use plan::{about, load_config, trainer_beside};
 pub use supervise::Interrupts;
 
+use crate::analyse::spikes::{Detector, Spike};
 use crate::git::{Git, GitError};
 use crate::record::format::{self, Open, Record, Resources, Retention, Status};
 use crate::record::{Inherited, RecordError, Recorder, SealError, environment};
@@ -246,7 +247,8 @@ fn carry_out(
     let folder = project.run(&plan.open.experiment, &plan.open.run);
     let interrupts = watcher.opened(&plan.open, plan.steps);
     let mut recorder = Recorder::open(&folder, &plan.open, &plan.files, earlier)?;
-    let mut story = Story::default();
+    let spikes = Detector::new(plan.steps, &earlier.steps);
+    let mut story = Story { spikes, ..Story::default() };
     let ended = train(project, &folder, options, &plan, origin, &interrupts, &mut recorder, &mut story, watcher);
     watcher.closed();
     // The trainer never ran, or the record could not be written: what there is gets sealed, then the error told.
@@ -301,6 +303,15 @@ fn train(
             recorder.message(message)?;
             story.take(message);
             watcher.message(message);
+            if let Message::Step(line) = message
+                && let Some(spike) = story.spikes.take(line)
+            {
+                let Spike { step, loss_nats, loss_before_nats } = spike;
+                let text =
+                    format!("step {step}: the loss spikes: {loss_nats:.3} nats/token after {loss_before_nats:.3}");
+                watcher.progress().note(&text);
+                recorder.event("spike", serde_json::json!(spike))?;
+            }
             for removed in keeper.take(message, folder)? {
                 let body = serde_json::json!({ "step": removed.step, "path": removed.file.path });
                 recorder.event("pruned", body)?;
@@ -342,6 +353,7 @@ fn check_disk(project: &Project, plan: &plan::Ready) -> Result<String, RunError>
 /// What the trainer has told so far.
 #[derive(Default)]
 struct Story {
+    spikes: Detector,
     started: Option<Started>,
     evaluations: Vec<Evaluation>,
     checkpoints: Vec<Checkpoint>,

@@ -128,6 +128,10 @@ impl Watcher {
                 }
             }
             "checkpoint" => words = format!("checkpoint at step {}", body["step"]),
+            "spike" => {
+                let loss_nats = body["loss_nats"].as_f64().unwrap_or(f64::NAN);
+                words = format!("the loss spiked at step {}: {loss_nats:.3} nats/token", body["step"]);
+            }
             "failed" => words = format!("failed: {}", body["message"].as_str().unwrap_or_default()),
             _ => {}
         }

@@ -5,6 +5,7 @@ use super::fit::late_fall;
 use super::inside::usual_update_ratio;
 use super::stability::{roughness, spikes_of};
 use super::{Change, Check, DETECTABLE_SHARE, Finding, Outcome, figure};
+use crate::analyse::spikes::FEWEST_STEPS;
 use crate::analyse::{RunAnalysis, Unit};
 
 const PLAYBOOK: &str = "Godbole et al. 2023, Deep Learning Tuning Playbook: the best rate lies just below the largest that \
@@ -33,7 +34,7 @@ pub(super) fn too_high(analysis: &RunAnalysis) -> Finding {
          rough first steps, a rising loss at the end, median updates above 1 % of the weights",
         PLAYBOOK,
     );
-    if analysis.steps.len() < super::stability::FEWEST_STEPS {
+    if analysis.steps.len() < FEWEST_STEPS {
         return check.not_judged(format!("{} steps are too few", analysis.steps.len()));
     }
     let rate = analysis.run.experiment.optimizer.learning_rate;

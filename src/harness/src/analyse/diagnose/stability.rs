@@ -3,11 +3,10 @@
 use harness_core::scores::StepLine;
 
 use super::{Change, Check, Finding, OWN_CONVENTION, figure};
+use crate::analyse::spikes::{self, FEWEST_STEPS, spikes};
 use crate::analyse::stats::{mean, quantile, variance};
 use crate::analyse::{RunAnalysis, Unit};
 
-/// Fewer steps than this show nothing.
-pub(super) const FEWEST_STEPS: usize = 20;
 const PLAYBOOK: &str = "Godbole et al. 2023, Deep Learning Tuning Playbook, on instability: clip near the 90th \
                         percentile of the gradient norm; more than half clipped is really a lower learning rate";
 
@@ -46,24 +45,8 @@ pub(super) fn non_finite(analysis: &RunAnalysis) -> Finding {
     )
 }
 
-/// Indices of values more than seven standard deviations above the mean of those before them.
-pub(super) fn spikes(values: &[f64]) -> Vec<usize> {
-    let window = (values.len() / 10).clamp(FEWEST_STEPS, 1_000);
-    let is_spike = |&at: &usize| {
-        let before = &values[at - window..at];
-        values[at] > mean(before) + 7.0 * libm::sqrt(variance(before))
-    };
-    (window..values.len()).filter(is_spike).collect()
-}
-
 pub(super) fn loss_spikes(analysis: &RunAnalysis) -> Finding {
-    let check = Check::new(
-        "loss_spikes",
-        figure::TRAINING_LOSS,
-        "a training loss more than 7 standard deviations above the mean of the steps before it (a tenth of the run, \
-         20 to 1,000 steps)",
-        "the spike score of Walsh et al. 2025, 2 OLMo 2 Furious, with a shorter window for short runs",
-    );
+    let check = Check::new("loss_spikes", figure::TRAINING_LOSS, spikes::RULE, spikes::SOURCE);
     let losses = losses(analysis);
     if losses.len() <= FEWEST_STEPS {
         return check.not_judged(format!("{} steps are too few", losses.len()));
@@ -302,21 +285,4 @@ pub(super) fn data_bound(analysis: &RunAnalysis) -> Finding {
             ),
         ],
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use harness_core::random::Random;
-
-    use super::spikes;
-
-    #[test]
-    fn a_planted_spike_is_found_and_noise_is_not() {
-        let mut random = Random::new(21);
-        let mut losses: Vec<f64> = (0..2_000).map(|i| 3.0 + 3.0 / (1.0 + 0.05 * f64::from(i))).collect();
-        losses.iter_mut().for_each(|loss| *loss += 0.1 * random.uniform());
-        assert!(spikes(&losses).is_empty());
-        losses[700] += 2.0;
-        assert_eq!(spikes(&losses), [700]);
-    }
 }
