@@ -5,22 +5,12 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use common::{Project, signal};
+use common::{Project, signal, trainer};
 use rustix::process::Signal;
-
-/// The real trainer, which `make test` builds beside `harness`; `None` where it was not built.
-fn trainer() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_BIN_EXE_harness")).with_file_name("harness-trainer");
-    if !path.is_file() {
-        eprintln!("skipped: `{}` is not built; `make test` builds it", path.display());
-        return None;
-    }
-    Some(path)
-}
 
 fn start(project: &Project, trainer: &Path, arguments: &[&str]) -> Child {
     let mut command = project.command(arguments);

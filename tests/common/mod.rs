@@ -151,6 +151,11 @@ impl Project {
         Ran::of(self.command(arguments).env("STAND_IN", behaviour).output().unwrap())
     }
 
+    /// `harness` with the real trainer.
+    pub fn harness_with_trainer(&self, trainer: &Path, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).env("HARNESS_TRAINER", trainer).output().unwrap())
+    }
+
     /// Starts `harness` and gives it back running.
     pub fn start(&self, behaviour: &str, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
@@ -180,6 +185,16 @@ impl Project {
     pub fn json(path: &Path) -> serde_json::Value {
         serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     }
+}
+
+/// The real trainer, which `make test` builds beside `harness`; `None` where it was not built.
+pub fn trainer() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_BIN_EXE_harness")).with_file_name("harness-trainer");
+    if !path.is_file() {
+        eprintln!("skipped: `{}` is not built; `make test` builds it", path.display());
+        return None;
+    }
+    Some(path)
 }
 
 /// Sends a signal to a process.

@@ -1,0 +1,181 @@
+//! Both real programs, from the command line: a trained model goes out to `transformers`' format and comes back, goes on
+//! with a text, is evaluated again from its checkpoints, and is measured before it is trained.
+#![allow(clippy::disallowed_methods, reason = "tests set up and damage files as they like")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Project, Ran, TINY, flip, repository, trainer};
+use harness_core::Digest;
+use serde_json::Value;
+
+/// A project whose experiment has been trained for real, with a checkpoint every four steps and an average of weights.
+fn trained(trainer: &Path, changes: &[(&str, &str)]) -> Project {
+    let project = Project::new();
+    let config = changes.iter().fold(TINY.to_owned(), |config, (from, to)| {
+        assert!(config.contains(from), "{from}");
+        config.replace(from, to)
+    });
+    project.write("experiments/tiny/experiment.toml", &config);
+    project.git(&["add", "-A"]);
+    project.git(&["commit", "-q", "--allow-empty", "-m", "Train for real"]);
+    project.harness_with_trainer(trainer, &["run", "tiny"]).expect(0);
+    project
+}
+
+fn values(project: &Project, run: &str) -> Value {
+    let shown = project.harness(&["show", run, "--values", "--json"]).expect(0);
+    serde_json::from_str::<Value>(&shown.stdout).unwrap()["values"].clone()
+}
+
+fn number(values: &Value, key: &str) -> f64 {
+    values[key]["number"].as_f64().unwrap_or_else(|| panic!("no {key} in {values:#}"))
+}
+
+#[track_caller]
+fn says(ran: &Ran, word: &str) {
+    assert!(ran.stderr.contains(word), "no `{word}` in\n{}", ran.stderr);
+}
+
+#[test]
+fn a_model_goes_out_and_comes_back_with_the_same_loss() {
+    let Some(trainer) = trainer() else { return };
+    let project = trained(&trainer, &[("steps = 20", "steps = 20\naverage_decay = 0.9")]);
+    let folder = project.path("export");
+    let export = folder.to_str().unwrap();
+    project.harness(&["export", "hf", "tiny", export]).expect(0);
+    let config = Project::json(&folder.join("config.json"));
+    assert_eq!((&config["model_type"], &config["n_embd"]), (&Value::from("gpt2"), &Value::from(16)));
+    let root = Digest::of(&fs::read(project.latest("tiny").join("MANIFEST")).unwrap()).to_string();
+    let card = fs::read_to_string(folder.join("README.md")).unwrap();
+    assert!(card.contains(&root), "the model card names the root {root}:\n{card}");
+    for file in ["model.safetensors", "tokenizer.json", "generation_config.json"] {
+        assert!(folder.join(file).is_file(), "{file}");
+    }
+    says(&project.harness(&["export", "hf", "tiny", export]).expect(2), "hint:");
+    says(&project.harness(&["export", "hf", "tiny", "elsewhere", "--step", "3"]).expect(2), "4, 8, 12, 16, 20");
+
+    let import = ["import", "hf", export, "--name", "back", "--corpus", "tiny", "--tasks", "grammar-agreement"];
+    project.harness(&import).expect(0);
+    project.commit("Import");
+    project.harness_with_trainer(&trainer, &["run", "back"]).expect(0);
+    // The average is what the run was evaluated on, so it is what went out.
+    let (before, after) = (values(&project, "tiny"), values(&project, "back"));
+    for key in ["validation.bits_per_byte", "tasks.grammar-agreement.accuracy"] {
+        let (before, after) = (number(&before, key), number(&after, key));
+        assert!((before - after).abs() < 1e-6, "{key}: {before} before, {after} after");
+    }
+    project.harness(&["audit"]).expect(0);
+
+    let checkpoint = project.latest("tiny").join("checkpoints/step-00000020.safetensors");
+    flip(&checkpoint, 5_000);
+    says(&project.harness(&["export", "hf", "tiny", "changed"]).expect(1), "step-00000020.safetensors");
+    fs::remove_file(checkpoint).unwrap();
+    says(&project.harness(&["export", "hf", "tiny", "gone"]).expect(3), "hint:");
+    assert!(!project.path("changed").exists() && !project.path("gone").exists(), "nothing is left half written");
+}
+
+#[test]
+fn what_has_no_equivalent_is_named() {
+    let Some(trainer) = trainer() else { return };
+    let with = "context_length = 32\npositions = \"alibi\"\nlogit_soft_cap = 30.0";
+    let project = trained(&trainer, &[("context_length = 32", with)]);
+    let refused = project.harness(&["export", "hf", "tiny", "export"]).expect(2);
+    says(&refused, "positions");
+    says(&refused, "logit_soft_cap");
+    assert!(!project.path("export").exists());
+    let unknown = ["import", "hf", "nowhere", "--name", "back", "--corpus", "tiny"];
+    project.harness(&unknown).expect(1);
+}
+
+#[test]
+fn a_text_is_continued_the_same_way_again() {
+    let Some(trainer) = trainer() else { return };
+    let project = trained(&trainer, &[("tasks = [\"grammar-agreement\"]", "")]);
+    let generate = |arguments: &[&str]| {
+        let all = [&["generate", "tiny", "--max-tokens", "12", "--json"], arguments].concat();
+        let ran = project.harness_with_trainer(&trainer, &all).expect(0);
+        let lines: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines
+    };
+    let first = generate(&["--prompt", "the", "--samples", "3"]);
+    assert_eq!(first.len(), 3);
+    assert!(first.iter().all(|line| line["prompt"] == "the" && line["tokens"].as_array().unwrap().len() <= 12));
+    assert_eq!(first, generate(&["--prompt", "the", "--samples", "3"]));
+    assert_eq!(first[..2], generate(&["--prompt", "the", "--samples", "2"]), "a sample does not depend on the others");
+    assert_ne!(first[0]["text"], generate(&["--prompt", "the", "--seed", "2"])[0]["text"]);
+    let greedy = generate(&["--temperature", "0"]);
+    assert_eq!(greedy[0]["tokens"], generate(&["--top-k", "1", "--seed", "9"])[0]["tokens"]);
+    says(&project.harness(&["generate", "tiny", "--temperature=-1"]).expect(2), "--temperature");
+    says(&project.harness(&["generate", "nothing"]).expect(2), "nothing");
+    fs::remove_file(project.latest("tiny").join("checkpoints/step-00000020.safetensors")).unwrap();
+    says(&project.harness_with_trainer(&trainer, &["generate", "tiny"]).expect(3), "hint:");
+}
+
+/// What a run says of itself while it trains, its kept checkpoints say afterwards.
+#[test]
+fn kept_checkpoints_give_the_curve_of_the_run() {
+    let Some(trainer) = trainer() else { return };
+    let project = trained(&trainer, &[("validation_at = { every = 5 }", "validation_at = { every = 4 }")]);
+    let run = project.latest("tiny");
+    project.harness_with_trainer(&trainer, &["evaluate", "tiny"]).expect(0);
+    let again = project.latest("tiny");
+    assert_ne!(run, again);
+    let mut compared = 0;
+    for step in [4, 8, 12, 16, 20] {
+        let rows = |run: &Path| {
+            let text = fs::read_to_string(run.join(format!("evaluations/step-{step:08}/validation.csv"))).unwrap();
+            let last = |line: &str| line.rsplit(',').next().unwrap().parse::<f64>().unwrap();
+            text.lines().skip(1).map(last).collect::<Vec<_>>()
+        };
+        let (during, afterwards) = (rows(&run), rows(&again));
+        assert_eq!(during.len(), afterwards.len());
+        for (a, b) in during.iter().zip(&afterwards) {
+            assert!((a - b).abs() < 1e-4, "step {step}: {a} and {b} nats");
+            compared += 1;
+        }
+    }
+    assert!(compared > 100);
+    project.harness(&["audit"]).expect(0);
+}
+
+/// The probes and the forecast with a trainer that computes: what they write can be read and is about this model.
+#[test]
+fn short_runs_measure_what_to_choose() {
+    let Some(trainer) = trainer() else { return };
+    let project = Project::new();
+    let probe = |arguments: &[&str]| -> Value {
+        let all = [&["probe"], arguments, &["--json"]].concat();
+        serde_json::from_str(&project.harness_with_trainer(&trainer, &all).expect(0).stdout).unwrap()
+    };
+    let rates = probe(&["lr", "tiny", "--steps", "8", "--reach", "1"]);
+    assert_eq!(rates["points"].as_array().unwrap().len(), 3, "{rates:#}");
+    let batches = probe(&["batch", "tiny", "--steps", "3", "--most", "4"]);
+    let speeds: Vec<f64> =
+        batches["points"].as_array().unwrap().iter().map(|p| p["tokens_per_s"].as_f64().unwrap()).collect();
+    assert!(speeds.len() == 3 && speeds.iter().all(|speed| *speed > 0.0), "{batches:#}");
+    let planned = project.harness_with_trainer(&trainer, &["plan", "tiny", "--probe", "--json"]).expect(0);
+    let planned: Value = serde_json::from_str(&planned.stdout).unwrap();
+    assert!(planned.to_string().contains("tokens_per_parameter"), "{planned:#}");
+
+    // A budget of time becomes steps by a measurement, and the run keeps to them.
+    let config = TINY.replace("steps = 20", "budget = { wall_time_s = 2 }");
+    project.write("experiments/tiny/experiment.toml", &config.replace("checkpoint_every = 4\n", ""));
+    project.commit("Spend two seconds");
+    project.harness_with_trainer(&trainer, &["run", "tiny"]).expect(0);
+    let record = Project::json(&project.latest("tiny").join("record.json"));
+    let (steps, seconds) = (&record["closing"]["step"], record["closing"]["training_time_s"].as_f64().unwrap());
+    assert!(steps.as_u64().unwrap() > 1 && seconds < 20.0, "{steps} steps in {seconds} s");
+}
+
+/// The GPU's acceptance script, with the CPU as its device: the job it writes is one that this trainer takes.
+#[test]
+fn the_checks_for_a_gpu_hold_on_the_cpu() {
+    let Some(trainer) = trainer() else { return };
+    let script = repository().join("tests/bench/train/gpu_checks.py");
+    let output = std::process::Command::new("python3").arg(script).arg(trainer).args(["--device", "cpu"]).output();
+    let ran = Ran::of(output.expect("`make setup` needs python3 too")).expect(0);
+    assert_eq!(ran.stdout.matches("ok ").count(), 6, "{}", ran.stdout);
+}
