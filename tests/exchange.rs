@@ -161,8 +161,9 @@ fn short_runs_measure_what_to_choose() {
     assert!(planned.to_string().contains("tokens_per_parameter"), "{planned:#}");
 
     // A budget of time becomes steps by a measurement, and the run keeps to them.
-    let config = TINY.replace("steps = 20", "budget = { wall_time_s = 2 }");
-    project.write("experiments/tiny/experiment.toml", &config.replace("checkpoint_every = 4\n", ""));
+    let config = TINY.replace("steps = 20", "budget = { wall_time_s = 2 }").replace("checkpoint_every = 4\n", "");
+    let config = config.replace("{ every = 5 }", "\"last\"").replace("{ every = 10 }", "\"last\"");
+    project.write("experiments/tiny/experiment.toml", &config);
     project.commit("Spend two seconds");
     project.harness_with_trainer(&trainer, &["run", "tiny"]).expect(0);
     let record = Project::json(&project.latest("tiny").join("record.json"));
