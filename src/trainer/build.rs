@@ -37,6 +37,7 @@ fn compile_shim(libtorch: &Path) {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .flag("-fopenmp")
         .files(SHIM)
         .compile("harness_shim");
     let mut kernels = cc::Build::new();
@@ -49,7 +50,8 @@ fn compile_shim(libtorch: &Path) {
     // After the shim, which calls them.
     kernels.compile("harness_kernels");
     println!("cargo:rustc-link-search=native={}", libtorch.display());
-    for library in ["torch_cpu", "c10"] {
+    // OpenMP's run-time library is the one that lies beside libtorch and that libtorch loads: one pool of threads.
+    for library in ["torch_cpu", "c10", "gomp"] {
         println!("cargo:rustc-link-lib=dylib={library}");
     }
 }

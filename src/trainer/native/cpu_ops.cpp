@@ -17,6 +17,11 @@
 #include <numeric>
 #include <vector>
 
+// Without OpenMP, at::parallel_for is a plain loop.
+#ifndef INTRA_OP_PARALLEL
+#error "compile with -fopenmp"
+#endif
+
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
