@@ -3,15 +3,18 @@ and the same tasks as lm-evaluation-harness takes them from local files."""
 
 import csv
 import hashlib
+import importlib.util
 import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-TASKS = ["blimp", "piqa", "arc-easy", "hellaswag-500", "lambada"]
+TASKS = ["blimp", "piqa", "arc-easy", "copa", "hellaswag-500", "lambada", "wikitext-2"]
 EXPERIMENT = """title = "A small GPT-2"
 corpus = "books"
 
@@ -67,7 +70,7 @@ class Project:
                 (experiments / kind / recipe.name).write_text(recipe.read_text())
         (self.folder / ".gitignore").write_text("/.harness/\n/experiments/*/runs/\n")
         self.git("init", "--quiet")
-        self.run("data", "fetch", "books", "blimp", "piqa", "arc-easy", "hellaswag", "lambada")
+        self.run("data", "fetch", "books", "blimp", "piqa", "arc-easy", "copa", "hellaswag", "lambada", "wikitext-2")
         self.first_of_hellaswag(500)
         (experiments / "small").mkdir()
         text = EXPERIMENT.format(steps=steps, threads=threads, tasks=json.dumps(TASKS))
@@ -101,6 +104,16 @@ class Project:
 
 MULTIPLE = "output_type: multiple_choice\nmetric_list:\n  - metric: acc\n  - metric: acc_norm\n"
 PAIRS = "output_type: multiple_choice\nmetric_list:\n  - metric: acc\n"
+# The rules of lm-evaluation-harness's own `wikitext`, whose functions stand in a file beside it.
+ROLLING = """output_type: loglikelihood_rolling
+doc_to_text: ""
+doc_to_target: !function preprocess_wikitext.wikitext_detokenizer
+process_results: !function preprocess_wikitext.process_results
+metric_list:
+  - metric: word_perplexity
+  - metric: byte_perplexity
+  - metric: bits_per_byte
+"""
 WORD = "output_type: loglikelihood\nmetric_list:\n  - metric: perplexity\n  - metric: acc\n"
 
 
@@ -122,6 +135,12 @@ def lm_eval_task(name, own, text, answers, folder):
         rows = [lines[i : i + 6] for i in range(0, len(lines) - 5, 6)]
         rows = [{"context": capitalized(r[0]), "gold": int(r[1]), "choices": r[2:]} for r in rows]
         rule = MULTIPLE + 'doc_to_text: "{{context}}"\ndoc_to_target: gold\ndoc_to_choice: "{{choices}}"\n'
+    elif name == "wikitext-2":
+        rule = ROLLING
+        rows = [{"page": page} for page in re.split(r"(?m)^(?= = [^=\n].* = ?$)", text) if page.strip()]
+        rows = [{"page": row["page"].removesuffix("\n") if row is not rows[-1] else row["page"]} for row in rows]
+        functions = importlib.util.find_spec("lm_eval.tasks.wikitext").submodule_search_locations[0]
+        shutil.copy(pathlib.Path(functions) / "preprocess_wikitext.py", folder)
     else:
         rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     if name == "blimp":
@@ -130,6 +149,8 @@ def lm_eval_task(name, own, text, answers, folder):
         rows = [{**row, "gold": int(answer)} for row, answer in zip(rows, answers, strict=True)]
         context = '"Question: {{goal}}\\nAnswer:"'
         rule = MULTIPLE + f'doc_to_text: {context}\ndoc_to_target: gold\ndoc_to_choice: "{{{{[sol1, sol2]}}}}"\n'
+    elif name == "copa":
+        rule = MULTIPLE + 'doc_to_text: "{{query}}"\ndoc_to_target: gold\ndoc_to_choice: "{{choices}}"\n'
     elif name == "arc-easy":
         rule = MULTIPLE + 'doc_to_text: "{{query}}\\nAnswer:"\ndoc_to_target: gold\ndoc_to_choice: "{{choices}}"\n'
     elif name == "lambada":

@@ -115,17 +115,25 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, |file| file.write_all(bytes))
 }
 
-/// Writes through `fill` into a temporary neighbour, syncs it, and renames it to `path`. On any error
-/// (a full disk, say) the temporary file is removed and `path` is as it was.
+/// [`write_by`] with an open file.
 pub fn write_with(path: &Path, fill: impl FnOnce(&mut io::BufWriter<File>) -> io::Result<()>) -> Result<()> {
+    write_by(path, |temporary| {
+        let mut writer = io::BufWriter::new(File::create(temporary)?);
+        fill(&mut writer)?;
+        writer.flush()
+    })
+}
+
+/// Lets `fill` write a temporary neighbour, syncs it, and renames it to `path`. On any error (a full disk, say) the
+/// temporary file is removed and `path` is as it was.
+pub fn write_by(path: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
     if let Some(parent) = path.parent() {
         create_folder(parent)?;
     }
     let temporary = temporary_neighbour(path);
     let result = (|| {
-        let mut writer = io::BufWriter::new(File::create(&temporary)?);
-        fill(&mut writer)?;
-        writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        fill(&temporary)?;
+        File::open(&temporary)?.sync_all()?;
         fs::rename(&temporary, path)?;
         sync_folder(path.parent())
     })();

@@ -8,6 +8,7 @@
 //! without `model.`.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 
 use harness_core::config::{ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig};
@@ -15,7 +16,7 @@ use harness_core::contract::{Checkpoint, InitialWeights, Job, OutputFile};
 use harness_core::weights::digest;
 use harness_core::{Digest, files, order};
 use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensors, serialize};
+use safetensors::{SafeTensorError, SafeTensors, serialize_to_file};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -125,15 +126,21 @@ pub fn write(
         let view = TensorView::new(Dtype::F32, tensor.shape.clone(), tensor.bytes());
         (name, view.expect("the bytes of a float32 tensor fit its shape"))
     });
-    let bytes = serialize(views, &Some(HashMap::from([(METADATA_KEY.to_owned(), metadata)])))
-        .map_err(|e| Error::Internal(format!("the checkpoint could not be serialized: {e}")))?;
-
     let path = format!("checkpoints/step-{:08}.safetensors", position.step);
-    files::write(&job.output.join(&path), &bytes)?;
+    let file = job.output.join(&path);
+    let metadata = Some(HashMap::from([(METADATA_KEY.to_owned(), metadata)]));
+    // Tensor by tensor: a copy of everything in memory would be as large as the weights and moments themselves.
+    files::write_by(&file, |temporary| {
+        serialize_to_file(views, &metadata, temporary).map_err(|error| match error {
+            SafeTensorError::IoError(error) => error,
+            error => io::Error::other(format!("the checkpoint could not be serialized: {error:?}")),
+        })
+    })?;
+    let (sha256, size_bytes) = (Digest::of_file(&file)?, files::size_bytes(&file)?);
     Ok(Checkpoint {
         step: position.step,
         tokens: position.tokens,
-        file: OutputFile { path, sha256: Digest::of(&bytes), size_bytes: bytes.len() as u64 },
+        file: OutputFile { path, sha256, size_bytes },
         weights_sha256,
         order_sha256: position.order.digest(),
     })
@@ -143,7 +150,8 @@ pub fn write(
 pub struct Verified {
     path: String,
     metadata: Metadata,
-    tensors: HashMap<String, Tensor>,
+    /// The file.
+    bytes: Vec<u8>,
 }
 
 /// Copies weights that were trained elsewhere into `parameters`.
@@ -199,11 +207,7 @@ pub fn read(path: &Path) -> Result<Verified, Error> {
     if digest(views.iter().map(|(name, view)| (name.as_str(), view.shape(), view.data()))) != metadata.tensors_sha256 {
         return Err(damaged("its tensors do not have the digest written beside them".to_owned()));
     }
-    let tensors = views.iter().map(|(name, view)| {
-        let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
-        (name.clone(), Tensor::from_data_size(view.data(), &shape, Kind::Float))
-    });
-    Ok(Verified { path: shown.clone(), tensors: tensors.collect(), metadata })
+    Ok(Verified { path: shown.clone(), metadata, bytes })
 }
 
 impl Verified {
@@ -242,20 +246,19 @@ impl Verified {
 
     /// Copies the weights into `parameters`.
     pub fn restore_weights(&self, parameters: &Parameters) -> Result<(), Error> {
-        parameters.named().try_for_each(|(name, into)| self.restore(&format!("model.{name}"), into))
+        self.restore("model", parameters.named())
     }
 
     /// Copies the averaged weights into `parameters`; the weights themselves, if the checkpoint holds no average.
     pub fn restore_average(&self, parameters: &Parameters) -> Result<(), Error> {
-        if !self.tensors.keys().any(|name| name.starts_with("average.")) {
-            return self.restore_weights(parameters);
-        }
-        parameters.named().try_for_each(|(name, into)| self.restore(&format!("average.{name}"), into))
+        let averaged = self.tensors().names().iter().any(|name| name.starts_with("average."));
+        self.restore(if averaged { "average" } else { "model" }, parameters.named())
     }
 
     /// Copies the optimizer's state back.
     pub fn restore_optimizer(&self, optimizer: &dyn Optimizer) -> Result<(), Error> {
-        optimizer.state().iter().try_for_each(|(name, into)| self.restore(&format!("optimizer.{name}"), into))
+        let state = optimizer.state();
+        self.restore("optimizer", state.iter().map(|(name, tensor)| (name.as_str(), tensor)))
     }
 
     /// Where the run stood.
@@ -265,18 +268,26 @@ impl Verified {
         Position { step, tokens, skipped_steps, order: order::RollingDigest::resume(m.order_sha256) }
     }
 
-    fn restore(&self, name: &str, into: &Tensor) -> Result<(), Error> {
-        match self.tensors.get(name) {
-            Some(tensor) if tensor.size() == into.size() => {
-                tch::no_grad(|| into.shallow_clone().copy_(tensor));
-                Ok(())
-            }
-            _ => Err(Error::Checkpoint {
+    fn tensors(&self) -> SafeTensors<'_> {
+        SafeTensors::deserialize(&self.bytes).expect("the file was understood when it was read")
+    }
+
+    /// Copies the tensors `<prefix>.<name>`, one at a time.
+    fn restore<'a>(&self, prefix: &str, into: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Result<(), Error> {
+        let tensors = self.tensors();
+        for (name, into) in into {
+            let name = format!("{prefix}.{name}");
+            let shape: Vec<usize> = into.size().iter().map(|&d| d as usize).collect();
+            let found = tensors.tensor(&name).ok().filter(|view| view.shape() == shape);
+            let view = found.ok_or_else(|| Error::Checkpoint {
                 path: self.path.clone(),
-                problem: format!("has no tensor `{name}` of shape {:?}", into.size()),
+                problem: format!("has no tensor `{name}` of shape {shape:?}"),
                 hint: "it was written by a trainer whose model names its weights differently".to_owned(),
-            }),
+            })?;
+            let tensor = Tensor::from_data_size(view.data(), &into.size(), Kind::Float);
+            tch::no_grad(|| into.shallow_clone().copy_(&tensor));
         }
+        Ok(())
     }
 }
 
