@@ -160,14 +160,14 @@ int harness_cross_entropy(at::Tensor* logits, int64_t vocabulary_size, at::Tenso
   });
 }
 
-// logits (rows, V), float32; one number of each row goes to each of the others.
-int harness_first_choices(at::Tensor* logits, float* largest, int64_t* which, double* log_z) {
+// logits (rows, V' >= vocabulary_size), float32; one number of each row goes to each of the others.
+int harness_first_choices(at::Tensor* logits, int64_t vocabulary_size, float* largest, int64_t* which, double* log_z) {
   return guarded([&] {
-    const int64_t rows = logits->size(0), count = logits->size(1);
-    TORCH_CHECK(logits->is_contiguous() && count > 0, "logits of a wrong shape");
-    at::parallel_for(0, rows, 1 + GRAIN / count, [&](int64_t begin, int64_t end) {
+    const int64_t rows = logits->size(0), stride = logits->size(1);
+    TORCH_CHECK(logits->is_contiguous() && 0 < vocabulary_size && vocabulary_size <= stride, "logits of a wrong shape");
+    at::parallel_for(0, rows, 1 + GRAIN / stride, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; row++) {
-        const harness::FirstChoice first = harness::first_choice(data<float>(*logits) + row * count, count);
+        const harness::FirstChoice first = harness::first_choice(data<float>(*logits) + row * stride, vocabulary_size);
         largest[row] = first.logit;
         which[row] = first.which;
         log_z[row] = first.log_z;

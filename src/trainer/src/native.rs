@@ -77,6 +77,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn harness_first_choices(
         logits: *const C_tensor,
+        vocabulary_size: i64,
         largest: *mut f32,
         which: *mut i64,
         log_z: *mut c_double,
@@ -489,11 +490,13 @@ pub struct FirstChoices {
     pub log_z: Vec<f64>,
 }
 
-/// The first choices by float32 logits (N, V). A row's result does not depend on the others.
-pub fn first_choices(logits: &Tensor) -> FirstChoices {
+/// The first choices by float32 logits (N, V'), of which the first V = `vocabulary_size` columns count. A row's result does
+/// not depend on the others.
+pub fn first_choices(logits: &Tensor, vocabulary_size: i64) -> FirstChoices {
     if !served(logits, &[Kind::Float]) {
+        let logits = logits.narrow(1, 0, vocabulary_size); // (N, V)
         let (largest, which) = (logits.amax([1], true), logits.argmax(1, false)); // (N, 1), (N)
-        let log_z = (logits - &largest).exp_().sum_dim_intlist(1, false, Kind::Double).log() + largest.squeeze_dim(1);
+        let log_z = (&logits - &largest).exp_().sum_dim_intlist(1, false, Kind::Double).log() + largest.squeeze_dim(1);
         let [largest, which, log_z] = [largest.squeeze_dim(1), which, log_z].map(|x| x.to_device(Device::Cpu));
         return FirstChoices {
             logits: Vec::try_from(largest).expect("a vector of float32"),
@@ -506,7 +509,7 @@ pub fn first_choices(logits: &Tensor) -> FirstChoices {
     let FirstChoices { logits: largest, which, log_z } = &mut first;
     let (largest, which, log_z) = (largest.as_mut_ptr(), which.as_mut_ptr(), log_z.as_mut_ptr());
     // SAFETY: the tensor outlives the call, and there is room for a number of each row.
-    check(unsafe { harness_first_choices(logits.as_ptr(), largest, which, log_z) })
+    check(unsafe { harness_first_choices(logits.as_ptr(), vocabulary_size, largest, which, log_z) })
         .unwrap_or_else(|error| panic!("{error}"));
     first
 }
@@ -559,7 +562,9 @@ mod tests {
                 let _ = logits.get(row).narrow(0, column, 1).fill_(40.0);
             }
             let _ = logits.get(rows - 1).narrow(0, 0, count / 3).fill_(f64::NEG_INFINITY);
-            let found = first_choices(&logits);
+            // Logits beyond the vocabulary are not looked at.
+            let padding = Tensor::full([rows, 3], 100.0, (Kind::Float, CPU));
+            let found = first_choices(&Tensor::cat(&[&logits, &padding], 1), count);
             let expected = Vec::<f64>::try_from(logits.to_kind(Kind::Double).logsumexp(1, false)).unwrap();
             let values = Vec::<Vec<f32>>::try_from(&logits).unwrap();
             for (row, values) in values.iter().enumerate() {

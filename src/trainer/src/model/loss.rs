@@ -78,7 +78,7 @@ pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> R
             let (target_sum, gradient) = logits_gradient(head, &x, &targets)?; // (), (rows, V')
             loss -= target_sum;
             hidden_gradient.narrow(0, start, rows).copy_(&gradient.matmul(&head.weight)); // (rows, C)
-            weight_gradient += gradient.tr().matmul(&x); // (V', C)
+            add_product(&mut weight_gradient, &gradient.tr(), &x); // (V', C)
         }
         hidden_gradient *= scale;
         weight_gradient *= scale;
@@ -87,6 +87,15 @@ pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> R
     })?;
     native::backward(&hidden, &hidden_gradient)?;
     Ok(loss)
+}
+
+/// Adds the product of two matrices to a float32 one, without a matrix in between where they are float32 too.
+fn add_product(sum: &mut Tensor, a: &Tensor, b: &Tensor) {
+    if a.kind() == Kind::Float {
+        let _ = sum.addmm_(a, b);
+    } else {
+        *sum += a.matmul(b);
+    }
 }
 
 /// For hidden states (rows, C) and targets (rows, 1): the sum of the targets' log-probabilities, and the gradient of
@@ -129,7 +138,8 @@ pub struct Prediction {
 /// evaluation: no gradients, and the logits are computed in float32 whatever the data type of the hidden states.
 pub fn predictions(head: &Head, hidden: &Tensor, questions: &[(usize, i64)]) -> Vec<Prediction> {
     let (n, _) = hidden.size2().expect("hidden states are (N, C)");
-    let weight = head.master.detach().tr(); // (C, V)
+    let weight = if head.weight.kind() == Kind::Float { &head.weight } else { &head.master }; // (V' or V, C)
+    let (weight, width) = (weight.detach().tr(), weight.size()[0]);
     let mut found = Vec::with_capacity(questions.len());
     let mut rest = questions;
     for start in (0..n).step_by(CHUNK as usize) {
@@ -137,11 +147,10 @@ pub fn predictions(head: &Head, hidden: &Tensor, questions: &[(usize, i64)]) -> 
         let (here, later) = rest.split_at(rest.partition_point(|&(state, _)| (state as i64) < start + rows));
         rest = later;
         let states = hidden.narrow(0, start, rows).to_kind(Kind::Float);
-        let logits = soft_capped(states.matmul(&weight), head.soft_cap); // (rows, V)
-        let first = native::first_choices(&logits);
+        let logits = soft_capped(states.matmul(&weight), head.soft_cap); // (rows, V' or V)
+        let first = native::first_choices(&logits, head.vocabulary_size);
         let row = |state: usize| state - start as usize;
-        let places: Vec<i64> =
-            here.iter().map(|&(state, target)| row(state) as i64 * head.vocabulary_size + target).collect();
+        let places: Vec<i64> = here.iter().map(|&(state, target)| row(state) as i64 * width + target).collect();
         let places = Tensor::from_slice(&places).to_device(logits.device());
         let target_logits =
             Vec::<f32>::try_from(logits.take(&places).to_device(Device::Cpu)).expect("a vector of float32");
