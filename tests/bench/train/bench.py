@@ -97,6 +97,15 @@ class Program:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
+    def peak_gpu_memory_bytes(self) -> int:
+        """The most that libtorch's allocator gave out. PyTorch tells it with each step, the trainer when it ends."""
+        if not any("peak_gpu_memory_bytes" in line for line in self.lines):
+            self.signal(signal.SIGCONT)
+            self.process.stdin.write(b"stop\n")
+            self.process.stdin.flush()
+            self.lines += [json.loads(line) for line in self.process.stdout]
+        return max(line.get("peak_gpu_memory_bytes") or 0 for line in self.lines)
+
     def kill(self) -> None:
         """Ends the program and the processes that it has started."""
         self.signal(signal.SIGKILL)
@@ -279,8 +288,11 @@ def print_table(arguments: argparse.Namespace, settings: dict, programs: dict[st
         paired = [statistics.median(b) / statistics.median(a) for a, b in zip(ours.rounds, program.rounds)]
         cpu_paired = [b / a for a, b in zip(ours.cpu_s, program.cpu_s)]
         share = started["flops_per_token"] * tokens / middle / rate
+        memory = f"{program.peak_memory_bytes() / 2**20:.0f}"
+        if arguments.device == "cuda":
+            memory += f", GPU {program.peak_gpu_memory_bytes() / 2**20:.0f}"
         print(f"| {program.name} | {tokens / middle:.0f} ({tokens / high:.0f} to {tokens / low:.0f}) "
-              f"| {statistics.median(program.cpu_s):.3f} | {100 * share:.0f} % | {program.peak_memory_bytes() / 2**20:.0f} "
+              f"| {statistics.median(program.cpu_s):.3f} | {100 * share:.0f} % | {memory} "
               f"| {program.first_step_s:.1f} | {statistics.median(paired):.2f} | {statistics.median(cpu_paired):.2f} |")
 
 
