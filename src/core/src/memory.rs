@@ -3,8 +3,8 @@
 //! Parameters, gradients and moments are counted exactly. Activations are what autograd keeps for the backward pass
 //! of `src/trainer/src/model/`, tensor by tensor; what lives for one operation only is left out, except around the
 //! loss, where it is largest. On a CPU the peak of the whole process was 1 to 27 % above the prediction plus 134 MiB for
-//! libtorch itself: what lives for one operation only, and what the allocator keeps. Seven models from 0.6 to 124 million
-//! parameters in docs/benchmarks.md.
+//! libtorch itself: what lives for one operation only, and what the allocator keeps. The table for models of 0.6 to 92 million
+//! parameters is in docs/benchmarks.md.
 
 use crate::config::{FeedForward, ModelConfig, Norm, NormPlacement, OptimizerConfig, OptimizerKind, Positions};
 use crate::config::{Precision, ResidualScaling, TrainingConfig, Values, is_hidden};
@@ -138,7 +138,9 @@ fn block_bytes_per_token(model: &ModelConfig, e: u64) -> u64 {
     // What attention gives to its output projection.
     elements += c;
     elements += match model.feed_forward {
-        FeedForward::Gelu | FeedForward::ReluSquared => 2 * f,
+        // GELU is computed again in the backward pass.
+        FeedForward::Gelu => f,
+        FeedForward::ReluSquared => 2 * f,
         FeedForward::Swiglu => 4 * f,
     };
     let mut bytes = elements * e;
@@ -173,9 +175,9 @@ mod tests {
         // 50,257 is no multiple of 64, so the head is copied.
         assert_eq!(memory.weights_bytes, 4 * (124_439_808 + 50_257 * 768));
         assert_eq!((memory.gradients_bytes, memory.moments_bytes), (4 * 124_439_808, 8 * 124_439_808));
-        // Each block: the stream twice, two norms, queries, keys, values, attention's output, and 4 C before and after
-        // GELU: 16 C; then the last stream, its norm and gradient: 3 C.
-        assert_eq!(memory.activations_bytes, 8 * 1024 * 4 * 768 * (12 * 16 + 3));
+        // Each block: the stream twice, two norms, queries, keys, values, attention's output, and 4 C before GELU: 12 C;
+        // then the last stream, its norm and gradient: 3 C.
+        assert_eq!(memory.activations_bytes, 8 * 1024 * 4 * 768 * (12 * 12 + 3));
         assert_eq!(memory.loss_bytes, 512 * 50_257 * 8 + 50_257 * 768 * 4);
     }
 

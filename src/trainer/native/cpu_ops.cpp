@@ -25,6 +25,17 @@
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+extern "C" {
+
+// The kernels need the instructions that libtorch calls AVX512 and the bfloat16 products; ATEN_CPU_CAPABILITY turns them
+// off together with libtorch's own.
+int harness_cpu_kernels() {
+  static const bool on = at::get_cpu_capability() == "AVX512" && harness::has_cpu_kernels();
+  return on;
+}
+
+}  // extern "C"
+
 namespace {
 
 // Elements that one thread takes at least.
@@ -43,29 +54,51 @@ T* data(const at::Tensor& x) {
   return static_cast<T*>(x.data_ptr());
 }
 
-struct Gelu : torch::autograd::Function<Gelu> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& input) {
-    const at::Tensor x = input.contiguous();
-    at::Tensor y = at::empty_like(x);
-    with_type(x, [&](auto* type) {
-      using T = std::remove_pointer_t<decltype(type)>;
-      at::parallel_for(0, x.numel(), GRAIN, [&](int64_t begin, int64_t end) {
-        harness::gelu(data<T>(x) + begin, data<T>(y) + begin, end - begin);
-      });
+// Whether a kernel serves a tensor. (For attention and the loss src/native.rs decides.)
+bool served(const at::Tensor& x) {
+  return harness_cpu_kernels() && x.is_cpu() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kFloat);
+}
+
+at::Tensor tanh_gelu(const at::Tensor& input) {
+  if (!served(input)) return at::gelu(input, "tanh");
+  const at::Tensor x = input.contiguous();
+  at::Tensor y = at::empty_like(x);
+  with_type(x, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    at::parallel_for(0, x.numel(), GRAIN, [&](int64_t begin, int64_t end) {
+      harness::gelu(data<T>(x) + begin, data<T>(y) + begin, end - begin);
     });
-    context->save_for_backward({x});
-    return y;
+  });
+  return y;
+}
+at::Tensor tanh_gelu_backward(const at::Tensor& input, const at::Tensor& gradient) {
+  if (!served(input)) return at::gelu_backward(gradient, input, "tanh");
+  const at::Tensor x = input.contiguous(), dy = gradient.contiguous();
+  at::Tensor dx = at::empty_like(x);
+  with_type(x, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    at::parallel_for(0, x.numel(), GRAIN, [&](int64_t begin, int64_t end) {
+      harness::gelu_backward(data<T>(x) + begin, data<T>(dy) + begin, data<T>(dx) + begin, end - begin);
+    });
+  });
+  return dx;
+}
+
+// Only x is kept for the backward pass, which computes GELU(x) again.
+struct GeluLinear : torch::autograd::Function<GeluLinear> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias) {
+    context->save_for_backward({x, weight});
+    context->saved_data["bias"] = bias.has_value();
+    return at::linear(tanh_gelu(x), weight, bias);
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const at::Tensor x = context->get_saved_variables()[0], dy = gradients[0].contiguous();
-    at::Tensor dx = at::empty_like(x);
-    with_type(x, [&](auto* type) {
-      using T = std::remove_pointer_t<decltype(type)>;
-      at::parallel_for(0, x.numel(), GRAIN, [&](int64_t begin, int64_t end) {
-        harness::gelu_backward(data<T>(x) + begin, data<T>(dy) + begin, data<T>(dx) + begin, end - begin);
-      });
-    });
-    return {dx};
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1];
+    const at::Tensor dy = gradients[0].reshape({-1, gradients[0].size(-1)});
+    const at::Tensor of_weight = dy.t().mm(tanh_gelu(x).reshape({-1, x.size(-1)}));
+    const at::Tensor of_bias = context->saved_data["bias"].toBool() ? dy.sum(0) : at::Tensor();
+    return {tanh_gelu_backward(x, dy.mm(weight).view_as(x)), of_weight, of_bias};
   }
 };
 
@@ -120,15 +153,12 @@ struct Attention : torch::autograd::Function<Attention> {
 
 extern "C" {
 
-// The kernels need the instructions that libtorch calls AVX512 and the bfloat16 products; ATEN_CPU_CAPABILITY turns them
-// off together with libtorch's own.
-int harness_cpu_kernels() {
-  static const bool on = at::get_cpu_capability() == "AVX512" && harness::has_cpu_kernels();
-  return on;
+// `bias` may be null.
+int harness_gelu_linear(at::Tensor* x, at::Tensor* weight, at::Tensor* bias, at::Tensor** y) {
+  return guarded([&] { *y = new at::Tensor(GeluLinear::apply(*x, *weight, bias ? std::optional(*bias) : std::nullopt)); });
 }
-
 int harness_gelu(at::Tensor* x, at::Tensor** y) {
-  return guarded([&] { *y = new at::Tensor(Gelu::apply(*x)); });
+  return guarded([&] { *y = new at::Tensor(tanh_gelu(*x)); });
 }
 
 // q, k, v: (B, H, T, D), bfloat16.

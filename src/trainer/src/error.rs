@@ -98,8 +98,12 @@ impl Error {
         }
     }
 
-    /// Understands a caught panic: mostly `tch`'s `unwrap` of an error of libtorch.
-    pub fn from_panic(payload: &(dyn Any + Send)) -> Self {
+    /// Understands a caught panic: an error of ours ([`crate::native`]), or `tch`'s `unwrap` of an error of libtorch.
+    pub fn from_panic(payload: Box<dyn Any + Send>) -> Self {
+        let payload = match payload.downcast::<Error>() {
+            Ok(error) => return *error,
+            Err(payload) => payload,
+        };
         let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
         let text = text.unwrap_or("a panic without a message");
         // `Torch("...")` inside is a debug-formatted string: newlines and quotes are escaped.
@@ -173,17 +177,21 @@ mod tests {
     fn a_panic_of_tch_becomes_the_first_line_of_its_cause() {
         let wrong = || tch::Tensor::zeros([2], (tch::Kind::Float, tch::Device::Cpu)).view([3]);
         let payload = std::panic::catch_unwind(wrong).unwrap_err();
-        let failure = Error::from_panic(payload.as_ref()).to_failure(7);
+        let failure = Error::from_panic(payload).to_failure(7);
         assert_eq!(failure.message, "libtorch: shape '[3]' is invalid for input of size 2");
         assert_eq!((failure.kind.as_str(), failure.step), ("internal", 7));
     }
 
     #[test]
     fn out_of_memory_is_recognized_and_has_a_way_out() {
-        let huge = || tch::Tensor::zeros([1 << 46], (tch::Kind::Float, tch::Device::Cpu));
-        let payload = std::panic::catch_unwind(huge).unwrap_err();
-        let failure = Error::from_panic(payload.as_ref()).to_failure(0);
-        assert_eq!(failure.kind, "out_of_memory", "{}", failure.message);
-        assert!(failure.hint.unwrap().contains("micro_batch_size"));
+        let float = (tch::Kind::Float, tch::Device::Cpu);
+        let of_tch = || tch::Tensor::zeros([1 << 46], float);
+        // No number is read: one of them stands for all.
+        let of_ours = || crate::native::gelu(&tch::Tensor::zeros([1], float).expand([1 << 46], false));
+        for payload in [std::panic::catch_unwind(of_tch).unwrap_err(), std::panic::catch_unwind(of_ours).unwrap_err()] {
+            let failure = Error::from_panic(payload).to_failure(0);
+            assert_eq!(failure.kind, "out_of_memory", "{}", failure.message);
+            assert!(failure.hint.unwrap().contains("micro_batch_size"));
+        }
     }
 }

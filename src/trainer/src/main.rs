@@ -60,7 +60,7 @@ fn run(path: &Path) -> u8 {
             return exit_code::SUCCESS;
         }
         Ok(Err(error)) => error,
-        Err(payload) => Error::from_panic(payload.as_ref()),
+        Err(payload) => Error::from_panic(payload),
     };
     let failure = error.to_failure(steps_done.load(Ordering::Relaxed));
     eprintln!("error: {}", failure.message);

@@ -60,6 +60,12 @@ unsafe extern "C" {
     ) -> c_int;
     fn harness_cpu_kernels() -> c_int;
     fn harness_gelu(x: *const C_tensor, y: *mut *mut C_tensor) -> c_int;
+    fn harness_gelu_linear(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        y: *mut *mut C_tensor,
+    ) -> c_int;
     fn harness_attention(
         query: *const C_tensor,
         key: *const C_tensor,
@@ -422,22 +428,27 @@ fn served(x: &Tensor, kinds: &[Kind]) -> bool {
     x.device() == Device::Cpu && kinds.contains(&x.kind()) && cpu_kernels()
 }
 
-/// The tensor that the shim makes, or a panic with libtorch's message, as tch's own operators do.
+/// The tensor that the shim makes, or a panic with the [`Error`], as tch's own operators panic with theirs.
 fn made(make: impl FnOnce(*mut *mut C_tensor) -> c_int) -> Tensor {
     let mut tensor = std::ptr::null_mut();
-    check(make(&mut tensor)).unwrap_or_else(|error| panic!("{error}"));
+    check(make(&mut tensor)).unwrap_or_else(|error| std::panic::panic_any(error));
     // SAFETY: the shim succeeded, so it passed on a tensor that is ours.
     unsafe { Tensor::from_ptr(tensor) }
 }
 
 /// GELU in its tanh form, element by element: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
-/// (Hendrycks and Gimpel 2016). Any shape.
+/// (Hendrycks and Gimpel 2016). Any shape; without gradients.
 pub fn gelu(x: &Tensor) -> Tensor {
-    if !served(x, &[Kind::Float, Kind::BFloat16]) {
-        return x.gelu("tanh");
-    }
     // SAFETY: the tensor outlives the call.
     made(|y| unsafe { harness_gelu(x.as_ptr(), y) })
+}
+
+/// GELU(x) W^T + b for x (.., F), W (C, F) and b (C). Of the two wide tensors only x is kept for the backward pass, which
+/// computes the other again.
+pub fn gelu_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
+    // SAFETY: the tensors outlive the call, and the shim takes a null pointer for no bias.
+    made(|y| unsafe { harness_gelu_linear(x.as_ptr(), weight.as_ptr(), bias, y) })
 }
 
 /// softmax(scale Q K^T + mask) V for queries, keys and values (B, H, T, D); without a mask, no position sees a later one.
@@ -510,7 +521,7 @@ pub fn first_choices(logits: &Tensor, vocabulary_size: i64) -> FirstChoices {
     let (largest, which, log_z) = (largest.as_mut_ptr(), which.as_mut_ptr(), log_z.as_mut_ptr());
     // SAFETY: the tensor outlives the call, and there is room for a number of each row.
     check(unsafe { harness_first_choices(logits.as_ptr(), vocabulary_size, largest, which, log_z) })
-        .unwrap_or_else(|error| panic!("{error}"));
+        .unwrap_or_else(|error| std::panic::panic_any(error));
     first
 }
 
@@ -604,20 +615,26 @@ mod tests {
     }
 
     #[test]
-    fn gelu_is_its_formula_but_for_rounding() {
+    fn gelu_and_the_product_after_it_are_their_formulas_but_for_rounding() {
         tch::manual_seed(1);
-        let (x, of_value) =
-            (Tensor::randn([7, 1001], (Kind::Double, CPU)) * 4.0, Tensor::randn([7, 1001], (Kind::Double, CPU)));
-        for (kind, tolerance) in [(Kind::Float, 3e-6), (Kind::BFloat16, 5e-3)] {
-            let rounded = x.to_kind(kind).to_kind(Kind::Double);
+        let double = (Kind::Double, CPU);
+        let (x, weight, bias) =
+            (Tensor::randn([3, 7, 1001], double) * 4.0, Tensor::randn([20, 1001], double), Tensor::randn([20], double));
+        let of_value = Tensor::randn([3, 7, 20], double);
+        for (kind, tolerance) in [(Kind::Float, 5e-6), (Kind::BFloat16, 1e-2)] {
+            let inputs = [&x, &weight, &bias].map(|input| input.to_kind(kind).to_kind(Kind::Double));
             let of_value = of_value.to_kind(kind).to_kind(Kind::Double);
-            let run = || with_gradients(&[rounded.shallow_clone()], &of_value, |x| gelu(&x[0]), kind);
-            let found = run();
-            let expected = with_gradients(&[rounded.shallow_clone()], &of_value, |x| x[0].gelu("tanh"), Kind::Double);
-            for (found, expected) in found.iter().zip(&expected) {
-                assert!(difference(found, expected) < tolerance, "{kind:?}: {}", difference(found, expected));
+            let single = difference(&gelu(&inputs[0].to_kind(kind)), &inputs[0].gelu("tanh"));
+            assert!(single < tolerance, "{kind:?}: {single}");
+            for inputs in [&inputs[..], &inputs[..2]] {
+                let run = || with_gradients(inputs, &of_value, |x| gelu_linear(&x[0], &x[1], x.get(2)), kind);
+                let plain = |x: &[Tensor]| x[0].gelu("tanh").linear(&x[1], x.get(2));
+                let (found, expected) = (run(), with_gradients(inputs, &of_value, plain, Kind::Double));
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!(difference(found, expected) < tolerance, "{kind:?}: {}", difference(found, expected));
+                }
+                assert!(found.iter().zip(run()).all(|(a, b)| a.equal(&b)));
             }
-            assert!(found.iter().zip(run()).all(|(a, b)| a.equal(&b)));
         }
     }
 

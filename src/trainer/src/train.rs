@@ -331,7 +331,7 @@ impl Run<'_> {
             Ok(loss_sum)
         };
         // The plain operators of tch panic where libtorch cannot get memory.
-        panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(Error::from_panic(panic.as_ref())))
+        panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(Error::from_panic(panic)))
     }
 
     /// Completes an error of a pass that could not get memory: tries which smaller one can.

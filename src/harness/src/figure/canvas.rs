@@ -507,6 +507,7 @@ pub(super) fn estimated_width(text: &str) -> i32 {
     let em = |c: char| match c {
         'i' | 'j' | 'l' | 't' | 'f' | 'I' | '.' | ',' | '\'' | ' ' | ':' | ';' | '|' => 0.28,
         'm' | 'w' | 'M' | 'W' | '@' | '%' => 0.82,
+        '…' | '—' => 1.0,
         c if c.is_ascii_uppercase() => 0.68,
         c if c.is_ascii() => 0.49,
         _ => 0.6,

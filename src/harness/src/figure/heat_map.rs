@@ -52,7 +52,7 @@ pub(super) fn draw(maps: &[Map]) -> String {
 
 fn draw_one(canvas: &Canvas, map: &Map, top: i32) {
     let key = Key::of(map);
-    let labels: Vec<String> = map.places.iter().map(|p| shortened(p, 16)).collect();
+    let labels: Vec<String> = map.places.iter().map(|p| shortened(p, 18)).collect();
     let left = labels.iter().map(|l| estimated_width(l)).max().unwrap_or(0) + 50;
     let right = COLUMN_WIDTH - 100;
     canvas.text(&shortened(&map.title, 60), (left.min(60), top + LINE / 2), Anchor::Left, INK);
@@ -112,7 +112,9 @@ impl Key {
         let axis = if map.logarithmic {
             Axis::logarithmic(range(all().filter(|v| *v > 0.0)).unwrap_or((0.1, 1.0)), "").with_texts(power_text)
         } else {
-            Axis::linear(range(all()).unwrap_or((0.0, 1.0)), 3, "")
+            // Where all are the same, such as a share of dead units that is always 0, the key still has two ends.
+            let (low, high) = range(all()).unwrap_or((0.0, 1.0));
+            Axis::linear((low, if high > low { high } else { low + 1.0 }), 3, "")
         };
         Key { axis }
     }

@@ -30,18 +30,25 @@ impl FeedForward {
     /// (B, T, C) to (B, T, C).
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let wide = self.input.forward(x); // (B, T, F or 2 F)
-        let active = match self.form {
-            // Hendrycks and Gimpel 2016, in the tanh form that GPT-2 uses.
-            Form::Gelu => native::gelu(&wide),
+        match self.form {
+            // Hendrycks and Gimpel 2016, in the tanh form that GPT-2 uses; together with the output, to save memory.
+            Form::Gelu => {
+                observe::units(|| native::gelu(&wide));
+                self.output.forward_gelu(&wide)
+            }
             // Shazeer 2020, equation 6: the first half is the gate.
             Form::Swiglu => {
                 let halves = wide.chunk(2, -1);
-                halves[0].silu() * &halves[1]
+                self.narrow(halves[0].silu() * &halves[1])
             }
             // So et al. 2021, Primer, section 4.
-            Form::ReluSquared => wide.relu().square(),
-        }; // (B, T, F)
-        observe::units(&active);
-        self.output.forward(&active) // (B, T, C)
+            Form::ReluSquared => self.narrow(wide.relu().square()),
+        }
+    }
+
+    /// From active units (B, T, F) back to (B, T, C).
+    fn narrow(&self, active: Tensor) -> Tensor {
+        observe::units(|| active.shallow_clone());
+        self.output.forward(&active)
     }
 }

@@ -26,6 +26,7 @@ use harness_core::config::{ModelConfig, NormPlacement, Values};
 use tch::{Kind, Tensor};
 
 use crate::error::Error;
+use crate::native;
 use attention::Attention;
 use feed_forward::FeedForward;
 use initial::Deviations;
@@ -228,6 +229,11 @@ impl Linear {
 
     fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, self.bias.as_ref())
+    }
+
+    /// `forward` of GELU(x), of which the backward pass keeps x alone.
+    fn forward_gelu(&self, x: &Tensor) -> Tensor {
+        native::gelu_linear(x, &self.weight, self.bias.as_ref())
     }
 }
 

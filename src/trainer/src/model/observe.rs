@@ -93,9 +93,9 @@ pub fn logits(x: &Tensor) {
 }
 
 /// The inner units of a feed-forward layer after their activation, (B, T, F).
-pub fn units(active: &Tensor) {
+pub fn units(active: impl FnOnce() -> Tensor) {
     with(|watch| {
-        let active = active.to_kind(Kind::Float).flatten(0, -2); // (N, F)
+        let active = active().to_kind(Kind::Float).flatten(0, -2); // (N, F)
         let rms = active.square().mean(Kind::Double).sqrt();
         let silent = active.abs().amax([0], false).le_tensor(&(rms * SILENT)); // (F)
         watch.part("feed_forward").numbers[DEAD_SHARE] = Some(silent.to_kind(Kind::Float).mean(Kind::Double));
