@@ -196,7 +196,7 @@ fn a_diagnosis_finds_what_was_planted_and_nothing_else() {
     let ran = project.harness_with("spike:9", &["run", "tiny", "--seed", "3"]).expect(0);
     assert_eq!(ran.stderr.matches("the loss spikes").count(), 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("step 199: the loss spikes: 9.000 nats/token after"), "{}", ran.stderr);
-    let log = std::fs::read_to_string(project.latest("tiny").join("log.jsonl")).unwrap();
+    let log = harness_core::files::read_to_string(&project.latest("tiny").join("log.jsonl")).unwrap();
     assert!(log.contains(r#""event":"spike","body":{"step":199,"loss_nats":9.0,"#), "{log}");
     let spiked = json(&project, &["diagnose", "tiny"]);
     let spikes = finding(&spiked, "loss_spikes");
