@@ -11,7 +11,7 @@ use common::{Project, Ran, TINY, flip, repository, trainer};
 use harness_core::Digest;
 use serde_json::Value;
 
-/// A project whose experiment has been trained for real, with a checkpoint every four steps and an average of weights.
+/// A project whose experiment, with some parts of its config replaced, has been trained for real.
 fn trained(trainer: &Path, changes: &[(&str, &str)]) -> Project {
     let project = Project::new();
     let config = changes.iter().fold(TINY.to_owned(), |config, (from, to)| {

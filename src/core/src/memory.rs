@@ -9,10 +9,10 @@
 use crate::config::{FeedForward, ModelConfig, Norm, NormPlacement, OptimizerConfig, OptimizerKind, Positions};
 use crate::config::{Precision, ResidualScaling, TrainingConfig, Values, is_hidden};
 
-/// Positions whose logits exist at a time: `CHUNK` of the trainer's loss.
-const LOGIT_ROWS: u64 = 512;
-/// The head has a multiple of this many rows: `ROWS` of the trainer's loss.
-const HEAD_ROWS: u32 = 64;
+/// Positions whose logits exist at a time in the trainer's loss. Large enough to keep matrix products efficient.
+pub const LOGIT_ROWS: u32 = 512;
+/// The rows of the head in the trainer's products are a multiple of this.
+pub const HEAD_ROWS: u32 = 64;
 /// Of master weights, gradients and moments.
 const FLOAT32_BYTES: u64 = 4;
 
@@ -50,10 +50,12 @@ impl Memory {
         };
         let all = count(&|_, _| true);
         let element = if training.precision == Precision::Bf16 { 2 } else { 4 };
+        // Bytes of a copy in the data type of the products, where that is another than float32.
+        let short = if element == 4 { 0 } else { element };
         // Tables that are looked up stay in float32; a tied one is read by the head as well.
         let looked_up =
             |name: &str| name.ends_with("_embedding") && !(name == "token_embedding" && model.tied_embeddings);
-        let copied = if element == 4 { 0 } else { count(&|name, _| !looked_up(name)) };
+        let copied = count(&|name, _| !looked_up(name));
         let moments = match optimizer.kind {
             OptimizerKind::Adamw => 2 * all,
             OptimizerKind::Lion | OptimizerKind::Sgd => all,
@@ -64,16 +66,15 @@ impl Memory {
         let head = u64::from(vocabulary_size) * u64::from(model.width);
         // The copy of the head with rows of zeros.
         let padded = if vocabulary_size.is_multiple_of(HEAD_ROWS) { 0 } else { head * element };
-        let logits = LOGIT_ROWS.min(rows) * u64::from(vocabulary_size);
+        let logits = u64::from(LOGIT_ROWS).min(rows) * u64::from(vocabulary_size);
         Memory {
-            weights_bytes: averaged * all * FLOAT32_BYTES + copied * element + padded,
+            weights_bytes: averaged * all * FLOAT32_BYTES + copied * short + padded,
             gradients_bytes: all * FLOAT32_BYTES,
             moments_bytes: moments * FLOAT32_BYTES,
             activations_bytes: rows * activation_bytes_per_token(model, element),
             // Logits, log-probabilities that become the gradient, and that gradient in the data type of the products;
             // the head's gradient as it is summed and, in bfloat16, the summand.
-            loss_bytes: logits * (element + FLOAT32_BYTES + if element == 4 { 0 } else { element })
-                + head * (FLOAT32_BYTES + if element == 4 { 0 } else { element }),
+            loss_bytes: logits * (element + FLOAT32_BYTES + short) + head * (FLOAT32_BYTES + short),
         }
     }
 

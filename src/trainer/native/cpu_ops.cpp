@@ -54,6 +54,16 @@ T* data(const at::Tensor& x) {
   return static_cast<T*>(x.data_ptr());
 }
 
+// Calls body(x + begin, begin, count) for the stretches of a contiguous tensor, in parallel.
+template <typename F>
+void in_stretches(const at::Tensor& x, F body) {
+  with_type(x, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    at::parallel_for(0, x.numel(), GRAIN,
+                     [&](int64_t begin, int64_t end) { body(data<T>(x) + begin, begin, end - begin); });
+  });
+}
+
 // Whether a kernel serves a tensor. (For attention and the loss src/native.rs decides.)
 bool served(const at::Tensor& x) {
   return harness_cpu_kernels() && x.is_cpu() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kFloat);
@@ -61,25 +71,18 @@ bool served(const at::Tensor& x) {
 
 at::Tensor tanh_gelu(const at::Tensor& input) {
   if (!served(input)) return at::gelu(input, "tanh");
-  const at::Tensor x = input.contiguous();
-  at::Tensor y = at::empty_like(x);
-  with_type(x, [&](auto* type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    at::parallel_for(0, x.numel(), GRAIN, [&](int64_t begin, int64_t end) {
-      harness::gelu(data<T>(x) + begin, data<T>(y) + begin, end - begin);
-    });
+  const at::Tensor x = input.contiguous(), y = at::empty_like(x);
+  in_stretches(x, [&](auto* at_x, int64_t begin, int64_t count) {
+    harness::gelu(at_x, data<std::remove_pointer_t<decltype(at_x)>>(y) + begin, count);
   });
   return y;
 }
 at::Tensor tanh_gelu_backward(const at::Tensor& input, const at::Tensor& gradient) {
   if (!served(input)) return at::gelu_backward(gradient, input, "tanh");
-  const at::Tensor x = input.contiguous(), dy = gradient.contiguous();
-  at::Tensor dx = at::empty_like(x);
-  with_type(x, [&](auto* type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    at::parallel_for(0, x.numel(), GRAIN, [&](int64_t begin, int64_t end) {
-      harness::gelu_backward(data<T>(x) + begin, data<T>(dy) + begin, data<T>(dx) + begin, end - begin);
-    });
+  const at::Tensor x = input.contiguous(), dy = gradient.contiguous(), dx = at::empty_like(x);
+  in_stretches(x, [&](auto* at_x, int64_t begin, int64_t count) {
+    using T = std::remove_pointer_t<decltype(at_x)>;
+    harness::gelu_backward(at_x, data<T>(dy) + begin, data<T>(dx) + begin, count);
   });
   return dx;
 }

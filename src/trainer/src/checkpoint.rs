@@ -154,6 +154,12 @@ pub struct Verified {
     bytes: Vec<u8>,
 }
 
+/// Copies a float32 tensor of a file into one of the same shape.
+fn fill(into: &Tensor, view: &TensorView<'_>) {
+    let tensor = Tensor::from_data_size(view.data(), &into.size(), Kind::Float);
+    tch::no_grad(|| into.shallow_clone().copy_(&tensor));
+}
+
 /// Copies weights that were trained elsewhere into `parameters`.
 pub fn restore_initial(from: &InitialWeights, parameters: &Parameters) -> Result<(), Error> {
     let refuse = |problem: String| Error::Checkpoint {
@@ -169,8 +175,7 @@ pub fn restore_initial(from: &InitialWeights, parameters: &Parameters) -> Result
         if view.dtype() != Dtype::F32 || shape != into.size() {
             return Err(refuse(format!("has `{name}` as {:?} {shape:?}, not float32 {:?}", view.dtype(), into.size())));
         }
-        let tensor = Tensor::from_data_size(view.data(), &shape, Kind::Float);
-        tch::no_grad(|| into.shallow_clone().copy_(&tensor));
+        fill(into, &view);
     }
     let found = weights_digest(parameters);
     if found != from.sha256 {
@@ -284,8 +289,7 @@ impl Verified {
                 problem: format!("has no tensor `{name}` of shape {shape:?}"),
                 hint: "it was written by a trainer whose model names its weights differently".to_owned(),
             })?;
-            let tensor = Tensor::from_data_size(view.data(), &into.size(), Kind::Float);
-            tch::no_grad(|| into.shallow_clone().copy_(&tensor));
+            fill(into, &view);
         }
         Ok(())
     }

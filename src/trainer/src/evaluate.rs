@@ -311,7 +311,7 @@ fn predict(
     };
     // From the longest on, so that memory runs out in the first batch or not at all.
     for same_shape in readings.chunk_by(|a, b| a.shape() == b.shape()).rev() {
-        let (_, length) = same_shape[0].shape();
+        let (length, _) = same_shape[0].shape();
         let rows = if batch_size == 0 { (BATCH_TOKENS / length).max(1) } else { batch_size };
         for batch in same_shape.chunks(rows) {
             if should_stop() {
@@ -325,7 +325,7 @@ fn predict(
 
 /// Answers what is asked of sequences of one shape.
 fn predict_batch(model: &Transformer, batch: &[Reading], device: Device, out: &mut TokenLosses) {
-    let (branching, length) = batch[0].shape();
+    let (length, branching) = batch[0].shape();
     let together = |of: fn(&Reading) -> &[i64]| {
         let all: Vec<i64> = batch.iter().flat_map(of).copied().collect();
         to_device(Tensor::from_slice(&all).view([batch.len() as i64, length as i64]), device) // (B, T)
@@ -348,7 +348,7 @@ fn predict_batch(model: &Transformer, batch: &[Reading], device: Device, out: &m
         loss::predictions(model.head(), &wanted, &questions)
     });
     for (answer, found) in answers.into_iter().zip(found) {
-        out.loss_nats[answer] = -found.log_probability as f32;
+        out.loss_nats[answer] = -found.log_probability_nats as f32;
         out.first_choice_probability[answer] = found.first_choice_probability;
         out.first_choice_right[answer] = found.first_choice_right;
     }

@@ -109,9 +109,9 @@ impl Reading {
         Reading { tokens, numbers, places, branching: branches.len() > 1, asked }
     }
 
-    /// Sequences of the same shape can be read together: whether there are branches, and the length.
-    pub fn shape(&self) -> (bool, usize) {
-        (self.branching, self.tokens.len())
+    /// Sequences of the same shape can be read together: the length, and whether there are branches.
+    pub fn shape(&self) -> (usize, bool) {
+        (self.tokens.len(), self.branching)
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
         let long: Vec<i64> = (0..60).collect();
         let other: Vec<i64> = std::iter::once(0).chain(100..159).collect();
         let readings = readings(&[span(&long, &[1]), span(&other, &[2])], 64, 512);
-        assert_eq!(readings.iter().map(Reading::shape).collect::<Vec<_>>(), [(false, 64), (false, 64)]);
+        assert_eq!(readings.iter().map(Reading::shape).collect::<Vec<_>>(), [(64, false), (64, false)]);
     }
 
     proptest! {

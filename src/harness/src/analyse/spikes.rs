@@ -41,7 +41,7 @@ pub struct Spike {
 }
 
 /// Finds spikes in steps as they come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Detector {
     window: usize,
     before: VecDeque<f64>,
@@ -57,7 +57,7 @@ impl Detector {
 
     /// Takes in the next step, and says whether it is a spike.
     pub fn take(&mut self, line: &StepLine) -> Option<Spike> {
-        let full = self.window > 0 && self.before.len() >= self.window;
+        let full = self.before.len() >= self.window;
         let before: &[f64] = self.before.make_contiguous();
         let spike = (full && is_spike(line.loss_nats, before)).then(|| Spike {
             step: line.step,

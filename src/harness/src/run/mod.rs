@@ -248,8 +248,9 @@ fn carry_out(
     let interrupts = watcher.opened(&plan.open, plan.steps);
     let mut recorder = Recorder::open(&folder, &plan.open, &plan.files, earlier)?;
     let spikes = Detector::new(plan.steps, &earlier.steps);
-    let mut story = Story { spikes, ..Story::default() };
-    let ended = train(project, &folder, options, &plan, origin, &interrupts, &mut recorder, &mut story, watcher);
+    let mut story = Story::default();
+    let ended =
+        train(project, &folder, options, &plan, origin, spikes, &interrupts, &mut recorder, &mut story, watcher);
     watcher.closed();
     // The trainer never ran, or the record could not be written: what there is gets sealed, then the error told.
     story.failure = match &ended {
@@ -274,6 +275,7 @@ fn train(
     options: &Options,
     plan: &plan::Ready,
     origin: Option<&resume::Origin>,
+    mut spikes: Detector,
     interrupts: &Interrupts,
     recorder: &mut Recorder,
     story: &mut Story,
@@ -304,7 +306,7 @@ fn train(
             story.take(message);
             watcher.message(message);
             if let Message::Step(line) = message
-                && let Some(spike) = story.spikes.take(line)
+                && let Some(spike) = spikes.take(line)
             {
                 let Spike { step, loss_nats, loss_before_nats } = spike;
                 let text =
@@ -353,7 +355,6 @@ fn check_disk(project: &Project, plan: &plan::Ready) -> Result<String, RunError>
 /// What the trainer has told so far.
 #[derive(Default)]
 struct Story {
-    spikes: Detector,
     started: Option<Started>,
     evaluations: Vec<Evaluation>,
     checkpoints: Vec<Checkpoint>,

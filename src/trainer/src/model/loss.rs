@@ -11,6 +11,7 @@
 //! logits, and they are not parameters: checkpoints, counts and digests have V rows.
 
 use harness_core::config::ModelConfig;
+use harness_core::memory::{HEAD_ROWS, LOGIT_ROWS};
 use tch::{Device, Kind, Tensor};
 
 use super::soft_capped;
@@ -18,10 +19,10 @@ use super::weights::{Initial, Weights};
 use crate::error::Error;
 use crate::native;
 
-/// Positions whose logits exist at a time. Large enough to keep matrix products efficient.
-const CHUNK: i64 = 512;
+/// Positions whose logits exist at a time.
+const CHUNK: i64 = LOGIT_ROWS as i64;
 /// The rows of the head in products are a multiple of this.
-const ROWS: i64 = 64;
+const ROWS: i64 = HEAD_ROWS as i64;
 
 /// The map from hidden states to logits.
 pub struct Head {
@@ -126,8 +127,8 @@ fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> Result<(Tensor,
 /// What a model says of a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Prediction {
-    /// Log-probability of the target in nats.
-    pub log_probability: f64,
+    /// Log-probability of the target.
+    pub log_probability_nats: f64,
     /// Probability of the most probable token.
     pub first_choice_probability: f32,
     /// Whether the target is the most probable token (the lowest id wins a tie).
@@ -157,7 +158,7 @@ pub fn predictions(head: &Head, hidden: &Tensor, questions: &[(usize, i64)]) -> 
         found.extend(here.iter().zip(target_logits).map(|(&(state, target), logit)| {
             let (log_z, which) = (first.log_z[row(state)], first.which[row(state)]);
             Prediction {
-                log_probability: f64::from(logit) - log_z,
+                log_probability_nats: f64::from(logit) - log_z,
                 first_choice_probability: libm::exp(f64::from(first.logits[row(state)]) - log_z) as f32,
                 first_choice_right: which == target,
             }
