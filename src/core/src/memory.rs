@@ -2,7 +2,7 @@
 //!
 //! Parameters, gradients and moments are counted exactly. Activations are what autograd keeps for the backward pass
 //! of `src/trainer/src/model/`, tensor by tensor; what lives for one operation only is left out, except around the
-//! loss, where it is largest. On a CPU the peak of the whole process was 1 to 27 % above the prediction plus 134 MiB for
+//! loss, where it is largest. On a CPU the peak of the whole process was 3 to 31 % above the prediction plus 134 MiB for
 //! libtorch itself: what lives for one operation only, and what the allocator keeps. The table for models of 0.6 to 92 million
 //! parameters is in docs/benchmarks.md.
 
