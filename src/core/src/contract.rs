@@ -302,6 +302,10 @@ pub struct Determinism {
     pub float32_matmul_precision: String,
     /// Attention kernels allowed, of `flash`, `memory_efficient`, `math`, `cudnn`.
     pub attention_kernels: Vec<String>,
+    /// The one that training takes: one of those, `own` for the trainer's own, or `written_out` where no kernel knows the
+    /// formula. Null where nothing is trained.
+    #[serde(default)]
+    pub attention_kernel: Option<String>,
     /// Data type of the matrix products.
     pub compute_dtype: String,
     /// Threads inside an operation.

@@ -9,8 +9,12 @@
 use crate::config::{FeedForward, ModelConfig, Norm, NormPlacement, OptimizerConfig, OptimizerKind, Positions};
 use crate::config::{Precision, ResidualScaling, TrainingConfig, Values, is_hidden};
 
-/// Positions whose logits exist at a time in the trainer's loss. Large enough to keep matrix products efficient.
-pub const LOGIT_ROWS: u32 = 512;
+/// Positions whose logits exist at a time in the trainer's loss, large enough to keep the matrix products efficient. The
+/// head's gradient is read and written once for each such piece, which a GPU notices.
+pub fn logit_rows(gpu: bool) -> u32 {
+    if gpu { 4096 } else { 512 }
+}
+
 /// The rows of the head in the trainer's products are a multiple of this.
 pub const HEAD_ROWS: u32 = 64;
 /// Of master weights, gradients and moments.
@@ -33,12 +37,13 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The prediction for a model with `vocabulary_size` tokens.
+    /// The prediction for a model with `vocabulary_size` tokens, on a GPU or on a CPU.
     pub fn of(
         model: &ModelConfig,
         optimizer: &OptimizerConfig,
         training: &TrainingConfig,
         vocabulary_size: u32,
+        gpu: bool,
     ) -> Self {
         let tensors = model.tensors(vocabulary_size);
         let count = |holds: &dyn Fn(&str, &[u64]) -> bool| -> u64 {
@@ -66,7 +71,7 @@ impl Memory {
         let head = u64::from(vocabulary_size) * u64::from(model.width);
         // The copy of the head with rows of zeros.
         let padded = if vocabulary_size.is_multiple_of(HEAD_ROWS) { 0 } else { head * element };
-        let logits = u64::from(LOGIT_ROWS).min(rows) * u64::from(vocabulary_size);
+        let logits = u64::from(logit_rows(gpu)).min(rows) * u64::from(vocabulary_size);
         Memory {
             weights_bytes: averaged * all * FLOAT32_BYTES + copied * short + padded,
             gradients_bytes: all * FLOAT32_BYTES,
@@ -167,7 +172,7 @@ mod tests {
         let mut training = TrainingConfig { batch_size: 8, ..TrainingConfig::default() };
         let mut optimizer = OptimizerConfig::default();
         change(&mut model, &mut training, &mut optimizer);
-        Memory::of(&model, &optimizer, &training, 50_257)
+        Memory::of(&model, &optimizer, &training, 50_257, false)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // What libtorch has and tch does not expose, as plain C: switches that are set and read back, the fused
 // optimizer, the gradient norm, and what there is to know about the device. Nothing is computed here that
-// an operator of libtorch does not compute; kernels of our own are in cpu_ops.cpp. No header of CUDA is needed: the CUDA backend is a shared
-// object that is loaded at run time, and is reached through libtorch's own hooks.
+// an operator of libtorch does not compute; kernels of our own are in cpu_ops.cpp. No header of CUDA is needed: the
+// CUDA backend is a shared object that is loaded at run time, and is reached through libtorch's own hooks.
 //
 // Functions that can fail return 0 on success, and leave the reason in harness_error().
 
@@ -13,7 +13,10 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <ATen/ops/empty.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/Event.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/api/include/torch/version.h>
 
 #include "guarded.h"
@@ -23,6 +26,7 @@
 #include <signal.h>
 
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -109,13 +113,36 @@ int harness_cuda_bytes(int64_t* bytes) {
     *bytes = stats.allocated_bytes[0].current;
   });
 }
-int harness_cuda_free_bytes(int64_t* free_bytes, int64_t* total_bytes) {
+// ---- copies that nobody waits for ------------------------------------------------------------------------
+
+// A copy of a host tensor from which a GPU can read by itself.
+int harness_pin(at::Tensor* tensor, at::Tensor** pinned) {
+  return guarded([&] { *pinned = new at::Tensor(tensor->pin_memory()); });
+}
+
+// Begins to copy a tensor to the host. The copy is complete once harness_wait has returned for `arrival`, which is null
+// where it is complete already.
+int harness_to_host(at::Tensor* tensor, at::Tensor** host, c10::Event** arrival) {
   return guarded([&] {
-    auto info = c10::getDeviceAllocator(c10::DeviceType::CUDA)->getMemoryInfo(0);
-    *free_bytes = static_cast<int64_t>(info.first);
-    *total_bytes = static_cast<int64_t>(info.second);
+    *arrival = nullptr;
+    if (tensor->is_cpu()) {
+      *host = new at::Tensor(tensor->detach().clone());
+      return;
+    }
+    at::NoGradGuard no_grad;
+    auto copy = at::empty(tensor->sizes(), tensor->options().device(at::kCPU).pinned_memory(true));
+    copy.copy_(*tensor, /*non_blocking=*/true);
+    const c10::impl::VirtualGuardImpl backend(tensor->device().type());
+    auto event = std::make_unique<c10::Event>(tensor->device().type());
+    event->record(backend.getStream(tensor->device()));
+    *host = new at::Tensor(copy);
+    *arrival = event.release();
   });
 }
+int harness_wait(c10::Event* arrival) {
+  return guarded([&] { arrival->synchronize(); });
+}
+void harness_forget(c10::Event* arrival) { delete arrival; }
 
 // ---- NVML: what the driver knows of the first GPU ------------------------------------------------------
 
@@ -242,18 +269,22 @@ int harness_backward(at::Tensor* output, at::Tensor* gradient) {
   return guarded([&] { output->backward(*gradient); });
 }
 
-void harness_add_gradient(at::Tensor* parameter, at::Tensor* gradient) {
-  at::NoGradGuard no_grad;
-  auto& sum = parameter->mutable_grad();
-  if (sum.defined()) {
-    sum.add_(*gradient);
-  } else {
-    sum = *gradient;
-  }
+int harness_add_gradient(at::Tensor* parameter, at::Tensor* gradient) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    auto& sum = parameter->mutable_grad();
+    if (sum.defined()) {
+      sum.add_(*gradient);
+    } else {
+      sum = *gradient;
+    }
+  });
 }
 
-void harness_clear_gradients(at::Tensor* const* parameters, int64_t count) {
-  for (int64_t i = 0; i < count; i++) parameters[i]->mutable_grad().reset();
+int harness_clear_gradients(at::Tensor* const* parameters, int64_t count) {
+  return guarded([&] {
+    for (int64_t i = 0; i < count; i++) parameters[i]->mutable_grad().reset();
+  });
 }
 
 // norms[i] <- L2 norm of tensor i.
@@ -264,8 +295,8 @@ int harness_norms(at::Tensor* const* list, int64_t count, at::Tensor* norms) {
   });
 }
 
-// norms[i] <- L2 norm of gradient i; norm <- L2 norm over all gradients; divisor <- what they are divided by so that it is at most max_norm
-// (1 if it is smaller already, or if max_norm is 0). No synchronization with the host.
+// norms[i] <- L2 norm of gradient i; norm <- L2 norm over all gradients; divisor <- what they are divided by so that it
+// is at most max_norm (1 if it is smaller already, or if max_norm is 0). No synchronization with the host.
 int harness_gradient_norm(at::Tensor* const* gradients, int64_t count, double max_norm, at::Tensor* norms,
                           at::Tensor* norm, at::Tensor* divisor) {
   return guarded([&] {

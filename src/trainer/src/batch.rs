@@ -21,6 +21,7 @@ use harness_core::shards::TokenStream;
 use tch::{Device, Tensor};
 
 use crate::error::Error;
+use crate::native;
 
 /// Batches that wait for their step: one is being made while the other lies ready.
 const AHEAD: usize = 1;
@@ -151,12 +152,12 @@ impl Prefetch {
         thread::spawn(move || {
             let mut order = order;
             for step in first..end {
-                let batch = batches.get(step, order).map(|mut batch| {
+                let batch = batches.get(step, order).and_then(|mut batch| {
                     order = batch.order;
                     if device.is_cuda() {
-                        batch.tokens = batch.tokens.pin_memory(device);
+                        batch.tokens = native::pinned(&batch.tokens)?;
                     }
-                    batch
+                    Ok(batch)
                 });
                 let failed = batch.is_err();
                 if sender.send(batch).is_err() || failed {
@@ -191,5 +192,9 @@ pub fn open_stream(paths: &[std::path::PathBuf], vocabulary_size: u32) -> Result
 
 /// Copies to a GPU through pinned memory, without waiting for it.
 pub fn to_device(tensor: Tensor, device: Device) -> Tensor {
-    if device.is_cuda() { tensor.pin_memory(device).to_device_(device, tensor.kind(), true, false) } else { tensor }
+    if !device.is_cuda() {
+        return tensor;
+    }
+    let pinned = native::pinned(&tensor).unwrap_or_else(|error| std::panic::panic_any(error));
+    pinned.to_device_(device, tensor.kind(), true, false)
 }

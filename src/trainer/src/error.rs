@@ -79,6 +79,9 @@ pub enum Error {
         /// The largest divisor of the batch that got through forward and backward.
         fits: Option<u32>,
     },
+    /// An evaluation could not get memory.
+    #[error("out of memory in an evaluation: {0}")]
+    EvaluationTooLarge(String),
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Libtorch(String),
@@ -123,7 +126,7 @@ impl Error {
             Error::Checkpoint { .. } => "checkpoint",
             Error::NonFinite { .. } => "non_finite",
             Error::Device { .. } => "device",
-            Error::OutOfMemory(_) | Error::PassTooLarge { .. } => "out_of_memory",
+            Error::OutOfMemory(_) | Error::PassTooLarge { .. } | Error::EvaluationTooLarge(_) => "out_of_memory",
             Error::Libtorch(_) | Error::Internal(_) => "internal",
         }
     }
@@ -143,6 +146,9 @@ impl Error {
                 ));
             }
             Error::PassTooLarge { fits: None, .. } => "make the model or its context smaller, or find more memory",
+            Error::EvaluationTooLarge(_) => {
+                "set `evaluation.batch_size` to fewer sequences at a time: no score changes but for rounding"
+            }
             Error::OutOfMemory(_) => {
                 "set `training.micro_batch_size` to a smaller divisor of `training.batch_size`: the result stays \
                  the same but for rounding, and the memory for activations shrinks in proportion"

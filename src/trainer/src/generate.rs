@@ -5,7 +5,7 @@
 
 use harness_core::contract::{GenerateJob, GeneratedSample, SamplingRule, VERSION};
 use harness_core::random::{self, Purpose, Random};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::batch::to_device;
 use crate::checkpoint;
@@ -80,7 +80,7 @@ fn last_logits(model: &Transformer, tokens: &[i64], device: Device) -> Vec<f32> 
     let logits = tch::no_grad(|| {
         let tokens = to_device(Tensor::from_slice(tokens).unsqueeze(0), device); // (1, T)
         let last = model.hidden(&tokens, None, 0.0).select(1, -1); // (1, C)
-        model.head().logits(&last).to_kind(Kind::Float).squeeze_dim(0).to_device(Device::Cpu) // (V)
+        model.head().float32_logits(&last).squeeze_dim(0).to_device(Device::Cpu) // (V)
     });
     Vec::try_from(logits).expect("a vector of float32")
 }
@@ -126,6 +126,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use harness_core::config::ModelConfig;
+    use tch::Kind;
 
     use super::*;
 

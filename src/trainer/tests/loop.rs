@@ -3,7 +3,9 @@
 
 mod support;
 
-use harness_core::config::{BatchSizeStage, MetricsConfig, OnNonFinite, Precision, SequenceLengthStage};
+use harness_core::config::{
+    AttentionKernel, BatchSizeStage, MetricsConfig, OnNonFinite, Precision, SequenceLengthStage,
+};
 use harness_core::contract::{Job, Message};
 use harness_core::files;
 use harness_core::scores::{self, ActivationStatistics, LayerNorms, WindowLoss};
@@ -233,6 +235,53 @@ fn the_inside_of_the_model_is_measured_as_often_as_asked() {
     let even = (1..=16).map(|seen| libm::log(f64::from(seen))).sum::<f64>() / 16.0;
     let entropy = measured[1].attention_entropy_nats.unwrap();
     assert!((entropy - even).abs() < 0.01, "{entropy}, {even}");
+}
+
+/// What the config names is what attention takes; evaluation is free to take another.
+#[test]
+fn the_kernel_of_attention_is_chosen_and_read_back() {
+    let place = Place::new();
+    let job = |name: &str, kernel: AttentionKernel, precision: Precision| {
+        let mut job = place.job(name);
+        (job.training.attention_kernel, job.training.precision) = (kernel, precision);
+        (job.model.dropout, job.training.steps, job.checkpoint_steps) = (0.0, 2, vec![2]);
+        job
+    };
+    let kernels = |job: &Job| {
+        let outcome = run(job);
+        outcome.finished();
+        let determinism = &outcome.started().determinism;
+        (
+            determinism.attention_kernels.join(" "),
+            determinism.attention_kernel.clone().unwrap(),
+            determinism.cpu_kernels,
+        )
+    };
+    let pair = |allowed: &str, taken: &str| (allowed.to_owned(), taken.to_owned());
+    let all = "flash memory_efficient math cudnn";
+    let (allowed, taken, own) = kernels(&job("free", AttentionKernel::Auto, Precision::F32));
+    assert_eq!((allowed, taken), pair(all, "flash"));
+    let (allowed, taken, _) = kernels(&job("free-bf16", AttentionKernel::Auto, Precision::Bf16));
+    assert_eq!((allowed, taken), pair(all, if own { "own" } else { "flash" }));
+    for precision in [Precision::F32, Precision::Bf16] {
+        let (allowed, taken, _) = kernels(&job(&format!("math-{precision:?}"), AttentionKernel::Math, precision));
+        assert_eq!((allowed, taken), pair("math", "math"));
+    }
+    let mut capped = job("capped", AttentionKernel::Auto, Precision::F32);
+    capped.model.attention_soft_cap = 20.0;
+    assert_eq!(kernels(&capped).1, "written_out");
+
+    // No kernel but `math` drops out on a CPU.
+    let mut dropped = job("flash-with-dropout", AttentionKernel::Flash, Precision::F32);
+    dropped.model.dropout = 0.1;
+    let only_on_gpus = job("cudnn", AttentionKernel::Cudnn, Precision::F32);
+    for (job, part) in [(dropped, "attention by `flash` alone cannot serve"), (only_on_gpus, "runs on a GPU only")] {
+        let outcome = run(&job);
+        let failure = outcome.failed();
+        assert_eq!((outcome.code, failure.kind.as_str()), (Some(2), "job"), "{}", failure.message);
+        assert!(failure.message.contains(part), "{}", failure.message);
+        assert!(failure.hint.as_ref().unwrap().contains("auto"));
+    }
 }
 
 #[test]

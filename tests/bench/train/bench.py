@@ -31,6 +31,8 @@ SIZES = {  # layers, heads, width, vocabulary, context, batch on a CPU, batch on
     "350m": (24, 16, 1024, 50257, 1024, 1, 8),
 }
 OPTIMIZER = {"learning_rate": 3e-4, "beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8, "weight_decay": 0.1, "gradient_clip_norm": 1.0}
+# Dense, by the data sheets that src/harness/src/run/processors.rs names.
+DATA_SHEET_BF16_FLOPS = {"H100 PCIe": 756e12, "H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
 # Largest relative difference of a loss among the first steps. Both round differently from the first product on.
 TOLERANCE = {"f32": 1e-4, "bf16": 1e-2}
 COMPARED_STEPS = 10
@@ -294,6 +296,13 @@ def print_table(arguments: argparse.Namespace, settings: dict, programs: dict[st
         print(f"| {program.name} | {tokens / middle:.0f} ({tokens / high:.0f} to {tokens / low:.0f}) "
               f"| {statistics.median(program.cpu_s):.3f} | {100 * share:.0f} % | {memory} "
               f"| {program.first_step_s:.1f} | {statistics.median(paired):.2f} | {statistics.median(cpu_paired):.2f} |")
+    promised = next((flops for gpu, flops in DATA_SHEET_BF16_FLOPS.items() if gpu in device), None)
+    if promised and arguments.precision == "bf16":
+        shares = ", ".join(
+            f"{p.name} {100 * started['flops_per_token'] * tokens / quantiles(sum(p.rounds, []))[1] / promised:.0f} %"
+            for p in trained
+        )
+        print(f"\nMFU against the {promised / 1e12:.0f} TFLOP/s of the data sheet: {shares}.")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def train(kind: str, settings: dict, device: torch.device) -> None:
     if device.type == "cuda":
         tokens = tokens.pin_memory()
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16")
-    pending: torch.Tensor | None = None
+    waiting: list[tuple[torch.Tensor, torch.cuda.Event | None]] = []
     while True:
         batch = tokens.to(device, non_blocking=True)
         with autocast:
@@ -103,11 +103,16 @@ def train(kind: str, settings: dict, device: torch.device) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), settings["gradient_clip_norm"])
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        # On a GPU the loss of the step before is read, so that the next step is queued meanwhile.
-        pending, ready = loss.detach(), pending
-        if device.type != "cuda":
-            ready = pending
-        if ready is not None:
+        # On a GPU the loss of the step before is read, by a copy that the host waits for alone: the device goes on with
+        # this step meanwhile.
+        copied = torch.cuda.Event() if device.type == "cuda" else None
+        waiting.append((loss.detach().to("cpu", non_blocking=True), copied))
+        if copied is not None:
+            copied.record()
+        if copied is None or len(waiting) > 1:
+            ready, arrived = waiting.pop(0)
+            if arrived is not None:
+                arrived.synchronize()
             peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
             resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             report(loss_nats=ready.item(), peak_gpu_memory_bytes=peak, peak_memory_bytes=resident)

@@ -12,7 +12,8 @@ use super::{Choices, Experiment};
 pub enum Budget {
     /// Training tokens.
     Tokens(u64),
-    /// Training FLOPs, forward and backward, as [`super::ModelConfig::training_flops_per_token`] counts them.
+    /// Training FLOPs, forward and backward, as [`super::ModelConfig::training_flops_per_token`] counts them: for
+    /// sequences of `context_length`, so that a stage of shorter ones costs a little less than is counted.
     Flops(f64),
     /// Seconds in optimizer steps on this machine. The rate is measured in a short run before the first step; the
     /// number of steps that follows from it is part of the plan and does not change if the machine becomes slower.

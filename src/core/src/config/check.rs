@@ -196,6 +196,7 @@ fn stages(choices: &Choices) -> Result<(), Refusal> {
             );
         }
     }
+    let future = choices.model.future_tokens;
     for stage in &training.sequence_length_stages {
         positive("training.sequence_length_stages", stage.steps)?;
         let (length, context) = (stage.sequence_length, choices.model.context_length);
@@ -204,6 +205,13 @@ fn stages(choices: &Choices) -> Result<(), Refusal> {
                 "training.sequence_length_stages",
                 format!("windows of {context} tokens cannot be cut into sequences of {length}"),
                 Some("use divisors of `model.context_length`".to_owned()),
+            );
+        }
+        if length <= future {
+            return refuse(
+                "training.sequence_length_stages",
+                format!("a sequence of {length} tokens has no target {} tokens on", future + 1),
+                Some("use longer sequences, or fewer `model.future_tokens`".to_owned()),
             );
         }
     }

@@ -194,6 +194,14 @@ impl TrainingConfig {
         if self.micro_batch_size == 0 { batch_size } else { self.micro_batch_size.min(batch_size) }
     }
 
+    /// Whether every batch, those of the stages too, could be split into passes of so many sequences, or be one pass where
+    /// it is smaller.
+    pub fn can_have_passes_of(&self, sequences: u32) -> bool {
+        let stages = self.batch_size_stages.iter().map(|stage| stage.batch_size);
+        let splits = |batch_size: u32| batch_size.is_multiple_of(sequences.min(batch_size));
+        sequences > 0 && stages.chain([self.batch_size]).filter(|&size| size > 0).all(splits)
+    }
+
     /// Passes per optimizer step, after the stages of other batch sizes.
     pub fn passes(&self) -> u32 {
         self.batch_size / self.sequences_per_pass()

@@ -127,6 +127,9 @@ fn show(experiment: &Experiment, forecast: &Forecast, on_gpus: &[Forecast]) {
     {
         let of_what = format!("at {} tokens/s, measured on {device}", rounded(rate));
         rows.push(vec!["time".to_owned(), duration(time_s), of_what]);
+        if let Some(energy_kwh) = forecast.energy_kwh {
+            rows.push(vec!["energy".to_owned(), format!("{energy_kwh:.2} kWh"), "of the GPU, as measured".to_owned()]);
+        }
     }
     terminal::say(&terminal::table(&["", "", ""], &rows));
     if !on_gpus.is_empty() {

@@ -169,7 +169,8 @@ fn ready(
     let (threads, deterministic) = (training.threads, training.deterministic);
     // It writes no checkpoint.
     let (keep, disk) = (training.keep, DiskNeed { checkpoint_bytes: 0, checkpoints: 0 });
-    Ok(Ready { open, files: written, jobs, steps: last, keep, disk, threads, deterministic })
+    let files = written;
+    Ok(Ready { open, files, jobs, steps: last, keep, disk, threads, deterministic, largest_pass: None })
 }
 
 /// The job of the earlier run: its choices in the trainer's terms.

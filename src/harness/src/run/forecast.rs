@@ -2,7 +2,7 @@
 //! stands to the number of parameters and to the corpus. Arithmetic on the config; times come from a measured rate, or
 //! from a GPU's data sheet and an assumed share of it.
 
-use harness_core::config::{Experiment, Precision};
+use harness_core::config::{Device, Experiment, Precision};
 use harness_core::memory::Memory;
 use harness_core::names::Project;
 use harness_corpus::{PreparedCorpus, Recipe, Store};
@@ -34,6 +34,9 @@ pub enum Rate {
         device: String,
         /// Largest memory of the process, in bytes; that of the GPU where there is one.
         peak_memory_bytes: u64,
+        /// What the GPU drew in these steps, and its memory, where there is one that tells.
+        gpu_power_w: Option<f64>,
+        gpu_memory_bytes: Option<u64>,
     },
     /// A data sheet.
     DataSheet {
@@ -136,7 +139,7 @@ pub struct Forecast {
     pub time_s: Option<f64>,
     /// GPU hours, where there is a GPU.
     pub gpu_hours: Option<f64>,
-    /// At the board's full power, which is the most it can be.
+    /// Of the GPU: at the power that was measured, or at the board's full power, which is the most it can be.
     pub energy_kwh: Option<f64>,
     /// Whether the memory is enough, where it is known.
     pub fits: Option<bool>,
@@ -156,19 +159,19 @@ impl Forecast {
         let validation_flops = corpus.validation_tokens.map(|each| validations * each as f64 * flops_per_token / 3.0);
         // C = 6 N D with D = 20 N (Hoffmann et al. 2022, equation 4 and table 3).
         let optimal_parameters = (training_flops / (6.0 * OPTIMAL_TOKENS_PER_PARAMETER)).sqrt();
-        let memory = Memory::of(model, &experiment.optimizer, training, vocabulary);
         let disk = DiskNeed::of(experiment, parameters);
         let tokens_per_s = rate.as_ref().map(|rate| rate.tokens_per_s(experiment, vocabulary));
         let all_flops = training_flops + validation_flops.unwrap_or(0.0);
         let time_s = tokens_per_s.map(|rate| all_flops / (rate * flops_per_token));
-        let gpu = match &rate {
-            Some(Rate::DataSheet { gpu, .. }) => Some(*gpu),
-            _ => None,
+        // Power and memory of the GPU, where the rate is that of one.
+        let (on_gpu, power_w, gpu_memory_bytes) = match &rate {
+            Some(Rate::DataSheet { gpu, .. }) => (true, Some(gpu.power_w), Some(gpu.memory_bytes)),
+            Some(Rate::Probe { device, gpu_power_w, gpu_memory_bytes, .. }) => {
+                (device.starts_with("cuda"), *gpu_power_w, *gpu_memory_bytes)
+            }
+            None => (training.device == Device::Cuda, None, None),
         };
-        let on_gpu = match &rate {
-            Some(Rate::Probe { device, .. }) => device.starts_with("cuda"),
-            other => other.is_some(),
-        };
+        let memory = Memory::of(model, &experiment.optimizer, training, vocabulary, on_gpu);
         let gpu_hours = time_s.filter(|_| on_gpu).map(|time_s| time_s / 3600.0);
         Forecast {
             parameters,
@@ -191,8 +194,8 @@ impl Forecast {
             tokens_per_s,
             time_s,
             gpu_hours,
-            energy_kwh: gpu.zip(gpu_hours).map(|(gpu, hours)| gpu.power_w * hours / 1000.0),
-            fits: gpu.map(|gpu| memory.total_bytes() <= gpu.memory_bytes),
+            energy_kwh: power_w.zip(gpu_hours).map(|(power_w, hours)| power_w * hours / 1000.0),
+            fits: gpu_memory_bytes.map(|bytes| memory.total_bytes() <= bytes),
         }
     }
 
@@ -231,6 +234,21 @@ impl Forecast {
     }
 }
 
+/// The most sequences of a pass whose training fits into so many bytes by the prediction, on a CPU. What is left free is
+/// for what the prediction leaves out: see [`Memory`].
+pub fn largest_pass(experiment: &Experiment, vocabulary_size: u32, memory_bytes: u64) -> Option<u32> {
+    const LEFT_OUT_SHARE: f64 = 0.31;
+    const LIBTORCH_BYTES: f64 = 134.0 * (1 << 20) as f64;
+    let fits = |sequences: u32| {
+        let mut training = experiment.training.clone();
+        training.micro_batch_size = sequences;
+        let memory = Memory::of(&experiment.model, &experiment.optimizer, &training, vocabulary_size, false);
+        memory.total_bytes() as f64 * (1.0 + LEFT_OUT_SHARE) + LIBTORCH_BYTES <= memory_bytes as f64
+    };
+    let training = &experiment.training;
+    (1..=training.sequences_per_pass()).rev().find(|&n| training.can_have_passes_of(n) && fits(n))
+}
+
 /// A count with three digits and a word for its size.
 pub fn rounded(count: f64) -> String {
     let (factor, unit) = match count {
@@ -247,7 +265,7 @@ pub fn rounded(count: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use harness_core::config::{ModelConfig, parse_resolved};
+    use harness_core::config::{ModelConfig, TrainingConfig, parse_resolved};
 
     use super::*;
 
@@ -281,6 +299,38 @@ mod tests {
         assert_eq!(forecast.fits, Some(true));
         let remarks = forecast.remarks(Precision::Bf16);
         assert!(remarks.len() == 1 && remarks[0].starts_with("4.9 passes"), "{remarks:?}");
+    }
+
+    #[test]
+    fn a_probe_on_a_gpu_says_what_its_energy_and_memory_are() {
+        let corpus = Corpus { vocabulary_size: 50_257, tokens: None, validation_tokens: None };
+        let rate = |gpu_memory_bytes| Rate::Probe {
+            tokens_per_s: 400_000.0,
+            device: "cuda:0".to_owned(),
+            peak_memory_bytes: 20 << 30,
+            gpu_power_w: Some(500.0),
+            gpu_memory_bytes: Some(gpu_memory_bytes),
+        };
+        let forecast = Forecast::of(&gpt2(), corpus, Some(rate(80 << 30)));
+        let hours = 5000.0 * 480.0 * 1024.0 / 400_000.0 / 3600.0;
+        assert!((forecast.gpu_hours.unwrap() - hours).abs() < 1e-9);
+        assert!((forecast.energy_kwh.unwrap() - 0.5 * hours).abs() < 1e-9);
+        assert_eq!(forecast.fits, Some(true));
+        let small = Forecast::of(&gpt2(), corpus, Some(rate(4 << 30)));
+        assert!(small.remarks(Precision::Bf16).iter().any(|remark| remark.contains("too small")), "{small:?}");
+    }
+
+    #[test]
+    fn the_largest_pass_is_a_divisor_that_fits_and_the_next_does_not() {
+        let experiment = gpt2();
+        let need = |sequences: u32| {
+            let training = TrainingConfig { micro_batch_size: sequences, ..experiment.training.clone() };
+            Memory::of(&experiment.model, &experiment.optimizer, &training, 50_257, false).total_bytes()
+        };
+        assert_eq!(largest_pass(&experiment, 50_257, 1 << 40), Some(16), "never more than it was");
+        let room = (need(8) as f64 * 1.31) as u64 + (135 << 20);
+        assert_eq!(largest_pass(&experiment, 50_257, room), Some(8));
+        assert_eq!(largest_pass(&experiment, 50_257, 1 << 30), None, "the weights alone need more");
     }
 
     #[test]

@@ -254,7 +254,7 @@ fn carry_out(
     watcher.closed();
     // The trainer never ran, or the record could not be written: what there is gets sealed, then the error told.
     story.failure = match &ended {
-        Ok(ended) => ended.failure.clone(),
+        Ok(ended) => ended.failure.clone().map(|failure| plan.explain(failure)),
         Err(error) => Some(Failure {
             kind: "supervisor".to_owned(),
             message: environment::scrub(&error.to_string(), project.root()),
@@ -305,6 +305,11 @@ fn train(
             recorder.message(message)?;
             story.take(message);
             watcher.message(message);
+            if let Message::Started(started) = message
+                && let Some(note) = slow_precision(started)
+            {
+                watcher.progress().note(note);
+            }
             if let Message::Step(line) = message
                 && let Some(spike) = spikes.take(line)
             {
@@ -333,6 +338,14 @@ fn train(
         all = Some(ended);
     }
     Ok(all.expect("a plan has a job"))
+}
+
+/// What to say of a precision that the processor has no instructions for.
+fn slow_precision(started: &Started) -> Option<&'static str> {
+    let determinism = &started.determinism;
+    let emulated = started.device == "cpu" && determinism.compute_dtype == "bfloat16" && !determinism.cpu_kernels;
+    emulated
+        .then_some("bf16 is slow on this processor (no avx512_bf16): `training.precision = \"f32\"` is likely faster")
 }
 
 /// Refuses a run whose checkpoints will not fit; says what they need.

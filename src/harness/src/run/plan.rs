@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness_core::config::{ConfigError, Experiment, Keep, Loaded, load};
-use harness_core::contract::{self, About, InitialWeights, Job, JobTask, OutputFile};
+use harness_core::contract::{self, About, Failure, InitialWeights, Job, JobTask, OutputFile};
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::{Digest, files, order};
 use harness_corpus::tasks::{self, TaskRecipe};
 use harness_corpus::{Fetcher, PreparedCorpus, Progress, Recipe, Store, Tokenizer};
 
+use super::forecast::largest_pass;
 use super::resume::Origin;
 use super::retention::DiskNeed;
 use super::trial::{self, Bench};
-use super::{Interrupts, Options, RunError, relative};
+use super::{Interrupts, Options, RunError, relative, supervise};
 use crate::git::{Git, State};
 use crate::record::format::{self, Binaries, Code, Data, Open, Plan, PlanFile, Shard, Task, file};
 use crate::record::{self, environment};
@@ -31,6 +32,21 @@ pub(super) struct Ready {
     pub disk: DiskNeed,
     pub threads: u32,
     pub deterministic: bool,
+    /// The most sequences of a pass that fit into this machine's memory by prediction; nothing where nothing is trained.
+    pub largest_pass: Option<u32>,
+}
+
+impl Ready {
+    /// A failure with what the plan knows of it: a trainer that the system ends for want of memory can say nothing itself.
+    pub fn explain(&self, mut failure: Failure) -> Failure {
+        if let (supervise::KILLED, Some(hint), Some(most)) =
+            (failure.kind.as_str(), &mut failure.hint, self.largest_pass)
+        {
+            let total_mib = self.open.host.memory_bytes >> 20;
+            hint.push_str(&format!(" (of this machine's {total_mib} MiB, passes of {most} should not need more)"));
+        }
+        failure
+    }
 }
 
 /// Loads an experiment of the working tree.
@@ -145,8 +161,10 @@ pub(super) fn plan(
         origin.check_same_plan(&open)?;
     }
     let training = &experiment.training;
-    let (parameters, _) = experiment.model.parameters(corpus.manifest().tokenizer.vocabulary_size);
+    let vocabulary_size = corpus.manifest().tokenizer.vocabulary_size;
+    let (parameters, _) = experiment.model.parameters(vocabulary_size);
     Ok(Ready {
+        largest_pass: largest_pass(&experiment, vocabulary_size, open.host.memory_bytes),
         keep: training.keep,
         disk: DiskNeed::of(&experiment, parameters),
         open,

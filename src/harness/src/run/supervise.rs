@@ -3,6 +3,7 @@
 //! The trainer is a child in a process group of its own, so that Ctrl-C reaches only the supervisor, which passes on
 //! the wish: `stop` on the child's standard input at the first, a kill at the second.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -184,16 +185,21 @@ fn read_lines(output: impl std::io::Read + Send + 'static) -> mpsc::Receiver<Str
     receiver
 }
 
+/// Reads to the end, and keeps the beginning and the end of what is long: there is what was wrong first, and last.
 fn collect(mut output: impl std::io::Read + Send + 'static) -> thread::JoinHandle<String> {
-    const KEPT_BYTES: usize = 1 << 20;
+    const HALF_BYTES: usize = 1 << 19;
     thread::spawn(move || {
-        let (mut kept, mut buffer) = (Vec::new(), [0u8; 8192]);
+        let (mut first, mut last, mut left_out, mut buffer) = (Vec::new(), VecDeque::new(), 0, [0u8; 8192]);
         while let Ok(read @ 1..) = output.read(&mut buffer) {
-            if kept.len() < KEPT_BYTES {
-                kept.extend_from_slice(&buffer[..read]);
-            }
+            let room = read.min(HALF_BYTES - first.len());
+            first.extend_from_slice(&buffer[..room]);
+            last.extend(&buffer[room..read]);
+            let surplus = last.len().saturating_sub(HALF_BYTES);
+            last.drain(..surplus);
+            left_out += surplus;
         }
-        String::from_utf8_lossy(&kept).into_owned()
+        let gap = if left_out == 0 { String::new() } else { format!("\n[{left_out} bytes left out]\n") };
+        String::from_utf8_lossy(&first).into_owned() + &gap + &String::from_utf8_lossy(last.make_contiguous())
     })
 }
 
@@ -232,16 +238,19 @@ fn contract_failure(error: &serde_json::Error, step: u64) -> Failure {
     }
 }
 
+/// The kind of failure of a trainer that was ended by signal 9.
+pub(super) const KILLED: &str = "killed";
+/// The system ends a process by the same signal when its memory is full.
+const OUT_OF_MEMORY_HINT: &str = "go on with `--resume`; if nobody killed it, the system ran out of memory: then make \
+                                  room first, or start anew with a smaller `training.micro_batch_size`";
+
 fn death(exit_code: Option<i32>, signal: Option<i32>, step: u64, complaints: &str) -> Failure {
     let last = complaints.lines().rev().find(|line| !line.trim().is_empty());
     let said = last.map_or(String::new(), |line| format!("; its last words: {}", line.trim()));
     let (kind, message, hint) = match (signal, exit_code) {
-        (Some(9), _) => (
-            "killed",
-            format!("the trainer was killed (signal 9) after step {step}{said}"),
-            "if nobody killed it, the system ran out of memory: lower `training.micro_batch_size`; \
-             then go on with `--resume`",
-        ),
+        (Some(9), _) => {
+            (KILLED, format!("the trainer was killed (signal 9) after step {step}{said}"), OUT_OF_MEMORY_HINT)
+        }
         (Some(signal), _) => (
             "crashed",
             format!("the trainer was ended by signal {signal} after step {step}{said}"),
@@ -257,4 +266,20 @@ fn death(exit_code: Option<i32>, signal: Option<i32>, step: u64, complaints: &st
         ),
     };
     Failure { kind: kind.to_owned(), message, hint: Some(hint.to_owned()), step }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_complaint_the_beginning_and_the_end_are_kept() {
+        let short = "a warning\nthe last words\n";
+        assert_eq!(collect(short.as_bytes()).join().unwrap(), short);
+        let long = format!("first\n{}last words\n", "the same warning\n".repeat(200_000));
+        let length = long.len();
+        let kept = collect(std::io::Cursor::new(long)).join().unwrap();
+        assert!(kept.starts_with("first\n") && kept.ends_with("the same warning\nlast words\n"));
+        assert!(kept.contains(&format!("[{} bytes left out]", length - (1 << 20))), "{}", kept.len());
+    }
 }

@@ -124,9 +124,14 @@ impl<'a> Bench<'a> {
 }
 
 impl Trial {
-    /// Training tokens per second: the median over the second half of the steps, when caches are warm.
+    /// The second half of the steps, when caches are warm.
+    fn late_steps(&self) -> &[StepLine] {
+        &self.steps[self.steps.len() / 2..]
+    }
+
+    /// Training tokens per second: the median over the second half of the steps.
     pub fn tokens_per_s(&self) -> Option<f64> {
-        let rates: Vec<f64> = self.steps[self.steps.len() / 2..].iter().map(|line| line.tokens_per_s).collect();
+        let rates: Vec<f64> = self.late_steps().iter().map(|line| line.tokens_per_s).collect();
         (!rates.is_empty()).then(|| stats::quantile(&rates, 0.5))
     }
 
@@ -151,7 +156,11 @@ impl Trial {
     pub fn rate(&self) -> Result<Rate, RunError> {
         let (tokens_per_s, peak_memory_bytes) = self.measured()?;
         let device = self.started.as_ref().map_or_else(|| "cpu".to_owned(), |started| started.device.clone());
-        Ok(Rate::Probe { tokens_per_s, device, peak_memory_bytes })
+        let powers: Vec<f64> = self.late_steps().iter().filter_map(|line| line.power_w).collect();
+        let gpu_power_w = (!powers.is_empty()).then(|| stats::mean(&powers));
+        let gpu = self.started.as_ref().and_then(|started| started.about.gpus.first());
+        let gpu_memory_bytes = gpu.map(|gpu| gpu.memory_bytes);
+        Ok(Rate::Probe { tokens_per_s, device, peak_memory_bytes, gpu_power_w, gpu_memory_bytes })
     }
 
     /// The loss it came to: the mean over the last fifth of the steps, and the standard error of that mean as if

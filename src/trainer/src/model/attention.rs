@@ -2,7 +2,7 @@
 //! fewer (Ainslie et al. 2023, GQA), or one (Shazeer 2019, Fast Transformer Decoding).
 
 use harness_core::config::{ModelConfig, Values};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::initial::Deviations;
 use super::norm::Norm;
@@ -11,6 +11,7 @@ use super::positions::InAttention;
 use super::residual::Mixture;
 use super::weights::Weights;
 use super::{Linear, drop_out, soft_capped};
+use crate::error::Error;
 use crate::native;
 
 /// Attention of one layer.
@@ -22,6 +23,7 @@ pub struct Attention {
     values: Mixed,
     heads: i64,
     key_value_heads: i64,
+    head_width: i64,
     /// By what scores are multiplied.
     scale: f64,
     soft_cap: f64,
@@ -72,6 +74,7 @@ impl Attention {
             output: Linear::new(config, &format!("{name}.output"), c, c, deviations.projecting, weights),
             heads: i64::from(h),
             key_value_heads: i64::from(k),
+            head_width: i64::from(config.width / h),
             scale: config.attention_scale(),
             soft_cap: config.attention_soft_cap,
         }
@@ -81,7 +84,7 @@ impl Attention {
     /// if they do.
     pub fn forward(&self, x: &Tensor, seen: &InAttention, shared: &mut Option<Tensor>, dropout: f64) -> Tensor {
         let (b, t, c) = x.size3().expect("hidden states are (B, T, C)");
-        let (h, k, d) = (self.heads, self.key_value_heads, c / self.heads);
+        let (h, k, d) = (self.heads, self.key_value_heads, self.head_width);
         let all = self.query_key_value.forward(x).view([b, t, h + 2 * k, d]); // (B, T, H + 2 K, D)
         let parts = all.split_with_sizes([h, k, k], 2);
         let [mut query, mut key, mut value] = [0, 1, 2].map(|i| parts[i].transpose(1, 2)); // (B, H or K, T, D)
@@ -102,6 +105,16 @@ impl Attention {
             native::attention(&query, &key, &value, seen.mask(), dropout, self.scale)
         }; // (B, H, T, D)
         self.output.forward(&y.transpose(1, 2).reshape([b, t, c])) // (B, T, C)
+    }
+
+    /// The name of the kernel that `forward` takes, with a gradient to be formed: see [`native::attention_kernel`].
+    pub fn kernel(&self, t: i64, seen: &InAttention, dropout: f64, of: (Kind, Device)) -> Result<&'static str, Error> {
+        if self.soft_cap > 0.0 {
+            return Ok("written_out");
+        }
+        let shape = [1, self.heads, t, self.head_width];
+        let heads = [(); 3].map(|()| Tensor::zeros(shape, of).set_requires_grad(true));
+        native::attention_kernel([&heads[0], &heads[1], &heads[2]], seen.mask(), dropout)
     }
 
     /// Attention with scores in (-cap, cap), written out because no fused kernel caps them: Gemma Team 2024, Gemma 2,

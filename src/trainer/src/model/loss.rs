@@ -11,7 +11,7 @@
 //! logits, and they are not parameters: checkpoints, counts and digests have V rows.
 
 use harness_core::config::ModelConfig;
-use harness_core::memory::{HEAD_ROWS, LOGIT_ROWS};
+use harness_core::memory::{HEAD_ROWS, logit_rows};
 use tch::{Device, Kind, Tensor};
 
 use super::soft_capped;
@@ -19,8 +19,6 @@ use super::weights::{Initial, Weights};
 use crate::error::Error;
 use crate::native;
 
-/// Positions whose logits exist at a time.
-const CHUNK: i64 = LOGIT_ROWS as i64;
 /// The rows of the head in products are a multiple of this.
 const ROWS: i64 = HEAD_ROWS as i64;
 
@@ -55,10 +53,27 @@ impl Head {
         self.padded_logits(hidden).narrow(-1, 0, self.vocabulary_size)
     }
 
+    /// Logits (.., V) of hidden states (.., C) for what is told of a model: products in float32, whatever the data type of
+    /// training.
+    pub fn float32_logits(&self, hidden: &Tensor) -> Tensor {
+        self.padded_float32_logits(hidden).narrow(-1, 0, self.vocabulary_size)
+    }
+
+    /// Logits (.., V' or V), of which those beyond V mean nothing.
+    fn padded_float32_logits(&self, hidden: &Tensor) -> Tensor {
+        let weight = if self.weight.kind() == Kind::Float { &self.weight } else { &self.master }; // (V' or V, C)
+        soft_capped(hidden.to_kind(Kind::Float).matmul(&weight.detach().tr()), self.soft_cap)
+    }
+
     /// Logits (.., V'), of which the last V' - V mean nothing.
     fn padded_logits(&self, hidden: &Tensor) -> Tensor {
         soft_capped(hidden.matmul(&self.weight.tr()), self.soft_cap)
     }
+}
+
+/// Positions whose logits exist at a time.
+fn chunk(device: Device) -> i64 {
+    i64::from(logit_rows(device.is_cuda()))
 }
 
 /// Computes the loss of hidden states (B, T, C) against targets (B, T), and runs the whole backward pass for `scale`
@@ -73,8 +88,9 @@ pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> R
         let mut hidden_gradient = x.empty_like();
         let mut weight_gradient = Tensor::zeros(head.weight.size(), (Kind::Float, x.device())); // (V', C)
         let mut loss = Tensor::zeros([], (Kind::Double, x.device()));
-        for start in (0..b * t).step_by(CHUNK as usize) {
-            let rows = CHUNK.min(b * t - start);
+        let chunk = chunk(x.device());
+        for start in (0..b * t).step_by(chunk as usize) {
+            let rows = chunk.min(b * t - start);
             let (x, targets) = (x.narrow(0, start, rows), targets.narrow(0, start, rows));
             let (target_sum, gradient) = logits_gradient(head, &x, &targets)?; // (), (rows, V')
             loss -= target_sum;
@@ -83,7 +99,7 @@ pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> R
         }
         hidden_gradient *= scale;
         weight_gradient *= scale;
-        native::add_gradient(&head.master, &weight_gradient.narrow(0, 0, head.vocabulary_size));
+        native::add_gradient(&head.master, &weight_gradient.narrow(0, 0, head.vocabulary_size))?;
         Ok::<_, Error>((loss, hidden_gradient))
     })?;
     native::backward(&hidden, &hidden_gradient)?;
@@ -139,16 +155,15 @@ pub struct Prediction {
 /// evaluation: no gradients, and the logits are computed in float32 whatever the data type of the hidden states.
 pub fn predictions(head: &Head, hidden: &Tensor, questions: &[(usize, i64)]) -> Vec<Prediction> {
     let (n, _) = hidden.size2().expect("hidden states are (N, C)");
-    let weight = if head.weight.kind() == Kind::Float { &head.weight } else { &head.master }; // (V' or V, C)
-    let (weight, width) = (weight.detach().tr(), weight.size()[0]);
+    let chunk = chunk(hidden.device());
     let mut found = Vec::with_capacity(questions.len());
     let mut rest = questions;
-    for start in (0..n).step_by(CHUNK as usize) {
-        let rows = CHUNK.min(n - start);
+    for start in (0..n).step_by(chunk as usize) {
+        let rows = chunk.min(n - start);
         let (here, later) = rest.split_at(rest.partition_point(|&(state, _)| (state as i64) < start + rows));
         rest = later;
-        let states = hidden.narrow(0, start, rows).to_kind(Kind::Float);
-        let logits = soft_capped(states.matmul(&weight), head.soft_cap); // (rows, V' or V)
+        let logits = head.padded_float32_logits(&hidden.narrow(0, start, rows)); // (rows, V' or V)
+        let width = logits.size()[1];
         let first = native::first_choices(&logits, head.vocabulary_size);
         let row = |state: usize| state - start as usize;
         let places: Vec<i64> = here.iter().map(|&(state, target)| row(state) as i64 * width + target).collect();

@@ -163,6 +163,18 @@ impl Transformer {
         }
     }
 
+    /// The kernel that attention takes in training over token ids (B, T), see [`native::attention_kernel`].
+    pub fn attention_kernel(
+        &self,
+        tokens: &Tensor,
+        packing: Option<&Packing>,
+        dropout: f64,
+    ) -> Result<&'static str, Error> {
+        let (_, t) = tokens.size2().expect("token ids are (B, T)");
+        let seen = self.positions.in_attention(t, packing, self.compute, tokens.device());
+        self.blocks[0].attention.kernel(t, &seen, dropout, (self.compute, tokens.device()))
+    }
+
     /// The output head.
     pub fn head(&self) -> &Head {
         &self.head
