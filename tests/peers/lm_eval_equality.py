@@ -20,6 +20,7 @@ TIE_NATS = 1e-4
 METRICS = [
     ("acc,none", "accuracy"),
     ("acc_norm,none", "accuracy_normalized"),
+    ("acc_mutual_info,none", "accuracy_mutual_information"),
     ("perplexity,none", "perplexity"),
     ("word_perplexity,none", "word_perplexity"),
     ("byte_perplexity,none", "byte_perplexity"),
@@ -52,12 +53,15 @@ def compare(own, ours, samples, results, values):
         return [f"{own}: {len(ours)} items here, {len(samples)} there"], largest, ties
     for index, (item, sample) in enumerate(zip(ours, samples, strict=True)):
         scores, greedy = answers(sample)
-        difference = max(abs(a - b) for a, b in zip(item["ll"], scores, strict=True))
+        # Where asked, the choices without their context follow.
+        here = item["ll"] + item["alone"]
+        difference = max(abs(a - b) for a, b in zip(here, scores, strict=True))
         largest = max(largest, difference)
         # lm-evaluation-harness adds up a document's thousands of tokens in float32.
         rounding = FLOAT32_STEP * abs(scores[0]) if greedy == [None] else 0.0
         if difference > LARGEST_DIFFERENCE_NATS + rounding:
-            problems.append(f"{own} item {index}: {item['ll']} here, {scores} there")
+            problems.append(f"{own} item {index}: {here} here, {scores} there")
+        scores = scores[: len(item["ll"])]
         if len(scores) == 1:
             if greedy != [None] and item["greedy"] != greedy:
                 problems.append(f"{own} item {index}: greedy {item['greedy']} here, {greedy} there")

@@ -72,6 +72,8 @@ class Project:
         self.git("init", "--quiet")
         self.run("data", "fetch", "books", "blimp", "piqa", "arc-easy", "copa", "hellaswag", "lambada", "wikitext-2")
         self.first_of_hellaswag(500)
+        copa = experiments / "tasks/copa.toml"
+        copa.write_text(copa.read_text().replace("\n[items]", "unconditional = true\n\n[items]", 1))
         (experiments / "small").mkdir()
         text = EXPERIMENT.format(steps=steps, threads=threads, tasks=json.dumps(TASKS))
         (experiments / "small/experiment.toml").write_text(text)
@@ -150,7 +152,8 @@ def lm_eval_task(name, own, text, answers, folder):
         context = '"Question: {{goal}}\\nAnswer:"'
         rule = MULTIPLE + f'doc_to_text: {context}\ndoc_to_target: gold\ndoc_to_choice: "{{{{[sol1, sol2]}}}}"\n'
     elif name == "copa":
-        rule = MULTIPLE + 'doc_to_text: "{{query}}"\ndoc_to_target: gold\ndoc_to_choice: "{{choices}}"\n'
+        metrics = MULTIPLE + "  - metric: acc_mutual_info\n"
+        rule = metrics + 'doc_to_text: "{{query}}"\ndoc_to_target: gold\ndoc_to_choice: "{{choices}}"\n'
     elif name == "arc-easy":
         rule = MULTIPLE + 'doc_to_text: "{{query}}\\nAnswer:"\ndoc_to_target: gold\ndoc_to_choice: "{{choices}}"\n'
     elif name == "lambada":
@@ -164,14 +167,17 @@ def lm_eval_task(name, own, text, answers, folder):
 
 
 def rows_of(path):
-    """Log-probabilities, greedy, gold choice and characters of each item of a score file."""
+    """Log-probabilities (also without context, where asked), greedy, gold choice and characters of each item of a score
+    file."""
     items = {}
     with open(path) as file:
         for row in csv.DictReader(file):
-            item = items.setdefault(int(row["item"]), {"ll": [], "greedy": [], "gold": None, "characters": []})
+            item = items.setdefault(int(row["item"]), {"ll": [], "alone": [], "greedy": [], "gold": None, "characters": []})
             if row["gold"] == "true":
                 item["gold"] = int(row["choice"])
             item["ll"].append(float(row["log_probability_nats"]))
+            if row["unconditional_log_probability_nats"]:
+                item["alone"].append(float(row["unconditional_log_probability_nats"]))
             item["greedy"].append(row["greedy"] == "true")
             item["characters"].append(int(row["characters"]))
     return [items[i] for i in range(len(items))]
