@@ -247,7 +247,7 @@ fn carry_out(
     let folder = project.run(&plan.open.experiment, &plan.open.run);
     let interrupts = watcher.opened(&plan.open, plan.steps);
     let mut recorder = Recorder::open(&folder, &plan.open, &plan.files, earlier)?;
-    let spikes = Detector::new(plan.steps, &earlier.steps);
+    let spikes = Detector::after(&earlier.steps);
     let mut story = Story::default();
     let ended =
         train(project, &folder, options, &plan, origin, spikes, &interrupts, &mut recorder, &mut story, watcher);

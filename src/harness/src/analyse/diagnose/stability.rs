@@ -1,5 +1,7 @@
 //! Did the training run smoothly? Spikes, rising loss, clipping, the first steps, and the speed.
 
+use std::collections::BTreeSet;
+
 use harness_core::scores::StepLine;
 
 use super::{Change, Check, Finding, OWN_CONVENTION, figure};
@@ -23,21 +25,41 @@ fn early(steps: usize) -> usize {
     steps.div_ceil(10)
 }
 
+/// Steps that were skipped, because their loss or gradient norm was no finite number (`on_non_finite = "skip"`). They have
+/// no row. The record lists those of this run only; the gaps between the rows are those of earlier segments too.
+fn skipped(analysis: &RunAnalysis) -> BTreeSet<u64> {
+    let rows: BTreeSet<u64> = analysis.steps.iter().map(|s| s.step).collect();
+    let gaps = (1..rows.last().copied().unwrap_or(0)).filter(|step| !rows.contains(step));
+    gaps.chain(analysis.run.record.skipped.iter().map(|skipped| skipped.step)).collect()
+}
+
 pub(super) fn non_finite(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "non_finite",
         figure::TRAINING_LOSS,
-        "a loss or gradient norm that is no finite number",
+        "a loss or gradient norm that is no finite number, also one whose step was skipped",
         "by definition",
     );
     let failure = analysis.run.record.failure.as_ref().filter(|failure| failure.kind == "non_finite");
-    let in_rows = analysis.steps.iter().find(|s| !(s.loss_nats.is_finite() && s.gradient_norm.is_finite()));
-    let Some(step) = in_rows.map(|s| s.step).or(failure.map(|f| f.step)) else {
+    let in_rows = analysis.steps.iter().filter(|s| !(s.loss_nats.is_finite() && s.gradient_norm.is_finite()));
+    let skipped = skipped(analysis);
+    let steps = in_rows.map(|s| s.step).chain(failure.map(|f| f.step)).chain(skipped.iter().copied());
+    let Some(step) = steps.min() else {
         return check.clear("every loss and gradient norm is finite");
     };
     let rate = analysis.run.experiment.optimizer.learning_rate;
-    check.evidence("step", step as f64, Unit::Count).evidence("learning rate", rate, Unit::Number).found(
-        format!("training left the finite numbers after step {step}"),
+    let check = check
+        .evidence("step", step as f64, Unit::Count)
+        .evidence("skipped steps", skipped.len() as f64, Unit::Count)
+        .evidence("learning rate", rate, Unit::Number);
+    let statement = match skipped.first() {
+        None => format!("training left the finite numbers after step {step}"),
+        Some(first) => {
+            format!("training left the finite numbers: skipped steps {}, the first of them {first}", skipped.len())
+        }
+    };
+    check.found(
+        statement,
         vec![
             Change::costing(format!("halve the peak learning rate to {}", rate / 2.0), 1.0, analysis),
             Change::costing("lengthen the warm-up, or clip the gradient at a lower norm", 1.0, analysis),
@@ -143,12 +165,18 @@ struct Beginning {
     highest_loss: f64,
     first_norm: f64,
     highest_norm: f64,
-    spikes: usize,
+    /// None where the first tenth ends before spikes can be told.
+    spikes: Option<usize>,
+    /// Steps whose numbers were not finite.
+    skipped: usize,
 }
 
 impl Beginning {
     fn is_rough(&self) -> bool {
-        self.spikes > 0 || self.highest_loss > 1.05 * self.first_loss || self.highest_norm > 3.0 * self.first_norm
+        self.skipped > 0
+            || self.spikes.is_some_and(|spikes| spikes > 0)
+            || self.highest_loss > 1.05 * self.first_loss
+            || self.highest_norm > 3.0 * self.first_norm
     }
 }
 
@@ -165,7 +193,8 @@ fn beginning(analysis: &RunAnalysis) -> Option<Beginning> {
         highest_loss: highest(&losses),
         first_norm: norms[0],
         highest_norm: highest(&norms),
-        spikes: spikes(&losses).iter().filter(|&&at| at < early).count(),
+        spikes: (early > FEWEST_STEPS).then(|| spikes(&losses[..early]).len()),
+        skipped: skipped(analysis).into_iter().filter(|&step| step <= early as u64).count(),
     })
 }
 
@@ -176,15 +205,14 @@ pub(super) fn roughness(analysis: &RunAnalysis) -> bool {
 
 /// Indices of the steps at which the training loss spikes.
 pub(super) fn spikes_of(analysis: &RunAnalysis) -> Vec<usize> {
-    let losses = losses(analysis);
-    if losses.len() <= FEWEST_STEPS { Vec::new() } else { spikes(&losses) }
+    spikes(&losses(analysis))
 }
 
 pub(super) fn warm_up(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "warm_up",
         figure::OPTIMISATION,
-        "in the first tenth of the steps a spike of the loss, a loss 5 % above that of step 1, or a gradient norm 3 \
+        "in the first tenth of the steps a spike of the loss, a skipped step, a loss 5 % above that of step 1, or a gradient norm 3 \
          times that of step 1",
         "Gilmer et al. 2022, A Loss Curvature Perspective on Training Instability in Deep Learning: warm-up leads into flatter regions, \
          without it loss and norm rise first; the factors are conventions of this project",
@@ -200,7 +228,8 @@ pub(super) fn warm_up(analysis: &RunAnalysis) -> Finding {
         .evidence("highest early loss after it", seen.highest_loss, Unit::NatsPerToken)
         .evidence("gradient norm at step 1", seen.first_norm, Unit::Decimal)
         .evidence("highest early gradient norm after it", seen.highest_norm, Unit::Decimal)
-        .evidence("early spikes", seen.spikes as f64, Unit::Count);
+        .evidence("early spikes", seen.spikes.map_or(f64::NAN, |spikes| spikes as f64), Unit::Count)
+        .evidence("early skipped steps", seen.skipped as f64, Unit::Count);
     if !seen.is_rough() {
         return check.clear("the first steps are smooth");
     }
