@@ -28,43 +28,48 @@ fn at_chance(task: &TaskResult, members: &[&TaskResult]) -> Finding {
     let check = Check::new(
         "task_at_chance",
         figure::TASKS,
-        "the 95 % interval of the accuracy includes that of guessing",
+        "the 95 % interval of the accuracy does not lie above that of guessing",
         "Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference",
     );
-    let guesses = |task: &&&TaskResult| {
-        let (low, high) = wilson(task.quoted_accuracy().mean, task.items);
-        (low..=high).contains(&task.chance)
+    let interval = |task: &TaskResult| wilson(task.quoted_accuracy().mean, task.items);
+    let ids = |of: &dyn Fn(&TaskResult) -> bool| -> Vec<&str> {
+        members.iter().filter(|task| of(task)).map(|task| task.id.as_str()).collect()
     };
-    let guessed: Vec<&str> = members.iter().filter(guesses).map(|t| t.id.as_str()).collect();
+    let below = ids(&|task| interval(task).1 < task.chance);
+    let guessed = ids(&|task| {
+        let (low, high) = interval(task);
+        (low..=high).contains(&task.chance)
+    });
     let check = check
         .about(&task.id)
         .evidence("accuracy", task.quoted_accuracy().mean, Unit::Share)
         .evidence("standard error", task.quoted_accuracy().standard_error, Unit::Share)
         .evidence("chance", task.chance, Unit::Share)
         .evidence("items", task.items as f64, Unit::Count)
-        .evidence("tasks at chance", guessed.len() as f64, Unit::Count);
-    if guessed.is_empty() {
-        return check.clear("distinguishable from guessing");
+        .evidence("tasks at chance", guessed.len() as f64, Unit::Count)
+        .evidence("tasks below chance", below.len() as f64, Unit::Count);
+    if guessed.is_empty() && below.is_empty() {
+        return check.clear("better than guessing");
     }
-    let statement = if members.len() == 1 {
-        "not distinguishable from guessing".to_owned()
-    } else {
-        format!(
-            "{} of {} tasks not distinguishable from guessing: {}",
-            guessed.len(),
-            members.len(),
-            guessed.join(", ")
-        )
-    };
-    check.found(
-        statement,
-        vec![
-            Change::free(
-                "expect no verdict from it at this scale; choose a task that moves, and say so before comparing",
-            ),
-            Change::free("score more items, if there are (`items_per_task`)"),
-        ],
-    )
+    let kinds = [(&guessed, "not distinguishable from guessing"), (&below, "below chance")];
+    let statements: Vec<String> = kinds
+        .into_iter()
+        .filter(|(ids, _)| !ids.is_empty())
+        .map(|(ids, words)| match members.len() {
+            1 => words.to_owned(),
+            all => format!("{} of {all} tasks {words}: {}", ids.len(), ids.join(", ")),
+        })
+        .collect();
+    let mut changes = vec![
+        Change::free("expect no verdict from it at this scale; choose a task that moves, and say so before comparing"),
+        Change::free("score more items, if there are (`items_per_task`)"),
+    ];
+    if !below.is_empty() {
+        changes.push(Change::free(
+            "look at what the wrong choices have in common, such as their length: another `metric` may not reward it",
+        ));
+    }
+    check.found(statements.join("; "), changes)
 }
 
 fn saturated(task: &TaskResult, members: &[&TaskResult]) -> Finding {
