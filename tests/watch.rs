@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 
-use common::Project;
+use common::{Project, TINY};
 use harness::watch::view::{Surroundings, draw, summary};
 use harness::watch::{State, Watcher};
 use harness_core::scores::StepLine;
@@ -55,6 +55,19 @@ fn screen(state: &State, around: &Surroundings, width: u16, height: u16) -> Stri
 
 fn soon() -> Surroundings {
     Surroundings { now_ns: 1_002_000_000_000, gpu: Some("97 %, 61000 MiB, 81559 MiB, 540 W".to_owned()) }
+}
+
+#[test]
+fn early_stages_of_a_smaller_batch_leave_fewer_tokens() {
+    let project = Project::new();
+    let staged = "batch_size = 2\nbatch_size_stages = [{ steps = 10, batch_size = 1 }]";
+    project.write("experiments/tiny/experiment.toml", &TINY.replace("batch_size = 2", staged));
+    project.commit("Begin with a smaller batch");
+    let mut state = finished(&project);
+    state.steps.truncate(10);
+    assert_eq!(state.tokens_left(), 10 * 2 * 32);
+    state.steps.clear();
+    assert_eq!(state.tokens_left(), (10 + 10 * 2) * 32);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! `harness plan`: what a run will take, before anything is spent.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use harness_core::config::Experiment;
 use harness_core::names::ExperimentName;
@@ -14,6 +13,7 @@ use crate::run::forecast::{ASSUMED_UTILIZATION, Corpus, Forecast, Rate, rounded}
 use crate::run::load_config;
 use crate::run::processors::{GPUS, Gpu};
 use crate::run::trial::{Bench, PROBE_STEPS};
+use crate::watch::view::duration;
 
 /// Predict what a run will take: memory, time, GPU hours, energy, disk, tokens per parameter, epochs.
 ///
@@ -163,16 +163,4 @@ fn gpu_row(forecast: &Forecast) -> Option<Vec<String>> {
         if forecast.fits == Some(true) { "enough" } else { "too small" }.to_owned(),
         gpu.source.to_owned(),
     ])
-}
-
-fn duration(seconds: f64) -> String {
-    if seconds < 120.0 {
-        return format!("{seconds:.1} s");
-    }
-    let whole = Duration::from_secs_f64(seconds.min(1e12)).as_secs();
-    match (whole / 86_400, whole % 86_400 / 3600, whole % 3600 / 60) {
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
 }

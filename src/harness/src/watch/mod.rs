@@ -185,7 +185,7 @@ impl State {
     /// Tokens that the plan still holds.
     pub fn tokens_left(&self) -> u64 {
         let training = &self.experiment.training;
-        let each = u64::from(training.batch_size) * u64::from(self.experiment.model.context_length);
-        (training.steps * each).saturating_sub(self.last().map_or(0, |line| line.tokens))
+        let planned = training.tokens(training.steps, self.experiment.model.context_length);
+        planned.saturating_sub(self.last().map_or(0, |line| line.tokens))
     }
 }

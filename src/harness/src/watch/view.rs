@@ -185,13 +185,17 @@ fn counted(value: f64) -> String {
     }
 }
 
-fn duration(seconds: f64) -> String {
-    let seconds = seconds.max(0.0) as u64;
-    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds} s"),
-        (0, minutes) => format!("{minutes} min {} s", seconds % 60),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
+/// A time in its two largest units: `2 d 3 h`, `3 h 20 min`, `5 min 0 s`; of a few seconds one decimal.
+pub fn duration(seconds: f64) -> String {
+    if seconds < 10.0 {
+        return format!("{:.1} s", seconds.max(0.0));
+    }
+    let seconds = seconds as u64;
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
     }
 }
 
