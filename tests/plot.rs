@@ -6,6 +6,11 @@ mod common;
 use std::fs;
 
 use common::{Project, TINY, repository};
+use harness::analyse::Side;
+use harness::figure::{Subject, budget::Hours};
+use harness::plot::{self, Shown};
+use harness::record::{self, SealedRun};
+use harness_core::names;
 
 /// Two experiments, the first with two seeds.
 fn study() -> Project {
@@ -62,6 +67,37 @@ fn an_experiment_looks_the_same_alone_and_beside_others_and_seeds_are_a_band() {
         project.runs("tiny").iter().map(|r| r.file_name().unwrap().to_str().unwrap().to_owned()).collect();
     let runs = svg(&["validation", &runs[0], &runs[1]]);
     assert!(runs.contains(blue) && runs.contains("#009E73"), "the look after those of all experiments");
+}
+
+#[test]
+fn the_budget_counts_resumed_segments_as_training_and_later_evaluations_as_evaluation() {
+    let project = Project::new();
+    project.harness_with("die:6", &["run", "tiny"]).expect(1);
+    project.harness(&["run", "tiny", "--resume"]).expect(0);
+    project.harness(&["evaluate", "tiny"]).expect(0);
+    project.harness_with("die:6", &["run", "tiny", "--seed", "9"]).expect(1);
+    project.harness(&["plot", "budget", "tiny"]).expect(0);
+
+    let folders = names::Project::at(project.path(""));
+    let experiment = "tiny".parse().unwrap();
+    let sealed = record::runs_of_every_kind(&folders, &experiment).unwrap();
+    let sealed: Vec<SealedRun> =
+        sealed.iter().map(|run| SealedRun::open(&folders, &experiment, run).unwrap()).collect();
+    let side = Side::open(&folders, "tiny").unwrap();
+    let [dead, resumed, evaluation, lost] = &sealed[..] else { panic!("{} runs", sealed.len()) };
+    assert_eq!(side.runs[0].run.open.run, resumed.open.run);
+    let shown = Shown {
+        subject: Subject { name: "tiny".to_owned(), look: 0 },
+        runs: side.runs.iter().collect(),
+        others: vec![dead, evaluation, lost],
+    };
+    let spent = plot::spent(&shown, Hours::Wall);
+    let wall_h = |run: &SealedRun| run.record.resources.wall_time_s / 3600.0;
+    let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b} in {spent:?}");
+    assert_eq!(spent.runs, 4);
+    near(spent.lost_h, wall_h(lost));
+    near(spent.training_h + spent.other_h, wall_h(dead) + wall_h(resumed) + wall_h(evaluation));
+    assert!(spent.training_h >= wall_h(dead) && spent.other_h >= wall_h(evaluation), "{spent:?}");
 }
 
 #[test]

@@ -194,13 +194,13 @@ fn subjects(sides: &[Side], looks: &[String]) -> Vec<Subject> {
     subjects
 }
 
-/// For each side the other sealed runs of its experiment.
+/// For each side the other sealed runs of its experiment, those of `harness evaluate` too.
 fn others(project: &Project, sides: &[Side]) -> Result<Vec<Vec<SealedRun>>, Failure> {
     let mut all = Vec::new();
     for side in sides {
         let experiment = &side.runs[0].run.open.experiment;
         let mut others = Vec::new();
-        for run in record::runs(project, experiment)? {
+        for run in record::runs_of_every_kind(project, experiment)? {
             if side.runs.iter().any(|r| r.run.open.run == run) {
                 continue;
             }

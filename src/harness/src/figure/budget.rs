@@ -9,11 +9,11 @@ use super::{COLUMN_WIDTH, Figure, Subject, range};
 pub struct Spent {
     /// Which.
     pub subject: Subject,
-    /// Hours in optimizer steps of completed runs.
+    /// Hours in optimizer steps of completed runs, and of the segments that they went on from.
     pub training_h: f64,
-    /// Hours of completed runs beside that: evaluation, checkpoints, start.
+    /// Hours of completed runs beside that: evaluation (also later, of kept checkpoints), checkpoints, start.
     pub other_h: f64,
-    /// Hours of runs that failed, were stopped, or that the paper cannot cite.
+    /// Hours of runs that failed or were stopped and not gone on with, or that the paper cannot cite.
     pub lost_h: f64,
     /// Runs of every kind.
     pub runs: usize,

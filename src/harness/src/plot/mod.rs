@@ -26,6 +26,7 @@ use crate::record::SealedRun;
 
 pub use curves::progress_of_steps;
 pub use looks::{Lineage, order};
+pub use spent::spent;
 pub use titles::{headline_tasks, task_title, title_in_group, title_of_task};
 
 /// An experiment, or a single run, as a figure shows it.

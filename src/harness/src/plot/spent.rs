@@ -1,5 +1,9 @@
 //! What stands in the records beside the curves: cost of runs, and the corpus.
 
+use std::collections::BTreeSet;
+
+use harness_core::names::RunId;
+
 use super::Shown;
 use crate::analyse::RunAnalysis;
 use crate::figure::budget::{Hours, Spent};
@@ -9,23 +13,45 @@ use crate::record::SealedRun;
 pub(super) fn budget(shown: &[Shown]) -> Figure {
     let gpu = shown.iter().flat_map(runs).any(|run| run.record.resources.gpu_time_s > 0.0);
     let hours = if gpu { Hours::Gpu } else { Hours::Wall };
-    let of = |s: &Shown| {
-        let mut spent =
-            Spent { subject: s.subject.clone(), training_h: 0.0, other_h: 0.0, lost_h: 0.0, runs: runs(s).len() };
-        for run in runs(s) {
-            let resources = &run.record.resources;
-            let whole = if gpu { resources.gpu_time_s } else { resources.wall_time_s } / 3600.0;
-            if !run.is_citable() {
-                spent.lost_h += whole;
-                continue;
-            }
-            let training = run.record.closing.as_ref().map_or(0.0, |closing| closing.training_time_s / 3600.0);
-            spent.training_h += training.min(whole);
-            spent.other_h += (whole - training).max(0.0);
+    budget::draw(&shown.iter().map(|s| spent(s, hours)).collect::<Vec<_>>(), hours)
+}
+
+/// What the runs of one experiment cost, and what for.
+pub fn spent(shown: &Shown, hours: Hours) -> Spent {
+    let runs = runs(shown);
+    let mut spent =
+        Spent { subject: shown.subject.clone(), training_h: 0.0, other_h: 0.0, lost_h: 0.0, runs: runs.len() };
+    let segments = earlier_segments(&runs);
+    for run in runs {
+        let resources = &run.record.resources;
+        let whole_s = match hours {
+            Hours::Gpu => resources.gpu_time_s,
+            Hours::Wall => resources.wall_time_s,
+        };
+        let whole = whole_s / 3600.0;
+        if !run.is_citable() && !segments.contains(&run.open.run) {
+            spent.lost_h += whole;
+            continue;
         }
-        spent
-    };
-    budget::draw(&shown.iter().map(of).collect::<Vec<_>>(), hours)
+        // A segment that died told nothing at its end: it counts as training.
+        let training = run.record.closing.as_ref().map_or(whole, |closing| closing.training_time_s / 3600.0);
+        spent.training_h += training.min(whole);
+        spent.other_h += (whole - training).max(0.0);
+    }
+    spent
+}
+
+/// The runs that citable ones went on from, directly or through others: their steps are in the final models.
+fn earlier_segments<'a>(runs: &[&'a SealedRun]) -> BTreeSet<&'a RunId> {
+    let before = |run: &&'a SealedRun| run.open.resumed_from.as_ref().map(|origin| &origin.run);
+    let mut segments: BTreeSet<&RunId> = BTreeSet::new();
+    let mut next: Vec<&RunId> = runs.iter().filter(|run| run.is_citable()).filter_map(before).collect();
+    while let Some(id) = next.pop() {
+        if segments.insert(id) {
+            next.extend(runs.iter().filter(|run| run.open.run == *id).filter_map(before));
+        }
+    }
+    segments
 }
 
 /// All sealed runs of what is shown.

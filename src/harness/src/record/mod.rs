@@ -139,21 +139,26 @@ pub fn experiments(project: &Project) -> Result<Vec<ExperimentName>, FileError> 
 
 /// The runs of an experiment that trained, oldest first, sealed or not: what the experiment's name stands for.
 pub fn runs(project: &Project, experiment: &ExperimentName) -> Result<Vec<RunId>, FileError> {
-    let trained = |run: &RunId| !evaluates(&project.run(experiment, run));
-    Ok(folders(project, experiment)?.into_iter().filter(trained).collect())
+    let trained = |run: &RunId| evaluates(&project.run(experiment, run)).is_none();
+    Ok(runs_of_every_kind(project, experiment)?.into_iter().filter(trained).collect())
 }
 
-/// Whether a run only evaluates checkpoints of another one, as far as its unverified `open.json` says.
-fn evaluates(folder: &Path) -> bool {
+/// The run whose checkpoints a run only evaluates, as far as its unverified `open.json` says; none of one that trained.
+pub fn evaluates(folder: &Path) -> Option<RunId> {
     #[derive(serde::Deserialize)]
     struct Peek {
-        evaluates: Option<serde::de::IgnoredAny>,
+        evaluates: Option<Of>,
     }
-    let open = files::read(&folder.join(file::OPEN)).ok();
-    open.and_then(|json| serde_json::from_slice::<Peek>(&json).ok()).is_some_and(|peek| peek.evaluates.is_some())
+    #[derive(serde::Deserialize)]
+    struct Of {
+        run: RunId,
+    }
+    let open = files::read(&folder.join(file::OPEN)).ok()?;
+    Some(serde_json::from_slice::<Peek>(&open).ok()?.evaluates?.run)
 }
 
-fn folders(project: &Project, experiment: &ExperimentName) -> Result<Vec<RunId>, FileError> {
+/// The runs of an experiment, those that evaluate too, oldest first, sealed or not.
+pub fn runs_of_every_kind(project: &Project, experiment: &ExperimentName) -> Result<Vec<RunId>, FileError> {
     let names = files::list(&project.runs(experiment))?;
     let has_folder = |run: &RunId| project.run(experiment, run).is_dir();
     Ok(names.iter().filter_map(|name| name.parse().ok()).filter(has_folder).collect())
@@ -164,7 +169,7 @@ pub fn all_runs(project: &Project) -> Result<Vec<(ExperimentName, RunId)>, FileE
     let mut all = Vec::new();
     for name in files::list(&project.experiments())? {
         let Ok(experiment) = name.parse::<ExperimentName>() else { continue };
-        all.extend(folders(project, &experiment)?.into_iter().map(|run| (experiment.clone(), run)));
+        all.extend(runs_of_every_kind(project, &experiment)?.into_iter().map(|run| (experiment.clone(), run)));
     }
     Ok(all)
 }
@@ -186,7 +191,7 @@ pub fn strays(project: &Project) -> Result<Vec<String>, FileError> {
 pub fn find(project: &Project, name: &str) -> Result<(ExperimentName, RunId), RecordError> {
     let all = all_runs(project)?;
     let exact = all.iter().find(|(_, run)| run.as_str() == name);
-    let trained = |(experiment, run): &&(ExperimentName, RunId)| !evaluates(&project.run(experiment, run));
+    let trained = |(experiment, run): &&(ExperimentName, RunId)| evaluates(&project.run(experiment, run)).is_none();
     let latest = all.iter().rev().filter(|(experiment, _)| experiment.as_str() == name).find(trained);
     if let Some(found) = exact.or(latest) {
         return Ok(found.clone());
