@@ -36,8 +36,14 @@ fn every_kind_is_drawn_and_says_what_it_shows() {
         let path = ran.stdout.lines().next().unwrap();
         assert_eq!(path, format!("report/build/plots/{kind}.{}.svg", names.join(".")));
         let svg = fs::read_to_string(project.path(path)).unwrap();
+        if kind == "slices" {
+            let alt = ran.stdout.lines().nth(1).unwrap();
+            assert!(alt.contains("Of the 2 seeds of tiny the latest, 4, is shown."), "{alt}");
+            assert!(alt.contains("Tokens of the document"), "{alt}");
+        }
         assert!(
-            svg.starts_with("<svg ") && ran.stdout.lines().nth(1).is_some_and(|alt| alt.len() > 20),
+            svg.starts_with("<svg ")
+                && ran.stdout.lines().nth(1).is_some_and(|alt| alt.len() > 20),
             "{}",
             ran.stdout
         );

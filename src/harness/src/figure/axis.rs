@@ -57,6 +57,12 @@ impl Axis {
         Axis { scale: Scale::Logarithmic, low, high, ticks, label: label.into() }
     }
 
+    /// The same axis with ticks at whole numbers only, for what is counted.
+    pub fn whole(mut self) -> Self {
+        self.ticks.retain(|(value, _)| (value - libm::round(*value)).abs() < 1e-6);
+        self.with_texts(|value| text_of(value, 0))
+    }
+
     /// The same axis with other texts at its ticks.
     pub fn with_texts(mut self, text: impl Fn(f64) -> String) -> Self {
         self.ticks.iter_mut().for_each(|(value, shown)| *shown = text(*value));
@@ -148,6 +154,17 @@ mod tests {
         let axis = Axis::linear((-0.021, 0.013), 4, "difference");
         let texts: Vec<&str> = axis.ticks.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(texts, ["\u{2212}0.02", "\u{2212}0.01", "0.00", "0.01"]);
+    }
+
+    #[test]
+    fn what_is_counted_has_ticks_at_whole_numbers() {
+        let texts = |range| {
+            Axis::linear(range, 5, "step").whole().ticks.into_iter().map(|(_, text)| text).collect::<Vec<String>>()
+        };
+        assert_eq!(texts((1.0, 1.0)), ["1"], "a single step");
+        assert_eq!(texts((10.0, 10.0)), ["10"]);
+        assert_eq!(texts((0.0, 2.0)), ["0", "1", "2"]);
+        assert_eq!(texts((0.0, 400.0)), ["0", "100", "200", "300", "400"]);
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn draw_one(canvas: &Canvas, map: &Map, top: i32) {
         canvas.text(label, (left - 28, bottom - row * place as i32 - row / 2), Anchor::Right, INK);
     }
     let (first, last) = range(map.steps.iter().copied()).unwrap_or((0.0, 1.0));
-    let x = Axis::linear((first, last), 5, "Optimizer step");
+    let x = Axis::linear((first, last), 5, "Optimizer step").whole();
     let frame = Panel { left, top: above, right, bottom, x, y: Axis::linear((0.0, 1.0), 1, "") };
     for (value, text) in &frame.x.ticks {
         let x = frame.x_at(*value);

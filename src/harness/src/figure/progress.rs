@@ -76,7 +76,10 @@ impl Progress {
     /// The axis from zero to `most`, and the factor that values must be divided by.
     pub(super) fn axis(self, most: f64, ticks: u32) -> (Axis, f64) {
         let (factor, label) = self.scale(most);
-        (Axis::linear((0.0, (most / factor).max(1e-9)), ticks, label), factor)
+        let axis = Axis::linear((0.0, (most / factor).max(1e-9)), ticks, label);
+        // Steps and tokens are counted; of larger units there are fractions.
+        let counted = factor == 1.0 && matches!(self, Progress::Steps | Progress::Tokens);
+        (if counted { axis.whole() } else { axis }, factor)
     }
 }
 

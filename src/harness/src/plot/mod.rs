@@ -45,6 +45,15 @@ impl<'a> Shown<'a> {
     fn latest(&self) -> &'a RunAnalysis {
         self.runs.last().expect("what is shown has a run")
     }
+
+    /// Says that this run alone is shown; empty where there is no other.
+    fn of_latest(&self) -> String {
+        let (name, seed) = (&self.subject.name, self.latest().run.open.plan.seed);
+        match self.runs.len() {
+            1 => String::new(),
+            seeds => format!(" Of the {seeds} seeds of {name} the latest, {seed}, is shown."),
+        }
+    }
 }
 
 /// A kind of figure.
@@ -154,6 +163,11 @@ impl Kind {
         }
     }
 
+    /// Whether it shows one run of each experiment, the latest, where others show every seed.
+    fn shows_latest_seed(self) -> bool {
+        matches!(self, Kind::LayerNorms | Kind::Activations | Kind::Phenomena | Kind::Slices | Kind::Calibration)
+    }
+
     /// The horizontal axes that it can have; empty where there is no choice.
     pub fn axes(self) -> &'static [Progress] {
         match self {
@@ -261,7 +275,7 @@ pub fn plot(project: &Project, kind: Kind, shown: &[Shown], options: Options) ->
     }
     let request = Request { kind, shown };
     let progress = options.progress.unwrap_or_default();
-    match kind {
+    let mut figure = match kind {
         Kind::TrainingLoss => Ok(curves::training_loss(shown, progress)),
         Kind::Validation => curves::validation(&request, progress),
         Kind::Optimisation => Ok(curves::optimisation(shown, progress)),
@@ -282,7 +296,11 @@ pub fn plot(project: &Project, kind: Kind, shown: &[Shown], options: Options) ->
         Kind::Budget => Ok(spent::budget(shown)),
         Kind::Lengths => Ok(spent::lengths(shown[0].latest())),
         Kind::Funnel => Ok(spent::funnel(shown[0].latest())),
+    }?;
+    if kind.shows_latest_seed() {
+        figure.alt.extend(shown.iter().map(Shown::of_latest));
     }
+    Ok(figure)
 }
 
 /// What was asked for.

@@ -11,7 +11,7 @@ use crate::figure::{Estimate, Figure, Subject, calibration, delta, slices as fig
 const MOST_SOURCES: usize = 8;
 
 pub(super) fn slices_of(project: &Project, request: &Request) -> Result<Figure, PlotError> {
-    let by = vec![By::Position, By::Frequency, By::WordPart, By::WordKind, By::Repetition, By::Source];
+    let by = vec![By::Position, By::Frequency, By::Length, By::WordPart, By::WordKind, By::Repetition, By::Source];
     let wanted = Wanted { by, passages: 0 };
     let (first, others) = request.shown.split_first().expect("a figure shows something");
     let reports = if others.is_empty() {
