@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::terminal::{self, Shade};
 use super::{Failure, Outcome, Workplace};
 use crate::analyse::compare::show_difference;
-use crate::analyse::slices::{By, Passage, PhenomenonSlice, Report, Slice, SliceError, Wanted, slices};
+use crate::analyse::slices::{self, By, Passage, PhenomenonSlice, Report, Slice, SliceError, Wanted, slices};
 use crate::analyse::{Side, Unit, show};
 use crate::exit_code;
 
@@ -136,6 +136,11 @@ fn print(report: &Report, arguments: &Arguments) {
         steps.join(" and "),
         report.clustered_by
     ));
+    if report.clustered_by == slices::Unit::Window.word() {
+        terminal::say(
+            "note: with fewer than 20 documents errors are by window; windows of one document are alike, so they are too small",
+        );
+    }
     let slices: Vec<&Slice> = std::iter::once(&report.total).chain(&report.slices).collect();
     for part in slices.chunk_by(|a, b| a.by == b.by) {
         let name = part[0].by.map_or("all tokens", By::name);
@@ -215,7 +220,7 @@ fn task_cells(row: &PhenomenonSlice, other: bool) -> Vec<String> {
     cells
 }
 
-fn calibration_cells((index, found): (usize, &crate::analyse::slices::Calibration)) -> Vec<String> {
+fn calibration_cells((index, found): (usize, &slices::Calibration)) -> Vec<String> {
     let percent = |number: f64| show(number, Unit::Share);
     let error = |error: Option<f64>| error.map_or_else(|| "-".to_owned(), percent);
     vec![
