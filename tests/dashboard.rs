@@ -7,7 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use common::{Project, TINY, repository};
-use harness::dashboard::{Curve, Data, Experiment, FORMAT, Results, Run, Task, page, points_for};
+use harness::dashboard::{
+    Curve, Data, Documents, Experiment, FORMAT, Found, Results, Run, Task, page, points_for, short,
+};
 use harness_core::Digest;
 use harness_core::scores::StepLine;
 use serde_json::Value;
@@ -31,11 +33,12 @@ fn it_shows_sealed_open_and_changed_runs_of_every_experiment() {
     project.commit("Propose a change");
     project.harness(&["run", "tiny"]).expect(0);
     project.harness(&["run", "change"]).expect(0);
+    project.harness(&["run", "tiny", "--seed", "5"]).expect(0);
     project.harness(&["run", "tiny", "--seed", "4"]).expect(0);
     common::flip(&project.latest("tiny").join("steps.csv"), 200);
 
     let ran = project.harness(&["dashboard"]).expect(0);
-    assert!(ran.stdout.contains("report/build/dashboard.html: 3 runs"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("report/build/dashboard.html: 4 runs"), "{}", ran.stdout);
     assert!(ran.stderr.contains("without curves"), "{}", ran.stderr);
     let page = fs::read_to_string(project.path("report/build/dashboard.html")).unwrap();
     let data = data_of(&page);
@@ -45,16 +48,30 @@ fn it_shows_sealed_open_and_changed_runs_of_every_experiment() {
     assert_eq!(data["experiments"][1]["title"], "</script>");
     assert_eq!(data["project"], "../../");
     let states: Vec<&str> = data["runs"].as_array().unwrap().iter().map(|r| r["state"].as_str().unwrap()).collect();
-    assert_eq!(states, ["completed", "completed", "changed"]);
+    assert_eq!(states, ["completed", "completed", "completed", "changed"]);
     let run = &data["runs"][0];
     assert_eq!(run["curve"]["step"].as_array().unwrap().len(), 20);
     assert_eq!(run["validation"].as_array().unwrap().len(), 5);
-    assert!(run["tasks"][0]["mean"].is_number() && run["findings"].is_array());
+    // A group with its tasks and its curve; a finding with what `harness diagnose` says of it.
+    let group = &run["tasks"][0];
+    assert!(group["mean"].is_number() && group["curve"].as_array().unwrap().len() == 2, "{group:#}");
+    let members: Vec<&str> =
+        group["members"].as_array().unwrap().iter().map(|t| t["title"].as_str().unwrap()).collect();
+    assert!(members.len() > 1 && members.contains(&"simple"), "{members:?}");
+    let found = &run["findings"][0];
+    let said = project.harness(&["diagnose", run["run"].as_str().unwrap()]).expect(0).stdout;
+    for part in [&found["statement"], &found["evidence"][0], &found["figure"], &found["changes"][0]] {
+        assert!(said.contains(part.as_str().unwrap()), "{part} in\n{said}");
+    }
+    let noise = &data["experiments"][0]["seed_noise"];
+    assert_eq!(noise["evidence"][0], "seeds 2", "{noise:#}");
+    assert_eq!(data["experiments"][1]["seed_noise"], Value::Null, "one seed");
     // The table's numbers are those of `harness show --values`.
     let values = project.harness(&["show", "change", "--values", "--json"]).expect(0);
     let values: Value = serde_json::from_str(&values.stdout).unwrap();
     let key = "validation.bits_per_byte";
-    assert_eq!(data["runs"][1]["values"][key], values["values"][key]["number"]);
+    let change = &data["runs"].as_array().unwrap().iter().find(|r| r["experiment"] == "change").unwrap();
+    assert_eq!(change["values"][key], values["values"][key]["number"]);
 
     let again = project.harness(&["dashboard", "--out", "again.html"]).expect(0);
     assert!(again.stdout.contains("again.html"));
@@ -63,6 +80,32 @@ fn it_shows_sealed_open_and_changed_runs_of_every_experiment() {
     assert_eq!(data_of(&moved)["project"], "");
     // What a browser is driven on, in `make test-dashboard`.
     keep("dashboard-small.html", &page);
+}
+
+#[test]
+fn a_later_evaluation_stands_beside_the_run_it_evaluates() {
+    let project = Project::new();
+    project.write("templates/dashboard.html", &template());
+    project.commit("Take the template of the page");
+    project.harness(&["run", "tiny"]).expect(0);
+    let trained = project.latest("tiny");
+    project.harness(&["evaluate", "tiny"]).expect(0);
+    let ran = project.harness(&["dashboard", "--out", "page.html"]).expect(0);
+    assert!(ran.stdout.contains("page.html: 1 runs"), "{}", ran.stdout);
+    let data = data_of(&fs::read_to_string(project.path("page.html")).unwrap());
+    let [run, evaluation] = data["runs"].as_array().unwrap().as_slice() else { panic!("{data:#}") };
+    assert_eq!((&run["evaluates"], &evaluation["evaluates"]), (&Value::Null, &run["run"]));
+    assert_eq!(run["run"], trained.file_name().unwrap().to_str().unwrap());
+    assert!(evaluation["tasks"][0]["mean"].is_number(), "{evaluation:#}");
+    // The training is that of the other run, and is not shown twice.
+    assert!(
+        evaluation["curve"]["step"].as_array().unwrap().is_empty() && evaluation["findings"] == Value::Array(vec![])
+    );
+    // So it is where it was changed after it was sealed.
+    common::flip(&project.latest("tiny").join("MANIFEST"), 3);
+    project.harness(&["dashboard", "--out", "page.html"]).expect(0);
+    let data = data_of(&fs::read_to_string(project.path("page.html")).unwrap());
+    assert_eq!((&data["runs"][1]["state"], &data["runs"][1]["evaluates"]), (&"changed".into(), &run["run"]));
 }
 
 /// Keeps a page for the test in a browser.
@@ -88,27 +131,55 @@ fn long_run(index: usize, points: usize) -> Run {
     let steps: Vec<StepLine> = (1..=10_000).map(line).collect();
     let times: Vec<f64> = steps.iter().map(|s| s.wall_time_s).collect();
     let bits = 1.2 + 0.3 * noise(7, 4);
+    let task = |title: &str, salt: u64| Task {
+        title: title.to_owned(),
+        chance: 0.5,
+        mean: short(0.6 + 0.1 * noise(salt, 5)),
+        standard_error: 0.0123,
+        ..Task::default()
+    };
+    let evaluations = |every: u64, end: f64| -> Vec<(u64, u64, f64)> {
+        (0..=20).map(|k| (every * k, every * 8192 * k, short(end + 2.0 / (1.0 + k as f64)))).collect()
+    };
+    // As long as those of a real diagnosis.
+    let found = |_| Found {
+        check: "generalization_gap",
+        subject: None,
+        statement: "held-out text costs 11.0 % more than training text".to_owned(),
+        evidence: vec!["training loss, last tenth of the steps 2.345 nats/token".to_owned(); 4],
+        figure: "training_loss",
+        changes: vec![
+                "more text, or dropout, or more weight decay (1.00 runs like this one: 4.1e15 FLOPs, about 1000 s)"
+                    .to_owned();
+                2
+            ],
+    };
     let results = Results {
         root: Digest::of(&index.to_le_bytes()),
         commit: "0".repeat(40),
         seed: (index % 3) as u64,
         values: [("validation.bits_per_byte", bits), ("training.steps", 10_000.0), ("model.parameters", 1e6)].into(),
-        tasks: vec![Task {
-            title: "BLiMP".to_owned(),
-            chance: 0.5,
-            mean: 0.6 + 0.1 * noise(9, 5),
-            standard_error: 0.01,
-        }],
+        tasks: vec![
+            Task {
+                curve: evaluations(500, 0.6),
+                members: (0..16).map(|k| task(&format!("a paradigm with a long name {k}"), k)).collect(),
+                ..task("BLiMP", 9)
+            },
+            Task { curve: evaluations(500, 0.3), ..task("LAMBADA", 10) },
+            Task { curve: evaluations(500, 0.5), ..task("PIQA", 11) },
+        ],
+        documents: vec![Documents { title: "WikiText-2".to_owned(), curve: evaluations(500, 1.3) }],
         curve: Curve::of(&steps, &times, points),
-        validation: (0..=20).map(|k| (500 * k, 500 * 8192 * k, bits + 2.0 / (1.0 + k as f64))).collect(),
+        validation: evaluations(500, bits),
         flops_per_token: 6e6,
-        findings: Vec::new(),
+        findings: (0..8).map(found).collect(),
     };
     Run {
         run: format!("20261123T{:06}Z-{index:08x}", 80_000 + index),
         experiment: format!("experiment-{:02}", index / 3),
         state: "completed".to_owned(),
         not_citable_because: None,
+        evaluates: None,
         results: Some(results),
     }
 }

@@ -59,9 +59,13 @@ def column(page: Page, index: int) -> list[str]:
 def small(page: Page, pages: pathlib.Path, shots: pathlib.Path) -> None:
     file = pages / "dashboard-small.html"
     visit = Visit(page, file)
-    check(len(column(page, 1)) == 3, "every run has a row")
+    check(len(column(page, 1)) == 4, "every run has a row")
     check(ink(page) > 100, "curves are drawn")
 
+    tasks = page.eval_on_selector_all("#metric option", "options => options.map(o => o.value).filter(v => v.startsWith('tasks '))")
+    check(len(tasks) >= 1, "the scores of tasks have curves")
+    page.select_option("#metric", tasks[0])
+    check(ink(page) > 100, "the curves of a task are drawn")
     page.select_option("#metric", "loss")
     loss = ink(page)
     check(loss > 100, "the training loss is drawn")
@@ -100,6 +104,11 @@ def small(page: Page, pages: pathlib.Path, shots: pathlib.Path) -> None:
     check(link.startswith("../../experiments/") and link.endswith("/"), f"the record is linked {link}")
     check(page.locator("#tasks tbody tr").count() >= 1, "tasks have rows")
     check(page.locator("#findings details").count() >= 1, "diagnoses are there")
+    page.locator("#members summary").first.click()
+    check(page.locator("#members tbody tr").count() > 1, "the tasks of a group have rows")
+    page.locator("#findings li summary").first.click()
+    opened = page.inner_text("#findings")
+    check("evidence:" in opened and "harness plot" in opened, "a finding shows its evidence and its figure")
     page.screenshot(path=shots / "small.png", full_page=True)
     page.set_viewport_size({"width": 420, "height": 900})
     wide = page.evaluate("document.documentElement.scrollWidth")

@@ -1,5 +1,6 @@
 //! `harness dashboard`: all experiments on one page.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use harness_core::files;
@@ -7,7 +8,7 @@ use harness_core::names::{ExperimentName, Project};
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::analyse::RunAnalysis;
-use crate::dashboard::{self, Data, Experiment, Run};
+use crate::dashboard::{self, Data, Experiment, Found, Run};
 use crate::exit_code;
 use crate::plot::{self, Lineage};
 use crate::record::{self, RecordError, SealedRun};
@@ -29,23 +30,31 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let template = files::read_to_string(&project.templates().join("dashboard.html"))?;
     let all = record::all_runs(project)?;
     let points = dashboard::points_for(all.len());
-    let mut runs = Vec::new();
-    for (experiment, run) in &all {
-        let shown = match SealedRun::open(project, experiment, run) {
-            Ok(sealed) => match RunAnalysis::of(sealed) {
-                Ok(analysis) => Run::of(&analysis, points),
+    let (mut runs, mut seed_noise) = (Vec::new(), BTreeMap::new());
+    // The rows of one experiment at a time: those of all would not fit everywhere.
+    for of_experiment in all.chunk_by(|a, b| a.0 == b.0) {
+        let mut analyses = Vec::new();
+        for (experiment, run) in of_experiment {
+            let unread = |state| Run::unread(experiment, run, state, record::evaluates(&project.run(experiment, run)));
+            let analysis = SealedRun::open(project, experiment, run).map(RunAnalysis::of);
+            runs.push(match analysis {
+                Ok(Ok(analysis)) => {
+                    let shown = Run::of(&analysis, points);
+                    analyses.push(analysis);
+                    shown
+                }
+                Ok(Err(error)) => {
+                    terminal::tell(&format!("without curves: run {run} of {experiment}: {error}"));
+                    unread("failed")
+                }
+                Err(RecordError::NotSealed { .. }) => unread("open"),
                 Err(error) => {
                     terminal::tell(&format!("without curves: run {run} of {experiment}: {error}"));
-                    Run::unread(experiment, run, "failed")
+                    unread("changed")
                 }
-            },
-            Err(RecordError::NotSealed { .. }) => Run::unread(experiment, run, "open"),
-            Err(error) => {
-                terminal::tell(&format!("without curves: run {run} of {experiment}: {error}"));
-                Run::unread(experiment, run, "changed")
-            }
-        };
-        runs.push(shown);
+            });
+        }
+        seed_noise.extend(dashboard::seed_noise(analyses).map(|found| (of_experiment[0].0.to_string(), found)));
     }
     let out = match &arguments.out {
         Some(out) => std::path::absolute(out).unwrap_or_else(|_| out.clone()),
@@ -54,14 +63,15 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let data = Data {
         format: dashboard::FORMAT,
         project: way_to_project(&out, project.root()),
-        experiments: experiments(project)?,
+        experiments: experiments(project, seed_noise)?,
         runs,
     };
     let page = dashboard::page(&template, &data).map_err(Failure::usage)?;
     files::write(&out, page.as_bytes())?;
     let shown = out.strip_prefix(project.root()).unwrap_or(&out).display();
     let size = page.len() as f64 / f64::from(1 << 20);
-    terminal::say(&format!("{shown}: {} runs, {size:.1} MiB", data.runs.len()));
+    let trained = data.runs.iter().filter(|run| run.evaluates.is_none()).count();
+    terminal::say(&format!("{shown}: {trained} runs, {size:.1} MiB"));
     Ok(exit_code::SUCCESS)
 }
 
@@ -74,7 +84,7 @@ fn way_to_project(out: &Path, root: &Path) -> String {
 }
 
 /// Every experiment with what its config says, in the order of its look. A config that does not load has a name only.
-fn experiments(project: &Project) -> Result<Vec<Experiment>, Failure> {
+fn experiments(project: &Project, mut seed_noise: BTreeMap<String, Found>) -> Result<Vec<Experiment>, Failure> {
     let names: Vec<ExperimentName> = record::experiments(project)?;
     let configs: Vec<_> = names.iter().map(|name| load_config(project, name).ok().map(|l| l.experiment)).collect();
     let extends = |index: usize| configs[index].as_ref().and_then(|c| c.extends.as_ref()).map(ToString::to_string);
@@ -86,7 +96,9 @@ fn experiments(project: &Project) -> Result<Vec<Experiment>, Failure> {
         let text = |of: fn(&harness_core::config::Experiment) -> &String| {
             configs[index].as_ref().map_or(String::new(), |c| of(c).trim().to_owned())
         };
-        Experiment::new(name, text(|c| &c.title), text(|c| &c.hypothesis), extends(index), look)
+        let seed_noise = seed_noise.remove(&name);
+        let experiment = Experiment::new(name, text(|c| &c.title), text(|c| &c.hypothesis), extends(index), look);
+        Experiment { seed_noise, ..experiment }
     };
     Ok(order.into_iter().enumerate().map(described).collect())
 }

@@ -77,7 +77,7 @@ fn print(finding: &Finding, run: &str, arguments: &Arguments) {
     terminal::say(&format!("           rule: {} ({})", finding.threshold.rule, finding.threshold.source));
     terminal::say(&format!("           figure: harness plot {} {run}", finding.figure));
     for change in &finding.changes {
-        let mut cost = change.cost.map_or_else(|| "no training".to_owned(), |cost| cost.words());
+        let mut cost = change.price();
         if let (Some(price), Some(hours)) = (change.cost, arguments.budget_hours) {
             cost.push_str(&format!(", {:.1} % of the budget", 100.0 * price.wall_time_s / (3600.0 * hours)));
         }

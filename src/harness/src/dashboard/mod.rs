@@ -11,9 +11,10 @@ use harness_core::Digest;
 use harness_core::names::{ExperimentName, RunId};
 use serde::Serialize;
 
-use crate::analyse::{Finding, RunAnalysis, diagnose, diagnose::Outcome};
+use crate::analyse::compare::differ_in_seed_only;
+use crate::analyse::{CurvePoint, Finding, RunAnalysis, TaskResult, diagnose, diagnose::Outcome, diagnose_seeds};
 use crate::figure::{Progress, css_look};
-use crate::plot::{headline_tasks, progress_of_steps, title_of_task};
+use crate::plot::{headline_tasks, progress_of_steps, task_title, title_in_group, title_of_task};
 
 pub use curve::{Curve, short};
 
@@ -22,7 +23,7 @@ pub const FORMAT: u32 = 1;
 /// What stands in the template where the data go.
 const PLACE: &str = "<script id=\"data\" type=\"application/json\">null</script>";
 /// Points over all curves of training; with more runs each has fewer, so that the page stays small.
-const POINTS: usize = 60_000;
+const POINTS: usize = 40_000;
 
 /// What the page shows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,13 +53,15 @@ pub struct Experiment {
     pub color: String,
     /// Lengths of ink and gap in turn, in pixels; empty for a whole line.
     pub dash: Vec<u32>,
+    /// How far the seeds of its latest plan lie apart; none with one seed.
+    pub seed_noise: Option<Found>,
 }
 
 impl Experiment {
     /// An experiment with the look of the figures.
     pub fn new(name: String, title: String, hypothesis: String, extends: Option<String>, look: usize) -> Self {
         let (color, dash) = css_look(look);
-        Experiment { name, title, hypothesis, extends, color, dash }
+        Experiment { name, title, hypothesis, extends, color, dash, seed_noise: None }
     }
 }
 
@@ -73,6 +76,8 @@ pub struct Run {
     pub state: String,
     /// Why the paper cannot use it.
     pub not_citable_because: Option<String>,
+    /// The run whose checkpoints it evaluates, if it did not train: the page shows its scores beside those of that run.
+    pub evaluates: Option<String>,
     /// What was computed from it, where it is sealed.
     #[serde(flatten)]
     pub results: Option<Results>,
@@ -91,18 +96,23 @@ pub struct Results {
     pub values: BTreeMap<&'static str, f64>,
     /// Accuracy on each headline task.
     pub tasks: Vec<Task>,
+    /// Tasks of documents.
+    pub documents: Vec<Documents>,
     /// Training, thinned.
     pub curve: Curve,
-    /// Evaluations: step, tokens, bits per byte.
-    pub validation: Vec<(u64, u64, f64)>,
+    /// Evaluations: bits per byte.
+    pub validation: Vec<Evaluated>,
     /// Training FLOPs for each token.
     pub flops_per_token: f64,
     /// What a diagnosis found.
     pub findings: Vec<Found>,
 }
 
-/// The accuracy on a task.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// A value at an evaluation: step, tokens, value.
+pub type Evaluated = (u64, u64, f64);
+
+/// The accuracy on a task or a group of tasks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Task {
     /// Its title.
     pub title: String,
@@ -112,6 +122,21 @@ pub struct Task {
     pub mean: f64,
     /// Its standard error over items.
     pub standard_error: f64,
+    /// Accuracy at each evaluation; of a task of a group left to the figures.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub curve: Vec<Evaluated>,
+    /// The tasks of a group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Task>,
+}
+
+/// The loss on the documents of a task.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Documents {
+    /// Its title.
+    pub title: String,
+    /// Bits per byte at each evaluation.
+    pub curve: Vec<Evaluated>,
 }
 
 /// One finding of a diagnosis.
@@ -123,7 +148,11 @@ pub struct Found {
     pub subject: Option<String>,
     /// What was seen.
     pub statement: String,
-    /// What could be changed.
+    /// The numbers behind it.
+    pub evidence: Vec<String>,
+    /// The kind of figure that shows it.
+    pub figure: &'static str,
+    /// What could be changed, and what that costs.
     pub changes: Vec<String>,
 }
 
@@ -133,7 +162,9 @@ impl From<&Finding> for Found {
             check: finding.check,
             subject: finding.subject.clone(),
             statement: finding.statement.clone(),
-            changes: finding.changes.iter().map(|change| change.what.clone()).collect(),
+            evidence: finding.evidence.iter().map(|e| format!("{} {}", e.name, e.shown())).collect(),
+            figure: finding.figure,
+            changes: finding.changes.iter().map(|c| format!("{} ({})", c.what, c.price())).collect(),
         }
     }
 }
@@ -145,8 +176,14 @@ pub fn points_for(runs: usize) -> usize {
 
 impl Run {
     /// A run that cannot be analysed.
-    pub fn unread(experiment: &ExperimentName, run: &RunId, state: &str) -> Self {
-        Run { run: run.to_string(), experiment: experiment.to_string(), state: state.to_owned(), ..Run::default() }
+    pub fn unread(experiment: &ExperimentName, run: &RunId, state: &str, evaluates: Option<RunId>) -> Self {
+        Run {
+            run: run.to_string(),
+            experiment: experiment.to_string(),
+            state: state.to_owned(),
+            evaluates: evaluates.map(|run| run.to_string()),
+            ..Run::default()
+        }
     }
 
     /// An analysed run with about `points` points in its training curve.
@@ -163,24 +200,29 @@ impl Run {
         ];
         let (open, record) = (&analysis.run.open, &analysis.run.record);
         let value = |key: &str| analysis.values.get(key).map(|v| v.number);
-        let task = |task: &crate::analyse::TaskResult| {
-            let share = task.quoted_accuracy();
+        let task = |task: &TaskResult| {
+            let members = analysis.tasks.iter().filter(|member| member.group.as_ref() == Some(&task.id));
             Task {
-                title: title_of_task(task),
-                chance: task.chance,
-                mean: short(share.mean),
-                standard_error: short(share.standard_error),
+                curve: analysis.task_curves.get(&task.id).map(|curve| evaluated(curve)).unwrap_or_default(),
+                members: members.map(|member| score(member, title_in_group(member))).collect(),
+                ..score(task, title_of_task(task))
             }
         };
-        let found = diagnose(analysis);
+        let documents =
+            |(id, curve): (&String, &Vec<CurvePoint>)| Documents { title: task_title(id), curve: evaluated(curve) };
+        // The rows of an evaluation are those of the run that trained, which shows them.
+        let trained = open.evaluates.is_none();
+        let steps = if trained { &analysis.steps[..] } else { &[] };
+        let found = if trained { diagnose(analysis) } else { Vec::new() };
         let results = Results {
             root: analysis.run.root,
             commit: open.code.commit.clone(),
             seed: open.plan.seed,
             values: SHOWN.iter().filter_map(|key| Some((*key, value(key)?))).collect(),
             tasks: headline_tasks(analysis).into_iter().map(task).collect(),
-            curve: Curve::of(&analysis.steps, &progress_of_steps(analysis, Progress::WallTime), points),
-            validation: analysis.validation_curve.iter().map(|p| (p.step, p.tokens, short(p.value))).collect(),
+            curve: Curve::of(steps, &progress_of_steps(analysis, Progress::WallTime), points),
+            documents: analysis.document_curves.iter().map(documents).collect(),
+            validation: evaluated(&analysis.validation_curve),
             flops_per_token: value("model.training_flops_per_token").unwrap_or(0.0),
             findings: found.iter().filter(|f| f.outcome == Outcome::Found).map(Found::from).collect(),
         };
@@ -189,9 +231,34 @@ impl Run {
             experiment: open.experiment.to_string(),
             state: record.status.word().to_owned(),
             not_citable_because: open.not_citable_because.clone(),
+            evaluates: open.evaluates.as_ref().map(|evaluated| evaluated.run.to_string()),
             results: Some(results),
         }
     }
+}
+
+fn evaluated(curve: &[CurvePoint]) -> Vec<Evaluated> {
+    curve.iter().map(|p| (p.step, p.tokens, short(p.value))).collect()
+}
+
+fn score(task: &TaskResult, title: String) -> Task {
+    let share = task.quoted_accuracy();
+    let (mean, standard_error) = (short(share.mean), short(share.standard_error));
+    Task { title, chance: task.chance, mean, standard_error, ..Task::default() }
+}
+
+/// How far the seeds of the latest plan lie apart among the runs of one experiment, oldest first; `None` with one seed. Of
+/// a seed that was run twice the later run counts, as everywhere.
+pub fn seed_noise(runs: Vec<RunAnalysis>) -> Option<Found> {
+    let mut seeds: Vec<RunAnalysis> = Vec::new();
+    for run in runs.into_iter().rev().filter(|run| run.run.is_citable() && run.run.open.evaluates.is_none()) {
+        let same_plan = seeds.first().is_none_or(|latest| differ_in_seed_only(&latest.run, &run.run));
+        if same_plan && seeds.iter().all(|other| other.run.open.plan.seed != run.run.open.plan.seed) {
+            seeds.push(run);
+        }
+    }
+    seeds.reverse();
+    (seeds.len() > 1).then(|| Found::from(&diagnose_seeds(&seeds)))
 }
 
 /// The template has no place for the data.

@@ -126,6 +126,11 @@ pub struct Cost {
 }
 
 impl Change {
+    /// What it costs, in words.
+    pub fn price(&self) -> String {
+        self.cost.map_or_else(|| "no training".to_owned(), |cost| cost.words())
+    }
+
     fn free(what: impl Into<String>) -> Self {
         Change { what: what.into(), cost: None }
     }
