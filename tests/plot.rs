@@ -43,6 +43,8 @@ fn every_kind_is_drawn_and_says_what_it_shows() {
         }
         assert!(
             svg.starts_with("<svg ")
+                && svg.contains("<title>")
+                && svg.contains("<desc>")
                 && ran.stdout.lines().nth(1).is_some_and(|alt| alt.len() > 20),
             "{}",
             ran.stdout

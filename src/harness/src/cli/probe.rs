@@ -177,4 +177,5 @@ fn draw(probe: &Probe) -> figure::Figure {
         marked_x: probe.recommended.filter(|_| probe.kind != Kind::Clip),
         marked_y: probe.recommended.filter(|_| probe.kind == Kind::Clip),
     })
+    .described(&format!("probe of {}", probe.key))
 }

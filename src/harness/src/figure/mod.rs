@@ -42,6 +42,23 @@ pub struct Figure {
     pub alt: String,
 }
 
+impl Figure {
+    /// The figure with its title and its words inside the drawing too, where readers who do not see it look for them, also
+    /// when the file is passed on alone.
+    pub fn described(mut self, title: &str) -> Figure {
+        if let Some((tag, drawing)) = self.svg.split_once('>') {
+            let (title, alt) = (escaped(title), escaped(&self.alt));
+            self.svg = format!("{tag} role=\"img\">\n<title>{title}</title>\n<desc>{alt}</desc>{drawing}");
+        }
+        self
+    }
+}
+
+/// Text as it stands between tags of XML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 /// What is drawn: an experiment, or a single run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {

@@ -423,3 +423,16 @@ fn thinning_keeps_peaks() {
     let kept = thinned(&points, 600);
     assert!(kept.len() <= 600 && kept.iter().any(|p| p.1 > 8.9));
 }
+
+#[test]
+fn title_and_words_stand_inside_the_drawing() {
+    let named = Subject { name: "a < b & c".to_owned(), look: 0 };
+    let spent = budget::Spent { subject: named, training_h: 1.0, other_h: 0.5, lost_h: 0.0, runs: 2 };
+    let figure = budget::draw(&[spent], budget::Hours::Wall).described("what runs <cost>");
+    assert!(figure.alt.contains("a < b & c"), "{}", figure.alt);
+    let words = figure.alt.replace('&', "&amp;").replace('<', "&lt;");
+    for part in [" role=\"img\">", "<title>what runs &lt;cost&gt;</title>", &format!("<desc>{words}</desc>")] {
+        assert_eq!(figure.svg.matches(part).count(), 1, "{part} in\n{}", figure.svg);
+    }
+    resvg::usvg::Tree::from_str(&figure.svg, &resvg::usvg::Options::default()).unwrap();
+}

@@ -300,7 +300,7 @@ pub fn plot(project: &Project, kind: Kind, shown: &[Shown], options: Options) ->
     if kind.shows_latest_seed() {
         figure.alt.extend(shown.iter().map(Shown::of_latest));
     }
-    Ok(figure)
+    Ok(figure.described(kind.about()))
 }
 
 /// What was asked for.
