@@ -138,7 +138,7 @@ fn tables_say_what_the_numbers_mean() {
     let csv = project.harness(&["compare", "tiny", "change", "--csv"]).expect(0).stdout;
     let mut lines = csv.lines();
     let columns = lines.next().unwrap().split(',').count();
-    assert!(columns == 17 && csv.lines().count() == 6, "{csv}");
+    assert!(columns == 23 && csv.lines().count() == 6, "{csv}");
 
     let unknown = project.harness(&["compare", "tiny", "change", "--flips", "blimp"]).expect(2);
     assert!(unknown.stderr.contains("grammar-agreement.simple"), "{}", unknown.stderr);
@@ -147,6 +147,48 @@ fn tables_say_what_the_numbers_mean() {
     project.write("experiments/never/experiment.toml", "extends = \"tiny\"\n");
     let never = project.harness(&["compare", "tiny", "never"]).expect(2);
     assert!(never.stderr.contains("no completed, citable run"), "{}", never.stderr);
+}
+
+/// Thirty documents, read in windows: they are the units, and fewer bits are better.
+#[test]
+fn documents_of_a_task_are_compared_like_the_validation_text() {
+    let project = Project::new();
+    let text: String =
+        (0..30).map(|n| format!("= {n} =\nThe old dogs see the cat, and it sees {n} of them.\n")).collect();
+    let digest = harness_core::Digest::of(text.as_bytes());
+    project.write(&format!(".harness/downloads/{digest}"), &text);
+    let recipe = format!(
+        "title = \"Articles\"\nversion = 1\nlicence = \"CC0-1.0\"\ncitation = \"none\"\nkind = \"documents\"\n\
+         metric = \"bits_per_byte\"\nchance = 0.0\n[items]\nformat = \"text\"\n\
+         records = {{ begin_with = '^= .* =$' }}\nchoices = [\"{{{{ text }}}}\"]\n\
+         [[subtask]]\nfile.sha256 = \"{digest}\"\nfile.bytes = {}\n",
+        text.len()
+    );
+    project.write("experiments/tasks/articles.toml", &recipe);
+    let tiny = TINY.replace("\"grammar-agreement\"", "\"grammar-agreement\", \"articles\"");
+    project.write("experiments/tiny/experiment.toml", &tiny);
+    project.write("experiments/change/experiment.toml", &tiny.replace("Tiny", "Change"));
+    project.commit("Ask about articles");
+    run(&project, "tiny", 3, "");
+    run(&project, "change", 3, "");
+    let null = json(&project, &["compare", "tiny", "change"]);
+    let metric = "tasks.articles.bits_per_byte";
+    assert_eq!(effect(&null, metric)["verdict"], "not_distinguishable");
+
+    run(&project, "change", 3, "better:60");
+    let report = json(&project, &["compare", "tiny", "change"]);
+    let found = effect(&report, metric);
+    assert_eq!((&found["test"], &found["units"]), (&Value::from("bootstrap_over_documents"), &Value::from(30)));
+    assert_eq!((&found["family"], &found["verdict"]), (&Value::from("primary"), &Value::from("better")), "{found:#}");
+    assert!(found["difference"].as_f64().unwrap() < 0.0 && found["p_holm"].as_f64() >= found["p_value"].as_f64());
+    // Every number over documents has the spread of the documents as its error.
+    let values = json(&project, &["show", "change", "--values"]);
+    for key in [metric, "tasks.articles.word_perplexity", BITS, "validation.perplexity"] {
+        assert!(values["values"][key]["standard_error"].as_f64().unwrap() > 0.0, "{key}: {values:#}");
+    }
+    // No item of them is right or wrong.
+    let refused = project.harness(&["compare", "tiny", "change", "--flips", "articles"]).expect(2);
+    assert!(refused.stderr.contains("grammar-agreement.simple"), "{}", refused.stderr);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::record::SealedRun;
 pub use compare::{Asked, CompareError, Comparison, Side, compare};
 pub use dependents::{all_measured, is_among, numbers_from};
 pub use diagnose::{Finding, diagnose, diagnose_seeds};
-pub use values::{Unit, Value, show};
+pub use values::{Ratio, Unit, Value, show};
 
 /// A curve: step, tokens and value at each evaluation.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +89,7 @@ pub struct TaskResult {
     /// scored without it.
     pub accuracy_mutual_information: Option<stats::Share>,
     /// exp of the mean negative log-probability of the word; for last-word tasks.
-    pub perplexity: Option<f64>,
+    pub perplexity: Option<Ratio>,
     /// The score file, relative to the run folder (empty for a group).
     pub file: String,
 }

@@ -11,7 +11,10 @@ use harness_corpus::tasks::{Kind, Metric};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::slices::{By, Calibration, Scored, Slice, by_phenomenon, calibration, mean_accuracy, slices_of_run};
+use super::slices::{
+    By, Calibration, FEWEST_DOCUMENTS, Scored, Slice, by_phenomenon, calibration, mean_accuracy, slices_of_run,
+};
+use super::stats::cluster::{Cluster, clustered_mean};
 use super::stats::{self, Share, mean_of_shares, right_choices, share};
 use super::{AnalyseError, CurvePoint, RunAnalysis, TaskResult, accuracy_name, choice_score};
 use crate::record::SealedRun;
@@ -122,6 +125,10 @@ struct Builder {
 impl Builder {
     fn add(&mut self, key: impl Into<String>, number: f64, unit: Unit, files: &[&str]) {
         self.add_with_error(key, number, None, unit, files);
+    }
+
+    fn add_ratio(&mut self, key: impl Into<String>, ratio: Ratio, unit: Unit, files: &[&str]) {
+        self.add_with_error(key, ratio.number, ratio.standard_error, unit, files);
     }
 
     fn add_with_error(&mut self, key: impl Into<String>, number: f64, error: Option<f64>, unit: Unit, files: &[&str]) {
@@ -360,12 +367,64 @@ fn validation(run: &SealedRun, path: &str, step: u64, values: &mut Builder) -> R
     if step == 0 {
         values.add("validation.initial_bits_per_byte", bits, Unit::BitsPerByte, &files);
     }
-    values.add("validation.bits_per_byte", bits, Unit::BitsPerByte, &files);
-    values.add("validation.loss", nats / tokens as f64, Unit::NatsPerToken, &files);
-    values.add("validation.perplexity", libm::exp(nats / tokens as f64), Unit::Perplexity, &files);
-    let per_byte = libm::exp(nats / data.validation_bytes as f64);
-    values.add("validation.byte_perplexity", per_byte, Unit::Decimal, &files);
+    let [by_bytes, by_tokens] = clusters(run, &rows);
+    let per_byte = Ratio::of(nats, data.validation_bytes as f64, &by_bytes);
+    let per_token = Ratio::of(nats, tokens as f64, &by_tokens);
+    values.add_ratio("validation.bits_per_byte", per_byte.scaled(1.0 / LN_2), Unit::BitsPerByte, &files);
+    values.add_ratio("validation.loss", per_token, Unit::NatsPerToken, &files);
+    values.add_ratio("validation.perplexity", per_token.exponential(), Unit::Perplexity, &files);
+    values.add_ratio("validation.byte_perplexity", per_byte.exponential(), Unit::Decimal, &files);
     Ok(bits)
+}
+
+/// Nats of the validation text by the units that are taken as independent, over bytes and over tokens: documents, or
+/// windows where there are few documents, as in comparisons.
+fn clusters(run: &SealedRun, rows: &[WindowLoss]) -> [Vec<Cluster>; 2] {
+    let documents = &run.corpus.validation_documents;
+    let by_document = documents.len() >= FEWEST_DOCUMENTS;
+    let [mut bytes, mut tokens] = [Vec::<Cluster>::new(), Vec::new()];
+    for (at, row) in rows.iter().enumerate() {
+        if at == 0 || !by_document || row.document != rows[at - 1].document {
+            bytes.push(Cluster { sum: 0.0, weight: 0.0 });
+            tokens.push(Cluster { sum: 0.0, weight: 0.0 });
+        }
+        let bytes_per_token =
+            documents.get(row.document as usize).map_or(0.0, |d| d.bytes as f64 / d.tokens.max(1) as f64);
+        for (clusters, weight) in [(&mut bytes, row.tokens as f64 * bytes_per_token), (&mut tokens, row.tokens as f64)]
+        {
+            if let Some(cluster) = clusters.last_mut() {
+                cluster.sum += row.loss_nats;
+                cluster.weight += weight;
+            }
+        }
+    }
+    [bytes, tokens]
+}
+
+/// A sum over a sum, or a function of it, with the standard error that the spread of its clusters gives it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio {
+    /// The number itself.
+    pub number: f64,
+    /// None for fewer than two clusters.
+    pub standard_error: Option<f64>,
+}
+
+impl Ratio {
+    fn of(sum: f64, weight: f64, clusters: &[Cluster]) -> Self {
+        let standard_error = clustered_mean(clusters).and_then(|found| found.standard_error);
+        Ratio { number: sum / weight, standard_error }
+    }
+
+    fn scaled(self, factor: f64) -> Self {
+        Ratio { number: factor * self.number, standard_error: self.standard_error.map(|error| factor * error) }
+    }
+
+    /// exp of it; the error by the delta method, as lm-evaluation-harness has it for perplexities.
+    fn exponential(self) -> Self {
+        let number = libm::exp(self.number);
+        Ratio { number, standard_error: self.standard_error.map(|error| number * error) }
+    }
 }
 
 /// Calibration of the next-token distribution, and the loss by place, source and length of document: what the losses of
@@ -429,18 +488,23 @@ fn documents(run: &SealedRun, task: &Task, path: &str, values: &mut Builder) -> 
     let sum = |of: fn(&ChoiceScore) -> u64| rows.iter().map(of).sum::<u64>() as f64;
     let (bytes, words, tokens) = (sum(|r| r.bytes), sum(|r| r.words), sum(|r| r.tokens));
     let nats = -rows.iter().map(|row| row.log_probability_nats).sum::<f64>();
-    let bits = nats / LN_2 / bytes;
     let files = [path, file::OPEN, file::RECORD];
-    for (name, number, unit) in [
+    let over = |sum: f64, of: fn(&ChoiceScore) -> u64| {
+        let cluster = |row: &ChoiceScore| Cluster { sum: -row.log_probability_nats, weight: of(row) as f64 };
+        Ratio::of(nats, sum, &rows.iter().map(cluster).collect::<Vec<_>>())
+    };
+    let per_byte = over(bytes, |r| r.bytes);
+    let bits = per_byte.scaled(1.0 / LN_2);
+    for (name, ratio, unit) in [
         ("bits_per_byte", bits, Unit::BitsPerByte),
-        ("byte_perplexity", libm::exp(nats / bytes), Unit::Decimal),
-        ("word_perplexity", libm::exp(nats / words), Unit::Perplexity),
-        ("loss", nats / tokens, Unit::NatsPerToken),
-        ("items", task.items as f64, Unit::Count),
+        ("byte_perplexity", per_byte.exponential(), Unit::Decimal),
+        ("word_perplexity", over(words, |r| r.words).exponential(), Unit::Perplexity),
+        ("loss", over(tokens, |r| r.tokens), Unit::NatsPerToken),
     ] {
-        values.add(format!("tasks.{}.{name}", task.id), number, unit, &files);
+        values.add_ratio(format!("tasks.{}.{name}", task.id), ratio, unit, &files);
     }
-    Ok(bits)
+    values.add(format!("tasks.{}.items", task.id), task.items as f64, Unit::Count, &files);
+    Ok(bits.number)
 }
 
 /// Scores one task of items from its rows.
@@ -465,7 +529,11 @@ fn task_result(run: &SealedRun, task: &Task, path: &str) -> Result<TaskResult, A
         accuracy_normalized: (!last_word).then(|| right_by(Metric::AccuracyPerCharacter)),
         accuracy_per_token: (!last_word).then(|| right_by(Metric::AccuracyPerToken)),
         accuracy_mutual_information: unconditional.then(|| right_by(Metric::AccuracyMutualInformation)),
-        perplexity: last_word.then(|| libm::exp(-nats / rows.len() as f64)),
+        perplexity: last_word.then(|| {
+            let clusters: Vec<Cluster> =
+                rows.iter().map(|row| Cluster { sum: -row.log_probability_nats, weight: 1.0 }).collect();
+            Ratio::of(-nats, rows.len() as f64, &clusters).exponential()
+        }),
         file: path.to_owned(),
     })
 }
@@ -519,7 +587,7 @@ fn add_task(result: &TaskResult, members: &[TaskResult], values: &mut Builder) {
         }
     }
     if let Some(perplexity) = result.perplexity {
-        values.add(key("perplexity"), perplexity, Unit::Perplexity, &files);
+        values.add_ratio(key("perplexity"), perplexity, Unit::Perplexity, &files);
     }
     values.add(key("chance"), result.chance, Unit::Share, &[file::OPEN]);
     values.add(key("items"), result.items as f64, Unit::Count, &files);

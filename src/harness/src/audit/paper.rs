@@ -1,7 +1,7 @@
 //! The paper: its bytes, the sources it was made from, and each bound number computed again from its run and looked
 //! for in the text of its page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use harness_core::names::{ExperimentName, Project, RunId, is_inside};
@@ -10,7 +10,7 @@ use harness_core::{Digest, files};
 use super::{Audit, AuditError, Check, Outcome, first_line, trace};
 use crate::analyse::{RunAnalysis, Value};
 use crate::record::SealedRun;
-use crate::report::{self, Bound, Proof, ProofRun, difference};
+use crate::report::{self, Bound, Differences, Proof, ProofRun};
 
 const SUBJECT: &str = "the paper";
 
@@ -78,10 +78,19 @@ pub(super) fn paper(project: &Project, pdf: &Path, audit: &mut Audit) -> Result<
     check(audit, "L1", &pdf.display().to_string(), found == proof.pdf_sha256, detail, &everything);
     let analyses = analyses(project, &proof, audit);
     sources(project, &proof, &analyses, audit, &everything);
-    let counts = report::counts(&analyses.values().cloned().collect::<Vec<_>>());
+    let pair = |b: &Bound| Some((b.experiment.clone()?, b.minus_experiment.clone()?));
+    let pairs: Vec<(String, String)> = proof.bound.iter().filter_map(pair).collect();
+    let runs: Vec<RunAnalysis> = analyses.values().cloned().collect();
+    let study = match report::counts_and_differences(&runs, &pairs) {
+        Ok((counts, differences)) => Across { counts, differences, absent: absent(&proof, &analyses) },
+        Err(error) => {
+            audit.add("L3", SUBJECT, "numbers", Outcome::Contradiction, first_line(&error));
+            return Ok(());
+        }
+    };
     let mut recomputed = 0;
     for bound in &proof.bound {
-        match recompute(bound, &analyses, &counts) {
+        match recompute(bound, &analyses, &study) {
             None => {}
             Some(Ok(())) => recomputed += 1,
             Some(Err(detail)) => {
@@ -232,12 +241,20 @@ fn analyses(project: &Project, proof: &Proof, audit: &mut Audit) -> BTreeMap<Str
     analyses
 }
 
+/// What rests on several runs.
+struct Across {
+    counts: BTreeMap<String, u64>,
+    differences: Differences,
+    /// Experiments of which a run is not here or does not hold.
+    absent: BTreeSet<String>,
+}
+
+fn absent(proof: &Proof, analyses: &BTreeMap<String, RunAnalysis>) -> BTreeSet<String> {
+    proof.runs.iter().filter(|run| !analyses.contains_key(&run.run)).map(|run| run.experiment.clone()).collect()
+}
+
 /// Computes a bound number again. `None` for what has no number of a run behind it, or whose run is not here.
-fn recompute(
-    bound: &Bound,
-    analyses: &BTreeMap<String, RunAnalysis>,
-    counts: &BTreeMap<String, u64>,
-) -> Option<Result<(), String>> {
+fn recompute(bound: &Bound, analyses: &BTreeMap<String, RunAnalysis>, study: &Across) -> Option<Result<(), String>> {
     let value_of = |run: &Option<String>| -> Option<Result<&Value, String>> {
         let analysis = analyses.get(run.as_deref()?)?;
         Some(analysis.values.get(&bound.key).ok_or_else(|| "the run has no such value".to_owned()))
@@ -247,16 +264,21 @@ fn recompute(
             Ok(value) => (value.number, value.shown(), value.shown_standard_error()),
             Err(problem) => return Some(Err(problem)),
         },
-        "delta" | "compare" => match (value_of(&bound.run)?, value_of(&bound.minus_run)?) {
-            (Ok(a), Ok(b)) => {
-                let delta = difference(a, b);
-                let shown = if bound.kind == "compare" { in_words(&delta.shown).to_owned() } else { delta.shown };
-                (delta.number, shown, delta.shown_error)
+        // A difference rests on every seed of both experiments.
+        "delta" | "compare" => {
+            let (first, second) = (bound.experiment.as_deref()?, bound.minus_experiment.as_deref()?);
+            if [first, second].iter().any(|experiment| study.absent.contains(*experiment)) {
+                return None;
             }
-            (Err(problem), _) | (_, Err(problem)) => return Some(Err(problem)),
-        },
+            let Some(delta) = study.differences.get(first, second, &bound.key) else {
+                return Some(Err("the runs have no such value in common".to_owned()));
+            };
+            let words = bound.kind == "compare";
+            let shown = if words { in_words(&delta.shown).to_owned() } else { delta.shown.clone() };
+            (delta.number, shown, delta.shown_error.clone())
+        }
         // Counts may be shown as words, so only the number is compared.
-        "count" => (*counts.get(&bound.key)? as f64, bound.shown.clone(), None),
+        "count" => (*study.counts.get(&bound.key)? as f64, bound.shown.clone(), None),
         _ => return None,
     };
     let (number, shown, shown_error) = expected;

@@ -65,9 +65,15 @@ struct Row<'a> {
     reference_value: f64,
     other_value: f64,
     difference: f64,
+    standard_error: Option<f64>,
     low: Option<f64>,
     high: Option<f64>,
+    low_over_seeds_and_units: Option<f64>,
+    high_over_seeds_and_units: Option<f64>,
     test: Option<TestKind>,
+    degrees_of_freedom: Option<f64>,
+    right_only_in_reference: Option<u64>,
+    right_only_in_other: Option<u64>,
     p_value: Option<f64>,
     p_holm: Option<f64>,
     reference_runs: usize,
@@ -116,9 +122,15 @@ fn row<'a>(comparison: &'a Comparison, effect: &'a Effect) -> Row<'a> {
         reference_value: effect.reference,
         other_value: effect.other,
         difference: effect.difference,
+        standard_error: effect.standard_error,
         low: effect.interval.map(|[low, _]| low),
         high: effect.interval.map(|[_, high]| high),
+        low_over_seeds_and_units: effect.interval_over_seeds_and_units.map(|[low, _]| low),
+        high_over_seeds_and_units: effect.interval_over_seeds_and_units.map(|[_, high]| high),
         test: effect.test,
+        degrees_of_freedom: effect.degrees_of_freedom,
+        right_only_in_reference: effect.discordant.map(|[reference, _]| reference),
+        right_only_in_other: effect.discordant.map(|[_, other]| other),
         p_value: effect.p_value,
         p_holm: effect.p_holm,
         reference_runs: effect.reference_runs.len(),
@@ -234,7 +246,7 @@ fn print_flips(workplace: &Workplace, reference: &Side, flips: &Flips, compariso
             terminal::say(&format!("only by `{side}`, the largest change of margin first:"));
         }
         for flip in list.iter().take(SHOWN_FLIPS) {
-            terminal::say(&flip_line(flip));
+            terminal::say(&flip_line(flip, flips.margin_unit));
             let choices = texts.as_ref().and_then(|texts| texts.get(&flip.item)).into_iter().flatten();
             choices.for_each(|choice| terminal::say(&format!("    {choice}")));
         }
@@ -244,9 +256,10 @@ fn print_flips(workplace: &Workplace, reference: &Side, flips: &Flips, compariso
     }
 }
 
-fn flip_line(flip: &Flip) -> String {
+fn flip_line(flip: &Flip, unit: &str) -> String {
+    let decimals = if unit == "nats" { 2 } else { 4 };
     let margins = format!(
-        "  item {}: margin {:+.2} -> {:+.2} nats",
+        "  item {}: margin {:+.decimals$} -> {:+.decimals$} {unit}",
         flip.item, flip.reference_margin_nats, flip.other_margin_nats
     );
     let (first, second) = (flip.reference_right, flip.other_right);

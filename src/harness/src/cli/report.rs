@@ -3,6 +3,7 @@
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::analyse::RunAnalysis;
 use crate::exit_code;
+use crate::record::format::Open;
 use crate::record::{self, RecordError, SealedRun};
 use crate::report::{self, Mode, Options, PAPER_PDF};
 
@@ -71,6 +72,10 @@ fn citable(workplace: &Workplace) -> Result<Vec<RunAnalysis>, Failure> {
     let mut analyses = Vec::new();
     for (experiment, run) in record::all_runs(project)? {
         match SealedRun::open(project, &experiment, &run) {
+            // It has the seed and the curve of the run whose weights it reads, and is not that run.
+            Ok(SealedRun { open: Open { evaluates: Some(of), .. }, .. }) => {
+                terminal::tell(&format!("left out run {run} of {experiment}: it evaluates {} again", of.run));
+            }
             Ok(sealed) if sealed.is_citable() => analyses.push(RunAnalysis::of(sealed)?),
             Ok(sealed) => {
                 let reason = sealed.open.not_citable_because.as_deref().unwrap_or("it did not complete");

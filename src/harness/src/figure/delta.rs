@@ -13,6 +13,8 @@ pub struct Row {
     pub difference: f64,
     /// Ends of its 95 % interval, as shares.
     pub interval: Option<[f64; 2]>,
+    /// Whether a test tells it from zero.
+    pub decided: bool,
 }
 
 impl Row {
@@ -21,7 +23,7 @@ impl Row {
     }
 }
 
-/// Draws the differences of `subject` from `reference`. A row whose interval holds zero is drawn hollow.
+/// Draws the differences of `subject` from `reference`. What a test decides is drawn filled, what could be noise hollow.
 pub fn draw(subject: &Subject, reference: &str, rows: &[Row]) -> Figure {
     let (experiment, look) = (subject.name.as_str(), canvas::look(subject.look));
     let reach = rows.iter().flat_map(Row::ends).map(|end| 100.0 * end.abs()).fold(1.0, f64::max) * 1.08;
@@ -37,8 +39,7 @@ pub fn draw(subject: &Subject, reference: &str, rows: &[Row]) -> Figure {
             let (y, [low, high]) = (panel.middle(index), row.ends());
             let at = |value: f64| panel.x_at(100.0 * value);
             canvas.line(&[(at(low), y), (at(high), y)], look.color, 10, &[]);
-            let undecided = low <= 0.0 && high >= 0.0;
-            let marker = if undecided { Marker::Ring } else { look.marker.filled() };
+            let marker = if row.decided { look.marker.filled() } else { Marker::Ring };
             canvas.marker((at(row.difference), y), marker, look.color, 25);
         }
     });

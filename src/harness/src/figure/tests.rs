@@ -124,6 +124,7 @@ fn of_scores() -> Vec<(&'static str, Figure)> {
         name: name.to_owned(),
         difference,
         interval: Some([difference - half, difference + half]),
+        decided: difference.abs() > half,
     };
     let deltas = [
         delta("BLiMP", 0.021, 0.009),

@@ -2,7 +2,7 @@
 
 use super::{PlotError, Request, Shown, headline_tasks, title_in_group};
 use crate::analyse::compare::{Asked, Effect, PRIMARY, SECONDARY, Verdict};
-use crate::analyse::{Comparison, Side, Unit, compare};
+use crate::analyse::{Comparison, Side, Unit, accuracy_name, compare};
 use crate::figure::{Figure, Subject, delta, forest};
 
 fn side(shown: &Shown) -> Side {
@@ -22,10 +22,9 @@ fn comparisons(request: &Request) -> Result<Vec<Comparison>, PlotError> {
 
 /// The name of a metric: the title of its task where it has one.
 fn name_of(metric: &str, request: &Request) -> String {
-    let id = |id: &str| metric == format!("tasks.{id}.accuracy") || metric == format!("tasks.{id}.accuracy_normalized");
     let latest = request.shown[0].latest();
-    let tasks = headline_tasks(latest).into_iter().chain(&latest.tasks);
-    let found = tasks.into_iter().find(|task| id(&task.id));
+    let mut tasks = headline_tasks(latest).into_iter().chain(&latest.tasks);
+    let found = tasks.find(|task| metric == format!("tasks.{}.{}", task.id, accuracy_name(task.metric)));
     match (found, metric) {
         (Some(task), _) => title_in_group(task),
         (None, "validation.bits_per_byte") => "validation text".to_owned(),
@@ -36,6 +35,10 @@ fn name_of(metric: &str, request: &Request) -> String {
 /// Whether a metric counts on its own: declared or not, but no task of a group.
 fn is_headline(effect: &Effect) -> bool {
     [PRIMARY, SECONDARY].contains(&effect.family.as_str())
+}
+
+fn is_decided(effect: &Effect) -> bool {
+    matches!(effect.verdict, Verdict::Better | Verdict::Worse)
 }
 
 pub(super) fn forest(request: &Request) -> Result<Figure, PlotError> {
@@ -51,7 +54,7 @@ pub(super) fn forest(request: &Request) -> Result<Figure, PlotError> {
         let shown = |e: &Effect| forest::Effect {
             difference: scale * e.difference,
             interval: e.interval.map(|[low, high]| [scale * low, scale * high]),
-            decided: matches!(e.verdict, Verdict::Better | Verdict::Worse),
+            decided: is_decided(e),
         };
         let name = name_of(&first.metric, request);
         let of = |c: &Comparison| c.effects.iter().find(|e| e.metric == first.metric).map(shown);
@@ -84,6 +87,7 @@ pub(super) fn delta(request: &Request) -> Result<Figure, PlotError> {
             name: if is_headline(e) { name } else { format!("\u{2013} {name}") },
             difference: e.difference,
             interval: e.interval,
+            decided: is_decided(e),
         }
     };
     // Members of a group stand below it.

@@ -98,7 +98,12 @@ pub(super) fn phenomena(project: &Project, request: &Request) -> Result<Figure, 
     if let Some(other) = other {
         let row = |p: &PhenomenonSlice| {
             let change = p.change?;
-            Some(delta::Row { name: name(p), difference: change.difference, interval: Some(change.interval) })
+            Some(delta::Row {
+                name: name(p),
+                difference: change.difference,
+                interval: Some(change.interval),
+                decided: change.is_decided(),
+            })
         };
         let rows: Vec<delta::Row> = report.phenomena.iter().filter_map(row).collect();
         return Ok(delta::draw(&other.subject, &first.subject.name, &rows));

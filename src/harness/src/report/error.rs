@@ -5,6 +5,8 @@ use std::fmt;
 use harness_core::config::place_of;
 use harness_core::files::FileError;
 
+use crate::analyse::CompareError;
+
 /// A place in a file that a person wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -49,6 +51,9 @@ pub enum ReportError {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Two experiments could not be compared.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
     /// There is no run to report on.
     #[error("there is no completed run to report on\nhint: `harness run baseline` makes one")]
     NoRuns,

@@ -10,7 +10,6 @@ use super::error::ReportError;
 use super::scan::{Argument, Section};
 use super::study::{Entry, Study};
 use crate::analyse::RunAnalysis;
-use crate::analyse::compare::differ_in_seed_only;
 use crate::analyse::slices::SliceError;
 use crate::figure::{Figure, Progress, Subject};
 use crate::plot::{self, Kind, Lineage, Options, PlotError, Shown};
@@ -139,19 +138,11 @@ fn looks(study: &Study) -> Vec<String> {
     plot::order(&study.entries.iter().map(lineage).collect::<Vec<_>>())
 }
 
-/// An entry with the seeds of its latest plan; of a seed that was run twice the later run.
+/// An entry with the seeds of its latest plan.
 fn shown<'a>(entry: &Entry<'a>, looks: &[String]) -> Shown<'a> {
-    let mut runs: Vec<&RunAnalysis> = Vec::new();
-    let mut others = Vec::new();
-    for run in entry.runs.iter().rev() {
-        let repeated = runs.iter().any(|r| r.run.open.plan.seed == run.run.open.plan.seed);
-        if differ_in_seed_only(&entry.quoted.run, &run.run) && !repeated {
-            runs.push(run);
-        } else {
-            others.push(&run.run);
-        }
-    }
-    runs.reverse();
+    let runs = entry.of_latest_plan();
+    let is_other = |run: &&&RunAnalysis| runs.iter().all(|own| own.run.open.run != run.run.open.run);
+    let others = entry.runs.iter().filter(is_other).map(|run| &run.run).collect();
     let look = looks.iter().position(|name| name == entry.name()).unwrap_or_default();
     Shown { subject: Subject { name: entry.name().to_owned(), look }, runs, others }
 }

@@ -10,6 +10,7 @@
 
 mod bibliography;
 mod check_format;
+mod differences;
 mod draft;
 mod error;
 mod figures;
@@ -22,6 +23,7 @@ mod tables;
 mod typst;
 mod values;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use harness_core::Digest;
@@ -30,13 +32,13 @@ use harness_core::files;
 use harness_core::names::Project;
 use serde_json::{Value as Json, json};
 
-use crate::analyse::RunAnalysis;
+use crate::analyse::{CompareError, RunAnalysis};
 
 pub use check_format::{Finding, check_format};
+pub use differences::{Difference, Differences};
 pub use error::{Place, ReportError};
 pub use figures::{Outcome, Redrawn};
 pub use proof::{Bound, Proof, ProofRun, SourceFile};
-pub use values::{Difference, difference, shown_difference};
 
 use bibliography::Library;
 use scan::{Argument, Call, Section};
@@ -123,13 +125,14 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
 
     let library = read_library(project, &mut made)?;
     let prose = prose_of(&study);
-    let tables = tables::document(&study);
-    let known = Known::of(&study, &library, &tables);
+    let differences = Differences::of(&study, &pairs_asked_for(&sections))?;
+    let tables = tables::document(&study, &differences);
+    let counts = values::counts(&study, &differences);
+    let known = Known::of(&study, &counts, &library, &tables);
     let cited = check_names(&known, &sections, &prose)?;
     let figures = figures::asked_for(project, &study, &sections)?;
 
-    let pairs = pairs_asked_for(&sections);
-    let catalogue = values::document(&study, &prose, &pairs);
+    let catalogue = values::document(&study, &prose, &differences);
     made.json("values.json", &catalogue)?;
     made.json("tables.json", &tables)?;
     made.json("cites.json", &json!({ "format": values::VERSION, "references": library.references(&cited) }))?;
@@ -149,7 +152,8 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     files::rename(&temporary, &pdf)?;
 
     let outline = noted.iter().find(|n| n["kind"] == "outline").cloned().unwrap_or(Json::Null);
-    let proof = Proof::of(&study, options.mode, &typst.version, Digest::of_file(&pdf)?, made.digests()?, &noted);
+    let proof =
+        Proof::of(&study, &differences, options.mode, &typst.version, Digest::of_file(&pdf)?, made.digests()?, &noted);
     let bound = proof.bound.len();
     let proof_path = project.root().join(PAPER_PROOF);
     files::write(&proof_path, &pretty(&proof))?;
@@ -170,9 +174,15 @@ pub fn figures_drawn_again(project: &Project, analyses: &[RunAnalysis]) -> Resul
     figures::redraw(project, &Study::of(analyses), BUILD)
 }
 
-/// The counts that a paper over these runs can show, by name: an audit computes them again.
-pub fn counts(analyses: &[RunAnalysis]) -> std::collections::BTreeMap<String, u64> {
-    values::counts(&Study::of(analyses))
+/// The counts that a paper over these runs can show, by name, and the differences of these pairs of experiments: an audit
+/// computes them again.
+pub fn counts_and_differences(
+    analyses: &[RunAnalysis],
+    pairs: &[(String, String)],
+) -> Result<(BTreeMap<String, u64>, Differences), CompareError> {
+    let study = Study::of(analyses);
+    let differences = Differences::of(&study, pairs)?;
+    Ok((values::counts(&study, &differences), differences))
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -304,17 +314,17 @@ fn pairs_asked_for(sections: &[Section]) -> Vec<(String, String)> {
 struct Known<'a> {
     study: &'a Study<'a>,
     experiments: Vec<&'a str>,
-    counts: std::collections::BTreeMap<String, u64>,
+    counts: &'a BTreeMap<String, u64>,
     tables: Vec<&'a str>,
     references: Vec<&'a str>,
 }
 
 impl<'a> Known<'a> {
-    fn of(study: &'a Study, library: &'a Library, tables: &'a Json) -> Self {
+    fn of(study: &'a Study, counts: &'a BTreeMap<String, u64>, library: &'a Library, tables: &'a Json) -> Self {
         Known {
             study,
             experiments: study.names(),
-            counts: values::counts(study),
+            counts,
             tables: tables["tables"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect(),
             references: library.keys(),
         }
@@ -489,7 +499,7 @@ impl Maker<'_> {
         self.write(&format!("lib/{template}"), &bytes)
     }
 
-    fn figures(&mut self, figures: &std::collections::BTreeMap<String, figures::Drawn>) -> Result<(), ReportError> {
+    fn figures(&mut self, figures: &BTreeMap<String, figures::Drawn>) -> Result<(), ReportError> {
         files::remove_folder(&self.project.root().join(BUILD).join("figures"))?;
         let mut listed = serde_json::Map::new();
         for (key, drawn) in figures {

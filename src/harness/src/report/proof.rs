@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::Mode;
+use super::differences::Differences;
 use super::study::Study;
 use super::values;
 
@@ -97,31 +98,37 @@ impl Proof {
     /// Puts together what Typst noted and what the records say.
     pub(super) fn of(
         study: &Study,
+        differences: &Differences,
         mode: Mode,
         typst: &str,
         pdf_sha256: Digest,
         sources: Vec<SourceFile>,
         noted: &[Json],
     ) -> Self {
-        let counts = values::counts(study);
+        let counts = values::counts(study, differences);
         let bound = noted.iter().filter(|n| n["kind"] != "outline").enumerate();
-        let bound = bound.map(|(index, note)| bound_of(study, &counts, index, note)).collect();
+        let bound = bound.map(|(index, note)| bound_of(study, differences, &counts, index, note)).collect();
         Proof { format: Proof::VERSION, pdf_sha256, mode, typst: typst.to_owned(), sources, runs: runs(study), bound }
     }
 }
 
-fn bound_of(study: &Study, counts: &BTreeMap<String, u64>, index: usize, note: &Json) -> Bound {
+fn bound_of(
+    study: &Study,
+    differences: &Differences,
+    counts: &BTreeMap<String, u64>,
+    index: usize,
+    note: &Json,
+) -> Bound {
     let text = |field: &str| note[field].as_str().map(str::to_owned);
     let (experiment, minus_experiment) = (text("experiment"), text("minus_experiment"));
     let key = text("key").or_else(|| text("count")).or_else(|| text("file")).unwrap_or_default();
-    let number_of = |name: &Option<String>| {
-        let entry = study.entry(name.as_deref()?)?;
-        entry.quoted.values.get(&key).map(|v| v.number)
-    };
     let kind = text("kind").unwrap_or_default();
     let number = match kind.as_str() {
-        "value" => number_of(&experiment),
-        "delta" | "compare" => number_of(&experiment).zip(number_of(&minus_experiment)).map(|(a, b)| a - b),
+        "value" => experiment.as_deref().and_then(|name| Some(study.entry(name)?.quoted.values.get(&key)?.number)),
+        "delta" | "compare" => {
+            let pair = experiment.as_deref().zip(minus_experiment.as_deref());
+            pair.and_then(|(first, second)| Some(differences.get(first, second, &key)?.number))
+        }
         "count" => counts.get(&key).map(|n| *n as f64),
         _ => None,
     };

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::analyse::RunAnalysis;
+use crate::analyse::compare::differ_in_seed_only;
 
 /// One experiment as the paper shows it.
 #[derive(Debug)]
@@ -16,17 +17,27 @@ pub(super) struct Entry<'a> {
     pub reference: Option<usize>,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
     pub fn name(&self) -> &str {
         self.quoted.run.open.experiment.as_str()
     }
 
-    /// Distinct seeds over all runs.
+    /// The seeds of the quoted run's plan, oldest first; of a seed that was run twice the later run.
+    pub fn of_latest_plan(&self) -> Vec<&'a RunAnalysis> {
+        let mut chosen: Vec<&RunAnalysis> = Vec::new();
+        for run in self.runs.iter().rev() {
+            let repeated = chosen.iter().any(|c| c.run.open.plan.seed == run.run.open.plan.seed);
+            if differ_in_seed_only(&self.quoted.run, &run.run) && !repeated {
+                chosen.push(run);
+            }
+        }
+        chosen.reverse();
+        chosen
+    }
+
+    /// How many seeds of the quoted run's plan there are.
     pub fn seeds(&self) -> usize {
-        let mut seeds: Vec<u64> = self.runs.iter().map(|a| a.run.open.plan.seed).collect();
-        seeds.sort_unstable();
-        seeds.dedup();
-        seeds.len()
+        self.of_latest_plan().len()
     }
 }
 

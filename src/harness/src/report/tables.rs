@@ -7,8 +7,10 @@ use harness_core::config::flat;
 use harness_corpus::tasks::{Kind, Metric};
 use serde_json::{Value as Json, json};
 
+use super::differences::Differences;
 use super::study::{Entry, Study};
-use super::values::{DECIDED, accuracy_key, difference, title_of};
+use super::values::{accuracy_key, title_of};
+use crate::analyse::compare::Verdict;
 use crate::analyse::{RunAnalysis, TaskResult, Unit, show};
 use crate::plot::{headline_tasks, task_title, title_in_group, title_of_task};
 
@@ -37,7 +39,8 @@ fn table(wide: bool, columns: &[&str], header: Vec<Json>, rows: Vec<Vec<Json>>) 
 }
 
 /// All tables, by `kind name`.
-pub(super) fn document(study: &Study) -> Json {
+pub(super) fn document(study: &Study, differences: &Differences) -> Json {
+    let is_better = |entry: &Entry, key: &str| differences.verdict(study, entry, key) == Some(Verdict::Better);
     let mut tables: BTreeMap<String, Json> = BTreeMap::new();
     for family in &study.families {
         let members: Vec<&Entry> = family.iter().map(|i| &study.entries[*i]).collect();
@@ -54,8 +57,8 @@ pub(super) fn document(study: &Study) -> Json {
         add("changes", changes(&members));
         add("full-config", full_config(&members));
         add("tasks", tasks(base));
-        add("results", results(&members));
-        add("all-tasks", all_tasks(&members));
+        add("results", results(&members, &is_better));
+        add("all-tasks", all_tasks(&members, &is_better));
         add("resources", resources(&members));
         for entry in &members[1..] {
             if let Some(reference) = study.reference(entry) {
@@ -386,54 +389,32 @@ fn metric_in_words(metric: Metric) -> &'static str {
     }
 }
 
-/// A measure of the results table: key, title, and whether more is better.
+/// A measure of the results table.
 struct Measure {
     key: String,
     title: String,
-    /// `None`: never bold, because there is no standard error to judge by.
-    more_is_better: Option<bool>,
 }
 
 fn metrics(members: &[&Entry]) -> Vec<Measure> {
-    let mut metrics = vec![Measure {
-        key: "validation.bits_per_byte".to_owned(),
-        title: "Bits per byte ↓".to_owned(),
-        more_is_better: None,
-    }];
+    let mut metrics =
+        vec![Measure { key: "validation.bits_per_byte".to_owned(), title: "Bits per byte ↓".to_owned() }];
     for task in headline_tasks(members[0].quoted) {
         let title = title_of_task(task);
-        metrics.push(Measure { key: accuracy_key(task), title: format!("{title} ↑"), more_is_better: Some(true) });
+        metrics.push(Measure { key: accuracy_key(task), title: format!("{title} ↑") });
         if task.perplexity.is_some() {
             let key = format!("tasks.{}.perplexity", task.id);
-            metrics.push(Measure { key, title: format!("{title}, ppl. ↓"), more_is_better: None });
+            metrics.push(Measure { key, title: format!("{title}, ppl. ↓") });
         }
     }
     metrics
 }
 
-/// Whether an experiment is best on a metric, by more than the standard error of the difference allows for.
-fn is_best(entry: &Entry, members: &[&Entry], metric: &Measure) -> bool {
-    let Some(own) = entry.quoted.values.get(&metric.key) else { return false };
-    let sign = match metric.more_is_better {
-        None => return false,
-        Some(true) => 1.0,
-        Some(false) => -1.0,
-    };
-    let others: Vec<_> = members.iter().filter(|m| m.name() != entry.name()).collect();
-    let beats = |other: &&&Entry| {
-        other.quoted.values.get(&metric.key).is_some_and(|value| {
-            let difference = difference(own, value);
-            difference.standard_error.is_some_and(|error| sign * difference.number > DECIDED * error)
-        })
-    };
-    !others.is_empty() && others.iter().all(beats)
-}
-
-fn results(members: &[&Entry]) -> Json {
+/// Bold is what the tests call better than the experiment that it changes.
+fn results(members: &[&Entry], is_better: &dyn Fn(&Entry, &str) -> bool) -> Json {
     let metrics = metrics(members);
     let cell = |entry: &Entry, metric: &Measure| match entry.quoted.values.get(&metric.key) {
         None => text("–"),
-        Some(v) => value(entry.name(), &metric.key, v.standard_error.is_some(), is_best(entry, members, metric)),
+        Some(v) => value(entry.name(), &metric.key, v.standard_error.is_some(), is_better(entry, &metric.key)),
     };
     if members.len() <= NARROW {
         let row = |metric: &Measure| {
@@ -456,12 +437,12 @@ fn results(members: &[&Entry]) -> Json {
 }
 
 /// Every task, members of groups included.
-fn all_tasks(members: &[&Entry]) -> Json {
+fn all_tasks(members: &[&Entry], is_better: &dyn Fn(&Entry, &str) -> bool) -> Json {
     let row = |task: &TaskResult| {
-        let metric = Measure { key: accuracy_key(task), title: String::new(), more_is_better: Some(true) };
-        let cell = |entry: &&Entry| match entry.quoted.values.get(&metric.key) {
+        let key = accuracy_key(task);
+        let cell = |entry: &&Entry| match entry.quoted.values.get(&key) {
             None => text("–"),
-            Some(_) => value(entry.name(), &metric.key, true, is_best(entry, members, &metric)),
+            Some(_) => value(entry.name(), &key, true, is_better(entry, &key)),
         };
         let chance = value(members[0].name(), &format!("tasks.{}.chance", task.id), false, false);
         [text(title_in_group(task)), chance].into_iter().chain(members.iter().map(cell)).collect()

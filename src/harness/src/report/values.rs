@@ -3,58 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use super::differences::Differences;
 use super::study::{Entry, Study};
-use crate::analyse::{RunAnalysis, Unit, Value, accuracy_name, show};
+use crate::analyse::compare::Verdict;
+use crate::analyse::{RunAnalysis, TaskResult, Unit, Value, accuracy_name};
 use crate::plot::headline_tasks;
 
 /// Version of `values.json` and of the other data files of a paper.
 pub const VERSION: u32 = 1;
-
-/// The text that shows a difference: signed, under the rounding rule of its unit. What rounds to zero has no sign.
-pub fn shown_difference(difference: f64, unit: Unit) -> String {
-    let text = show(difference.abs(), unit);
-    let zero = text.bytes().all(|b| !b.is_ascii_digit() || b == b'0');
-    match difference {
-        d if zero || d == 0.0 => text,
-        d if d < 0.0 => format!("-{text}"),
-        _ => format!("+{text}"),
-    }
-}
-
-/// A difference between two runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Difference {
-    /// The exact difference.
-    pub number: f64,
-    /// The text that shows it.
-    pub shown: String,
-    /// Standard error of the difference where both numbers have one, taking them as independent (which overstates
-    /// it where both runs answered the same items).
-    pub standard_error: Option<f64>,
-    /// The text that shows it.
-    pub shown_error: Option<String>,
-    /// The unit of both numbers.
-    pub unit: Unit,
-}
-
-/// The difference `a - b` of two values of one key.
-pub fn difference(a: &Value, b: &Value) -> Difference {
-    let number = a.number - b.number;
-    let standard_error = match (a.standard_error, b.standard_error) {
-        (Some(a), Some(b)) => Some(libm::hypot(a, b)),
-        _ => None,
-    };
-    Difference {
-        number,
-        shown: shown_difference(number, a.unit),
-        standard_error,
-        shown_error: standard_error.map(|e| show(e, a.unit)),
-        unit: a.unit,
-    }
-}
 
 /// The unit as it is written after a number; differences of shares are in points.
 fn unit_text(unit: Unit) -> &'static str {
@@ -69,48 +27,22 @@ fn unit_text(unit: Unit) -> &'static str {
     }
 }
 
-/// How the difference of two tasks' accuracies stands to its standard error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Above,
-    Below,
-    Undecided,
-}
-
-/// Beyond this many standard errors a difference is called one (95 %, normal approximation).
-pub(super) const DECIDED: f64 = 1.96;
-
-pub(super) fn verdict(difference: &Difference) -> Verdict {
-    match difference.standard_error {
-        Some(error) if difference.number > DECIDED * error => Verdict::Above,
-        Some(error) if difference.number < -DECIDED * error => Verdict::Below,
-        _ => Verdict::Undecided,
-    }
-}
-
 /// The key of the accuracy that is quoted for a task.
-pub(super) fn accuracy_key(task: &crate::analyse::TaskResult) -> String {
+pub(super) fn accuracy_key(task: &TaskResult) -> String {
     format!("tasks.{}.{}", task.id, accuracy_name(task.metric))
 }
 
-/// Differences of the headline accuracies from the reference, in order.
-pub(super) fn task_differences(entry: &Entry, reference: &Entry) -> Vec<(String, Difference)> {
-    let pair = |task: &&crate::analyse::TaskResult| {
-        let key = accuracy_key(task);
-        let (a, b) = (entry.quoted.values.get(&key)?, reference.quoted.values.get(&key)?);
-        Some((task.id.clone(), difference(a, b)))
-    };
-    headline_tasks(entry.quoted).iter().filter_map(pair).collect()
-}
+/// Beyond this many standard errors an accuracy is told from guessing (95 %, normal approximation).
+const DECIDED: f64 = 1.96;
 
 /// Whether an accuracy cannot be told from guessing.
-pub(super) fn at_chance(task: &crate::analyse::TaskResult) -> bool {
+pub(super) fn at_chance(task: &TaskResult) -> bool {
     let share = task.quoted_accuracy();
     (share.mean - task.chance).abs() <= DECIDED * share.standard_error
 }
 
 /// Counts by name: of the whole paper (`runs`) and of an experiment (`tasks@baseline`).
-pub(super) fn counts(study: &Study) -> BTreeMap<String, u64> {
+pub(super) fn counts(study: &Study, differences: &Differences) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     let mut add = |name: String, count: usize| counts.insert(name, count as u64);
     add("experiments".into(), study.entries.len());
@@ -134,12 +66,14 @@ pub(super) fn counts(study: &Study) -> BTreeMap<String, u64> {
         );
         add(at("family"), study.family_of(entry.name()).len());
         add(at("changes"), study.family_of(entry.name()).len() - 1);
-        if let Some(reference) = study.reference(entry) {
-            let verdicts: Vec<Verdict> = task_differences(entry, reference).iter().map(|(_, d)| verdict(d)).collect();
-            let of = |wanted: Verdict| verdicts.iter().filter(|v| **v == wanted).count();
-            add(at("tasks-better"), of(Verdict::Above));
-            add(at("tasks-worse"), of(Verdict::Below));
-            add(at("tasks-undecided"), of(Verdict::Undecided));
+        if entry.reference.is_some() {
+            let verdict = |task: &&TaskResult| differences.verdict(study, entry, &accuracy_key(task));
+            let verdicts: Vec<Option<Verdict>> = headline.iter().map(verdict).collect();
+            let of = |wanted: Verdict| verdicts.iter().filter(|found| **found == Some(wanted)).count();
+            let (better, worse) = (of(Verdict::Better), of(Verdict::Worse));
+            add(at("tasks-better"), better);
+            add(at("tasks-worse"), worse);
+            add(at("tasks-undecided"), verdicts.len() - better - worse);
         }
     }
     counts
@@ -217,11 +151,9 @@ fn value(value: &Value) -> Json {
     })
 }
 
-/// `values.json`. `pairs` are the differences asked for beyond those from each experiment to its reference.
-pub(super) fn document(study: &Study, prose: &Json, pairs: &[(String, String)]) -> Json {
+/// `values.json`
+pub(super) fn document(study: &Study, prose: &Json, differences: &Differences) -> Json {
     let mut experiments = serde_json::Map::new();
-    let mut differences = serde_json::Map::new();
-    let mut wanted: Vec<(String, String)> = pairs.to_vec();
     for entry in &study.entries {
         let mut described = identity(entry.quoted);
         let values: BTreeMap<&String, Json> = entry.quoted.values.iter().map(|(k, v)| (k, value(v))).collect();
@@ -231,26 +163,15 @@ pub(super) fn document(study: &Study, prose: &Json, pairs: &[(String, String)]) 
         described["prose"] = prose[entry.name()].clone();
         described["values"] = json!(values);
         experiments.insert(entry.name().to_owned(), described);
-        wanted.extend(study.reference(entry).map(|r| (entry.name().to_owned(), r.name().to_owned())));
     }
-    wanted.sort();
-    wanted.dedup();
-    for (a, b) in wanted {
-        let (Some(first), Some(second)) = (study.entry(&a), study.entry(&b)) else { continue };
-        let mut rows = BTreeMap::new();
-        for (key, value) in &first.quoted.values {
-            if let Some(other) = second.quoted.values.get(key) {
-                rows.insert(key.clone(), difference(value, other));
-            }
-        }
-        differences.insert(format!("{a} {b}"), json!(rows));
-    }
+    let by_pair: BTreeMap<String, Json> =
+        differences.pairs().map(|((first, second), by_key)| (format!("{first} {second}"), json!(by_key))).collect();
     let runs: Vec<Json> = study.entries.iter().flat_map(|e| &e.runs).map(|a| identity(a)).collect();
     json!({
         "format": VERSION,
         "experiments": experiments,
-        "differences": differences,
-        "counts": counts(study),
+        "differences": by_pair,
+        "counts": counts(study, differences),
         "runs": runs,
     })
 }
@@ -259,24 +180,4 @@ pub(super) fn document(study: &Study, prose: &Json, pairs: &[(String, String)]) 
 pub(super) fn title_of(entry: &Entry) -> String {
     let title = entry.quoted.run.experiment.title.trim();
     if title.is_empty() { entry.name().to_owned() } else { title.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_are_signed_and_zero_is_not() {
-        let cases = [
-            (0.012_3, Unit::BitsPerByte, "+0.012"),
-            (-0.012_3, Unit::BitsPerByte, "-0.012"),
-            (-0.000_1, Unit::BitsPerByte, "0.000"),
-            (0.031, Unit::Share, "+3.1"),
-            (-1200.0, Unit::Count, "-1,200"),
-            (0.0, Unit::Count, "0"),
-        ];
-        for (number, unit, expected) in cases {
-            assert_eq!(shown_difference(number, unit), expected);
-        }
-    }
 }

@@ -1,9 +1,9 @@
 //! The difference in each metric, with the test that the runs allow: paired over documents and items between two runs,
 //! over seeds where there are seeds.
 
-use harness_corpus::tasks::Metric;
+use harness_corpus::tasks::{Kind, Metric};
 
-use super::rows::{Losses, TextUnit, items, losses, shared_tasks};
+use super::rows::{Losses, TextUnit, document_losses, items, losses, shared_tasks};
 use super::{Basis, CompareError, Effect, PRIMARY, Side, TestKind, Verdict};
 use crate::analyse::stats::hypothesis::{TTest, mcnemar, pooled_t, welch};
 use crate::analyse::stats::mean;
@@ -43,12 +43,18 @@ pub(super) fn effects(
 ) -> Result<Vec<Effect>, CompareError> {
     let mut primary = Vec::new();
     match losses(reference, other)? {
-        Some(losses) => primary.push(bits_per_byte(reference, other, basis, &losses)),
+        Some(losses) => primary.push(bits_per_byte(BITS_PER_BYTE, reference, other, basis, &losses)),
         None => notes.push("bits per byte are not compared: the validation texts differ".to_owned()),
     }
     let mut members: Vec<(Effect, Draws)> = Vec::new();
     let mut groups: Vec<&str> = Vec::new();
     for task in shared_tasks(reference, other, notes) {
+        if task.kind == Kind::Documents {
+            let losses = document_losses(reference, other, task)?;
+            let key = format!("tasks.{}.bits_per_byte", task.id);
+            primary.push(bits_per_byte(&key, reference, other, basis, &losses));
+            continue;
+        }
         let (effect, draws) = task_effect(reference, other, basis, task)?;
         match &task.group {
             None => primary.push(effect),
@@ -70,10 +76,11 @@ pub(super) fn effects(
     Ok(primary)
 }
 
-fn bits_per_byte(reference: &Side, other: &Side, basis: Basis, losses: &Losses) -> Effect {
-    let bits = |side: &Side| side.runs.iter().filter_map(|r| Some(r.values.get(BITS_PER_BYTE)?.number)).collect();
+/// Bits per byte of the validation text, or of the documents of a task.
+fn bits_per_byte(metric: &str, reference: &Side, other: &Side, basis: Basis, losses: &Losses) -> Effect {
+    let bits = |side: &Side| side.runs.iter().filter_map(|r| Some(r.values.get(metric)?.number)).collect();
     let measured = Measured {
-        metric: BITS_PER_BYTE.to_owned(),
+        metric: metric.to_owned(),
         family: PRIMARY.to_owned(),
         unit: Unit::BitsPerByte,
         lower_is_better: true,

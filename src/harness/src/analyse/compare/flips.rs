@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use harness_corpus::tasks::{Kind, Metric};
+
 use super::rows::{Items, items, shared_tasks};
 use super::{CompareError, Side};
 
@@ -11,6 +13,8 @@ use super::{CompareError, Side};
 pub struct Flips {
     /// The task.
     pub task: String,
+    /// What margins are in: `nats`, or `nats/character` or `nats/token` where the task quotes that.
+    pub margin_unit: &'static str,
     /// Items that both sides answered right.
     pub both_right: u64,
     /// Items that neither side answered right.
@@ -30,8 +34,7 @@ pub struct Flip {
     pub reference_right: f64,
     /// Share of the other side's runs that did.
     pub other_right: f64,
-    /// Mean over the reference's runs of the right answer's lead over the best wrong one, in nats (per character where
-    /// the task quotes that).
+    /// Mean over the reference's runs of the right answer's lead over the best wrong one, in `margin_unit`.
     pub reference_margin_nats: f64,
     /// The same for the other side.
     pub other_margin_nats: f64,
@@ -39,10 +42,17 @@ pub struct Flip {
 
 /// The items of a task that flipped.
 pub fn flips(reference: &Side, other: &Side, task: &str) -> Result<Flips, CompareError> {
-    let shared = shared_tasks(reference, other, &mut Vec::new());
+    let mut shared = shared_tasks(reference, other, &mut Vec::new());
+    // A document is not answered right or wrong.
+    shared.retain(|task| task.kind != Kind::Documents);
     let unknown =
         || CompareError::UnknownTask { task: task.to_owned(), known: shared.iter().map(|t| t.id.clone()).collect() };
     let planned = *shared.iter().find(|t| t.id == task).ok_or_else(unknown)?;
+    let margin_unit = match planned.metric {
+        Metric::AccuracyPerCharacter => "nats/character",
+        Metric::AccuracyPerToken => "nats/token",
+        _ => "nats",
+    };
     let mut sides: [Vec<Items>; 2] = [Vec::new(), Vec::new()];
     for (side, items_of) in [reference, other].iter().zip(&mut sides) {
         for run in &side.runs {
@@ -50,8 +60,14 @@ pub fn flips(reference: &Side, other: &Side, task: &str) -> Result<Flips, Compar
             items_of.push(items(run, planned, result)?);
         }
     }
-    let mut flips =
-        Flips { task: task.to_owned(), both_right: 0, both_wrong: 0, only_reference: vec![], only_other: vec![] };
+    let mut flips = Flips {
+        task: task.to_owned(),
+        margin_unit,
+        both_right: 0,
+        both_wrong: 0,
+        only_reference: vec![],
+        only_other: vec![],
+    };
     for (at, &item) in sides[0][0].index.iter().enumerate() {
         let over_runs =
             |runs: &[Items], of: &dyn Fn(&Items) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;

@@ -210,15 +210,19 @@ impl Effect {
         match (self.verdict, self.smallest_detectable) {
             (Verdict::Better, _) => "better".to_owned(),
             (Verdict::Worse, _) => "worse".to_owned(),
-            (Verdict::NotJudged, _) => "not judged: the runs of a side do not differ at all".to_owned(),
+            (Verdict::NotJudged, _) if self.reference_runs.len().max(self.other_runs.len()) > 1 => {
+                "not judged: the runs of a side do not differ at all".to_owned()
+            }
+            (Verdict::NotJudged, _) => format!("not judged: {} to resample", self.units),
             (Verdict::NotDistinguishable, Some(effect)) => {
                 let effect = show_difference(effect, self.unit);
                 let effect = effect.trim_start_matches('+');
                 format!("not distinguishable at this n: smallest detectable effect {effect}")
             }
-            (Verdict::NotDistinguishable, None) => {
+            (Verdict::NotDistinguishable, None) if self.discordant.is_some() => {
                 "not distinguishable at this n: too few items answered differently".to_owned()
             }
+            (Verdict::NotDistinguishable, None) => "not distinguishable: every unit differs by the same".to_owned(),
         }
     }
 }

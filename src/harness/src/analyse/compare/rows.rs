@@ -68,6 +68,27 @@ pub(super) fn losses(reference: &Side, other: &Side) -> Result<Option<Losses>, C
     Ok(Some(Losses { unit: TextUnit::Document, nats, bytes }))
 }
 
+/// Losses of each document of a task, in the last evaluation that has it.
+pub(super) fn document_losses(reference: &Side, other: &Side, task: &Task) -> Result<Losses, CompareError> {
+    let mut nats: [Vec<Vec<f64>>; 2] = [Vec::new(), Vec::new()];
+    let mut bytes = Vec::new();
+    for (side, nats) in [reference, other].iter().zip(&mut nats) {
+        for run in &side.runs {
+            let path = last_file_of(run, &task.id).expect("a shared task was scored in every run");
+            let rows: Vec<ChoiceScore> = read_csv(&run.run.path(path))?;
+            nats.push(rows.iter().map(|row| -row.log_probability_nats).collect());
+            bytes = rows.iter().map(|row| row.bytes as f64).collect();
+        }
+    }
+    Ok(Losses { unit: TextUnit::Document, nats, bytes })
+}
+
+fn last_file_of<'a>(run: &'a RunAnalysis, task: &str) -> Option<&'a str> {
+    let name = format!("/{task}.csv");
+    let files = run.run.record.evaluations.iter().rev().flat_map(|evaluation| &evaluation.files);
+    files.map(|file| file.path.as_str()).find(|path| path.ends_with(&name))
+}
+
 /// The windows of the last validation; `None` if there was none.
 fn windows(run: &RunAnalysis) -> Result<Option<Vec<WindowLoss>>, CompareError> {
     let files = run.run.record.evaluations.iter().rev().flat_map(|e| &e.files);
@@ -121,21 +142,18 @@ pub(super) fn shared_tasks<'a>(reference: &'a Side, other: &Side, notes: &mut Ve
             && a.items == b.items
     };
     let scored = |run: &RunAnalysis, task: &Task| {
-        run.tasks.iter().any(|t| t.id == task.id) && run.run.open.tasks.iter().any(|t| alike(t, task))
+        let has_scores = match task.kind {
+            Kind::Documents => run.document_curves.contains_key(&task.id),
+            _ => run.tasks.iter().any(|t| t.id == task.id),
+        };
+        has_scores && run.run.open.tasks.iter().any(|t| alike(t, task))
     };
     let tasks = &reference.runs[0].run.open.tasks;
     let runs = reference.runs.iter().chain(&other.runs);
-    let (documents, tasks): (Vec<&Task>, Vec<&Task>) = tasks.iter().partition(|task| task.kind == Kind::Documents);
-    if !documents.is_empty() {
-        let ids: Vec<&str> = documents.iter().map(|task| task.id.as_str()).collect();
-        notes.push(format!("shown by `harness show --values`, not tested: the documents of {}", ids.join(", ")));
-    }
     let (shared, left): (Vec<&Task>, Vec<&Task>) =
-        tasks.iter().copied().partition(|task| runs.clone().all(|run| scored(run, task)));
+        tasks.iter().partition(|task| runs.clone().all(|run| scored(run, task)));
     let mut left: Vec<&str> = left.iter().map(|t| t.id.as_str()).collect();
-    let only_there = runs
-        .flat_map(|run| &run.run.open.tasks)
-        .filter(|t| t.kind != Kind::Documents && tasks.iter().all(|own| own.id != t.id));
+    let only_there = runs.flat_map(|run| &run.run.open.tasks).filter(|t| tasks.iter().all(|own| own.id != t.id));
     left.extend(only_there.map(|t| t.id.as_str()));
     left.sort_unstable();
     left.dedup();

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{By, SliceError};
 use crate::analyse::compare::quoted_items;
-use crate::analyse::stats::distribution::normal_quantile;
-use crate::analyse::stats::hypothesis::LEVEL;
+use crate::analyse::stats::distribution::{normal_cdf, normal_quantile};
+use crate::analyse::stats::hypothesis::{LEVEL, holm};
 use crate::analyse::stats::{Share, mean, mean_of_shares, variance};
 use crate::analyse::{RunAnalysis, TaskResult};
 use crate::record::SealedRun;
@@ -46,6 +46,10 @@ pub struct PhenomenonChange {
     pub standard_error: f64,
     /// 95 % interval, normal, not corrected for the number of slices.
     pub interval: [f64; 2],
+    /// Two-sided p-value, normal; none where the items of no task differ in what the change did to them.
+    pub p_value: Option<f64>,
+    /// The same after Holm's correction over the slices of the table.
+    pub p_holm: Option<f64>,
 }
 
 /// Results of a run by group and phenomenon, in the order of their names.
@@ -94,7 +98,18 @@ pub fn phenomena(
             },
         });
     }
+    let mut changes: Vec<&mut PhenomenonChange> = rows.iter_mut().filter_map(|row| row.change.as_mut()).collect();
+    changes.retain(|change| change.p_value.is_some());
+    let corrected = holm(&changes.iter().filter_map(|change| change.p_value).collect::<Vec<_>>());
+    changes.iter_mut().zip(corrected).for_each(|(change, p)| change.p_holm = Some(p));
     Ok(rows)
+}
+
+impl PhenomenonChange {
+    /// Whether the test, corrected over the slices, tells the difference from zero.
+    pub fn is_decided(&self) -> bool {
+        self.p_holm.is_some_and(|p| p <= LEVEL)
+    }
 }
 
 /// `None` unless the other run scored every one of the tasks on the same requests.
@@ -126,5 +141,7 @@ fn change(
         difference,
         standard_error,
         interval: [difference - reach, difference + reach],
+        p_value: (standard_error > 0.0).then(|| 2.0 * normal_cdf(-(difference / standard_error).abs())),
+        p_holm: None,
     }))
 }

@@ -48,7 +48,10 @@ pub fn wilson(share: f64, items: u64) -> (f64, f64) {
     let (z, n) = (distribution::normal_quantile(1.0 - hypothesis::LEVEL / 2.0), items as f64);
     let (centre, scale) = (share + z * z / (2.0 * n), 1.0 + z * z / n);
     let reach = z * libm::sqrt(share * (1.0 - share) / n + z * z / (4.0 * n * n));
-    ((centre - reach) / scale, (centre + reach) / scale)
+    // At the ends the formula gives 0 and 1 but for rounding, which would tell a score of 0 from a chance of 0.
+    let low = if share <= 0.0 { 0.0 } else { (centre - reach) / scale };
+    let high = if share >= 1.0 { 1.0 } else { (centre + reach) / scale };
+    (low, high)
 }
 
 /// Arithmetic mean. `values` must not be empty.
@@ -151,6 +154,14 @@ mod tests {
         ] {
             let found = wilson(share, items);
             assert!((found.0 - low).abs() < 1e-12 && (found.1 - high).abs() < 1e-12, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn wilsons_interval_ends_exactly_where_shares_end() {
+        for items in 2..6000 {
+            let (none, all) = (wilson(0.0, items), wilson(1.0, items));
+            assert!(none.0 == 0.0 && none.1 > 0.0 && all.1 == 1.0 && all.0 < 1.0, "{items}: {none:?} {all:?}");
         }
     }
 
