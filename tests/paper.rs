@@ -111,6 +111,32 @@ fn every_number_of_the_paper_is_followed_back() {
 }
 
 /// Whoever edits the PDF and mends the digest in its proof is still found: the page no longer holds the number.
+/// One rule for the command line and the paper, and a later evaluation changes neither.
+#[test]
+fn the_differences_of_the_paper_are_those_of_compare() {
+    let Some(project) = study() else { return };
+    project.harness(&["evaluate", "wider"]).expect(0);
+    let left_out = project.harness(&["report"]).expect(0);
+    assert!(left_out.stderr.contains("it evaluates"), "{}", left_out.all());
+    let values = Project::json(&project.path("report/build/values.json"));
+    let quoted = project.latest("tiny").file_name().unwrap().to_string_lossy().into_owned();
+    assert!(
+        values["runs"].to_string().contains(&quoted) && values["runs"].as_array().unwrap().len() == 2,
+        "{values:#}"
+    );
+    let ran = project.harness(&["compare", "tiny", "wider", "--json"]).expect(0);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let effects = report["comparisons"][0]["effects"].as_array().unwrap();
+    assert!(effects.len() > 3);
+    for effect in effects {
+        let of_paper = &values["differences"]["wider tiny"][effect["metric"].as_str().unwrap()];
+        assert_eq!(of_paper["number"], effect["difference"], "{effect:#}");
+        for part in ["interval", "standard_error", "p_holm", "test", "verdict"] {
+            assert_eq!(of_paper[part], effect[part], "{part} of {effect:#}");
+        }
+    }
+}
+
 #[test]
 fn a_digit_edited_on_the_page_is_found_in_its_text() {
     let Some(project) = study() else { return };
