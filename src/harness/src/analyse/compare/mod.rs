@@ -22,7 +22,7 @@ use crate::record::RecordError;
 
 pub use budget::BudgetLine;
 pub use flips::{Flip, Flips, flips};
-pub use rows::quoted_items;
+pub use rows::{planned_alike, quoted_items};
 pub use side::{RunName, Side, differ_in_seed_only};
 
 /// Version of the JSON form. Raised with every change that an older reader would misread.

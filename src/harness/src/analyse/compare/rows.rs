@@ -134,19 +134,26 @@ pub fn quoted_items(run: &RunAnalysis, task: &Task, result: &TaskResult) -> Resu
     Ok(items(run, task, result)?.right)
 }
 
+/// Whether two runs were asked the same of a task: same rules, same data, same number of items. Under one tokenizer the
+/// same items in the same form are also the same requests, whatever version they claim.
+pub fn planned_alike(one: &RunAnalysis, other: &RunAnalysis, task: &str) -> bool {
+    let (one, other) = (&one.run.open, &other.run.open);
+    let [a, b] = [one, other].map(|open| open.tasks.iter().find(|planned| planned.id == task));
+    let (Some(a), Some(b)) = (a, b) else { return false };
+    let same_rules = a.version == b.version && a.kind == b.kind && a.metric == b.metric && a.group == b.group;
+    let other_tokens = one.data.tokenizer_sha256 != other.data.tokenizer_sha256;
+    let same_form = a.requests_sha256 == b.requests_sha256 || other_tokens;
+    same_rules && same_form && a.data_sha256 == b.data_sha256 && a.items == b.items
+}
+
 /// The tasks that both sides scored alike in every run: same rules, same data, same number of items.
 pub(super) fn shared_tasks<'a>(reference: &'a Side, other: &Side, notes: &mut Vec<String>) -> Vec<&'a Task> {
-    let alike = |a: &Task, b: &Task| {
-        (a.id == b.id && a.version == b.version && a.kind == b.kind && a.metric == b.metric && a.group == b.group)
-            && a.data_sha256 == b.data_sha256
-            && a.items == b.items
-    };
     let scored = |run: &RunAnalysis, task: &Task| {
         let has_scores = match task.kind {
             Kind::Documents => run.document_curves.contains_key(&task.id),
             _ => run.tasks.iter().any(|t| t.id == task.id),
         };
-        has_scores && run.run.open.tasks.iter().any(|t| alike(t, task))
+        has_scores && planned_alike(&reference.runs[0], run, &task.id)
     };
     let tasks = &reference.runs[0].run.open.tasks;
     let runs = reference.runs.iter().chain(&other.runs);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{By, SliceError};
-use crate::analyse::compare::quoted_items;
+use crate::analyse::compare::{planned_alike, quoted_items};
 use crate::analyse::stats::distribution::{normal_cdf, normal_quantile};
 use crate::analyse::stats::hypothesis::{LEVEL, holm};
 use crate::analyse::stats::{Share, mean, mean_of_shares, variance};
@@ -120,13 +120,14 @@ fn change(
 ) -> Result<Option<PhenomenonChange>, SliceError> {
     let (mut others, mut squares, mut differences) = (Vec::new(), 0.0, Vec::new());
     for task in tasks {
-        let planned = |run: &RunAnalysis| run.run.open.tasks.iter().find(|planned| planned.id == task.id).cloned();
-        let (Some(here), Some(there)) = (planned(reference), planned(other)) else { return Ok(None) };
+        let Some(planned) = reference.run.open.tasks.iter().find(|planned| planned.id == task.id) else {
+            return Ok(None);
+        };
         let Some(result) = other.tasks.iter().find(|t| t.id == task.id) else { return Ok(None) };
-        if here.data_sha256 != there.data_sha256 || here.metric != there.metric || task.items != result.items {
+        if !planned_alike(reference, other, &task.id) {
             return Ok(None);
         }
-        let right = [(reference, *task), (other, result)].map(|(run, result)| quoted_items(run, &here, result));
+        let right = [(reference, *task), (other, result)].map(|(run, result)| quoted_items(run, planned, result));
         let [first, second] = right;
         let (first, second): (Vec<bool>, Vec<bool>) = (first?, second?);
         let pairs: Vec<f64> = first.iter().zip(&second).map(|(&a, &b)| f64::from(i8::from(b) - i8::from(a))).collect();
