@@ -14,7 +14,8 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use harness_core::scores::{ActivationStatistics, ChoiceScore, LayerNorms, StepLine, TableError};
+use harness_core::scores::{ActivationStatistics, ChoiceScore, LayerNorms, StepLine, TableError, WindowLoss};
+use harness_corpus::Manifest;
 use harness_corpus::tasks::Metric;
 
 use crate::record::SealedRun;
@@ -126,6 +127,17 @@ pub fn accuracy_name(metric: Metric) -> &'static str {
         Metric::AccuracyMutualInformation => "accuracy_mutual_information",
         _ => "accuracy",
     }
+}
+
+/// The key of the accuracy of a task or group by a metric.
+pub fn accuracy_key(id: &str, metric: Metric) -> String {
+    format!("tasks.{id}.{}", accuracy_name(metric))
+}
+
+/// Bytes of the text of a validation window: its share of its document's, by tokens.
+pub(crate) fn bytes_of_window(corpus: &Manifest, row: &WindowLoss) -> f64 {
+    let document = corpus.validation_documents.get(row.document as usize);
+    document.map_or(0.0, |document| row.tokens as f64 * document.bytes as f64 / document.tokens.max(1) as f64)
 }
 
 /// Why a run could not be analysed.

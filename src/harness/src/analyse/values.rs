@@ -16,7 +16,7 @@ use super::slices::{
 };
 use super::stats::cluster::{Cluster, clustered_mean};
 use super::stats::{self, Share, mean_of_shares, right_choices, share};
-use super::{AnalyseError, CurvePoint, RunAnalysis, TaskResult, accuracy_name, choice_score};
+use super::{AnalyseError, CurvePoint, RunAnalysis, TaskResult, accuracy_name, bytes_of_window, choice_score};
 use crate::record::SealedRun;
 use crate::record::format::{Task, file};
 
@@ -380,25 +380,15 @@ fn validation(run: &SealedRun, path: &str, step: u64, values: &mut Builder) -> R
 /// Nats of the validation text by the units that are taken as independent, over bytes and over tokens: documents, or
 /// windows where there are few documents, as in comparisons.
 fn clusters(run: &SealedRun, rows: &[WindowLoss]) -> [Vec<Cluster>; 2] {
-    let documents = &run.corpus.validation_documents;
-    let by_document = documents.len() >= FEWEST_DOCUMENTS;
-    let [mut bytes, mut tokens] = [Vec::<Cluster>::new(), Vec::new()];
-    for (at, row) in rows.iter().enumerate() {
-        if at == 0 || !by_document || row.document != rows[at - 1].document {
-            bytes.push(Cluster { sum: 0.0, weight: 0.0 });
-            tokens.push(Cluster { sum: 0.0, weight: 0.0 });
-        }
-        let bytes_per_token =
-            documents.get(row.document as usize).map_or(0.0, |d| d.bytes as f64 / d.tokens.max(1) as f64);
-        for (clusters, weight) in [(&mut bytes, row.tokens as f64 * bytes_per_token), (&mut tokens, row.tokens as f64)]
-        {
-            if let Some(cluster) = clusters.last_mut() {
-                cluster.sum += row.loss_nats;
-                cluster.weight += weight;
-            }
-        }
-    }
-    [bytes, tokens]
+    let by_document = run.corpus.validation_documents.len() >= FEWEST_DOCUMENTS;
+    let over = |weight: &dyn Fn(&WindowLoss) -> f64| {
+        let cluster = |unit: &[WindowLoss]| Cluster {
+            sum: unit.iter().map(|row| row.loss_nats).sum(),
+            weight: unit.iter().map(weight).sum(),
+        };
+        rows.chunk_by(|a, b| by_document && a.document == b.document).map(cluster).collect()
+    };
+    [over(&|row| bytes_of_window(&run.corpus, row)), over(&|row| row.tokens as f64)]
 }
 
 /// A sum over a sum, or a function of it, with the standard error that the spread of its clusters gives it.

@@ -2,7 +2,7 @@
 
 use super::{PlotError, Request, Shown, headline_tasks, title_in_group};
 use crate::analyse::compare::{Asked, Effect, PRIMARY, SECONDARY, Verdict};
-use crate::analyse::{Comparison, Side, Unit, accuracy_name, compare};
+use crate::analyse::{Comparison, Side, Unit, accuracy_key, compare};
 use crate::figure::{Figure, Subject, delta, forest};
 
 fn side(shown: &Shown) -> Side {
@@ -24,7 +24,7 @@ fn comparisons(request: &Request) -> Result<Vec<Comparison>, PlotError> {
 fn name_of(metric: &str, request: &Request) -> String {
     let latest = request.shown[0].latest();
     let mut tasks = headline_tasks(latest).into_iter().chain(&latest.tasks);
-    let found = tasks.find(|task| metric == format!("tasks.{}.{}", task.id, accuracy_name(task.metric)));
+    let found = tasks.find(|task| metric == accuracy_key(&task.id, task.metric));
     match (found, metric) {
         (Some(task), _) => title_in_group(task),
         (None, "validation.bits_per_byte") => "validation text".to_owned(),

@@ -41,6 +41,7 @@ pub use figures::{Outcome, Redrawn};
 pub use proof::{Bound, Proof, ProofRun, SourceFile};
 
 use bibliography::Library;
+use proof::Numbers;
 use scan::{Argument, Call, Section};
 use study::Study;
 
@@ -132,7 +133,7 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     let cited = check_names(&known, &sections, &prose)?;
     let figures = figures::asked_for(project, &study, &sections)?;
 
-    let catalogue = values::document(&study, &prose, &differences);
+    let catalogue = values::document(&study, &prose, &differences, &counts);
     made.json("values.json", &catalogue)?;
     made.json("tables.json", &tables)?;
     made.json("cites.json", &json!({ "format": values::VERSION, "references": library.references(&cited) }))?;
@@ -152,8 +153,8 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     files::rename(&temporary, &pdf)?;
 
     let outline = noted.iter().find(|n| n["kind"] == "outline").cloned().unwrap_or(Json::Null);
-    let proof =
-        Proof::of(&study, &differences, options.mode, &typst.version, Digest::of_file(&pdf)?, made.digests()?, &noted);
+    let numbers = Numbers { study: &study, differences: &differences, counts: &counts };
+    let proof = Proof::of(&numbers, options.mode, &typst.version, Digest::of_file(&pdf)?, made.digests()?, &noted);
     let bound = proof.bound.len();
     let proof_path = project.root().join(PAPER_PROOF);
     files::write(&proof_path, &pretty(&proof))?;

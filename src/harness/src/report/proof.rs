@@ -10,7 +10,6 @@ use serde_json::Value as Json;
 use super::Mode;
 use super::differences::Differences;
 use super::study::Study;
-use super::values;
 
 /// `paper.json`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,28 +96,36 @@ impl Proof {
 
     /// Puts together what Typst noted and what the records say.
     pub(super) fn of(
-        study: &Study,
-        differences: &Differences,
+        numbers: &Numbers,
         mode: Mode,
         typst: &str,
         pdf_sha256: Digest,
         sources: Vec<SourceFile>,
         noted: &[Json],
     ) -> Self {
-        let counts = values::counts(study, differences);
         let bound = noted.iter().filter(|n| n["kind"] != "outline").enumerate();
-        let bound = bound.map(|(index, note)| bound_of(study, differences, &counts, index, note)).collect();
-        Proof { format: Proof::VERSION, pdf_sha256, mode, typst: typst.to_owned(), sources, runs: runs(study), bound }
+        let bound = bound.map(|(index, note)| bound_of(numbers, index, note)).collect();
+        Proof {
+            format: Proof::VERSION,
+            pdf_sha256,
+            mode,
+            typst: typst.to_owned(),
+            sources,
+            runs: runs(numbers.study),
+            bound,
+        }
     }
 }
 
-fn bound_of(
-    study: &Study,
-    differences: &Differences,
-    counts: &BTreeMap<String, u64>,
-    index: usize,
-    note: &Json,
-) -> Bound {
+/// Where the numbers of a paper come from.
+pub(super) struct Numbers<'a> {
+    pub study: &'a Study<'a>,
+    pub differences: &'a Differences,
+    pub counts: &'a BTreeMap<String, u64>,
+}
+
+fn bound_of(numbers: &Numbers, index: usize, note: &Json) -> Bound {
+    let Numbers { study, differences, counts } = *numbers;
     let text = |field: &str| note[field].as_str().map(str::to_owned);
     let (experiment, minus_experiment) = (text("experiment"), text("minus_experiment"));
     let key = text("key").or_else(|| text("count")).or_else(|| text("file")).unwrap_or_default();

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::differences::Differences;
 use super::study::{Entry, Study};
 use crate::analyse::compare::Verdict;
-use crate::analyse::{RunAnalysis, TaskResult, Unit, Value, accuracy_name};
+use crate::analyse::{self, RunAnalysis, TaskResult, Unit, Value};
 use crate::plot::headline_tasks;
 
 /// Version of `values.json` and of the other data files of a paper.
@@ -29,7 +29,7 @@ fn unit_text(unit: Unit) -> &'static str {
 
 /// The key of the accuracy that is quoted for a task.
 pub(super) fn accuracy_key(task: &TaskResult) -> String {
-    format!("tasks.{}.{}", task.id, accuracy_name(task.metric))
+    analyse::accuracy_key(&task.id, task.metric)
 }
 
 /// Beyond this many standard errors an accuracy is told from guessing (95 %, normal approximation).
@@ -152,7 +152,7 @@ fn value(value: &Value) -> Json {
 }
 
 /// `values.json`
-pub(super) fn document(study: &Study, prose: &Json, differences: &Differences) -> Json {
+pub(super) fn document(study: &Study, prose: &Json, differences: &Differences, counts: &BTreeMap<String, u64>) -> Json {
     let mut experiments = serde_json::Map::new();
     for entry in &study.entries {
         let mut described = identity(entry.quoted);
@@ -171,7 +171,7 @@ pub(super) fn document(study: &Study, prose: &Json, differences: &Differences) -
         "format": VERSION,
         "experiments": experiments,
         "differences": by_pair,
-        "counts": counts(study, differences),
+        "counts": counts,
         "runs": runs,
     })
 }

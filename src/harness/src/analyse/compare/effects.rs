@@ -1,7 +1,7 @@
 //! The difference in each metric, with the test that the runs allow: paired over documents and items between two runs,
 //! over seeds where there are seeds.
 
-use harness_corpus::tasks::{Kind, Metric};
+use harness_corpus::tasks::Kind;
 
 use super::rows::{Losses, TextUnit, document_losses, items, losses, shared_tasks};
 use super::{Basis, CompareError, Effect, PRIMARY, Side, TestKind, Verdict};
@@ -11,7 +11,7 @@ use crate::analyse::stats::power::{detectable_paired_shares, detectable_t};
 use crate::analyse::stats::resample::{
     Interval, NESTED_RESAMPLES, RESAMPLES, expanded_percentiles, key, mean_of_draws, nested_draws, ratio_draws,
 };
-use crate::analyse::{RunAnalysis, TaskResult, Unit, accuracy_name};
+use crate::analyse::{RunAnalysis, TaskResult, Unit, accuracy_key};
 use crate::record::format::Task;
 
 const BITS_PER_BYTE: &str = "validation.bits_per_byte";
@@ -158,10 +158,6 @@ fn group_effect(
     let units = draws.iter().map(|d| d.units).min()?;
     let differences = mean_of_draws(&draws.iter().map(|d| d.differences.as_slice()).collect::<Vec<_>>());
     Some(tested(measured, basis, &Draws { differences, units }, TestKind::BootstrapOverItems))
-}
-
-fn accuracy_key(id: &str, metric: Metric) -> String {
-    format!("tasks.{id}.{}", accuracy_name(metric))
 }
 
 fn accuracies(side: &Side, id: &str) -> Vec<f64> {

@@ -4,8 +4,9 @@ use harness_core::scores::{ChoiceScore, WindowLoss, read_csv};
 use harness_corpus::tasks::Kind;
 
 use super::{CompareError, Side};
+use crate::analyse::slices::FEWEST_DOCUMENTS;
 use crate::analyse::stats::right_choices;
-use crate::analyse::{AnalyseError, RunAnalysis, TaskResult, choice_score};
+use crate::analyse::{AnalyseError, RunAnalysis, TaskResult, bytes_of_window, choice_score};
 use crate::record::format::Task;
 
 /// The unit that losses are resampled by.
@@ -22,10 +23,6 @@ pub(super) struct Losses {
     pub nats: [Vec<Vec<f64>>; 2],
     pub bytes: Vec<f64>,
 }
-
-/// Below this number of documents their resampling says little, and windows are taken instead. A convention of this
-/// project: with 20 units the expanded percentile interval is still within a point of its coverage on bell-shaped data.
-const FEWEST_DOCUMENTS: usize = 20;
 
 /// Losses by document, or by window where there are few documents. `None` if the sides were not validated on the same
 /// text.
@@ -50,11 +47,7 @@ pub(super) fn losses(reference: &Side, other: &Side) -> Result<Option<Losses>, C
     let first = &rows[0][0];
     let aligned = rows.iter().flatten().all(|run| run.iter().map(place).eq(first.iter().map(place)));
     if documents.len() < FEWEST_DOCUMENTS && aligned && first.len() > documents.len() {
-        let bytes_of = |row: &WindowLoss| {
-            let document = &documents[row.document as usize];
-            row.tokens as f64 * document.bytes as f64 / document.tokens.max(1) as f64
-        };
-        let bytes = first.iter().map(bytes_of).collect();
+        let bytes = first.iter().map(|row| bytes_of_window(&reference.runs[0].run.corpus, row)).collect();
         let nats = rows.map(|runs| runs.iter().map(|run| run.iter().map(|row| row.loss_nats).collect()).collect());
         return Ok(Some(Losses { unit: TextUnit::Window, nats, bytes }));
     }
@@ -74,7 +67,7 @@ pub(super) fn document_losses(reference: &Side, other: &Side, task: &Task) -> Re
     let mut bytes = Vec::new();
     for (side, nats) in [reference, other].iter().zip(&mut nats) {
         for run in &side.runs {
-            let path = last_file_of(run, &task.id).expect("a shared task was scored in every run");
+            let path = last_scores(run, &task.id).expect("a shared task was scored in every run");
             let rows: Vec<ChoiceScore> = read_csv(&run.run.path(path))?;
             nats.push(rows.iter().map(|row| -row.log_probability_nats).collect());
             bytes = rows.iter().map(|row| row.bytes as f64).collect();
@@ -83,16 +76,16 @@ pub(super) fn document_losses(reference: &Side, other: &Side, task: &Task) -> Re
     Ok(Losses { unit: TextUnit::Document, nats, bytes })
 }
 
-fn last_file_of<'a>(run: &'a RunAnalysis, task: &str) -> Option<&'a str> {
-    let name = format!("/{task}.csv");
+/// The scores of a task, or of `validation`, in the last evaluation that has them.
+fn last_scores<'a>(run: &'a RunAnalysis, of: &str) -> Option<&'a str> {
+    let name = format!("/{of}.csv");
     let files = run.run.record.evaluations.iter().rev().flat_map(|evaluation| &evaluation.files);
     files.map(|file| file.path.as_str()).find(|path| path.ends_with(&name))
 }
 
 /// The windows of the last validation; `None` if there was none.
 fn windows(run: &RunAnalysis) -> Result<Option<Vec<WindowLoss>>, CompareError> {
-    let files = run.run.record.evaluations.iter().rev().flat_map(|e| &e.files);
-    let Some(file) = files.map(|f| &f.path).find(|path| path.ends_with("/validation.csv")) else { return Ok(None) };
+    let Some(file) = last_scores(run, "validation") else { return Ok(None) };
     let rows: Vec<WindowLoss> = read_csv(&run.run.path(file))?;
     let documents = run.run.corpus.validation_documents.len() as u64;
     if let Some(row) = rows.iter().find(|row| row.document >= documents) {

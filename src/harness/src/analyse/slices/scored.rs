@@ -8,8 +8,9 @@ use super::SliceError;
 use crate::analyse::AnalyseError;
 use crate::record::SealedRun;
 
-/// Below this number of documents their spread says little, and windows are the units of the spread instead: the same
-/// convention as in comparisons.
+/// Below this number of documents their spread says little, and windows are the units of the spread instead, here as in
+/// comparisons. A convention of this project: with 20 units the expanded percentile interval is still within a point of its
+/// coverage on bell-shaped data.
 pub const FEWEST_DOCUMENTS: usize = 20;
 
 /// Each predicted token of the validation text, in the order of its documents.
