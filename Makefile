@@ -41,11 +41,11 @@ test: setup ## run all tests
 
 test-resume: setup ## kill 20 runs at random moments and resume them: bit-identical? (minutes)
 	cargo build --workspace --bins --locked
-	cargo test --package harness --test resume --locked -- --ignored --nocapture
+	cargo test --package harness --test runner --locked -- cases::resume --ignored --nocapture
 
 test-dashboard: ## open the dashboard in headless Chromium and use it (screenshots in target/dashboard)
 	setup/browser.sh
-	cargo test --locked --package harness --test dashboard
+	cargo test --locked --package harness --test runner -- cases::dashboard
 	.tools/browser/python/bin/python tests/browser/dashboard.py .tools/browser/chromium $(or $(CARGO_TARGET_DIR),target)/tmp target/dashboard
 
 check: setup ## check format and lints, warnings denied
@@ -96,7 +96,7 @@ test-parity: setup ## logits and 50 losses of random models against transformers
 	setup/peers.sh $(PEERS)
 	rm -rf target/parity
 	$(PEERS)/bin/python tests/peers/record.py target/parity $(or $(SEED),2)
-	HARNESS_PARITY=$(CURDIR)/target/parity cargo test --locked --package harness-trainer --test parity -- --nocapture
+	HARNESS_PARITY=$(CURDIR)/target/parity cargo test --locked --package harness-trainer --test runner -- cases::parity --nocapture
 
 test-lm-eval: build ## item by item against lm-evaluation-harness (needs HARNESS_MIRROR or the network; ten minutes on two cores)
 	setup/peers.sh $(PEERS)

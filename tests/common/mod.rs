@@ -1,5 +1,6 @@
 //! A project in a fresh git repository, and the real `harness` run in it with an empty environment.
-#![allow(clippy::disallowed_methods, dead_code, reason = "tests set up and damage files as they like")]
+
+pub mod hub;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! Runs the real program on small jobs: shards of a simple language, a job, and what came back.
-#![allow(dead_code, reason = "each of the two test programs uses a part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,6 @@
 //! Drives the real program through what the loop offers beyond the plain run: curricula, masks between documents, the
 //! average of the weights, skipped steps, measurements inside the model, and the end of memory.
 
-mod support;
-
 use harness_core::config::{
     AttentionKernel, BatchSizeStage, MetricsConfig, OnNonFinite, Precision, SequenceLengthStage,
 };
@@ -10,7 +8,7 @@ use harness_core::contract::{Job, Message};
 use harness_core::files;
 use harness_core::scores::{self, ActivationStatistics, LayerNorms, WindowLoss};
 
-use support::{Outcome, Place, run, start, start_with_memory};
+use crate::support::{Outcome, Place, run, start, start_with_memory};
 
 /// Stages of batch size and sequence length, masks, an average and dropout, all at once.
 fn everything(job: &mut Job) {

@@ -1,7 +1,5 @@
 //! Drives the real program: whole runs, exact resume, orderly and disorderly ends, and jobs that cannot work.
 
-mod support;
-
 use harness_core::config::{
     FeedForward, ModelConfig, Norm, OptimizerKind, ParameterGroup, Positions, Precision, Values,
 };
@@ -10,7 +8,7 @@ use harness_core::scores::{self, ChoiceScore, WindowLoss};
 use harness_core::token_losses::TokenLosses;
 use harness_core::{Digest, files};
 
-use support::{Place, program, run, start, start_file};
+use crate::support::{Place, program, run, start, start_file};
 
 #[test]
 fn a_whole_run_keeps_the_contract() {
@@ -132,7 +130,8 @@ fn a_killed_run_resumes_to_the_same_bits() {
         assert_eq!(resumed.started().first_step, 20);
         assert_eq!(resumed.finished().weights_sha256, undisturbed.finished().weights_sha256);
         assert_eq!(resumed.finished().order_sha256, undisturbed.finished().order_sha256);
-        let losses = |outcome: &support::Outcome| outcome.steps().iter().map(|s| s.loss_nats).collect::<Vec<_>>();
+        let losses =
+            |outcome: &crate::support::Outcome| outcome.steps().iter().map(|s| s.loss_nats).collect::<Vec<_>>();
         assert_eq!(losses(&resumed), losses(&undisturbed)[20..]);
         for file in ["validation", "toy"] {
             let path = format!("evaluations/step-00000030/{file}.csv");
@@ -185,7 +184,7 @@ fn every_optimizer_resumes_exactly_and_learns() {
 fn a_run_that_is_told_to_stop_can_go_on() {
     let place = Place::new();
     let expected = run(&place.job("undisturbed")).finished().weights_sha256;
-    let ways: [fn(&mut support::Running); 3] =
+    let ways: [fn(&mut crate::support::Running); 3] =
         [|run| run.say("stop"), |run| run.close_stdin(), |run| signal(run.child.id(), "INT")];
     for (i, stop) in ways.into_iter().enumerate() {
         let mut job = place.job(&format!("stopped-{i}"));

@@ -1,9 +1,6 @@
 //! What is known and measured before a run: budgets, `harness plan`, `harness probe`, `harness show --model`.
-#![allow(clippy::disallowed_methods, reason = "tests read files as they like")]
 
-mod common;
-
-use common::{Project, TINY};
+use crate::common::{Project, TINY};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {

@@ -1,16 +1,13 @@
 //! Whatever is changed after a run was sealed is found, and said with the numbers that depend on it.
-#![allow(clippy::disallowed_methods, reason = "tests set up and damage files as they like")]
-
-mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Project, flip};
+use crate::common::{Project, flip};
 use harness_core::files::list_recursive;
 
 /// Damages a file, audits, and puts the file back.
-fn audit_damaged(project: &Project, path: &Path, damage: impl FnOnce(&Path)) -> common::Ran {
+fn audit_damaged(project: &Project, path: &Path, damage: impl FnOnce(&Path)) -> crate::common::Ran {
     let before = fs::read(path).unwrap();
     damage(path);
     let ran = project.harness(&["audit", "tiny"]);
@@ -147,7 +144,7 @@ fn a_config_that_changed_at_its_commit_is_found() {
     let ran = project.harness(&["audit", "tiny"]).expect(1);
     assert!(ran.stdout.contains("experiments/tiny/experiment.toml at commit"), "{}", ran.stdout);
 
-    project.write("other.toml", &common::TINY.replace("seed = 3", "seed = 9"));
+    project.write("other.toml", &crate::common::TINY.replace("seed = 3", "seed = 9"));
     let other = project.git(&["hash-object", "-w", "other.toml"]);
     fs::copy(object(&other), object(&blob)).unwrap();
     let ran = project.harness(&["audit", "tiny"]).expect(1);

@@ -1,19 +1,34 @@
 //! Rules of the house that can be read from the sources. Each failure says how to mend it.
-#![allow(clippy::disallowed_methods, reason = "tests read files as they like")]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::repository;
+use crate::common::repository;
 use harness_core::files::list_recursive;
 
 fn sources(folder: &str) -> Vec<(String, String)> {
     let files = list_recursive(&repository().join(folder)).unwrap();
     let rust = files.into_iter().filter(|f| f.ends_with(".rs"));
     rust.map(|f| (f.clone(), fs::read_to_string(repository().join(folder).join(&f)).unwrap())).collect()
+}
+
+/// Cargo takes `runner.rs` alone for a program of tests, so a file that it does not name would never run.
+#[test]
+fn every_file_of_tests_runs() {
+    for folder in ["tests", "src/corpus/tests", "src/trainer/tests"] {
+        let runner = fs::read_to_string(repository().join(folder).join("runner.rs")).unwrap();
+        let (_, named) = runner.split_once("mod cases {").unwrap();
+        let named: Vec<&str> = named.lines().filter_map(|l| l.trim().strip_prefix("mod ")?.strip_suffix(';')).collect();
+        let files = list_recursive(&repository().join(folder).join("cases")).unwrap();
+        let files: Vec<&str> = files.iter().filter_map(|file| file.strip_suffix(".rs")).collect();
+        assert_eq!(named, files, "{folder}/runner.rs names the files of {folder}/cases, sorted");
+    }
+    for file in list_recursive(&repository().join("tests")).unwrap() {
+        let runs = file.starts_with("cases/") || file.starts_with("common/");
+        let program = ["runner.rs", "stand_in_trainer.rs"].contains(&file.as_str());
+        assert!(runs || program || !file.ends_with(".rs"), "tests/{file} never runs: move it to tests/cases");
+    }
 }
 
 #[test]

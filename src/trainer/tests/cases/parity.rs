@@ -1,11 +1,10 @@
 //! Parity with PyTorch and `transformers`: the models, logits, scores and losses that `tests/peers/record.py` recorded with them
 //! (`HARNESS_PARITY` names another recording, such as the fresh one that `make test-parity` makes).
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::support::Place;
 use harness_core::config::{OptimizerConfig, ScheduleConfig, ScheduleKind};
 use harness_core::contract::{InitialWeights, Job, Message};
 use harness_core::files;
@@ -18,7 +17,6 @@ use harness_trainer::checkpoint;
 use harness_trainer::evaluate::{self, Span};
 use harness_trainer::model::weights::Parameters;
 use serde::Deserialize;
-use support::Place;
 use tch::{Device, Kind, Tensor};
 
 #[derive(Deserialize)]
@@ -160,7 +158,7 @@ fn fifty_steps_have_the_same_losses(name: &str) {
         initial_weights: Some(initial_weights(&peer, &place)),
         ..base
     };
-    let outcome = support::run(&job);
+    let outcome = crate::support::run(&job);
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let losses: Vec<f64> = outcome
         .messages

@@ -1,12 +1,9 @@
 //! `harness dashboard` on real run folders, and its size with many long ones.
-#![allow(clippy::disallowed_methods, reason = "tests set up and read files as they like")]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 
-use common::{Project, TINY, repository};
+use crate::common::{Project, TINY, repository};
 use harness::dashboard::{
     Curve, Data, Documents, Experiment, FORMAT, Found, Results, Run, Task, page, points_for, short,
 };
@@ -35,7 +32,7 @@ fn it_shows_sealed_open_and_changed_runs_of_every_experiment() {
     project.harness(&["run", "change"]).expect(0);
     project.harness(&["run", "tiny", "--seed", "5"]).expect(0);
     project.harness(&["run", "tiny", "--seed", "4"]).expect(0);
-    common::flip(&project.latest("tiny").join("steps.csv"), 200);
+    crate::common::flip(&project.latest("tiny").join("steps.csv"), 200);
 
     let ran = project.harness(&["dashboard"]).expect(0);
     assert!(ran.stdout.contains("report/build/dashboard.html: 4 runs"), "{}", ran.stdout);
@@ -102,7 +99,7 @@ fn a_later_evaluation_stands_beside_the_run_it_evaluates() {
         evaluation["curve"]["step"].as_array().unwrap().is_empty() && evaluation["findings"] == Value::Array(vec![])
     );
     // So it is where it was changed after it was sealed.
-    common::flip(&project.latest("tiny").join("MANIFEST"), 3);
+    crate::common::flip(&project.latest("tiny").join("MANIFEST"), 3);
     project.harness(&["dashboard", "--out", "page.html"]).expect(0);
     let data = data_of(&fs::read_to_string(project.path("page.html")).unwrap());
     assert_eq!((&data["runs"][1]["state"], &data["runs"][1]["evaluates"]), (&"changed".into(), &run["run"]));

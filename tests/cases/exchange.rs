@@ -1,13 +1,10 @@
 //! Both real programs, from the command line: a trained model goes out to `transformers`' format and comes back, goes on
 //! with a text, is evaluated again from its checkpoints, and is measured before it is trained.
-#![allow(clippy::disallowed_methods, reason = "tests set up and damage files as they like")]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 
-use common::{Project, Ran, TINY, flip, repository, trainer};
+use crate::common::{Project, Ran, TINY, flip, repository, trainer};
 use harness_core::Digest;
 use serde_json::Value;
 

@@ -1,13 +1,10 @@
 //! `harness data prepare` when it is killed, when it is not alone, and when the disk is full: the real program.
-#![allow(clippy::disallowed_methods, reason = "tests set up files as they like")]
-
-mod common;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Project, Ran, signal};
+use crate::common::{Project, Ran, signal};
 use harness_core::files;
 use harness_core::random::Random;
 use rustix::process::Signal;

@@ -1,11 +1,8 @@
 //! `harness watch`: what is seen of a run that goes on, that ended, and whose last lines are half written.
-#![allow(clippy::disallowed_methods, reason = "tests set up and read files as they like")]
-
-mod common;
 
 use std::fs;
 
-use common::{Project, TINY};
+use crate::common::{Project, TINY};
 use harness::watch::view::{Surroundings, draw, summary};
 use harness::watch::{State, Watcher};
 use harness_core::scores::StepLine;

@@ -1,13 +1,8 @@
 //! Looking at a prepared corpus: what is shown is what the manifest and the ledger hold.
-#![allow(clippy::disallowed_methods, reason = "tests set up files as they like")]
-
-mod common;
-#[path = "common/hub.rs"]
-mod hub;
 
 use std::fmt::Write as _;
 
-use common::{Project, Ran};
+use crate::common::{Project, Ran, hub};
 use harness_core::Digest;
 use serde_json::Value as Json;
 

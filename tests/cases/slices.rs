@@ -1,13 +1,9 @@
 //! `harness slices` on real run folders: what was planted in one slice is found there and nowhere else, the text is that
 //! of the corpus, and a corpus that is not there or not the same is refused.
 
-#![allow(clippy::disallowed_methods, reason = "tests set up and damage files as they like")]
-
-mod common;
-
 use std::path::Path;
 
-use common::{Project, TINY, flip};
+use crate::common::{Project, TINY, flip};
 use harness::analyse::diagnose::Outcome;
 use harness::analyse::slices::{By, Report, Slice, Wanted, slices};
 use harness::analyse::{Finding, RunAnalysis, Side, diagnose};

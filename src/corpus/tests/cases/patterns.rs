@@ -13,10 +13,7 @@ use harness_corpus::{
     prepare,
 };
 
-#[path = "../../../tests/common/hub.rs"]
-mod hub;
-
-use hub::{COMMIT, HubFile, serve};
+use crate::hub::{COMMIT, HubFile, serve};
 
 /// A project with one recipe.
 struct Place {

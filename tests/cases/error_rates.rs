@@ -2,9 +2,7 @@
 //! a planted null is called a difference as often as stated, a planted difference of the size that the comparison calls
 //! detectable is found as often as stated, both within Monte Carlo error. Streams are fixed, so the counts are too.
 
-mod common;
-
-use common::{Project, TINY};
+use crate::common::{Project, TINY};
 use harness::analyse::compare::{Asked, Comparison, Effect, Verdict};
 use harness::analyse::stats::power::{POWER, detectable_over_seeds, detectable_t, mcnemar_power};
 use harness::analyse::{RunAnalysis, Side, compare};

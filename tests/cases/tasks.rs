@@ -1,11 +1,8 @@
 //! Tasks from a data file to a curve over kept checkpoints, as a student makes them: without Rust.
-#![allow(clippy::disallowed_methods, reason = "tests set up files as they like")]
-
-mod common;
 
 use std::fs;
 
-use common::Project;
+use crate::common::Project;
 
 const GAPS: &str = "sentence,option1,option2,answer\n\
     The cup did not fit in the bag because the _ was too large.,cup,bag,1\n\

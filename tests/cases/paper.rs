@@ -1,13 +1,10 @@
 //! The paper from sealed runs, and its audit: a digit changed anywhere between the rows and the page is found.
-#![allow(clippy::disallowed_methods, reason = "tests set up and damage files as they like")]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Project, Ran, repository};
+use crate::common::{Project, Ran, repository};
 use harness_core::files::list_recursive;
 
 /// A project with two experiments, run, and the templates; `None` where Typst is not installed.

@@ -1,13 +1,10 @@
 //! Runs from the command line to the sealed record, however they end.
-#![allow(clippy::disallowed_methods, reason = "tests set up and damage files as they like")]
-
-mod common;
 
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Project, Ran, signal};
+use crate::common::{Project, Ran, signal};
 use rustix::process::Signal;
 
 #[test]
@@ -43,7 +40,7 @@ fn a_run_is_sealed_and_leaves_the_tree_clean() {
 #[test]
 fn a_dirty_tree_is_refused_or_recorded() {
     let project = Project::new();
-    project.write("experiments/tiny/experiment.toml", &common::TINY.replace("seed = 3", "seed = 4"));
+    project.write("experiments/tiny/experiment.toml", &crate::common::TINY.replace("seed = 3", "seed = 4"));
     project.write("notes.txt", "an idea\n");
     let refused = project.harness(&["run", "tiny"]).expect(2);
     assert!(refused.stderr.contains("experiments/tiny/experiment.toml"), "{}", refused.stderr);
@@ -64,7 +61,7 @@ fn a_dirty_tree_is_refused_or_recorded() {
 #[test]
 fn a_killed_trainer_leaves_a_failed_record_that_can_be_resumed() {
     let project = Project::new();
-    let metrics = format!("{}\n[metrics]\nlayers_every = 4\nactivations_every = 2\n", common::TINY);
+    let metrics = format!("{}\n[metrics]\nlayers_every = 4\nactivations_every = 2\n", crate::common::TINY);
     project.write("experiments/tiny/experiment.toml", &metrics);
     project.commit("Measure inside the model");
     let killed = project.harness_with("die:11", &["run", "tiny"]).expect(1);
@@ -111,7 +108,7 @@ fn a_damaged_checkpoint_is_passed_over_and_that_is_said() {
     let project = Project::new();
     project.harness_with("die:14", &["run", "tiny"]).expect(1);
     let first = project.latest("tiny");
-    common::flip(&first.join("checkpoints/step-00000012.safetensors"), 4);
+    crate::common::flip(&first.join("checkpoints/step-00000012.safetensors"), 4);
     let resumed = project.harness(&["run", "tiny", "--resume"]).expect(0);
     let said = "the checkpoint of step 12 of run ";
     assert!(resumed.stderr.contains(said) && resumed.stderr.contains("going on from step 8"), "{}", resumed.stderr);
@@ -125,7 +122,7 @@ fn a_damaged_checkpoint_is_passed_over_and_that_is_said() {
 #[test]
 fn checkpoints_that_no_rule_keeps_are_removed_and_the_record_says_so() {
     let project = Project::new();
-    let config = common::TINY
+    let config = crate::common::TINY
         .replace("checkpoint_every = 4", "checkpoint_every = 1\nkeep = { every = 8, last = 2, best = 1 }")
         .replace("validation_at = { every = 5 }", "validation_at = { every = 1 }");
     project.write("experiments/tiny/experiment.toml", &config);
@@ -156,7 +153,7 @@ fn checkpoints_that_no_rule_keeps_are_removed_and_the_record_says_so() {
 fn tokens_are_counted_over_the_stages_of_the_batch_size() {
     let project = Project::new();
     let stages = "batch_size = 2\nbatch_size_stages = [{ steps = 5, batch_size = 1 }, { steps = 5, batch_size = 3 }]";
-    project.write("experiments/tiny/experiment.toml", &common::TINY.replace("batch_size = 2", stages));
+    project.write("experiments/tiny/experiment.toml", &crate::common::TINY.replace("batch_size = 2", stages));
     project.commit("Warm the batch size up");
     project.harness(&["run", "tiny"]).expect(0);
     let tokens = (5 + 5 * 3 + 10 * 2) * 32;
@@ -169,7 +166,7 @@ fn tokens_are_counted_over_the_stages_of_the_batch_size() {
 
     project.write(
         "experiments/tiny/experiment.toml",
-        &common::TINY.replace("batch_size = 2", &stages.replace("= 3", "= 0")),
+        &crate::common::TINY.replace("batch_size = 2", &stages.replace("= 3", "= 0")),
     );
     let refused = project.harness(&["show", "tiny"]).expect(2);
     assert!(
@@ -183,7 +180,7 @@ fn tokens_are_counted_over_the_stages_of_the_batch_size() {
 fn a_resumed_run_must_follow_the_same_plan() {
     let project = Project::new();
     project.harness_with("die:11", &["run", "tiny"]).expect(1);
-    project.write("experiments/tiny/experiment.toml", &common::TINY.replace("width = 16", "width = 32"));
+    project.write("experiments/tiny/experiment.toml", &crate::common::TINY.replace("width = 16", "width = 32"));
     project.commit("Change the width");
     let refused = project.harness(&["run", "tiny", "--resume"]).expect(2);
     assert!(refused.stderr.contains("the config has changed"), "{}", refused.stderr);

@@ -1,10 +1,6 @@
 //! `harness diagnose`: every check on the rows of a run fires on what is planted for it, and is clear where nothing is.
 
-#![allow(clippy::disallowed_methods, reason = "tests set up files as they like")]
-
-mod common;
-
-use common::{Project, TINY};
+use crate::common::{Project, TINY};
 use harness::analyse::diagnose::Outcome;
 use harness::analyse::{Finding, RunAnalysis, Side, diagnose, diagnose_seeds};
 use harness_core::contract::Skipped;

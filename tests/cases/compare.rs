@@ -1,8 +1,6 @@
 //! `harness compare` and `harness diagnose` on real run folders: a planted difference is found, a planted null is not.
 
-mod common;
-
-use common::{Project, TINY};
+use crate::common::{Project, TINY};
 use serde_json::Value;
 
 /// A project with a second experiment of the same plan: only the name tells them apart.
@@ -207,7 +205,7 @@ fn what_is_not_the_same_is_said() {
     assert_eq!(comparison["effects"].as_array().unwrap().len(), 1);
 
     // A changed record is refused, not skipped.
-    common::flip(&project.latest("tiny").join("steps.csv"), 60);
+    crate::common::flip(&project.latest("tiny").join("steps.csv"), 60);
     let refused = project.harness(&["compare", "tiny", "longer"]).expect(1);
     assert!(refused.stderr.contains("was changed after it was sealed"), "{}", refused.stderr);
 }

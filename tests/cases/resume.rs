@@ -1,15 +1,12 @@
 //! The promise of `--resume`, kept by both real programs: a trainer killed in the middle and gone on with gives the
 //! weights of an undisturbed run, bit for bit.
-#![allow(clippy::disallowed_methods, reason = "tests look for programs as they like")]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use common::{Project, signal, trainer};
+use crate::common::{Project, signal, trainer};
 use rustix::process::Signal;
 
 fn start(project: &Project, trainer: &Path, arguments: &[&str]) -> Child {
@@ -53,7 +50,7 @@ fn project() -> Project {
     let training = "steps = 1500\naverage_decay = 0.99\ndocument_mask = true\n\
                     batch_size_stages = [{ steps = 300, batch_size = 1 }]\n\
                     sequence_length_stages = [{ steps = 500, sequence_length = 8 }]";
-    let config = common::TINY
+    let config = crate::common::TINY
         .replace("steps = 20", training)
         .replace("context_length = 32", "context_length = 32\ndropout = 0.1")
         .replace("checkpoint_every = 4", "checkpoint_every = 50\nkeep = { last = 2, best = 1 }")

@@ -1,11 +1,8 @@
 //! `harness plot` on real run folders: every kind on one and on several experiments.
-#![allow(clippy::disallowed_methods, reason = "tests set up and read files as they like")]
-
-mod common;
 
 use std::fs;
 
-use common::{Project, TINY, repository};
+use crate::common::{Project, TINY, repository};
 use harness::analyse::Side;
 use harness::figure::{Subject, budget::Hours};
 use harness::plot::{self, Shown};

@@ -1,0 +1,9 @@
+//! One program for all tests of the crate from outside, as in `tests/runner.rs` of the repository.
+
+mod support;
+
+mod cases {
+    mod parity;
+    mod run;
+    mod training_loop;
+}

@@ -1,0 +1,25 @@
+//! One program for all tests of the whole, because linking it takes longer than most of them: `tests/cases/NAME.rs` is
+//! `cases::NAME` here, and a test of `cases::repository` fails where a file is missing from the list.
+#![expect(clippy::disallowed_methods, reason = "tests set up, read and damage files as they like")]
+
+mod common;
+
+mod cases {
+    mod audit;
+    mod compare;
+    mod dashboard;
+    mod data;
+    mod diagnose;
+    mod error_rates;
+    mod exchange;
+    mod paper;
+    mod plan;
+    mod plot;
+    mod prepare;
+    mod repository;
+    mod resume;
+    mod runs;
+    mod slices;
+    mod tasks;
+    mod watch;
+}
