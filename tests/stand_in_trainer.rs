@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use harness_build::BUILD;
 use harness_core::contract::{
     About, Checkpoint, Closing, Determinism, Evaluation, Failure, Job, Message, OutputFile, Started, VERSION,
 };
@@ -22,7 +23,7 @@ use harness_core::scores::{
 };
 use harness_core::shards::TokenStream;
 use harness_core::token_losses::TokenLosses;
-use harness_core::{Digest, build, files, random};
+use harness_core::{Digest, files, random};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -37,7 +38,7 @@ fn about() -> About {
     About {
         contract_version: VERSION,
         trainer_version: "stand-in".to_owned(),
-        source_sha256: build::SOURCE_SHA256.to_owned(),
+        source_sha256: BUILD.source_sha256.to_owned(),
         ..About::default()
     }
 }

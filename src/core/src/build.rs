@@ -1,15 +1,19 @@
-//! What this program was built from.
+//! What a program was built from: its own crate has the value, everything else is handed it.
 
 use crate::digest::Digest;
 
-/// Digest of the sources, see [`source_digest`]; all zeros if it could not be known.
-pub const SOURCE_SHA256: &str = env!("HARNESS_SOURCE_SHA256");
-/// `debug` or `release`.
-pub const PROFILE: &str = env!("HARNESS_PROFILE");
-/// The compiler.
-pub const RUSTC: &str = env!("HARNESS_RUSTC");
-/// The version in `Cargo.toml`.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What a program was built from.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// The version in `Cargo.toml`.
+    pub version: &'static str,
+    /// Digest of the sources, see [`source_digest`].
+    pub source_sha256: &'static str,
+    /// `debug` or `release`.
+    pub profile: &'static str,
+    /// The compiler, as `rustc --version` says.
+    pub rustc: &'static str,
+}
 
 /// Whether a file of the repository counts as source of the programs.
 pub fn is_source(path: &str) -> bool {

@@ -241,7 +241,7 @@ pub struct About {
     pub contract_version: u32,
     /// Version of `harness-trainer`.
     pub trainer_version: String,
-    /// Digest of the sources the trainer was built from ([`crate::build::SOURCE_SHA256`]).
+    /// Digest of the sources the trainer was built from ([`crate::build::source_digest`]).
     pub source_sha256: String,
     /// `debug` or `release`.
     pub build_profile: String,

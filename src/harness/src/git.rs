@@ -153,7 +153,7 @@ impl Git {
         Ok(self.commit(commit)?.tree_id().to_string())
     }
 
-    /// Digest of the programs' sources at a commit, comparable with `harness_core::build::SOURCE_SHA256`; `None` if
+    /// Digest of the programs' sources at a commit, comparable with `harness_core::build::Build::source_sha256`; `None` if
     /// the repository holds experiments only.
     pub fn sources_at(&self, commit: &str) -> Result<Option<Digest>> {
         let tree = self.commit(commit)?.tree()?;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use harness_core::build;
+use harness_build::BUILD;
 use harness_core::config::{AttentionKernel, Device as Wanted, Precision, TrainingConfig};
 use harness_core::contract::{About, Determinism, Gpu, Library, VERSION};
 use harness_core::{Digest, files};
@@ -135,10 +135,10 @@ pub fn about(cuda_absent_because: Option<String>, libraries: Vec<Library>) -> Ab
     let gpu = if cuda_absent_because.is_none() { native::gpu() } else { None };
     About {
         contract_version: VERSION,
-        trainer_version: build::VERSION.to_owned(),
-        source_sha256: build::SOURCE_SHA256.to_owned(),
-        build_profile: build::PROFILE.to_owned(),
-        rustc: build::RUSTC.to_owned(),
+        trainer_version: BUILD.version.to_owned(),
+        source_sha256: BUILD.source_sha256.to_owned(),
+        build_profile: BUILD.profile.to_owned(),
+        rustc: BUILD.rustc.to_owned(),
         libtorch: native::libtorch_version(),
         cuda,
         cudnn,

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use harness_build::BUILD;
 use harness_core::config::Device;
 use harness_core::contract::{GeneratedSample, Job, Message, VERSION, exit_code};
-use harness_core::{build, files};
+use harness_core::files;
 use harness_trainer::error::Error;
 use harness_trainer::messages::{Outside, Parent};
 use harness_trainer::{device, generate, train};
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         ["about"] => about(),
         ["generate"] => generate(),
         ["--version" | "-V"] => {
-            println!("harness-trainer {} (contract {VERSION})", build::VERSION);
+            println!("harness-trainer {} (contract {VERSION})", BUILD.version);
             exit_code::SUCCESS
         }
         ["--help" | "-h"] => {

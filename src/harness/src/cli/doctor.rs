@@ -114,7 +114,7 @@ fn trainer(path: &Path) -> Vec<Finding> {
             return vec![Finding::bad(what, found, "make build")];
         }
     };
-    if about.source_sha256 != harness_core::build::SOURCE_SHA256 {
+    if about.source_sha256 != harness_build::BUILD.source_sha256 {
         let found = "was built from other sources than harness".to_owned();
         return vec![Finding::bad(what, found, "make build")];
     }

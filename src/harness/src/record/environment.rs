@@ -4,8 +4,9 @@
 use std::env;
 use std::path::Path;
 
+use harness_core::Digest;
+use harness_core::build::Build;
 use harness_core::files::{self, FileError};
-use harness_core::{Digest, build};
 
 use super::format::{Binaries, Host};
 
@@ -25,8 +26,9 @@ pub fn host() -> Host {
     }
 }
 
-/// The two programs and what they were built from.
+/// The two programs and what they were built from; `build` as the running one says of itself.
 pub fn binaries(
+    build: &Build,
     trainer: &Path,
     trainer_built_from_sha256: String,
     root: &Path,
@@ -38,12 +40,12 @@ pub fn binaries(
         harness_sha256: Digest::of_file(&own)?,
         trainer_sha256: Digest::of_file(trainer)?,
         cargo_lock_sha256: if lock.is_file() { Some(Digest::of_file(&lock)?) } else { None },
-        harness_version: build::VERSION.to_owned(),
-        built_from_sha256: build::SOURCE_SHA256.to_owned(),
+        harness_version: build.version.to_owned(),
+        built_from_sha256: build.source_sha256.to_owned(),
         trainer_built_from_sha256,
         committed_sources_sha256: committed_sources,
-        rustc: build::RUSTC.to_owned(),
-        profile: build::PROFILE.to_owned(),
+        rustc: build.rustc.to_owned(),
+        profile: build.profile.to_owned(),
     })
 }
 

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use harness_build::BUILD;
 use harness_core::contract::{self, Checkpoint, Job};
 use harness_core::names::{Project, RunId};
 use harness_core::scores::{StepLine, read_csv};
@@ -138,7 +139,8 @@ fn ready(
     }
     let code = plan::code(project, git, &state, &mut written)?;
     let committed_sources = git.sources_at(&state.commit)?;
-    let binaries = environment::binaries(&options.trainer, trainer.source_sha256, project.root(), committed_sources)?;
+    let binaries =
+        environment::binaries(&BUILD, &options.trainer, trainer.source_sha256, project.root(), committed_sources)?;
     let open = Open {
         format: format::VERSION,
         run,

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use harness_build::BUILD;
 use harness_core::config::{ConfigError, Experiment, Keep, Loaded, load};
 use harness_core::contract::{self, About, Failure, InitialWeights, Job, JobTask, OutputFile};
 use harness_core::names::{ExperimentName, Project, RunId};
@@ -134,7 +135,8 @@ pub(super) fn plan(
     let plan_files = plan_files(project, git, &state, &loaded, &mut written)?;
     let code = code(project, git, &state, &mut written)?;
     let committed_sources = git.sources_at(&state.commit)?;
-    let binaries = environment::binaries(&options.trainer, trainer.source_sha256, project.root(), committed_sources)?;
+    let binaries =
+        environment::binaries(&BUILD, &options.trainer, trainer.source_sha256, project.root(), committed_sources)?;
     let not_citable_because = not_citable(&state, &binaries, &plan_files, origin.map(Origin::open));
     let open = Open {
         format: format::VERSION,
