@@ -92,8 +92,8 @@ fn the_declared_dependents_are_the_real_ones() {
     let open = serde_json::from_slice(&fs::read(project.latest("tiny").join("open.json")).unwrap()).unwrap();
     for (key, value) in shown["values"].as_object().unwrap() {
         for file in value["files"].as_array().unwrap() {
-            let declared = harness::analyse::numbers_from(file.as_str().unwrap(), Some(&open));
-            assert!(harness::analyse::is_among(key, &declared), "{key} comes from {file}, declared are {declared:?}");
+            let declared = harness_analyse::numbers_from(file.as_str().unwrap(), Some(&open));
+            assert!(harness_analyse::is_among(key, &declared), "{key} comes from {file}, declared are {declared:?}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `harness diagnose`: every check on the rows of a run fires on what is planted for it, and is clear where nothing is.
 
 use crate::common::{Project, TINY};
-use harness::analyse::diagnose::Outcome;
-use harness::analyse::{Finding, RunAnalysis, Side, diagnose, diagnose_seeds};
+use harness_analyse::diagnose::Outcome;
+use harness_analyse::{Finding, RunAnalysis, Side, diagnose, diagnose_seeds};
 use harness_core::contract::Skipped;
 use harness_core::names;
 

@@ -3,14 +3,14 @@
 //! detectable is found as often as stated, both within Monte Carlo error. Streams are fixed, so the counts are too.
 
 use crate::common::{Project, TINY};
-use harness::analyse::compare::{Asked, Comparison, Effect, Verdict};
-use harness::analyse::stats::power::{POWER, detectable_over_seeds, detectable_t, mcnemar_power};
-use harness::analyse::{RunAnalysis, Side, compare};
-use harness::record::SealedRun;
+use harness_analyse::compare::{Asked, Comparison, Effect, Verdict};
+use harness_analyse::{RunAnalysis, Side, compare};
 use harness_core::files;
 use harness_core::names::Project as Folders;
 use harness_core::random::Random;
 use harness_core::scores::{ChoiceScore, WindowLoss, read_csv, to_csv};
+use harness_record::SealedRun;
+use harness_statistics::power::{POWER, detectable_over_seeds, detectable_t, mcnemar_power};
 
 const LEVEL: f64 = 0.05;
 const BITS: &str = "validation.bits_per_byte";

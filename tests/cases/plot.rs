@@ -3,11 +3,11 @@
 use std::fs;
 
 use crate::common::{Project, TINY, repository};
-use harness::analyse::Side;
-use harness::figure::{Subject, budget::Hours};
-use harness::plot::{self, Shown};
-use harness::record::{self, SealedRun};
+use harness_analyse::Side;
 use harness_core::names;
+use harness_figure::{Subject, budget::Hours};
+use harness_record::{self as record, SealedRun};
+use harness_report::plot::{self, Shown};
 
 /// Two experiments, the first with two seeds.
 fn study() -> Project {

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use crate::common::{Project, TINY, flip};
-use harness::analyse::diagnose::Outcome;
-use harness::analyse::slices::{By, Report, Slice, Wanted, slices};
-use harness::analyse::{Finding, RunAnalysis, Side, diagnose};
+use harness_analyse::diagnose::Outcome;
+use harness_analyse::slices::{By, Report, Slice, Wanted, slices};
+use harness_analyse::{Finding, RunAnalysis, Side, diagnose};
 use harness_core::names;
 use harness_core::scores::{WindowLoss, read_csv, to_csv};
 use harness_core::token_losses::TokenLosses;
@@ -218,7 +218,11 @@ fn a_diagnosis_finds_what_is_planted_inside_the_model() {
         assert!(found.outcome == Outcome::Clear && !found.evidence.is_empty(), "{found:#?}");
     }
     for finding in diagnose(&sound) {
-        assert!(finding.figure.parse::<harness::plot::Kind>().is_ok(), "no figure is called `{}`", finding.figure);
+        assert!(
+            finding.figure.parse::<harness_report::plot::Kind>().is_ok(),
+            "no figure is called `{}`",
+            finding.figure
+        );
     }
     // The stand-in's losses do not fall with the place in the context.
     assert_eq!(finding(&sound, "context_unused").outcome, Outcome::Found);

@@ -1,11 +1,14 @@
-//! What every other crate shares: names and digests, the one door to the file system, the experiment
-//! config, the formats of token shards, item scores and weights, and the contract between the two programs.
+//! What every other crate shares: names and digests, the one door to the file system, the experiment config, the formats
+//! of what crosses a program, a crate or a folder, and the contract between the two programs.
 //!
-//! Nothing here prints, reads the clock or the environment, or knows of libtorch or the command line.
+//! Comes in: bytes of files and text of configs. Goes out: the same as checked types. It must never have: clap, tera,
+//! tch, tokenizers, git2. Nothing here prints, reads the clock or the environment.
 
 pub mod build;
+pub mod byte_level;
 pub mod config;
 pub mod contract;
+pub mod corpus_manifest;
 pub mod digest;
 pub mod files;
 pub mod hugging_face;
@@ -15,6 +18,7 @@ pub mod order;
 pub mod random;
 pub mod scores;
 pub mod shards;
+pub mod task_kind;
 pub mod token_losses;
 pub mod weights;
 

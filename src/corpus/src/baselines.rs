@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use ahash::AHashMap;
+use harness_core::corpus_manifest::Baseline;
 use harness_core::files::FileError;
 use harness_core::shards::Shard;
-use serde::{Deserialize, Serialize};
 
 use crate::error::CorpusError;
 use crate::spill::Spill;
@@ -14,21 +14,6 @@ use crate::store::Store;
 
 /// The training tokens that the bigram model counts, at most.
 const BIGRAM_TOKENS: u64 = 1 << 25;
-
-/// The validation loss of one baseline.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Baseline {
-    /// `unigram` or `bigram`.
-    pub model: String,
-    /// How it estimates.
-    pub estimate: String,
-    /// Training tokens it has counted.
-    pub train_tokens: u64,
-    /// Mean negative log-likelihood of a validation token, in nats.
-    pub loss_nats_per_token: f64,
-    /// The same as bits for each byte of validation text.
-    pub bits_per_byte: f64,
-}
 
 /// What counting the training shards gives.
 pub(crate) struct Baselines {

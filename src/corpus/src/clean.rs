@@ -6,6 +6,7 @@ mod personal;
 mod quality;
 mod text;
 
+use harness_core::corpus_manifest::StepCounts;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -83,34 +84,6 @@ impl Step {
             Step::Language(language) => language.check(),
             _ => Ok(()),
         }
-    }
-}
-
-/// What one step did to the documents of a source.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepCounts {
-    /// The step.
-    pub step: String,
-    /// Documents that came to it.
-    pub documents_in: u64,
-    /// Documents it kept.
-    pub documents_out: u64,
-    /// Documents it kept with another text.
-    pub documents_changed: u64,
-    /// Bytes that came to it.
-    pub bytes_in: u64,
-    /// Bytes it kept.
-    pub bytes_out: u64,
-}
-
-impl StepCounts {
-    /// Adds what the step did to other documents.
-    pub(crate) fn add(&mut self, other: &StepCounts) {
-        self.documents_in += other.documents_in;
-        self.documents_out += other.documents_out;
-        self.documents_changed += other.documents_changed;
-        self.bytes_in += other.bytes_in;
-        self.bytes_out += other.bytes_out;
     }
 }
 

@@ -5,6 +5,7 @@
 //! a shorter one cannot be told from common phrases and is not looked for. What is compared is the context of an
 //! item joined with each of its choices.
 
+use harness_core::corpus_manifest::TaskContamination;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rayon::prelude::*;
@@ -58,24 +59,6 @@ pub enum ContaminationAction {
     LeaveOut,
     /// It is counted and kept.
     Report,
-}
-
-/// What was found of one task or subtask.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TaskContamination {
-    /// The task or subtask.
-    pub task: String,
-    /// Its items.
-    pub items: u64,
-    /// Items too short to be looked for.
-    pub items_too_short: u64,
-    /// Items of which a document holds an n-gram.
-    pub items_found: u64,
-    /// Documents that hold one.
-    pub documents: u64,
-    /// Some of the items, by their place in the task, from 0.
-    pub examples: Vec<u64>,
 }
 
 /// What was found of all tasks.

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::baselines::baselines;
-use crate::clean::StepCounts;
 use crate::encode::{Encoded, Sides};
 use crate::error::CorpusError;
 use crate::funnel::{funnel, group_sizes};
-use crate::manifest::{
-    DocumentCounts, DuplicateGroup, FORMAT, Manifest, Side, SourceRecord, TaskContamination, TokenizerRecord,
-    ValidationDocument,
-};
 use crate::prepared::corpus_key;
 use crate::recipe::{Recipe, TokenizerKind};
 use crate::select::{Candidate, Fate};
 use crate::stages::CleanStage;
-use crate::store::{ListedFile, Store};
+use crate::store::Store;
 use crate::tokenizer::Encoder;
+use harness_core::corpus_manifest::{
+    DocumentCounts, DuplicateGroup, FORMAT, Manifest, Side, SourceRecord, TaskContamination, TokenizerRecord,
+    ValidationDocument,
+};
+use harness_core::corpus_manifest::{ListedFile, StepCounts};
 
 #[expect(clippy::too_many_arguments, reason = "it gathers what every stage found")]
 pub(crate) fn describe(

@@ -7,9 +7,8 @@ use rayon::prelude::*;
 
 use crate::error::CorpusError;
 use crate::lengths::LengthCounter;
-use crate::manifest::Side;
-use crate::store::ListedFile;
 use crate::tokenizer::Encoder;
+use harness_core::corpus_manifest::{ListedFile, Side};
 
 /// A side as written.
 pub(crate) struct Written {

@@ -1,11 +1,11 @@
 //! Byte-level BPE many times faster than the library that trains it: the same pieces, each encoded by the crate `bpe`
 //! in linear time and remembered. Whoever uses it first compares the tokens with the slow library's on a sample.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use ahash::AHashMap;
 use bpe::byte_pair_encoding::{BytePairEncoding, find_hash_factor_for_dictionary};
+use harness_core::byte_level;
 use serde_json::Value;
 
 use crate::pieces::{pieces, short};
@@ -42,7 +42,7 @@ impl FastBpe {
             && splits["use_regex"] == true;
         let added = json["added_tokens"].as_array().filter(|_| plain)?;
         let added: Vec<u64> = added.iter().filter_map(|token| token["id"].as_u64()).collect();
-        let bytes = bytes_of_characters();
+        let bytes = byte_level::bytes_of_characters();
         let mut entries = Vec::new();
         for (text, id) in json["model"]["vocab"].as_object()? {
             let id = id.as_u64()?;
@@ -92,27 +92,4 @@ impl FastBpe {
     fn encode_piece(&self, piece: &[u8]) -> impl Iterator<Item = u32> {
         self.merges.encode_via_backtracking(piece).into_iter().map(|rank| self.ids[rank as usize])
     }
-}
-
-/// The byte behind each character of a byte-level vocabulary.
-pub(crate) fn bytes_of_characters() -> HashMap<char, u8> {
-    characters_of_bytes().into_iter().zip(0..=u8::MAX).collect()
-}
-
-/// The character by which a byte-level vocabulary writes each byte: printable bytes stand for themselves, the others
-/// are the characters from 256 on, in order.
-pub(crate) fn characters_of_bytes() -> [char; 256] {
-    let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    let mut next = 256;
-    let mut characters = ['\0'; 256];
-    for byte in 0..=u8::MAX {
-        let code = if printable(byte) {
-            u32::from(byte)
-        } else {
-            next += 1;
-            next - 1
-        };
-        characters[usize::from(byte)] = char::from_u32(code).expect("codes below 512 are characters");
-    }
-    characters
 }

@@ -3,34 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use harness_core::corpus_manifest::{FunnelStage, GroupSize, StepCounts};
 
-use crate::clean::StepCounts;
 use crate::select::{Candidate, Fate};
-
-/// What is left after a stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FunnelStage {
-    /// `read`; the name of a cleaning step, with `-2` and so on where a recipe has it again; `exact_duplicates`,
-    /// `near_duplicates`, `contaminated`, `leaked`: without these. What is left after the last is all sides, each
-    /// document once.
-    pub stage: String,
-    /// Documents left.
-    pub documents: u64,
-    /// Bytes of their text, as it is after the stage.
-    pub bytes: u64,
-}
-
-/// How many groups of repeated documents have a size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GroupSize {
-    /// Documents of a group, the one that was kept counted too.
-    pub documents: u64,
-    /// Groups of this size.
-    pub groups: u64,
-}
 
 /// The stages in order. `steps` are the counts over all sources.
 pub(crate) fn funnel(steps: &[StepCounts], candidates: &[Candidate], fates: &[Fate]) -> Vec<FunnelStage> {

@@ -3,64 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-/// Lengths of the kept documents. One that is written to the shards several times counts once.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DocumentLengths {
-    /// The training side.
-    pub train: TextLengths,
-    /// The validation side.
-    pub validation: TextLengths,
-    /// The test side; of no documents unless the recipe asks for one.
-    pub test: TextLengths,
-    /// All sides of each source, in the order of the sources.
-    pub sources: Vec<SourceLengths>,
-}
-
-/// Lengths of one source's documents.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SourceLengths {
-    /// The source.
-    pub source: String,
-    /// Its documents of all sides.
-    pub lengths: TextLengths,
-}
-
-/// Lengths of the same documents in two units.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TextLengths {
-    /// Bytes of UTF-8.
-    pub bytes: Lengths,
-    /// Tokens, the separator not counted.
-    pub tokens: Lengths,
-}
-
-/// Some lengths, summed up. Of no documents, every number is 0.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Lengths {
-    /// How many documents.
-    pub documents: u64,
-    /// The sum of their lengths.
-    pub total: u64,
-    /// The shortest.
-    pub smallest: u64,
-    /// The least length that at least a quarter of the documents do not exceed.
-    pub lower_quartile: u64,
-    /// The same of half of them.
-    pub median: u64,
-    /// The same of three quarters.
-    pub upper_quartile: u64,
-    /// The longest.
-    pub largest: u64,
-    /// At place `k`, documents of a length from `2^k` to `2^(k+1) - 1`; the first holds empty ones too. Ends with the
-    /// last that is not 0.
-    pub by_power_of_two: Vec<u64>,
-}
+use harness_core::corpus_manifest::{DocumentLengths, Lengths, SourceLengths, TextLengths};
 
 /// Counts lengths as they come. Holds one number for each length that occurs: at most `sqrt(2 t)` of them where the
 /// lengths add up to `t`, however many documents there are.

@@ -4,11 +4,13 @@
 //! In the order of the flow: [`lookup`] finds which files the patterns of a recipe stand for; [`fetch`] brings the
 //! files that it names; [`read`] cuts them into documents;
 //! [`clean`] repairs or removes documents step by step; [`select`] removes duplicates and splits; [`tokenizer`]
-//! learns the vocabulary; [`encode`] writes the shards; [`manifest`] says what happened. [`prepare`] is the plan
+//! learns the vocabulary; [`encode`] writes the shards; the manifest ([`harness_core::corpus_manifest`]) says what happened. [`prepare`] is the plan
 //! that runs them, each stage cached by the digest of what it depends on. [`tasks`] does the same for
 //! validation tasks, and [`grammar`] generates the corpus and tasks of the demonstration.
 //!
-//! Nothing here prints, exits or reads the clock. Work that takes long reports to a [`Progress`].
+//! Comes in: recipes, and the files and addresses that they name. Goes out: folders of the data store, known by their
+//! digest. It must never have: clap, tch, git2. Nothing here prints, exits or reads the clock. Work that takes long
+//! reports to a [`Progress`].
 
 mod baselines;
 mod clean;
@@ -26,7 +28,6 @@ mod ledger;
 mod lengths;
 mod lock;
 mod lookup;
-mod manifest;
 mod mark;
 mod mirror;
 pub mod near;
@@ -50,15 +51,11 @@ mod unigram;
 mod unpack;
 mod words;
 
-pub use clean::{Step, StepCounts};
+pub use clean::Step;
 pub use error::CorpusError;
 pub use fetch::{FetchError, Fetched, Fetcher, Origin, Proxies};
 pub use hub::HubAccess;
 pub use lock::LockFile;
-pub use manifest::{
-    Baseline, DocumentCounts, DocumentLengths, DuplicateGroup, FunnelStage, GroupSize, Lengths, Manifest, ManifestFile,
-    Side, SourceLengths, SourceRecord, TaskContamination, TextLengths, TokenizerRecord, ValidationDocument,
-};
 pub use prepare::prepare;
 pub use prepared::PreparedCorpus;
 pub use progress::{Progress, Silent, Unit};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use harness_core::digest::{Digest, Hasher};
 use harness_core::files;
 
-use crate::contamination::{Contamination, ContaminationAction, Decontaminate, TaskContamination, TaskNgrams};
+use crate::contamination::{Contamination, ContaminationAction, Decontaminate, TaskNgrams};
 use crate::documents::{CleanDocument, LineReader};
 use crate::error::CorpusError;
 use crate::grammar;
@@ -17,6 +17,7 @@ use crate::select::{Candidate, Fate};
 use crate::stages::{CleanStage, each_batch};
 use crate::store::{Draft, Store, key};
 use crate::tasks::load_items;
+use harness_core::corpus_manifest::TaskContamination;
 
 /// Marks what nearly repeats an earlier document.
 pub(crate) fn mark_near_duplicates(

@@ -9,11 +9,11 @@ use harness_core::files;
 use crate::documents::{CleanDocument, LineReader};
 use crate::error::CorpusError;
 use crate::grammar;
-use crate::manifest::{FORMAT, Manifest, ManifestFile};
 use crate::recipe::Recipe;
 use crate::samples::Sample;
 use crate::store::{Store, key};
 use crate::tokenizer::{Tokenizer, TokenizerError};
+use harness_core::corpus_manifest::{FORMAT, ListedFile, Manifest};
 
 /// A corpus on disk, as its manifest describes it.
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ impl PreparedCorpus {
 
     /// Every file that is not as the manifest says.
     pub fn damages(&self) -> Vec<CorpusError> {
-        let damage = |file: &ManifestFile| {
+        let damage = |file: &ListedFile| {
             let problem = file.damage(&self.folder)?;
             Some(CorpusError::Damaged { name: self.manifest.name.clone(), path: self.folder.join(&file.path), problem })
         };

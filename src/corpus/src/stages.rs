@@ -7,7 +7,7 @@ use harness_core::files::{self, FileError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::clean::{Cleaner, StepCounts};
+use crate::clean::Cleaner;
 use crate::documents::{CleanDocument, LineReader, LineWriter, RemovedDocument, push_line};
 use crate::error::CorpusError;
 use crate::grammar;
@@ -16,7 +16,8 @@ use crate::read::{self, ReadCounts, ReadError};
 use crate::recipe::{Recipe, Source};
 use crate::samples::{Sample, Samples};
 use crate::select::Candidate;
-use crate::store::{Draft, ListedFile, Store, key};
+use crate::store::{Draft, Store, key};
+use harness_core::corpus_manifest::{ListedFile, StepCounts};
 
 /// The documents of one source after cleaning, in the store.
 pub(crate) struct CleanStage {

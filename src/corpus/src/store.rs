@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use harness_core::digest::{Digest, Hasher};
 use harness_core::files::{self, FileError, Lock};
 use harness_core::names::Project;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::progress::Progress;
 
@@ -189,39 +189,4 @@ pub(crate) fn key(stage: &str, depends_on: &impl Serialize) -> Digest {
     hasher.update(format!("{stage} {STAGES_VERSION}\n").as_bytes());
     hasher.update(&json);
     hasher.finish()
-}
-
-/// A file as a manifest lists it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListedFile {
-    /// Path relative to the folder of the manifest, with `/`.
-    pub path: String,
-    /// Digest of its content.
-    pub sha256: Digest,
-    /// Size in bytes.
-    pub size_bytes: u64,
-}
-
-impl ListedFile {
-    /// Digests the file `path` of `folder`.
-    pub fn of(folder: &Path, path: &str) -> Result<Self, FileError> {
-        let whole = folder.join(path);
-        Ok(ListedFile {
-            path: path.to_owned(),
-            sha256: Digest::of_file(&whole)?,
-            size_bytes: files::size_bytes(&whole)?,
-        })
-    }
-
-    /// What is wrong with the file of this name in `folder`, if anything is.
-    pub fn damage(&self, folder: &Path) -> Option<String> {
-        match Self::of(folder, &self.path) {
-            Err(e) if e.is_not_found() => Some("it is missing".to_owned()),
-            Err(e) => Some(e.to_string()),
-            Ok(found) if found.sha256 != self.sha256 => {
-                Some(format!("its digest is {}, not {} as recorded", found.sha256.short(), self.sha256.short()))
-            }
-            Ok(_) => None,
-        }
-    }
 }

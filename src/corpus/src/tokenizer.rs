@@ -8,6 +8,7 @@ use std::path::Path;
 
 use ahash::AHashMap;
 use compact_str::CompactString;
+use harness_core::byte_level;
 use harness_core::digest::Digest;
 use harness_core::files::{self, FileError};
 use rayon::prelude::*;
@@ -16,7 +17,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, DecoderWrapper, Model, ModelWrapper, NormalizerWrapper, PostProcessorWrapper};
 use tokenizers::{PreTokenizerWrapper, TokenizerBuilder, TokenizerImpl};
 
-use crate::fast::{FastBpe, bytes_of_characters, characters_of_bytes};
+use crate::fast::FastBpe;
 use crate::pieces::{long, pieces, short};
 
 /// Why there is no tokenizer.
@@ -114,27 +115,6 @@ impl Tokenizer {
     /// The text of tokens.
     pub fn decode(&self, tokens: &[u32]) -> Result<String, TokenizerError> {
         self.inner.decode(tokens, false).map_err(refused("applied"))
-    }
-
-    /// The bytes of text that each token id stands for, empty for ids that are not used. `None` unless the vocabulary
-    /// is a byte-level one: only there the bytes of a text are those of its tokens, one after another.
-    pub fn bytes_of_tokens(&self) -> Option<Vec<Vec<u8>>> {
-        let json: serde_json::Value = serde_json::from_slice(&self.json).ok()?;
-        if json["decoder"]["type"] != "ByteLevel" {
-            return None;
-        }
-        let of_character = bytes_of_characters();
-        let mut bytes = vec![Vec::new(); self.vocabulary_size as usize];
-        for (text, id) in json["model"]["vocab"].as_object()? {
-            let place = bytes.get_mut(usize::try_from(id.as_u64()?).ok()?)?;
-            *place = text.chars().map(|c| of_character.get(&c).copied()).collect::<Option<_>>().unwrap_or_default();
-        }
-        // Added tokens are spelled as text, not in the characters that stand for bytes.
-        for token in json["added_tokens"].as_array().into_iter().flatten() {
-            let place = bytes.get_mut(usize::try_from(token["id"].as_u64()?).ok()?)?;
-            *place = token["content"].as_str()?.as_bytes().to_vec();
-        }
-        Some(bytes)
     }
 }
 
@@ -239,7 +219,7 @@ impl PieceCounts {
 
     /// The counts as the trainer of BPE takes them: each byte written as the character that stands for it.
     fn written(self) -> AHashMap<CompactString, u64> {
-        let characters = characters_of_bytes();
+        let characters = byte_level::characters_of_bytes();
         let write = |piece: &[u8]| piece.iter().map(|&byte| characters[usize::from(byte)]).collect::<CompactString>();
         let of_short = self.short.into_iter().map(|(piece, count)| {
             let (bytes, length) = long(piece);

@@ -1,20 +1,17 @@
-//! The program `harness`: plans, launches and supervises the trainer, keeps the records, computes every statistic,
-//! draws the figures, writes the paper and audits all of it. Links no libtorch.
+//! The program `harness`: plans, launches and supervises the trainer, watches its runs, shows what came of them and
+//! audits all of it.
 //!
-//! In the order of the flow: [`git`] and [`run`] make a [`record`]; [`watch`] looks at it while it grows; [`analyse`]
-//! computes from sealed records only; [`exchange`] hands models to other programs; [`figure`], [`plot`], [`report`] and
-//! [`dashboard`] show; [`audit`] follows every number back; [`cli`] is the only room that prints.
+//! Comes in: a command line, in the folder of a project. Goes out: run folders, pages, checks, text for a terminal. It
+//! must never have: tch, libtorch.
+//!
+//! In the order of the flow: [`run`] makes a record; [`watch`] looks at it while it grows; [`exchange`] hands models to
+//! other programs; [`dashboard`] shows every run; [`audit`] follows every number back; [`cli`] is the only room that
+//! prints. What is computed and shown comes from the crates `harness-analyse`, `harness-figure` and `harness-report`.
 
-pub mod analyse;
 pub mod audit;
 pub mod cli;
 pub mod dashboard;
 pub mod exchange;
 pub mod exit_code;
-pub mod figure;
-pub mod git;
-pub mod plot;
-pub mod record;
-pub mod report;
 pub mod run;
 pub mod watch;

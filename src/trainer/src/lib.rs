@@ -1,6 +1,8 @@
 //! The program `harness-trainer`: token ids and a [`harness_core::contract::Job`] in; step lines, scores of
 //! single items and checkpoints out.
 //!
+//! It must never have: clap, tera, git2, tokenizers, or an average of anything but its own objective.
+//!
 //! `device`, `batch`, `model`, `optimizer`, `schedule` and `checkpoint` are what [`train`] puts together;
 //! [`evaluate`] and [`generate`] never use it. The architecture is in [`model`].
 

@@ -7,7 +7,6 @@ use harness_core::digest::Digest;
 use harness_core::files;
 
 use super::{Rule, Run, document_of, next_of, offset_of};
-use crate::clean::StepCounts;
 use crate::documents::{CleanDocument, LineReader, LineWriter, RemovedDocument};
 use crate::error::CorpusError;
 use crate::progress::Progress;
@@ -15,6 +14,7 @@ use crate::samples::{Sample, Samples};
 use crate::select::Candidate;
 use crate::spill::Sorted;
 use crate::stages::CleanStage;
+use harness_core::corpus_manifest::StepCounts;
 
 /// Writes each source into a folder of its own in `folder`. `repeats` are places with earlier ones.
 pub(super) fn rewrite(

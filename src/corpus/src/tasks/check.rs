@@ -10,15 +10,16 @@ use rayon::prelude::*;
 
 use super::items::{Item, ItemsError};
 use super::prepare::{TaskError, load_items, load_usable_items};
-use super::recipe::{Kind, TaskRecipe};
+use super::recipe::TaskRecipe;
 use super::requests::{Asked, requests};
 use crate::contamination::{Decontaminate, TaskNgrams};
 use crate::error::CorpusError;
-use crate::manifest::TaskContamination;
 use crate::prepared::PreparedCorpus;
 use crate::progress::{Progress, Unit};
 use crate::store::Store;
 use crate::tokenizer::{Encoder, Tokenizer};
+use harness_core::corpus_manifest::TaskContamination;
+use harness_core::task_kind::Kind;
 
 /// What was found about one subtask.
 #[derive(Debug)]

@@ -4,8 +4,9 @@
 use harness_core::digest::Digest;
 use serde_json::Value;
 
-use super::recipe::{Kind, RecordFormat, TextRecords, word};
+use super::recipe::{RecordFormat, TextRecords, word};
 use super::records::{Record, cut, names};
+use harness_core::task_kind::Kind;
 
 /// Why there is no draft.
 #[derive(Debug, thiserror::Error)]

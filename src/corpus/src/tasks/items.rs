@@ -4,9 +4,10 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::recipe::{ItemRule, Kind};
+use super::recipe::ItemRule;
 use super::records::{Record, field, records};
 use super::templates::Templates;
+use harness_core::task_kind::Kind;
 
 /// One item of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -22,4 +22,4 @@ pub use items::{Item, ItemsError};
 pub use pattern::{Pattern, PatternKind};
 pub use prepare::load_items;
 pub use prepare::{PreparedTask, PreparedTasks, TaskError, prepare};
-pub use recipe::{ItemRule, Kind, Metric, RecordFormat, Subtask, TaskRecipe, TextRecords};
+pub use recipe::{ItemRule, RecordFormat, Subtask, TaskRecipe, TextRecords};

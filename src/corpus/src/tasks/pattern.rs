@@ -11,7 +11,7 @@ use harness_core::random::{Purpose, Random, seed};
 use serde::{Deserialize, Serialize};
 
 use super::items::{Item, ItemsError};
-use super::recipe::Kind;
+use harness_core::task_kind::Kind;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,12 +9,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::items::{Item, ItemsError, usable_items};
-use super::recipe::{Kind, Metric, Subtask, TaskRecipe};
+use super::recipe::{Subtask, TaskRecipe};
 use super::requests::{Asked, RequestError, requests};
 use crate::grammar::{self, probe};
 use crate::progress::{Progress, Unit};
-use crate::store::{ListedFile, Store, key};
+use crate::store::{Store, key};
 use crate::tokenizer::{Encoder, Tokenizer, TokenizerError};
+use harness_core::corpus_manifest::ListedFile;
+use harness_core::task_kind::{Kind, Metric};
 
 /// Why a task could not be prepared or used.
 #[derive(Debug, thiserror::Error)]

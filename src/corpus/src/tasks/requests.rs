@@ -6,8 +6,8 @@
 use harness_core::scores::Request;
 
 use super::items::{Item, ItemsError};
-use super::recipe::Kind;
 use crate::tokenizer::{Encoder, TokenizerError};
+use harness_core::task_kind::Kind;
 
 /// What joins a choice to its context.
 const DELIMITER: &str = " ";

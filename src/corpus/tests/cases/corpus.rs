@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
+use harness_core::corpus_manifest::{ListedFile, Manifest};
 use harness_core::digest::Digest;
 use harness_core::files;
 use harness_core::shards::TokenStream;
 use harness_corpus::tasks::TaskRecipe;
-use harness_corpus::{
-    Fetcher, Manifest, ManifestFile, PreparedCorpus, Progress, Proxies, Recipe, Silent, Store, Unit, prepare,
-};
+use harness_corpus::{Fetcher, PreparedCorpus, Progress, Proxies, Recipe, Silent, Store, Unit, prepare};
 use proptest::prelude::*;
 
 const GRAMMAR: &str = "
@@ -285,7 +284,7 @@ fn the_same_bytes_on_one_and_two_threads_and_in_two_folders() {
 }
 
 /// The documents of a side, decoded.
-fn texts_of(corpus: &PreparedCorpus, shards: &[ManifestFile]) -> Vec<String> {
+fn texts_of(corpus: &PreparedCorpus, shards: &[ListedFile]) -> Vec<String> {
     let tokenizer = corpus.tokenizer().unwrap();
     let paths: Vec<_> = shards.iter().map(|file| corpus.folder().join(&file.path)).collect();
     let stream = TokenStream::open(&paths).unwrap();

@@ -105,7 +105,7 @@ proptest! {
         prop_assert_eq!(fates.values().sum::<u64>(), counts.read, "no other fate: {:?}", fates);
 
         // The shards hold the texts of the ledger, side by side, and no text twice.
-        let paths = |side: &harness_corpus::Side| side.shards.iter().map(|s| corpus.folder().join(&s.path)).collect::<Vec<_>>();
+        let paths = |side: &harness_core::corpus_manifest::Side| side.shards.iter().map(|s| corpus.folder().join(&s.path)).collect::<Vec<_>>();
         let mut seen = BTreeSet::new();
         for (name, side) in [("train", &manifest.train), ("validation", &manifest.validation), ("test", &manifest.test)] {
             let texts = texts_of(&corpus, &paths(side));

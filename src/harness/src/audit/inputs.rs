@@ -6,10 +6,10 @@ use harness_core::names::{ExperimentName, Project, is_inside};
 use harness_core::{Digest, files};
 
 use super::{Audit, Check, Outcome, first_line};
-use crate::analyse::all_measured;
-use crate::git::{Git, GitError};
-use crate::record::format::{Open, Record, file};
-use crate::record::{Checkpoints, SealedRun, verify};
+use harness_analyse::all_measured;
+use harness_record::format::{Open, Record, file};
+use harness_record::git::{Git, GitError};
+use harness_record::{Checkpoints, SealedRun, verify};
 
 pub(super) fn check(project: &Project, git: &Git, open: &Open, subject: &str, audit: &mut Audit) {
     code(git, open, subject, audit);

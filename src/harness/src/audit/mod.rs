@@ -14,9 +14,9 @@ use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, RunId};
 use serde::Serialize;
 
-use crate::analyse::is_among;
-use crate::git::{Git, GitError};
-use crate::record::{self, RecordError};
+use harness_analyse::is_among;
+use harness_record::git::{Git, GitError};
+use harness_record::{self as record, RecordError};
 
 pub use trace::{Link, Trace, trace};
 

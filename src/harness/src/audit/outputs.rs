@@ -3,10 +3,10 @@
 use harness_core::names::{ExperimentName, Project, RunId};
 
 use super::{Audit, AuditError, Check, Outcome, inputs};
-use crate::analyse::{RunAnalysis, numbers_from};
-use crate::git::Git;
-use crate::record::format::{Open, file};
-use crate::record::{Checkpoints, Problem, RecordError, SealedRun, verify};
+use harness_analyse::{RunAnalysis, numbers_from};
+use harness_record::format::{Open, file};
+use harness_record::git::Git;
+use harness_record::{Checkpoints, Problem, RecordError, SealedRun, verify};
 
 pub(super) fn run(
     project: &Project,

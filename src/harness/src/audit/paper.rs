@@ -8,9 +8,9 @@ use harness_core::names::{ExperimentName, Project, RunId, is_inside};
 use harness_core::{Digest, files};
 
 use super::{Audit, AuditError, Check, Outcome, first_line, trace};
-use crate::analyse::{RunAnalysis, Value};
-use crate::record::SealedRun;
-use crate::report::{self, Bound, Differences, Proof, ProofRun};
+use harness_analyse::{RunAnalysis, Value};
+use harness_record::SealedRun;
+use harness_report::{self as report, Bound, Differences, Proof, ProofRun};
 
 const SUBJECT: &str = "the paper";
 

@@ -4,9 +4,9 @@ use harness_core::names::{ExperimentName, Project, RunId};
 use serde::Serialize;
 
 use super::AuditError;
-use crate::analyse::RunAnalysis;
-use crate::record::SealedRun;
-use crate::record::format::file;
+use harness_analyse::RunAnalysis;
+use harness_record::SealedRun;
+use harness_record::format::file;
 
 /// One link of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::audit::{self, Audit, Trace};
-use crate::record;
+use harness_record as record;
 
 /// Follow runs, numbers and the paper back through their digests.
 ///

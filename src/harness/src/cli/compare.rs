@@ -9,13 +9,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
-use crate::analyse::compare::{
+use crate::exit_code;
+use harness_analyse::compare::{
     Asked, Basis, CALIBRATION, Comparison, DeclaredBy, Effect, Flip, Flips, PRIMARY, SECONDARY, SLICES, Side, TestKind,
     compare, flips, show_difference,
 };
-use crate::analyse::{RunAnalysis, show};
-use crate::exit_code;
-use crate::record::format::Task;
+use harness_analyse::{RunAnalysis, show};
+use harness_record::format::Task;
 
 /// Flipped items printed for each direction; --json has all.
 const SHOWN_FLIPS: usize = 10;
@@ -143,7 +143,7 @@ fn row<'a>(comparison: &'a Comparison, effect: &'a Effect) -> Row<'a> {
 
 fn print(comparison: &Comparison, arguments: &Arguments) {
     let table = if arguments.md { terminal::markdown } else { terminal::table };
-    let seeds = |side: &crate::analyse::compare::SideSummary| {
+    let seeds = |side: &harness_analyse::compare::SideSummary| {
         let seeds: Vec<String> = side.runs.iter().map(|run| run.seed.to_string()).collect();
         format!("`{}` (seed{} {})", side.name, if seeds.len() == 1 { "" } else { "s" }, seeds.join(", "))
     };
@@ -291,9 +291,9 @@ fn texts(workplace: &Workplace, run: &RunAnalysis, task: &str) -> Option<BTreeMa
     Some(texts)
 }
 
-impl From<crate::analyse::CompareError> for Failure {
-    fn from(error: crate::analyse::CompareError) -> Self {
-        use crate::analyse::CompareError as E;
+impl From<harness_analyse::CompareError> for Failure {
+    fn from(error: harness_analyse::CompareError) -> Self {
+        use harness_analyse::CompareError as E;
         match error {
             E::Record(error) => error.into(),
             E::Analyse(error) => error.into(),

@@ -7,12 +7,12 @@ use harness_core::files;
 use harness_core::names::{ExperimentName, Project};
 
 use super::{Failure, Outcome, Workplace, terminal};
-use crate::analyse::RunAnalysis;
 use crate::dashboard::{self, Data, Experiment, Found, Run};
 use crate::exit_code;
-use crate::plot::{self, Lineage};
-use crate::record::{self, RecordError, SealedRun};
 use crate::run::load_config;
+use harness_analyse::RunAnalysis;
+use harness_record::{self as record, RecordError, SealedRun};
+use harness_report::plot::{self, Lineage};
 
 /// Write one HTML file over all experiments: table of runs, lineage, curves, tasks, diagnoses.
 ///

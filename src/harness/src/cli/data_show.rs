@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use harness_corpus::{DuplicateGroup, Lengths, Manifest, PreparedCorpus, Sample, SourceRecord, Store, TextLengths};
+use harness_core::corpus_manifest::{DuplicateGroup, Lengths, Manifest, SourceRecord, TextLengths};
+use harness_corpus::{PreparedCorpus, Sample, Store};
 use serde_json::json;
 
 use super::{Failure, terminal};
-use crate::analyse::{Unit, show};
+use harness_analyse::{Unit, show};
 
 /// Version of what `--json` prints.
 const FORMAT: u32 = 1;
@@ -271,7 +272,7 @@ fn duplicates(manifest: &Manifest, groups: &[DuplicateGroup], beginnings: &BTree
     if manifest.duplicate_group_sizes.is_empty() {
         return if looked_for.contains(&true) { format!("{kinds}; there are none") } else { kinds.to_owned() };
     }
-    let size = |s: &harness_corpus::GroupSize| vec![count(s.documents), count(s.groups)];
+    let size = |s: &harness_core::corpus_manifest::GroupSize| vec![count(s.documents), count(s.groups)];
     let sizes: Vec<Vec<String>> = manifest.duplicate_group_sizes.iter().map(size).collect();
     let sizes = terminal::table(&["documents in a group", "groups"], &sizes);
     let mut lines = vec![kinds.to_owned(), sizes, String::new()];
@@ -295,7 +296,7 @@ fn duplicates(manifest: &Manifest, groups: &[DuplicateGroup], beginnings: &BTree
 
 /// Tasks of which something was found; the others as one row, unless all are to be shown.
 fn contamination(manifest: &Manifest, all: bool) -> String {
-    type Found = harness_corpus::TaskContamination;
+    type Found = harness_core::corpus_manifest::TaskContamination;
     if manifest.contamination.is_empty() {
         return "not looked for: the recipe has no [decontaminate]".to_owned();
     }

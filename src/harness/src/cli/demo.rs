@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::{Failure, Outcome, Workplace, audit, report, run, terminal};
-use crate::analyse::RunAnalysis;
 use crate::exit_code;
-use crate::record;
-use crate::record::format::Status;
-use crate::report::Mode;
 use crate::run::Options;
+use harness_analyse::RunAnalysis;
+use harness_record as record;
+use harness_record::format::Status;
+use harness_report::Mode;
 
 /// The whole job in minutes: corpus, the experiments `baseline` and `lr-warmup`, the paper, the audit.
 #[derive(clap::Args)]

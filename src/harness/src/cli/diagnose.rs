@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
-use crate::analyse::diagnose::{FORMAT, Outcome as Came};
-use crate::analyse::{Finding, Side, diagnose, diagnose_seeds};
 use crate::exit_code;
+use harness_analyse::diagnose::{FORMAT, Outcome as Came};
+use harness_analyse::{Finding, Side, diagnose, diagnose_seeds};
 
 /// Go through a checklist for a run: stability, fit, data, tasks, speed, noise, each with its evidence.
 ///

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::{Outcome, Workplace, run, terminal};
-use crate::analyse::{CurvePoint, RunAnalysis};
 use crate::exit_code;
-use crate::record::format::Status;
-use crate::record::{self, SealedRun};
 use crate::run::{Options, Question, evaluate};
+use harness_analyse::{CurvePoint, RunAnalysis};
+use harness_record::format::Status;
+use harness_record::{self as record, SealedRun};
 
 /// Evaluate kept checkpoints of a run, and seal the result as a run of its own.
 ///

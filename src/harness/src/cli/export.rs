@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::{Outcome, Workplace, terminal};
-use crate::{exchange, exit_code, record};
+use crate::{exchange, exit_code};
+use harness_record as record;
 
 /// Write a trained model, or the curves of its training, for other programs.
 #[derive(clap::Args)]

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, run, terminal};
 use crate::exchange::{self, Wish};
-use crate::{exit_code, record};
+use crate::exit_code;
+use harness_record as record;
 
 /// Let a trained model continue a text.
 ///

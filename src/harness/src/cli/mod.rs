@@ -34,7 +34,7 @@ use clap::{Parser, Subcommand};
 use harness_core::names::Project;
 
 use crate::exit_code;
-use crate::git::Git;
+use harness_record::git::Git;
 
 /// Train small language models under a budget, and write a paper whose every number can be traced.
 ///
@@ -111,18 +111,18 @@ failure_from! {
     harness_core::config::ConfigError => usage,
     harness_core::names::BadName => usage,
     harness_core::files::FileError => failed,
-    crate::git::GitError => usage,
-    crate::analyse::AnalyseError => failed,
-    crate::report::ReportError => usage,
+    harness_record::git::GitError => usage,
+    harness_analyse::AnalyseError => failed,
+    harness_report::ReportError => usage,
     harness_corpus::RecipeError => usage,
     harness_corpus::CorpusError => failed,
     harness_corpus::FetchError => failed,
     harness_corpus::tasks::TaskError => failed,
 }
 
-impl From<crate::record::RecordError> for Failure {
-    fn from(error: crate::record::RecordError) -> Self {
-        let unknown = matches!(error, crate::record::RecordError::Unknown { .. });
+impl From<harness_record::RecordError> for Failure {
+    fn from(error: harness_record::RecordError) -> Self {
+        let unknown = matches!(error, harness_record::RecordError::Unknown { .. });
         if unknown { Failure::usage(error) } else { Failure::failed(error) }
     }
 }

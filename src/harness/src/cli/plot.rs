@@ -6,11 +6,11 @@ use harness_core::files;
 use harness_core::names::Project;
 
 use super::{Failure, Outcome, Workplace, terminal};
-use crate::analyse::Side;
 use crate::exit_code;
-use crate::figure::{Progress, Subject, png};
-use crate::plot::{self, Kind, Lineage, Options, PlotError, Shown};
-use crate::record::{self, SealedRun};
+use harness_analyse::Side;
+use harness_figure::{Progress, Subject, png};
+use harness_record::{self as record, SealedRun};
+use harness_report::plot::{self, Kind, Lineage, Options, PlotError, Shown};
 
 /// The font of the figures, where `make setup` puts it.
 const FONT: &str = "fonts/texgyretermes-regular.otf";

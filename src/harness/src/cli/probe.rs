@@ -8,10 +8,10 @@ use harness_core::names::ExperimentName;
 use super::run::{mirror, trainer};
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use crate::figure;
-use crate::record::{self, environment};
 use crate::run::probe::{Confidence, Kind, Point, Probe, Prober};
 use crate::run::trial::Bench;
+use harness_figure as figure;
+use harness_record::{self as record, environment};
 
 /// Measure in short runs what to choose: batch size, learning rate, warm-up or clipping.
 ///

@@ -1,11 +1,11 @@
 //! `harness report`: the paper from the sealed runs.
 
 use super::{Failure, Outcome, Workplace, terminal};
-use crate::analyse::RunAnalysis;
 use crate::exit_code;
-use crate::record::format::Open;
-use crate::record::{self, RecordError, SealedRun};
-use crate::report::{self, Mode, Options, PAPER_PDF};
+use harness_analyse::RunAnalysis;
+use harness_record::format::Open;
+use harness_record::{self as record, RecordError, SealedRun};
+use harness_report::{self as report, Mode, Options, PAPER_PDF};
 
 /// Write report/build/paper.pdf from the sealed runs of every experiment.
 ///

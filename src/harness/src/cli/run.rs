@@ -7,8 +7,8 @@ use harness_corpus::HubAccess;
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use crate::record::format::Status;
 use crate::run::{self, Options};
+use harness_record::format::Status;
 
 /// Train and evaluate an experiment, and seal its record.
 ///

@@ -1,9 +1,9 @@
 //! `harness runs`: every run with its state, one a line.
 
 use super::{Outcome, Workplace, terminal};
-use crate::analyse::RunAnalysis;
 use crate::exit_code;
-use crate::record::{self, RecordError, SealedRun};
+use harness_analyse::RunAnalysis;
+use harness_record::{self as record, RecordError, SealedRun};
 
 /// List the runs: state, commit, steps, validation bits per byte.
 #[derive(clap::Args)]
@@ -37,7 +37,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
                 let analysis = RunAnalysis::of(sealed).ok();
                 let shown = |key: &str| {
                     let value = analysis.as_ref().and_then(|a| a.values.get(key));
-                    value.map_or_else(|| "-".to_owned(), crate::analyse::Value::shown)
+                    value.map_or_else(|| "-".to_owned(), harness_analyse::Value::shown)
                 };
                 row.extend([state, commit, seed, shown("training.steps"), shown("validation.bits_per_byte")]);
             }

@@ -5,11 +5,11 @@ use harness_core::names::ExperimentName;
 use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
-use crate::analyse::RunAnalysis;
 use crate::exit_code;
-use crate::record::{self, SealedRun};
 use crate::run::forecast::{Corpus, Forecast};
 use crate::run::load_config;
+use harness_analyse::RunAnalysis;
+use harness_record::{self as record, SealedRun};
 
 /// Show an experiment: its resolved config, its model, or the numbers of its latest citable run.
 #[derive(clap::Args)]

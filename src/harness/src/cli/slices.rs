@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::terminal::{self, Shade};
 use super::{Failure, Outcome, Workplace};
-use crate::analyse::compare::show_difference;
-use crate::analyse::slices::{self, By, Passage, PhenomenonSlice, Report, Slice, SliceError, Wanted, slices};
-use crate::analyse::{Side, Unit, show};
 use crate::exit_code;
+use harness_analyse::compare::show_difference;
+use harness_analyse::slices::{self, By, Passage, PhenomenonSlice, Report, Slice, SliceError, Wanted, slices};
+use harness_analyse::{Side, Unit, show};
 
 /// A change of a token's loss by so many nats is marked in a passage: its probability more than doubled or halved.
 const MARKED_NATS: f64 = std::f64::consts::LN_2;

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use harness_core::scores::Request;
+use harness_core::task_kind::Kind;
 use harness_core::{Digest, files};
-use harness_corpus::tasks::{self, Item, Kind, SubtaskCheck, TaskRecipe, encoded, load_items};
+use harness_corpus::tasks::{self, Item, SubtaskCheck, TaskRecipe, encoded, load_items};
 use harness_corpus::{Fetcher, PreparedCorpus, Recipe, Store, Tokenizer};
 
 use super::{Failure, Outcome, Workplace, run, terminal};
+use crate::exit_code;
 use crate::run::load_config;
-use crate::{exit_code, record};
+use harness_record as record;
 
 /// Begin, check and look at validation tasks.
 ///

@@ -12,8 +12,8 @@ use harness_corpus::{Progress, Unit};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::record::format::Open;
 use crate::run::{Interrupts, Watcher};
+use harness_record::format::Open;
 
 /// Prints an error: its lines, with `hint:` where it has one.
 pub fn complain(message: &str) {

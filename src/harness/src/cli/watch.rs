@@ -8,9 +8,9 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use crate::record;
 use crate::watch::view::{self, Surroundings};
 use crate::watch::{State, WatchError, Watcher};
+use harness_record as record;
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_millis(500);

@@ -11,10 +11,10 @@ use harness_core::Digest;
 use harness_core::names::{ExperimentName, RunId};
 use serde::Serialize;
 
-use crate::analyse::compare::differ_in_seed_only;
-use crate::analyse::{CurvePoint, Finding, RunAnalysis, TaskResult, diagnose, diagnose::Outcome, diagnose_seeds};
-use crate::figure::{Progress, css_look};
-use crate::plot::{headline_tasks, progress_of_steps, task_title, title_in_group, title_of_task};
+use harness_analyse::compare::differ_in_seed_only;
+use harness_analyse::{CurvePoint, Finding, RunAnalysis, TaskResult, diagnose, diagnose::Outcome, diagnose_seeds};
+use harness_figure::{Progress, css_look};
+use harness_report::plot::{headline_tasks, progress_of_steps, task_title, title_in_group, title_of_task};
 
 pub use curve::{Curve, short};
 

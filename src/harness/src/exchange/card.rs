@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use harness_core::Digest;
 use harness_core::hugging_face::Architecture;
 
-use crate::analyse::{RunAnalysis, TaskResult, Unit, show};
+use harness_analyse::{RunAnalysis, TaskResult, Unit, show};
 
 /// The card as Markdown, with the head that model hubs read. The weights are known by their step and digest.
 pub(super) fn write(

@@ -8,7 +8,7 @@ use harness_core::{Digest, files};
 use harness_corpus::Tokenizer;
 
 use super::ExchangeError;
-use crate::record::SealedRun;
+use harness_record::SealedRun;
 
 /// Where the weights of a run lie.
 #[derive(Clone, Debug)]

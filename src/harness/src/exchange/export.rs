@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::checkpoint::{WeightsFile, chosen, tokenizer};
 use super::{ExchangeError, card};
-use crate::analyse::RunAnalysis;
-use crate::record::{SealedRun, pretty};
+use harness_analyse::RunAnalysis;
+use harness_record::{SealedRun, pretty};
 
 /// What was written.
 #[derive(Clone, Debug)]

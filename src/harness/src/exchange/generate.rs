@@ -9,7 +9,7 @@ use harness_core::names::Project;
 
 use super::ExchangeError;
 use super::checkpoint::{WeightsFile, chosen, tokenizer};
-use crate::record::SealedRun;
+use harness_record::SealedRun;
 
 /// What is asked for.
 #[derive(Clone, Debug)]

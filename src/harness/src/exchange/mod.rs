@@ -22,7 +22,7 @@ pub use generate::{Generated, Wish, generate};
 pub use import::{Imported, Request, import};
 pub use tensorboard::tensorboard;
 
-use crate::analyse::AnalyseError;
+use harness_analyse::AnalyseError;
 
 /// Why a model could not be handed over.
 #[derive(Debug, thiserror::Error)]

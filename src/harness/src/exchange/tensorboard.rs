@@ -13,8 +13,8 @@ use harness_core::files;
 use harness_core::scores::{ActivationStatistics, LayerNorms, StepLine, WindowLoss, read_csv};
 
 use super::ExchangeError;
-use crate::record::SealedRun;
-use crate::record::format::file;
+use harness_record::SealedRun;
+use harness_record::format::file;
 
 /// Named numbers of one step.
 type Scalars = Vec<(String, f64)>;

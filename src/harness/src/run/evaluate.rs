@@ -19,9 +19,9 @@ use harness_corpus::{CorpusError, Fetcher, Progress, Store, Tokenizer};
 use super::plan::{self, Ready};
 use super::retention::DiskNeed;
 use super::{Options, Outcome, RunError, Watcher, carry_out, relative};
-use crate::git::Git;
-use crate::record::format::{self, Evaluated, EvaluatedCheckpoint, Open, PlanFile, file};
-use crate::record::{self, Inherited, SealedRun, environment};
+use harness_record::format::{self, Evaluated, EvaluatedCheckpoint, Open, PlanFile, file};
+use harness_record::git::Git;
+use harness_record::{self as record, Inherited, SealedRun, environment};
 
 /// What is asked of an earlier run.
 #[derive(Clone, Debug, Default)]

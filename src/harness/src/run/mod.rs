@@ -27,10 +27,10 @@ pub use evaluate::{Question, evaluate};
 pub use plan::{about, load_config, trainer_beside};
 pub use supervise::Interrupts;
 
-use crate::analyse::spikes::{Detector, Spike};
-use crate::git::{Git, GitError};
-use crate::record::format::{self, Open, Record, Resources, Retention, Status};
-use crate::record::{Inherited, RecordError, Recorder, SealError, environment};
+use harness_analyse::spikes::{Detector, Spike};
+use harness_record::format::{self, Open, Record, Resources, Retention, Status};
+use harness_record::git::{Git, GitError};
+use harness_record::{Inherited, RecordError, Recorder, SealError, environment};
 
 /// What the user may ask of a run beyond its config.
 #[derive(Clone, Debug, Default)]
@@ -409,7 +409,7 @@ impl Story {
             gpu_time_s: if on_gpu { wall_time_s } else { 0.0 },
             cpu_time_s: ended.map_or(0.0, |e| e.cpu_time_s),
             tokens_per_s: (!self.tokens_per_s.is_empty())
-                .then(|| crate::analyse::stats::quantile(&self.tokens_per_s, 0.5)),
+                .then(|| harness_statistics::quantile(&self.tokens_per_s, 0.5)),
             energy_j,
             energy_source: match (energy_j, on_gpu) {
                 (Some(_), _) => "counter of the GPU, read by NVML".to_owned(),

@@ -17,9 +17,9 @@ use super::resume::Origin;
 use super::retention::DiskNeed;
 use super::trial::{self, Bench};
 use super::{Interrupts, Options, RunError, relative, supervise};
-use crate::git::{Git, State};
-use crate::record::format::{self, Binaries, Code, Data, Open, Plan, PlanFile, Shard, Task, file};
-use crate::record::{self, environment};
+use harness_record::format::{self, Binaries, Code, Data, Open, Plan, PlanFile, Shard, Task, file};
+use harness_record::git::{Git, State};
+use harness_record::{self as record, environment};
 
 /// A plan that is ready to run.
 pub(super) struct Ready {

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::trial::{Bench, Trial};
 use super::{Interrupts, RunError};
-use crate::analyse::stats;
-use crate::record::environment;
+use harness_record::environment;
+use harness_statistics as stats;
 
 /// Version of `probe.json`.
 pub const VERSION: u32 = 1;

@@ -12,8 +12,8 @@ use harness_core::scores::{StepLine, read_csv};
 use rustix::fs::FlockOperation;
 
 use super::{RunError, Story};
-use crate::record::format::{self, Continuation, Open, PassedOver, Retention, Spent, file};
-use crate::record::{self, Inherited, RecordError, Recorder, SealedRun};
+use harness_record::format::{self, Continuation, Open, PassedOver, Retention, Spent, file};
+use harness_record::{self as record, Inherited, RecordError, Recorder, SealedRun};
 
 /// The run and checkpoint to go on from.
 pub(super) struct Origin {

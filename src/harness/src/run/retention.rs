@@ -10,7 +10,7 @@ use harness_core::files;
 use harness_core::scores::{WindowLoss, read_csv};
 
 use super::RunError;
-use crate::record::format::{Retention, Scored};
+use harness_record::format::{Retention, Scored};
 
 /// Follows a run's messages and removes what is not kept.
 pub(super) struct Keeper {

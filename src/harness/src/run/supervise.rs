@@ -18,8 +18,8 @@ use harness_core::contract::{self, Failure, Message};
 use harness_core::files::{self, FileError};
 
 use super::RunError;
-use crate::record::environment;
-use crate::record::format::file;
+use harness_record::environment;
+use harness_record::format::file;
 
 /// How many times the user has asked to stop. Signal handlers count it up.
 pub type Interrupts = Arc<AtomicUsize>;

@@ -12,8 +12,8 @@ use harness_corpus::{Fetcher, PreparedCorpus, Progress, Recipe, Store};
 
 use super::forecast::Rate;
 use super::{Interrupts, RunError, plan, supervise};
-use crate::analyse::stats;
-use crate::record::{self, environment};
+use harness_record::{self as record, environment};
+use harness_statistics as stats;
 
 /// Steps of a short run that measures the rate of training.
 pub const PROBE_STEPS: u64 = 8;

@@ -16,7 +16,7 @@ use harness_core::files::{self, FileError};
 use harness_core::scores::{StepLine, WindowLoss, read_csv};
 use serde_json::Value as Json;
 
-use crate::record::format::{Open, Record, file};
+use harness_record::format::{Open, Record, file};
 use tail::Tail;
 
 /// Why a run cannot be watched.

@@ -1,0 +1,176 @@
+//! From a sealed run to numbers: every mean, share and perplexity is computed here from per-step, per-window and
+//! per-item rows, with the names under which the paper asks for them.
+//!
+//! Comes in: a [`SealedRun`], which only verification can make. Goes out: a [`RunAnalysis`], whose [`Value`]s know
+//! the files they came from, so that an audit can say which number a changed byte reaches; a [`Comparison`] of two
+//! sides, [`Finding`]s of a diagnosis, and with the data store [`slices`] of the loss. It must never have: clap, tera,
+//! tokenizers, plotters, or anything that fetches.
+
+mod choices;
+pub mod compare;
+mod dependents;
+pub mod diagnose;
+pub mod slices;
+pub mod spikes;
+mod values;
+
+use std::collections::BTreeMap;
+
+use harness_core::corpus_manifest::Manifest;
+use harness_core::scores::{ActivationStatistics, ChoiceScore, LayerNorms, StepLine, TableError, WindowLoss};
+use harness_core::task_kind::Metric;
+
+use harness_record::SealedRun;
+
+pub use compare::{Asked, CompareError, Comparison, Side, compare};
+pub use dependents::{all_measured, is_among, numbers_from};
+pub use diagnose::{Finding, diagnose, diagnose_seeds};
+pub use values::{Ratio, Unit, Value, show};
+
+/// A curve: step, tokens and value at each evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CurvePoint {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Training tokens consumed.
+    pub tokens: u64,
+    /// The value.
+    pub value: f64,
+}
+
+/// Everything computed from one run.
+#[derive(Clone, Debug)]
+pub struct RunAnalysis {
+    /// The run.
+    pub run: SealedRun,
+    /// One row for each optimizer step.
+    pub steps: Vec<StepLine>,
+    /// Norms of the parameter tensors, at intervals; empty if they were not recorded.
+    pub layers: Vec<LayerNorms>,
+    /// Statistics inside the model on the probe batch, at intervals; empty if they were not recorded.
+    pub activations: Vec<ActivationStatistics>,
+    /// Validation bits per byte at each evaluation.
+    pub validation_curve: Vec<CurvePoint>,
+    /// For each task or group with more than one evaluation or one: the quoted metric at each evaluation.
+    pub task_curves: BTreeMap<String, Vec<CurvePoint>>,
+    /// For each task of documents: their bits per byte at each evaluation.
+    pub document_curves: BTreeMap<String, Vec<CurvePoint>>,
+    /// Scores of each task after the last step, by task id, in the order of the record.
+    pub tasks: Vec<TaskResult>,
+    /// Groups of tasks: the unweighted mean over their tasks.
+    pub groups: Vec<TaskResult>,
+    /// Calibration of the next-token distribution on held-out text, where the losses of single tokens were kept.
+    pub calibration: Option<slices::Calibration>,
+    /// The loss by position, source and length, likewise. Other slices need the text: [`slices::slices`].
+    pub slices: Vec<slices::Slice>,
+    /// Every number the paper can ask for, by key.
+    pub values: BTreeMap<String, Value>,
+}
+
+/// The result of one task, or the unweighted mean over the tasks of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskResult {
+    /// Task id or group name.
+    pub id: String,
+    /// The group a task counts in.
+    pub group: Option<String>,
+    /// Items scored.
+    pub items: u64,
+    /// Accuracy of guessing.
+    pub chance: f64,
+    /// Its title, for tables.
+    pub title: String,
+    /// Which metric is usually quoted.
+    pub metric: Metric,
+    /// Share of items answered right.
+    pub accuracy: harness_statistics::Share,
+    /// Share of items answered right by log-probability per character; for tasks with choices.
+    pub accuracy_normalized: Option<harness_statistics::Share>,
+    /// Share of items answered right by log-probability per token; for tasks with choices.
+    pub accuracy_per_token: Option<harness_statistics::Share>,
+    /// Share of items answered right by how much the context raises the log-probability; where the choices were also
+    /// scored without it.
+    pub accuracy_mutual_information: Option<harness_statistics::Share>,
+    /// exp of the mean negative log-probability of the word; for last-word tasks.
+    pub perplexity: Option<Ratio>,
+    /// The score file, relative to the run folder (empty for a group).
+    pub file: String,
+}
+
+impl TaskResult {
+    /// The accuracy by the metric that the task quotes.
+    pub fn quoted_accuracy(&self) -> harness_statistics::Share {
+        let quoted = match self.metric {
+            Metric::AccuracyPerCharacter => self.accuracy_normalized,
+            Metric::AccuracyPerToken => self.accuracy_per_token,
+            Metric::AccuracyMutualInformation => self.accuracy_mutual_information,
+            _ => None,
+        };
+        quoted.unwrap_or(self.accuracy)
+    }
+}
+
+/// What a metric orders the choices of an item by.
+pub fn choice_score(metric: Metric, row: &ChoiceScore) -> f64 {
+    let nats = row.log_probability_nats;
+    match metric {
+        Metric::AccuracyPerCharacter => nats / row.characters.max(1) as f64,
+        Metric::AccuracyPerToken => nats / row.tokens.max(1) as f64,
+        Metric::AccuracyMutualInformation => nats - row.unconditional_log_probability_nats.unwrap_or(0.0),
+        _ => nats,
+    }
+}
+
+/// The last part of the key of the accuracy by a metric.
+pub fn accuracy_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::AccuracyPerCharacter => "accuracy_normalized",
+        Metric::AccuracyPerToken => "accuracy_per_token",
+        Metric::AccuracyMutualInformation => "accuracy_mutual_information",
+        _ => "accuracy",
+    }
+}
+
+/// The key of the accuracy of a task or group by a metric.
+pub fn accuracy_key(id: &str, metric: Metric) -> String {
+    format!("tasks.{id}.{}", accuracy_name(metric))
+}
+
+/// Bytes of the text of a validation window: its share of its document's, by tokens.
+pub(crate) fn bytes_of_window(corpus: &Manifest, row: &WindowLoss) -> f64 {
+    let document = corpus.validation_documents.get(row.document as usize);
+    document.map_or(0.0, |document| row.tokens as f64 * document.bytes as f64 / document.tokens.max(1) as f64)
+}
+
+/// Why a run could not be analysed.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyseError {
+    /// A table is missing or damaged.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The tables do not fit each other.
+    #[error("run `{run}`: {problem}\nhint: `harness audit {run}` says what else is wrong with it")]
+    Inconsistent {
+        /// The run.
+        run: String,
+        /// What does not fit.
+        problem: String,
+    },
+}
+
+impl RunAnalysis {
+    /// Computes everything from the files of a sealed run.
+    pub fn of(run: SealedRun) -> Result<Self, AnalyseError> {
+        values::analyse(run)
+    }
+
+    /// The value of a key, or the nearest key there is.
+    pub fn value(&self, key: &str) -> Result<&Value, Option<&str>> {
+        let nearest = || {
+            let keys: Vec<&String> = self.values.keys().collect();
+            let near = harness_core::config::nearest(key, &keys)?.to_owned();
+            self.values.get_key_value(&near).map(|(name, _)| name.as_str())
+        };
+        self.values.get(key).ok_or_else(nearest)
+    }
+}

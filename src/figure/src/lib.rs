@@ -1,0 +1,149 @@
+//! Figures as SVG text: plain slices come in, a [`Figure`] goes out, and the same input gives the same bytes on
+//! every machine. It must never have: a run, a file other than the fonts of a PNG, a system font.
+//!
+//! Lengths are tenths of a point at the size at which the paper places the figure, so that text of 85 units is
+//! 8.5 pt on paper. Colours are those of Okabe and Ito (2008, Color Universal Design), and every series also has a
+//! dash pattern and a marker of its own, so that figures can be read in greyscale. Who has which look is the caller's
+//! choice, made once for all figures of a report: [`Subject::look`].
+
+mod axis;
+mod band;
+mod canvas;
+mod heat_map;
+mod progress;
+
+pub mod activations;
+pub mod budget;
+pub mod calibration;
+pub mod delta;
+pub mod forest;
+pub mod funnel;
+pub mod layer_norms;
+pub mod lengths;
+pub mod optimisation;
+pub mod parameters_loss;
+pub mod png;
+pub mod probe;
+pub mod slices;
+pub mod task_curves;
+pub mod tasks;
+pub mod throughput;
+pub mod training_loss;
+pub mod validation;
+
+pub use progress::Progress;
+
+/// A finished figure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// The drawing, an SVG document whose text stays text.
+    pub svg: String,
+    /// What is seen, in words, for readers who do not see it.
+    pub alt: String,
+}
+
+impl Figure {
+    /// The figure with its title and its words inside the drawing too, where readers who do not see it look for them, also
+    /// when the file is passed on alone.
+    pub fn described(mut self, title: &str) -> Figure {
+        if let Some((tag, drawing)) = self.svg.split_once('>') {
+            let (title, alt) = (escaped(title), escaped(&self.alt));
+            self.svg = format!("{tag} role=\"img\">\n<title>{title}</title>\n<desc>{alt}</desc>{drawing}");
+        }
+        self
+    }
+}
+
+/// Text as it stands between tags of XML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// What is drawn: an experiment, or a single run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Shown in the legend.
+    pub name: String,
+    /// Which colour, dash pattern and marker it has: the same number in every figure of a report.
+    pub look: usize,
+}
+
+/// The curves of one subject, one for each seed. Points are in ascending order of their first coordinate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// Whose.
+    pub subject: Subject,
+    /// For each seed: (progress, value).
+    pub seeds: Vec<Vec<(f64, f64)>>,
+}
+
+/// A mean with its standard error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The mean.
+    pub mean: f64,
+    /// Its standard error; 0 where there is none.
+    pub standard_error: f64,
+}
+
+/// Width of one ACL column: 7.7 cm in tenths of a point.
+const COLUMN_WIDTH: i32 = 2183;
+
+/// The first and last of the finite values, or `None` without any.
+fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
+    values.into_iter().filter(|v| v.is_finite()).fold(None, |seen, v| match seen {
+        None => Some((v, v)),
+        Some((low, high)) => Some((low.min(v), high.max(v))),
+    })
+}
+
+/// At most `most` points: the least and the largest value of each stretch, so that peaks stay.
+fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+    let points: Vec<(f64, f64)> = points.iter().copied().filter(|p| p.0.is_finite() && p.1.is_finite()).collect();
+    if points.len() <= most {
+        return points;
+    }
+    let stretch = points.len().div_ceil((most / 2).max(1));
+    let mut kept = Vec::new();
+    for part in points.chunks(stretch) {
+        let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+        let (Some(low), Some(high)) = (part.iter().min_by(by_value), part.iter().max_by(by_value)) else { continue };
+        let (first, second) = if low.0 <= high.0 { (low, high) } else { (high, low) };
+        kept.push(*first);
+        if first != second {
+            kept.push(*second);
+        }
+    }
+    kept
+}
+
+/// A moving average over `window` points on each side, fewer near the ends, so that it does not lag behind.
+fn smoothed(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
+    let points: Vec<(f64, f64)> = points.iter().copied().filter(|p| p.1.is_finite()).collect();
+    let mean = |at: usize| {
+        let reach = window.min(at).min(points.len() - 1 - at);
+        let near = &points[at - reach..=at + reach];
+        (points[at].0, near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64)
+    };
+    (0..points.len()).map(mean).collect()
+}
+
+/// A look for pages that draw themselves: the colour as `#0072b2`, and lengths of ink and gap in turn in pixels.
+pub fn css_look(look: usize) -> (String, Vec<u32>) {
+    let look = canvas::look(look);
+    let (r, g, b) = (look.color.0, look.color.1, look.color.2);
+    (format!("#{r:02x}{g:02x}{b:02x}"), look.dash.iter().map(|length| (length / 10.0) as u32).collect())
+}
+
+/// Names with their looks, for a legend.
+fn looks<'a>(subjects: impl IntoIterator<Item = &'a Subject>) -> Vec<(&'a str, canvas::Look)> {
+    subjects.into_iter().map(|s| (s.name.as_str(), canvas::look(s.look))).collect()
+}
+
+/// How many points on each side are averaged over a run of that many steps.
+fn window(points: usize) -> usize {
+    (points / 60).clamp(1, 100)
+}
+
+#[cfg(test)]
+mod tests;

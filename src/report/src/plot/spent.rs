@@ -1,0 +1,79 @@
+//! What stands in the records beside the curves: cost of runs, and the corpus.
+
+use std::collections::BTreeSet;
+
+use harness_core::names::RunId;
+
+use super::Shown;
+use harness_analyse::RunAnalysis;
+use harness_figure::budget::{Hours, Spent};
+use harness_figure::{Figure, budget, funnel, lengths};
+use harness_record::SealedRun;
+
+pub(super) fn budget(shown: &[Shown]) -> Figure {
+    let gpu = shown.iter().flat_map(runs).any(|run| run.record.resources.gpu_time_s > 0.0);
+    let hours = if gpu { Hours::Gpu } else { Hours::Wall };
+    budget::draw(&shown.iter().map(|s| spent(s, hours)).collect::<Vec<_>>(), hours)
+}
+
+/// What the runs of one experiment cost, and what for.
+pub fn spent(shown: &Shown, hours: Hours) -> Spent {
+    let runs = runs(shown);
+    let mut spent =
+        Spent { subject: shown.subject.clone(), training_h: 0.0, other_h: 0.0, lost_h: 0.0, runs: runs.len() };
+    let segments = earlier_segments(&runs);
+    for run in runs {
+        let resources = &run.record.resources;
+        let whole_s = match hours {
+            Hours::Gpu => resources.gpu_time_s,
+            Hours::Wall => resources.wall_time_s,
+        };
+        let whole = whole_s / 3600.0;
+        if !run.is_citable() && !segments.contains(&run.open.run) {
+            spent.lost_h += whole;
+            continue;
+        }
+        // A segment that died told nothing at its end: it counts as training.
+        let training = run.record.closing.as_ref().map_or(whole, |closing| closing.training_time_s / 3600.0);
+        spent.training_h += training.min(whole);
+        spent.other_h += (whole - training).max(0.0);
+    }
+    spent
+}
+
+/// The runs that citable ones went on from, directly or through others: their steps are in the final models.
+fn earlier_segments<'a>(runs: &[&'a SealedRun]) -> BTreeSet<&'a RunId> {
+    let before = |run: &&'a SealedRun| run.open.resumed_from.as_ref().map(|origin| &origin.run);
+    let mut segments: BTreeSet<&RunId> = BTreeSet::new();
+    let mut next: Vec<&RunId> = runs.iter().filter(|run| run.is_citable()).filter_map(before).collect();
+    while let Some(id) = next.pop() {
+        if segments.insert(id) {
+            next.extend(runs.iter().filter(|run| run.open.run == *id).filter_map(before));
+        }
+    }
+    segments
+}
+
+/// All sealed runs of what is shown.
+fn runs<'a>(shown: &Shown<'a>) -> Vec<&'a SealedRun> {
+    shown.runs.iter().map(|run| &run.run).chain(shown.others.iter().copied()).collect()
+}
+
+pub(super) fn lengths(run: &RunAnalysis) -> Figure {
+    let lengths = &run.run.corpus.lengths;
+    let side = |(name, lengths): (&str, &harness_core::corpus_manifest::TextLengths)| lengths::Side {
+        name: name.to_owned(),
+        median_bytes: lengths.bytes.median,
+        by_power_of_two: lengths.bytes.by_power_of_two.clone(),
+    };
+    lengths::draw(&[("training", &lengths.train), ("validation", &lengths.validation)].map(side))
+}
+
+pub(super) fn funnel(run: &RunAnalysis) -> Figure {
+    let stage = |s: &harness_core::corpus_manifest::FunnelStage| funnel::Stage {
+        name: s.stage.clone(),
+        documents: s.documents,
+        bytes: s.bytes,
+    };
+    funnel::draw(&run.run.corpus.funnel.iter().map(stage).collect::<Vec<_>>())
+}
