@@ -271,12 +271,13 @@ fn evaluate(job: &Job, step: u64) {
                     gold: request.gold,
                     characters: request.characters,
                     tokens: request.continuation.len() as u64,
-                    log_probability_nats: right - 10.0 - random.uniform() * 3.0,
+                    log_probability_nats: Some(right - 10.0 - random.uniform() * 3.0),
                     greedy: random.uniform() < 0.3,
                     bytes: request.bytes,
                     words: request.words,
                     unconditional_log_probability_nats: (!request.unconditional.is_empty())
                         .then(|| -11.0 - random.uniform()),
+                    context_tokens_cut: 0,
                 }
             });
             written.push(output(job, format!("{}/{}.csv", folder.display(), task.id), &to_csv(rows)));
@@ -284,7 +285,13 @@ fn evaluate(job: &Job, step: u64) {
     }
     if !written.is_empty() {
         let tokens = job.training.sequences_before(step) * u64::from(job.model.context_length);
-        say(&Message::Evaluation(Evaluation { step, tokens, files: written, wall_time_s: 0.1 }));
+        say(&Message::Evaluation(Evaluation {
+            step,
+            tokens,
+            files: written,
+            wall_time_s: 0.1,
+            unanswered: Vec::new(),
+        }));
     }
 }
 

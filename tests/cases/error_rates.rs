@@ -45,7 +45,7 @@ impl Simulated {
         let path = self.run.path(&last(&self.run, &format!("{task}.csv")));
         let mut rows: Vec<ChoiceScore> = read_csv(&path).unwrap();
         rows.iter_mut().for_each(|row| {
-            row.log_probability_nats = if row.gold == right[row.item as usize] { -1.0 } else { -2.0 };
+            row.log_probability_nats = Some(if row.gold == right[row.item as usize] { -1.0 } else { -2.0 });
         });
         files::write(&path, &to_csv(rows)).unwrap();
     }

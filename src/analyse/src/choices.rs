@@ -29,11 +29,12 @@ mod tests {
             gold: choice == 0,
             characters: choice as u64 + 1,
             tokens: 1,
-            log_probability_nats,
+            log_probability_nats: Some(log_probability_nats),
             greedy: false,
             bytes: choice as u64 + 1,
             words: 1,
             unconditional_log_probability_nats: None,
+            context_tokens_cut: 0,
         };
         scores.iter().flat_map(|(item, s)| s.iter().enumerate().map(move |(c, &x)| row(*item, c, x))).collect()
     }
@@ -41,7 +42,7 @@ mod tests {
     #[test]
     fn ties_go_to_the_lowest_index() {
         let rows = rows(&[(0, &[-1.0, -1.0]), (1, &[-2.0, -1.0]), (2, &[-1.0, -2.0])]);
-        assert_eq!(right_choices(&rows, |r| r.log_probability_nats), [true, false, true]);
-        assert_eq!(right_choices(&rows, |r| r.log_probability_nats / r.characters as f64), [false, false, true]);
+        assert_eq!(right_choices(&rows, ChoiceScore::nats), [true, false, true]);
+        assert_eq!(right_choices(&rows, |r| r.nats() / r.characters as f64), [false, false, true]);
     }
 }

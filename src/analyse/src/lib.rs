@@ -112,11 +112,11 @@ impl TaskResult {
 
 /// What a metric orders the choices of an item by.
 pub fn choice_score(metric: Metric, row: &ChoiceScore) -> f64 {
-    let nats = row.log_probability_nats;
+    let nats = row.nats();
     match metric {
         Metric::AccuracyPerCharacter => nats / row.characters.max(1) as f64,
         Metric::AccuracyPerToken => nats / row.tokens.max(1) as f64,
-        Metric::AccuracyMutualInformation => nats - row.unconditional_log_probability_nats.unwrap_or(0.0),
+        Metric::AccuracyMutualInformation => nats - row.unconditional_nats(),
         _ => nats,
     }
 }

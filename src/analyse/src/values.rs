@@ -478,10 +478,10 @@ fn documents(run: &SealedRun, task: &Task, path: &str, values: &mut Builder) -> 
     let rows = task_rows(run, task, path)?;
     let sum = |of: fn(&ChoiceScore) -> u64| rows.iter().map(of).sum::<u64>() as f64;
     let (bytes, words, tokens) = (sum(|r| r.bytes), sum(|r| r.words), sum(|r| r.tokens));
-    let nats = -rows.iter().map(|row| row.log_probability_nats).sum::<f64>();
+    let nats = -rows.iter().map(|row| row.nats()).sum::<f64>();
     let files = [path, file::OPEN, file::RECORD];
     let over = |sum: f64, of: fn(&ChoiceScore) -> u64| {
-        let cluster = |row: &ChoiceScore| Cluster { sum: -row.log_probability_nats, weight: of(row) as f64 };
+        let cluster = |row: &ChoiceScore| Cluster { sum: -row.nats(), weight: of(row) as f64 };
         Ratio::of(nats, sum, &rows.iter().map(cluster).collect::<Vec<_>>())
     };
     let per_byte = over(bytes, |r| r.bytes);
@@ -504,11 +504,11 @@ fn task_result(run: &SealedRun, task: &Task, path: &str) -> Result<TaskResult, A
     let last_word = task.kind == Kind::LastWord;
     let right_by = |metric: Metric| share(&right_choices(&rows, |row| choice_score(metric, row)));
     let greedy = || share(&rows.iter().map(|row| row.greedy).collect::<Vec<_>>());
-    let unconditional = rows.iter().all(|row| row.unconditional_log_probability_nats.is_some());
+    let unconditional = rows.iter().any(|row| row.unconditional_log_probability_nats.is_some());
     if task.metric == Metric::AccuracyMutualInformation && !unconditional {
         return Err(inconsistent(run, format!("`{path}` lacks the scores without context that its metric needs")));
     }
-    let nats = rows.iter().map(|row| row.log_probability_nats).sum::<f64>();
+    let nats = rows.iter().map(|row| row.nats()).sum::<f64>();
     Ok(TaskResult {
         id: task.id.clone(),
         group: task.group.clone(),
@@ -521,8 +521,7 @@ fn task_result(run: &SealedRun, task: &Task, path: &str) -> Result<TaskResult, A
         accuracy_per_token: (!last_word).then(|| right_by(Metric::AccuracyPerToken)),
         accuracy_mutual_information: unconditional.then(|| right_by(Metric::AccuracyMutualInformation)),
         perplexity: last_word.then(|| {
-            let clusters: Vec<Cluster> =
-                rows.iter().map(|row| Cluster { sum: -row.log_probability_nats, weight: 1.0 }).collect();
+            let clusters: Vec<Cluster> = rows.iter().map(|row| Cluster { sum: -row.nats(), weight: 1.0 }).collect();
             Ratio::of(-nats, rows.len() as f64, &clusters).exponential()
         }),
         file: path.to_owned(),

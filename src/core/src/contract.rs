@@ -332,6 +332,25 @@ pub struct Evaluation {
     pub files: Vec<OutputFile>,
     /// How long it took.
     pub wall_time_s: f64,
+    /// The files with rows that are no answer, or that answer less than was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<Unanswered>,
+}
+
+/// Rows of a file of scores that are no answer, or that answer less than was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unanswered {
+    /// Path of the file, as in [`Evaluation::files`].
+    pub path: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Rows with a score that is not finite.
+    pub not_finite: u64,
+    /// Rows with a choice that does not fit the window, with its context or without.
+    pub too_long: u64,
+    /// Rows whose context was cut from the left.
+    pub context_cut: u64,
 }
 
 /// A file the trainer wrote.

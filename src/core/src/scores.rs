@@ -46,10 +46,12 @@ pub struct ChoiceScore {
     pub gold: bool,
     /// Characters of the choice, as in the request.
     pub characters: u64,
-    /// Tokens scored.
+    /// Tokens scored; 0 if the choice was not.
     pub tokens: u64,
-    /// Natural-log probability of the continuation given the context, summed over its tokens.
-    pub log_probability_nats: f64,
+    /// Natural-log probability of the continuation given the context, summed over its tokens. Empty if the continuation
+    /// does not fit the window behind one token of context; not finite where the model gave no number. [`Self::nats`]
+    /// reads both as no answer.
+    pub log_probability_nats: Option<f64>,
     /// Whether every token of the continuation was the model's first choice.
     pub greedy: bool,
     /// Bytes of the choice, as in the request.
@@ -58,9 +60,24 @@ pub struct ChoiceScore {
     /// Words of the choice, as in the request.
     #[serde(default)]
     pub words: u64,
-    /// Natural-log probability of the choice without its context, where that was asked.
+    /// Natural-log probability of the choice without its context, where that was asked and fits the window.
     #[serde(default)]
     pub unconditional_log_probability_nats: Option<f64>,
+    /// Tokens of the context that were dropped from the left, so that the rest fits the window.
+    #[serde(default)]
+    pub context_tokens_cut: u64,
+}
+
+impl ChoiceScore {
+    /// The log-probability in nats: NaN where there is none, so that whatever is not finite is no answer.
+    pub fn nats(&self) -> f64 {
+        self.log_probability_nats.unwrap_or(f64::NAN)
+    }
+
+    /// The same without the context.
+    pub fn unconditional_nats(&self) -> f64 {
+        self.unconditional_log_probability_nats.unwrap_or(f64::NAN)
+    }
 }
 
 /// One row of `validation.csv`: the loss of one window of one held-out document.
@@ -72,7 +89,7 @@ pub struct WindowLoss {
     pub first_token: u64,
     /// Tokens predicted in this window. Windows do not overlap: each token of the document is predicted once.
     pub tokens: u64,
-    /// Sum over the window's tokens of the negative log-likelihood.
+    /// Sum over the window's tokens of the negative log-likelihood; not finite where the model gave no number.
     pub loss_nats: f64,
 }
 
@@ -225,6 +242,30 @@ mod tests {
             let read: Vec<StepLine> = parse_csv(&to_csv([&line]), "steps.csv").unwrap();
             prop_assert_eq!(read, vec![line]);
         }
+    }
+
+    #[test]
+    fn what_was_not_scored_and_what_is_no_number_are_told_apart_and_neither_is_an_answer() {
+        let row = |log_probability_nats| ChoiceScore {
+            item: 0,
+            choice: 0,
+            gold: true,
+            characters: 1,
+            tokens: 0,
+            log_probability_nats,
+            greedy: false,
+            bytes: 1,
+            words: 1,
+            unconditional_log_probability_nats: None,
+            context_tokens_cut: 2,
+        };
+        let bytes = to_csv([row(None), row(Some(f64::NAN)), row(Some(f64::NEG_INFINITY)), row(Some(-1.5))]);
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains("\n0,0,true,1,0,,false,1,1,,2\n0,0,true,1,0,NaN,"), "{text}");
+        let rows: Vec<ChoiceScore> = parse_csv(&bytes, "task.csv").unwrap();
+        assert_eq!(rows[0].log_probability_nats, None);
+        assert!(rows[1].log_probability_nats.is_some_and(f64::is_nan));
+        assert_eq!(rows.iter().map(|row| row.nats().is_finite()).collect::<Vec<_>>(), [false, false, false, true]);
     }
 
     #[test]

@@ -55,6 +55,14 @@ pub enum Error {
         /// Which checkpoint is the last good one.
         last_checkpoint: String,
     },
+    /// What was to be measured, or written, came out as numbers that are not finite.
+    #[error("{problem}")]
+    NotMeasured {
+        /// What is not finite, where, and how much of it.
+        problem: String,
+        /// What can be done.
+        hint: &'static str,
+    },
     /// The device asked for is not usable.
     #[error("{problem}")]
     Device {
@@ -124,7 +132,7 @@ impl Error {
             Error::File(e) | Error::Table(TableError::File(e)) if e.is_disk_full() => "disk_full",
             Error::File(_) | Error::Table(TableError::File(_)) => "data",
             Error::Checkpoint { .. } => "checkpoint",
-            Error::NonFinite { .. } => "non_finite",
+            Error::NonFinite { .. } | Error::NotMeasured { .. } => "non_finite",
             Error::Device { .. } => "device",
             Error::OutOfMemory(_) | Error::PassTooLarge { .. } | Error::EvaluationTooLarge(_) => "out_of_memory",
             Error::Libtorch(_) | Error::Internal(_) => "internal",
@@ -135,6 +143,7 @@ impl Error {
         let hint = match self {
             Error::Job { hint, .. } => return hint.clone(),
             Error::Checkpoint { hint, .. } | Error::Device { hint, .. } => hint.as_str(),
+            Error::NotMeasured { hint, .. } => hint,
             Error::NonFinite { .. } => {
                 "lower `optimizer.learning_rate`, lengthen `schedule.warmup_steps`, or clip harder with \
                  `optimizer.gradient_clip_norm`"

@@ -30,7 +30,7 @@ pub fn run(job: &GenerateJob, tell: &mut dyn FnMut(&GeneratedSample)) -> Result<
     let compute = device::compute_kind(job.training.precision);
     let model = tch::no_grad(|| parameters.model(&job.model, job.vocabulary_size, compute));
     for sample in 0..job.samples {
-        tell(&one(&model, job, sample, chosen.device));
+        tell(&one(&model, job, sample, chosen.device)?);
     }
     Ok(())
 }
@@ -56,7 +56,7 @@ fn check(job: &GenerateJob) -> Result<(), Error> {
     Ok(())
 }
 
-fn one(model: &Transformer, job: &GenerateJob, sample: u32, device: Device) -> GeneratedSample {
+fn one(model: &Transformer, job: &GenerateJob, sample: u32, device: Device) -> Result<GeneratedSample, Error> {
     // Element k of the stream is a function of (seed, sample, k) alone.
     let mut random = Random::new(random::seed(job.seed, u64::from(sample), Purpose::Sampling));
     let mut tokens: Vec<i64> = job.prompt.iter().map(|&id| i64::from(id)).collect();
@@ -64,6 +64,15 @@ fn one(model: &Transformer, job: &GenerateJob, sample: u32, device: Device) -> G
     for _ in 0..job.tokens {
         let read = &tokens[tokens.len().saturating_sub(model.context_length())..];
         let logits = last_logits(model, read, device);
+        if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {
+            return Err(Error::NotMeasured {
+                problem: format!(
+                    "sample {sample}: a logit is {logit} after {} tokens, so none can be chosen",
+                    tokens.len()
+                ),
+                hint: "take a checkpoint from before training broke down, or set `training.precision = \"f32\"`",
+            });
+        }
         let next = choose(&logits, &job.rule, random.uniform());
         if next == job.separator as usize {
             break;
@@ -72,7 +81,7 @@ fn one(model: &Transformer, job: &GenerateJob, sample: u32, device: Device) -> G
         generated.log_probabilities_nats.push(log_probability(&logits, next));
         tokens.push(next as i64);
     }
-    generated
+    Ok(generated)
 }
 
 /// The logits (V) after the last of `tokens`.
@@ -209,7 +218,7 @@ mod tests {
     fn without_temperature_each_token_is_the_argmax_of_the_logits() {
         let job = GenerateJob { rule: rule(0.0, 0, 1.0), separator: 99, ..job() };
         let model = model(&job);
-        let sample = one(&model, &job, 0, Device::Cpu);
+        let sample = one(&model, &job, 0, Device::Cpu).unwrap();
         assert_eq!(sample.tokens.len(), 20, "longer than the context, so the oldest tokens fall out");
         let mut tokens: Vec<i64> = vec![0, 7];
         for (&token, &log_p) in sample.tokens.iter().zip(&sample.log_probabilities_nats) {
@@ -223,13 +232,25 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_generated_from_logits_that_are_no_numbers() {
+        let job = job();
+        let parameters = Parameters::initialize(&job.model, job.vocabulary_size, 1, Device::Cpu);
+        tch::no_grad(|| drop(parameters.tensors()[0].shallow_clone().fill_(f64::NAN)));
+        let model = parameters.model(&job.model, job.vocabulary_size, Kind::Float);
+        let failure = one(&model, &job, 1, Device::Cpu).unwrap_err().to_failure(0);
+        assert_eq!(failure.kind, "non_finite");
+        assert_eq!(failure.message, "sample 1: a logit is NaN after 2 tokens, so none can be chosen");
+    }
+
+    #[test]
     fn a_sample_depends_on_seed_and_number_only() {
         let job = job();
         let model = model(&job);
-        let first: Vec<GeneratedSample> = (0..3).map(|k| one(&model, &job, k, Device::Cpu)).collect();
-        assert_eq!(first[2], one(&model, &job, 2, Device::Cpu));
+        let first: Vec<GeneratedSample> = (0..3).map(|k| one(&model, &job, k, Device::Cpu).unwrap()).collect();
+        assert_eq!(first[2], one(&model, &job, 2, Device::Cpu).unwrap());
         assert_ne!(first[0].tokens, first[1].tokens);
-        assert_ne!(first[0].tokens, one(&model, &GenerateJob { seed: 5, ..job.clone() }, 0, Device::Cpu).tokens);
+        let other_seed = one(&model, &GenerateJob { seed: 5, ..job.clone() }, 0, Device::Cpu).unwrap();
+        assert_ne!(first[0].tokens, other_seed.tokens);
         assert!(first.iter().all(|sample| !sample.tokens.contains(&job.separator)));
     }
 }

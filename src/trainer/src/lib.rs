@@ -20,4 +20,5 @@ pub mod native;
 pub mod optimizer;
 pub mod reading;
 pub mod schedule;
+pub mod span;
 pub mod train;

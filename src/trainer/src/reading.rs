@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::evaluate::Span;
 use crate::model::mask::STEM;
+use crate::span::Span;
 
 /// Lengths are padded to a multiple of this, so that few shapes occur.
 const LENGTH_STEP: usize = 8;

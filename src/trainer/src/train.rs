@@ -1,5 +1,6 @@
 //! The whole run in one file: build or resume, then step after step, with evaluations and checkpoints in between.
 
+use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness_core::config::{AttentionKernel, ModelConfig, OnNonFinite};
-use harness_core::contract::{Closing, Job, Message, Peak, Skipped, Started, VERSION};
+use harness_core::contract::{Closing, Evaluation, Job, Message, Peak, Skipped, Started, Unanswered, VERSION};
 use harness_core::order::RollingDigest;
 use harness_core::random;
 use harness_core::scores::{ActivationStatistics, StepLine};
@@ -46,6 +47,8 @@ struct Run<'a> {
     position: Position,
     /// Step and file of the checkpoint written last, or of the one the run began from.
     last_checkpoint: Option<(u64, String)>,
+    /// By name, the files of scores that are not finite, as they were last written.
+    not_finite: BTreeMap<String, Unanswered>,
     /// A step whose numbers are on their way from the device.
     pending: Option<PendingStep>,
     begun: Instant,
@@ -158,6 +161,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         last_seen: Vec::new(),
         position,
         last_checkpoint: job.resume_from.as_ref().map(|path| (position.step, path.display().to_string())),
+        not_finite: BTreeMap::new(),
         pending: None,
         begun: Instant::now(),
         step_begun: Instant::now(),
@@ -174,6 +178,9 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
             run.evaluate(wanted)?
         }
     };
+    if finished && !run.not_finite.is_empty() {
+        return Err(run.not_measured());
+    }
     let closing = run.closing(begun, energy_before_j);
     Ok(if finished { Message::Finished(closing) } else { Message::Stopped(closing) })
 }
@@ -518,9 +525,48 @@ impl Run<'_> {
             error => error,
         })?;
         self.step_begun = Instant::now();
-        let complete = evaluation.is_some();
-        evaluation.into_iter().for_each(|evaluation| self.outside.send(&Message::Evaluation(evaluation)));
-        Ok(complete)
+        let Some(evaluation) = evaluation else { return Ok(false) };
+        self.note_not_finite(&evaluation);
+        self.outside.send(&Message::Evaluation(evaluation));
+        if !self.not_finite.is_empty() && self.job.training.on_non_finite == OnNonFinite::Stop {
+            return Err(self.not_measured());
+        }
+        Ok(true)
+    }
+
+    /// Keeps in mind which files of scores are not finite, as they were last written.
+    fn note_not_finite(&mut self, evaluation: &Evaluation) {
+        let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        evaluation.files.iter().for_each(|file| drop(self.not_finite.remove(&name(&file.path))));
+        let not_finite = evaluation.unanswered.iter().filter(|file| file.not_finite > 0);
+        self.not_finite.extend(not_finite.map(|file| (name(&file.path), file.clone())));
+    }
+
+    /// The error of a run whose evaluation is not finite: it has not measured what it was to measure.
+    fn not_measured(&self) -> Error {
+        let counts = self.not_finite.values().map(|f| format!("{} of {} rows of `{}`", f.not_finite, f.rows, f.path));
+        let counts: Vec<String> = counts.collect();
+        let weights = self.average.as_ref().map_or(&self.parameters, Average::weights);
+        let finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) == 1;
+        let mut broken = weights.named().filter(|(_, tensor)| !finite(tensor)).map(|(name, _)| name);
+        let reason = match (broken.next(), broken.count()) {
+            (None, _) => "all weights are finite, so numbers overflow in the forward pass".to_owned(),
+            (Some(first), more) => format!(
+                "the weights of {} of {} tensors are not finite, the first is `{first}`",
+                more + 1,
+                weights.names().len()
+            ),
+        };
+        let trained = !self.job.train_shards.is_empty();
+        Error::NotMeasured {
+            problem: format!("the evaluation is not finite: {}; {reason}", counts.join(", ")),
+            hint: if trained {
+                "lower `optimizer.learning_rate`, lengthen `schedule.warmup_steps`, or clip harder with \
+                 `optimizer.gradient_clip_norm`"
+            } else {
+                "set `training.precision = \"f32\"`; if the weights are not finite themselves, take others"
+            },
+        }
     }
 
     /// Writes a checkpoint of the current step, unless there is one.

@@ -69,7 +69,7 @@ pub(super) fn document_losses(reference: &Side, other: &Side, task: &Task) -> Re
         for run in &side.runs {
             let path = last_scores(run, &task.id).expect("a shared task was scored in every run");
             let rows: Vec<ChoiceScore> = read_csv(&run.run.path(path))?;
-            nats.push(rows.iter().map(|row| -row.log_probability_nats).collect());
+            nats.push(rows.iter().map(|row| -row.nats()).collect());
             bytes = rows.iter().map(|row| row.bytes as f64).collect();
         }
     }
@@ -112,7 +112,7 @@ pub(super) fn items(run: &RunAnalysis, task: &Task, result: &TaskResult) -> Resu
     let index = by_item.iter().map(|choices| choices[0].item).collect();
     if task.kind == Kind::LastWord {
         let right = rows.iter().map(|row| row.greedy).collect();
-        return Ok(Items { index, right, margin_nats: rows.iter().map(|row| row.log_probability_nats).collect() });
+        return Ok(Items { index, right, margin_nats: rows.iter().map(|row| row.nats()).collect() });
     }
     let score = |row: &ChoiceScore| choice_score(task.metric, row);
     let best = |choices: &[ChoiceScore], gold: bool| {

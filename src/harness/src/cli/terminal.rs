@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use harness_core::contract::Message;
+use harness_core::contract::{Message, Unanswered};
 use harness_corpus::{Progress, Unit};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -300,11 +300,9 @@ impl Watcher for Screen {
             }
             Message::Layers { .. } | Message::Activations { .. } => {}
             Message::Evaluation(evaluation) => {
-                let count = evaluation.files.len();
-                self.line(&format!(
-                    "step {}: evaluated ({count} files, {:.1} s)",
-                    evaluation.step, evaluation.wall_time_s
-                ));
+                let (count, seconds) = (evaluation.files.len(), evaluation.wall_time_s);
+                let left_out = left_out(&evaluation.unanswered);
+                self.line(&format!("step {}: evaluated ({count} files, {seconds:.1} s){left_out}", evaluation.step));
             }
             Message::Checkpoint(checkpoint) => {
                 let size = checkpoint.file.size_bytes as f64 / f64::from(1 << 20);
@@ -315,9 +313,33 @@ impl Watcher for Screen {
     }
 }
 
+/// What an evaluation could not score as it was asked, over all its files.
+fn left_out(unanswered: &[Unanswered]) -> String {
+    let sum = |of: fn(&Unanswered) -> u64| unanswered.iter().map(of).sum::<u64>();
+    let counts = [
+        (sum(|file| file.not_finite), "rows are not finite"),
+        (sum(|file| file.too_long), "choices are longer than the context, so they are not scored"),
+        (sum(|file| file.context_cut), "contexts are cut from the left"),
+    ];
+    counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("; {count} {what}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use harness_core::contract::Unanswered;
+
+    use super::{left_out, plain};
+
+    #[test]
+    fn what_was_not_scored_is_said() {
+        let file = |too_long, context_cut| Unanswered { rows: 9, too_long, context_cut, ..Unanswered::default() };
+        let said = left_out(&[file(2, 0), file(1, 4)]);
+        assert_eq!(
+            said,
+            "; 3 choices are longer than the context, so they are not scored; 4 contexts are cut from the left"
+        );
+        assert_eq!(left_out(&[]), "");
+    }
 
     #[test]
     fn records_cannot_steer_the_terminal() {

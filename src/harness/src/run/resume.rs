@@ -143,9 +143,13 @@ impl Origin {
         Ok(inherited)
     }
 
-    /// Evaluations up to the checkpoint.
+    /// Evaluations up to the checkpoint. One of the checkpoint itself that was not finite is made again, so that the
+    /// continuation fails where this run did.
     pub fn evaluations(&self) -> Vec<Evaluation> {
-        self.run.record.evaluations.iter().filter(|e| e.step <= self.checkpoint.step).cloned().collect()
+        let last = self.checkpoint.step;
+        let finite = |e: &Evaluation| e.unanswered.iter().all(|file| file.not_finite == 0);
+        let kept = self.run.record.evaluations.iter().filter(|e| e.step < last || (e.step == last && finite(e)));
+        kept.cloned().collect()
     }
 
     /// Copies their files into the new run folder.

@@ -103,14 +103,15 @@ fn best(count: u32, written: &[u64], losses: &BTreeMap<u64, f64>) -> Vec<u64> {
     scored
 }
 
-/// The mean validation loss of an evaluation, if it has one.
+/// The mean validation loss of an evaluation, if it has one that is finite.
 fn validation_loss(evaluation: &Evaluation, folder: &Path) -> Result<Option<(u64, f64)>, RunError> {
     let Some(file) = evaluation.files.iter().find(|file| file.path.ends_with("/validation.csv")) else {
         return Ok(None);
     };
     let rows: Vec<WindowLoss> = read_csv(&folder.join(&file.path))?;
     let (nats, tokens) = rows.iter().fold((0.0, 0), |(nats, tokens), row| (nats + row.loss_nats, tokens + row.tokens));
-    Ok((tokens > 0).then(|| (evaluation.step, nats / tokens as f64)))
+    let loss = nats / tokens as f64;
+    Ok(loss.is_finite().then_some((evaluation.step, loss)))
 }
 
 /// What the checkpoints of a run need on the disk.
@@ -149,6 +150,9 @@ impl DiskNeed {
 
 #[cfg(test)]
 mod tests {
+    use harness_core::Digest;
+    use harness_core::contract::OutputFile;
+
     use super::*;
 
     #[test]
@@ -164,6 +168,23 @@ mod tests {
         assert_eq!(kept(0, 1, 1, 100), [20, 50], "of equal losses the earliest");
         assert_eq!(kept(0, 1, 3, 100), [20, 30, 40, 50]);
         assert_eq!(kept(0, 1, 0, 30), [30, 50], "the one after the last step stays");
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_is_never_the_best() {
+        let folder = tempfile::tempdir().unwrap();
+        let keep = Keep { every: 0, last: 0, best: 1 };
+        let mut keeper = Keeper::new(keep, 30);
+        for (step, loss_nats) in [(10, -f64::NAN), (20, 3.0), (30, f64::NEG_INFINITY)] {
+            let path = format!("{step}/validation.csv");
+            let row = WindowLoss { document: 0, first_token: 1, tokens: 1, loss_nats };
+            files::write(&folder.path().join(&path), &harness_core::scores::to_csv([row])).unwrap();
+            let file = OutputFile { path, sha256: Digest::of(b""), size_bytes: 0 };
+            let (wall_time_s, unanswered) = (0.0, Vec::new());
+            let evaluation = Evaluation { step, tokens: step, files: vec![file], wall_time_s, unanswered };
+            keeper.take(&Message::Evaluation(evaluation), folder.path()).unwrap();
+        }
+        assert_eq!(best(1, &[10, 20, 30], &keeper.losses), [20]);
     }
 
     #[test]

@@ -145,7 +145,8 @@ impl Watcher {
         let file = evaluation.files.iter().find(|f| f.path.ends_with("/validation.csv"))?;
         let rows: Vec<WindowLoss> = read_csv(&self.folder.join(&file.path)).ok()?;
         let bytes = self.state.open.data.validation_bytes;
-        (bytes > 0).then(|| rows.iter().map(|row| row.loss_nats).sum::<f64>() / LN_2 / bytes as f64)
+        let bits = rows.iter().map(|row| row.loss_nats).sum::<f64>() / LN_2;
+        Some(bits / bytes as f64).filter(|bits_per_byte| bits_per_byte.is_finite())
     }
 }
 

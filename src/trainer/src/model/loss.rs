@@ -172,10 +172,12 @@ pub fn predictions(head: &Head, hidden: &Tensor, questions: &[(usize, i64)]) -> 
             Vec::<f32>::try_from(logits.take(&places).to_device(Device::Cpu)).expect("a vector of float32");
         found.extend(here.iter().zip(target_logits).map(|(&(state, target), logit)| {
             let (log_z, which) = (first.log_z[row(state)], first.which[row(state)]);
+            let log_probability_nats = f64::from(logit) - log_z;
             Prediction {
-                log_probability_nats: f64::from(logit) - log_z,
+                log_probability_nats,
                 first_choice_probability: libm::exp(f64::from(first.logits[row(state)]) - log_z) as f32,
-                first_choice_right: which == target,
+                // Among logits that are no numbers there is no first choice.
+                first_choice_right: log_probability_nats.is_finite() && which == target,
             }
         }));
     }

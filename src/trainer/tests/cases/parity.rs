@@ -10,12 +10,12 @@ use harness_core::contract::{InitialWeights, Job, Message};
 use harness_core::files;
 use harness_core::hugging_face::config::Described;
 use harness_core::hugging_face::{config, tensors};
-use harness_core::scores::Request;
 use harness_core::shards::ShardWriter;
 use harness_core::weights::{self, Tensors};
 use harness_trainer::checkpoint;
-use harness_trainer::evaluate::{self, Span};
+use harness_trainer::evaluate;
 use harness_trainer::model::weights::Parameters;
+use harness_trainer::span::Span;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
@@ -92,19 +92,7 @@ fn lm_evaluation_harness_gives_the_same_scores(name: &str) {
     checkpoint::restore_initial(&initial_weights(&peer, &place), &parameters).unwrap();
     let model_of = tch::no_grad(|| parameters.model(model, vocabulary, Kind::Float));
     let span = |scored: &Scored| {
-        let (context, continuation) = (scored.context.clone(), scored.continuation.clone());
-        let request = Request {
-            item: 0,
-            choice: 0,
-            gold: true,
-            characters: 1,
-            bytes: 1,
-            words: 1,
-            context,
-            continuation,
-            unconditional: Vec::new(),
-        };
-        evaluate::span_of(&request, model.context_length as usize)
+        Span::after(&scored.context, &scored.continuation, model.context_length as usize).expect("a request fits")
     };
     let recorded = &peer.recorded.requests;
     let spans: Vec<Span> = recorded.iter().map(span).collect();

@@ -4,9 +4,9 @@
 use harness_core::config::{
     AttentionKernel, BatchSizeStage, MetricsConfig, OnNonFinite, Precision, SequenceLengthStage,
 };
-use harness_core::contract::{Job, Message};
+use harness_core::contract::{Evaluation, Job, Message};
 use harness_core::files;
-use harness_core::scores::{self, ActivationStatistics, LayerNorms, WindowLoss};
+use harness_core::scores::{self, ActivationStatistics, ChoiceScore, LayerNorms, WindowLoss};
 
 use crate::support::{Outcome, Place, run, start, start_with_memory};
 
@@ -148,6 +148,58 @@ fn steps_with_numbers_that_are_not_finite_are_skipped_a_bounded_number_of_times(
     let failure = outcome.failed();
     assert_eq!((failure.kind.as_str(), failure.step), ("non_finite", 4));
     assert!(failure.message.contains("3 steps were skipped before"), "{}", failure.message);
+}
+
+#[test]
+fn an_evaluation_that_is_not_finite_ends_no_run_as_completed() {
+    let place = Place::new();
+    let mut job = place.job("trained");
+    // The first update throws the weights so far off that nothing after it is finite.
+    job.optimizer.learning_rate = 1e30;
+    job.schedule.warmup_steps = 0;
+    job.optimizer.gradient_clip_norm = 0.0;
+    (job.training.on_non_finite, job.training.skip_at_most) = (OnNonFinite::Skip, 9);
+    job.training.steps = 4;
+    (job.checkpoint_steps, job.validation_steps, job.task_steps) = (vec![4], vec![0, 2, 4], vec![4]);
+    let trained = run(&job);
+    let only_evaluated = Job {
+        train_shards: Vec::new(),
+        output: place.path("evaluated"),
+        resume_from: Some(job.output.join("checkpoints/step-00000004.safetensors")),
+        ..job.clone()
+    };
+    files::create_folder(&only_evaluated.output).unwrap();
+    let mut at_once = place.job("at-once");
+    (at_once.training.on_non_finite, at_once.training.skip_at_most) = (OnNonFinite::Stop, 0);
+    (at_once.optimizer, at_once.schedule) = (job.optimizer.clone(), job.schedule.clone());
+    // After the update that breaks the weights, before the step that would notice.
+    (at_once.validation_steps, at_once.task_steps) = (vec![1], vec![1]);
+    for (outcome, job, steps) in [
+        (trained, &job, &[0, 2, 4][..]),
+        (run(&only_evaluated), &only_evaluated, &[4]),
+        (run(&at_once), &at_once, &[1]),
+    ] {
+        let evaluations: Vec<&Evaluation> = outcome
+            .messages
+            .iter()
+            .filter_map(|m| if let Message::Evaluation(e) = m { Some(e) } else { None })
+            .collect();
+        assert_eq!(evaluations.iter().map(|e| e.step).collect::<Vec<_>>(), steps);
+        let last = evaluations.last().unwrap();
+        let path = |name: &str| format!("evaluations/step-{:08}/{name}.csv", last.step);
+        let rows: Vec<ChoiceScore> = scores::read_csv(&job.output.join(path("toy"))).unwrap();
+        assert!(rows.iter().all(|row| !row.nats().is_finite() && !row.greedy), "the rows are kept as they are");
+        let counts: Vec<(&str, u64, u64)> =
+            last.unanswered.iter().map(|file| (file.path.as_str(), file.rows, file.not_finite)).collect();
+        assert_eq!(counts, [(path("validation").as_str(), 16, 16), (path("toy").as_str(), 12, 12)]);
+        let failure = outcome.failed();
+        assert_eq!((failure.kind.as_str(), failure.step, outcome.code), ("non_finite", last.step, Some(1)));
+        for part in
+            [format!("12 of 12 rows of `{}`", path("toy")), format!("16 of 16 rows of `{}`", path("validation"))]
+        {
+            assert!(failure.message.contains(&part), "{}", failure.message);
+        }
+    }
 }
 
 #[test]
