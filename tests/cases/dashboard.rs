@@ -63,6 +63,13 @@ fn it_shows_sealed_open_and_changed_runs_of_every_experiment() {
     let noise = &data["experiments"][0]["seed_noise"];
     assert_eq!(noise["evidence"][0], "seeds 2", "{noise:#}");
     assert_eq!(data["experiments"][1]["seed_noise"], Value::Null, "one seed");
+    // The two seeds of the plan that can be read, not the best of all runs.
+    let bits = |index: usize| data["runs"][index]["values"]["validation.bits_per_byte"].as_f64().unwrap();
+    let seeds: Vec<usize> =
+        (0..4).filter(|&i| data["runs"][i]["experiment"] == "tiny" && data["runs"][i]["values"].is_object()).collect();
+    let mean = seeds.iter().map(|&i| bits(i)).sum::<f64>() / seeds.len() as f64;
+    assert_eq!(data["experiments"][0]["latest_plan"]["seeds"], 2);
+    assert!((data["experiments"][0]["latest_plan"]["bits_per_byte"].as_f64().unwrap() - mean).abs() < 1e-12);
     // The table's numbers are those of `harness show --values`.
     let values = project.harness(&["show", "change", "--values", "--json"]).expect(0);
     let values: Value = serde_json::from_str(&values.stdout).unwrap();

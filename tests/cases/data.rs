@@ -114,4 +114,18 @@ fn a_data_set_of_a_hub_is_fetched_locked_and_prepared() {
     assert!(shown.contains("set/a.jsonl") && shown.contains("set/b.jsonl"), "{shown}");
     project.harness(&["data", "list"]).expect(0);
     project.harness(&["data", "fetch", "--update"]).expect(2);
+
+    // Whatever fetches shows the hub the token, not only `harness data`.
+    let small = crate::common::TINY.replace("\"tiny\"", "\"set\"").replace("[\"grammar-agreement\"]", "[]");
+    project.write("experiments/small/experiment.toml", &small);
+    for arguments in [&["probe", "batch", "small", "--most", "2"][..], &["plan", "small", "--probe"]] {
+        std::fs::remove_dir_all(project.path(".harness")).unwrap();
+        let before = server.seen().len();
+        let mut command = project.command(arguments);
+        command.env("HF_ENDPOINT", &server.endpoint).env("HF_TOKEN", "secret");
+        Ran::of(command.output().unwrap()).expect(0);
+        let asked = server.seen().split_off(before);
+        let told = asked.iter().filter(|seen| seen.token.as_deref() == Some("Bearer secret")).count();
+        assert!(told > 0, "{arguments:?}: {asked:?}");
+    }
 }

@@ -38,6 +38,13 @@ fn a_budget_is_turned_into_steps_before_the_run() {
     project.commit("flops");
     project.harness(&["run", "flops"]).expect(0);
     assert_eq!(resolved(&project, "flops")["training"]["steps"].as_integer(), Some(5));
+    // The audit turns the budget into steps once more.
+    for name in ["flops", "timed"] {
+        let audit = project.harness(&["audit", project.latest(name).file_name().unwrap().to_str().unwrap()]).expect(0);
+        assert!(!audit.all().contains("does not follow"), "{}", audit.all());
+    }
+    let timed = json(&project.harness(&["show", "timed", "--model", "--json"]).expect(0).stdout);
+    assert_eq!(timed["training_tokens"], Value::Null, "no rate is known");
 
     project.write("experiments/small/experiment.toml", &instead_of_steps("budget = { wall_time_s = 0.01 }"));
     project.commit("small");
@@ -77,6 +84,16 @@ fn a_plan_needs_no_gpu_and_says_what_a_run_takes() {
     assert_eq!(probed["forecast"]["tokens_per_s"].as_f64(), Some(1000.0), "what the stand-in claims");
     assert_eq!(probed["forecast"]["rate"]["peak_memory_bytes"].as_u64(), Some(1 << 27));
     assert!(project.runs("tiny").is_empty(), "a probe is no run");
+    // The corpus is prepared now: five validations and two scorings of the task, a third of training for each token.
+    let forecast = &probed["forecast"];
+    let number = |key: &str| forecast[key].as_f64().unwrap_or_else(|| panic!("{key}: {forecast:#}"));
+    let flops_per_token = number("training_flops") / number("tokens");
+    let evaluation = number("validation_flops") + number("task_flops");
+    assert!(number("validation_flops") > 0.0 && number("task_flops") > 0.0);
+    assert!((number("evaluation_time_s") / (evaluation / flops_per_token / 1000.0) - 1.0).abs() < 1e-9);
+    assert!((number("time_s") - number("evaluation_time_s") - 20.0 * 64.0 / 1000.0).abs() < 1e-9);
+    let text = project.harness(&["plan", "tiny"]).expect(0).stdout;
+    assert!(text.contains("the model is small for a10, ") && text.contains("evaluations"), "{text}");
 
     let ran = project.harness(&["plan", "tiny", "--gpu", "h1000"]).expect(2);
     assert!(ran.stderr.contains("h100-sxm"), "{}", ran.stderr);

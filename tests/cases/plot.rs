@@ -113,10 +113,10 @@ fn pictures_need_the_fonts_and_mistakes_are_explained() {
         (&["plot", "tasks", "tiny", "--x", "flops"], &["`tasks` cannot be drawn over flops", "hint:"]),
         (&["plot", "forest", "tiny"], &["nothing to show of `tiny`", "hint:"]),
         (&["plot", "validation", "tinny"], &["tinny", "tiny"]),
-        (&["plot", "validation", "tiny", "--out", "figure.pdf"], &["which format", "hint:"]),
+        (&["plot", "validation", "tiny", "--out", "figure.pdf"], &["does not give the format", "hint:"]),
         (
             &["plot", "validation", "tiny", "--out", "figure.svg", "--format", "png"],
-            &["no name for a file in png", "hint:"],
+            &["does not end in .png", "hint:"],
         ),
     ];
     for (arguments, expected) in cases {

@@ -111,12 +111,12 @@ fn a_damaged_checkpoint_is_passed_over_and_that_is_said() {
     crate::common::flip(&first.join("checkpoints/step-00000012.safetensors"), 4);
     let resumed = project.harness(&["run", "tiny", "--resume"]).expect(0);
     let said = "the checkpoint of step 12 of run ";
-    assert!(resumed.stderr.contains(said) && resumed.stderr.contains("going on from step 8"), "{}", resumed.stderr);
+    assert!(resumed.stderr.contains(said) && resumed.stderr.contains("resuming from step 8"), "{}", resumed.stderr);
     let open = Project::json(&project.latest("tiny").join("open.json"));
     assert_eq!(open["resumed_from"]["step"], 8);
     let lost = &open["resumed_from"]["passed_over"][0];
     assert_eq!((lost["step"].as_u64(), lost["run"].as_str()), (Some(12), first.file_name().unwrap().to_str()));
-    assert!(lost["problem"].as_str().unwrap().contains("not those that were written"), "{lost}");
+    assert!(lost["problem"].as_str().unwrap().contains("have changed since it was written"), "{lost}");
 }
 
 #[test]
@@ -214,12 +214,57 @@ fn an_interrupt_ends_the_run_in_order() {
 }
 
 #[test]
+fn a_second_run_on_the_same_device_is_told_of_the_first() {
+    let project = Project::new();
+    project.write("experiments/tiny/experiment.toml", &crate::common::TINY.replace("threads = 1", "threads = 512"));
+    project.commit("Want more threads than any machine has cores");
+    let mut first = project.start("slow", &["run", "tiny"]);
+    wait_for_step(&project, "step-00000004");
+    let run = project.latest("tiny").file_name().unwrap().to_str().unwrap().to_owned();
+    let second = project.harness(&["run", "tiny", "--seed", "4"]).expect(0);
+    let told = "warning: another run is using the processors of this machine";
+    assert!(
+        second.stderr.contains(told) && second.stderr.contains(&format!("run {run} of tiny")),
+        "{}",
+        second.stderr
+    );
+    signal(first.id(), Signal::KILL);
+    first.wait().unwrap();
+    // Whoever died claims nothing.
+    let third = project.harness(&["run", "tiny", "--seed", "5"]).expect(0);
+    assert!(!third.stderr.contains("warning"), "{}", third.stderr);
+}
+
+#[test]
+fn programs_of_other_sources_than_the_commit_are_refused_or_recorded() {
+    let project = Project::new();
+    project.write("src/trainer/Cargo.toml", "[package]\nname = \"other\"\n");
+    project.commit("Hold sources of programs that nobody built");
+    let refused = project.harness(&["run", "tiny"]).expect(2);
+    let said = "`harness` and `harness-trainer` were built from other sources than those of the commit";
+    assert!(refused.stderr.contains(said) && refused.stderr.contains("--allow-stale"), "{}", refused.stderr);
+    assert!(project.runs("tiny").is_empty());
+    let reason = || Project::json(&project.latest("tiny").join("open.json"))["not_citable_because"].to_string();
+    let ran = project.harness(&["run", "tiny", "--allow-stale"]).expect(0);
+    assert!(ran.stderr.contains("the paper cannot cite this run"), "{}", ran.stderr);
+    assert!(reason().contains("built from other sources"), "{}", reason());
+    let run = project.latest("tiny").file_name().unwrap().to_str().unwrap().to_owned();
+    let refused = project.harness(&["evaluate", &run]).expect(2);
+    assert!(refused.stderr.contains("--allow-stale"), "{}", refused.stderr);
+    project.harness(&["evaluate", &run, "--allow-stale"]).expect(0);
+    // Programs of sources that are not committed yet are what --allow-dirty is for.
+    project.write("src/trainer/src/main.rs", "fn main() {}\n");
+    project.harness(&["run", "tiny", "--allow-dirty"]).expect(0);
+    assert!(reason().contains("working tree differed"), "{}", reason());
+}
+
+#[test]
 fn a_killed_supervisor_is_sealed_by_the_next_who_comes() {
     let project = Project::new();
     let mut child = project.start("slow", &["run", "tiny"]);
     wait_for_step(&project, "step-00000008");
     let busy = project.harness(&["run", "tiny", "--resume"]).expect(2);
-    assert!(busy.stderr.contains("still going on"), "{}", busy.stderr);
+    assert!(busy.stderr.contains("still running"), "{}", busy.stderr);
     signal(child.id(), Signal::KILL);
     child.wait().unwrap();
     let open = project.harness(&["audit"]).expect(3);
@@ -228,7 +273,7 @@ fn a_killed_supervisor_is_sealed_by_the_next_who_comes() {
     // The trainer notices that it is alone, and holds the folder until it has ended.
     let begun = Instant::now();
     let mut resumed = project.harness(&["run", "tiny", "--resume"]);
-    while resumed.stderr.contains("still going on") && begun.elapsed() < Duration::from_secs(20) {
+    while resumed.stderr.contains("still running") && begun.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(50));
         resumed = project.harness(&["run", "tiny", "--resume"]);
     }

@@ -36,6 +36,7 @@ fn half_way(project: &Project) -> State {
     };
     state.steps = (1..=10).map(line).collect();
     state.validation = vec![(0, 3.1), (5, 2.2), (10, 1.9)];
+    state.evaluations = vec![(0, 60.0), (5, 60.0), (10, 90.0)];
     state.events = vec![("2026-11-23T08:15:00Z".to_owned(), "evaluated at step 10: 1.900 bits/byte".to_owned())];
     if let Some(started) = &mut state.started {
         started.parameters = 1_300_000;
@@ -72,7 +73,7 @@ fn a_run_that_goes_on_shows_curves_speed_and_what_is_left() {
     let project = Project::new();
     let state = half_way(&project);
     let seen = screen(&state, &soon(), 100, 32);
-    for part in ["running", "step 10 of 20, about 5 min 0 s left", "GPU 97 %", "640 tokens done, 640 left"] {
+    for part in ["running", "step 10 of 20, about 6 min 23 s left", "GPU 97 %", "640 tokens done, 640 left"] {
         assert!(seen.contains(part), "{part}\n{seen}");
     }
     insta::assert_snapshot!("half_way", seen);
@@ -106,7 +107,7 @@ fn half_written_lines_wait_and_the_end_is_seen() {
     let whole = project.latest("tiny");
     let growing = project.path("growing");
     fs::create_dir_all(growing.join("plan")).unwrap();
-    for file in ["open.json", "plan/config.toml"] {
+    for file in ["open.json", "plan/config.toml", "plan/job.json"] {
         fs::copy(whole.join(file), growing.join(file)).unwrap();
     }
     let mut watcher = Watcher::open(&growing).unwrap();
@@ -121,8 +122,8 @@ fn half_written_lines_wait_and_the_end_is_seen() {
     fs::write(growing.join("log.jsonl"), &log[..log.len() - 3]).unwrap();
     let state = watcher.look().unwrap();
     assert!(state.started.is_some() && state.record.is_none());
-    let last = (state.last().unwrap().step, state.seconds_left());
-    assert_eq!(last.0, state.planned_steps());
+    assert_eq!(state.last().unwrap().step, state.planned_steps());
+    assert_eq!(state.left().unwrap().untimed_evaluations, 0);
 
     // The real folder, through the command, in a pipe.
     let ran = project.harness(&["watch", "tiny"]).expect(0);

@@ -139,6 +139,8 @@ impl Project {
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap());
         command.env("HARNESS_TRAINER", stand_in());
+        // Claims to devices are made in the temporary folder: those of other tests must not be seen.
+        command.env("TMPDIR", self.path("report/build"));
         command.stdin(Stdio::null());
         command
     }

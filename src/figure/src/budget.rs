@@ -40,7 +40,7 @@ pub fn draw(spent: &[Spent], hours: Hours) -> Figure {
     // Small studies are counted in minutes.
     let (factor, word) = if most < 2.0 { (60.0, "minutes") } else { (1.0, "hours") };
     let x = Axis::linear((0.0, 1.25 * most * factor), 5, format!("{unit} ({word})").replacen("wall", "Wall", 1));
-    let runs = |s: &Spent| format!("{} ({})", canvas::shortened(&s.subject.name, 20), s.runs);
+    let runs = |s: &Spent| format!("{} ({})", s.subject.name, s.runs);
     let labels: Vec<String> = spent.iter().map(runs).collect();
     let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
     let panel = RowPanel::new(&labels, LINE + 20, LINE + 20, x);

@@ -61,7 +61,7 @@ pub fn draw(subjects: &[Reliability]) -> Figure {
         for (index, subject) in subjects.iter().rev().enumerate() {
             let error = 100.0 * subject.expected_calibration_error;
             let of = if subjects.len() > 1 {
-                format!(", {}", canvas::shortened(&subject.subject.name, 20))
+                format!(", {}", canvas::fitted(&subject.subject.name, (right - left) / 2))
             } else {
                 String::new()
             };

@@ -184,12 +184,15 @@ impl Canvas<'_> {
                 self.line(&[(x, y), (x + sample, y)], look.color, 14, look.dash);
             }
             self.marker((x + sample / 2, y), look.marker, look.color, 24);
-            self.text(&shortened(name, 40), (x + sample + 35, y), Anchor::Left, INK);
+            let room = right - left - sample - 35;
+            self.text(&fitted(name, room), (x + sample + 35, y), Anchor::Left, INK);
         }
         height
     }
 }
 
+/// Letters that a name inside a frame may have; longer ones go into a legend, whole.
+const CURVE_LETTERS: usize = 24;
 /// Space for the marker before a name inside a frame.
 const NAME_SAMPLE: i32 = 66;
 
@@ -206,7 +209,8 @@ fn legend_places(names: &[(&str, Look)], left: i32, right: i32, lines: bool) -> 
     let (mut x, mut y) = (left, LINE / 2);
     let mut places = Vec::new();
     for (index, (name, _)) in names.iter().enumerate() {
-        let width = sample_width(lines) + 35 + estimated_width(&shortened(name, 40));
+        let sample = sample_width(lines) + 35;
+        let width = sample + estimated_width(&fitted(name, right - left - sample));
         if index > 0 && x + width > right {
             (x, y) = (left, y + LINE);
         }
@@ -290,12 +294,15 @@ impl Panel {
     /// Where the names of curves can stand inside the frame, each above its own curve and clear of all others, or
     /// `None` unless all find room. Gives the left end and the middle of each text.
     fn room_for_names(&self, names: &[(&str, Look)], curves: &[Vec<(f64, f64)>]) -> Option<Vec<Point>> {
+        if names.iter().any(|(name, _)| name.chars().count() > CURVE_LETTERS) {
+            return None;
+        }
         let placed: Vec<Vec<Point>> =
             curves.iter().map(|c| c.iter().map(|&(x, y)| self.point(x, y)).collect()).collect();
         let mut taken: Vec<(Point, Point)> = Vec::new();
         let mut places = Vec::new();
         for (index, (name, _)) in names.iter().enumerate() {
-            let width = NAME_SAMPLE + estimated_width(&shortened(name, 24));
+            let width = NAME_SAMPLE + estimated_width(name);
             let own = &placed[index];
             let reach = self.right - self.left;
             let candidate = |share: i32, above: bool| {
@@ -352,7 +359,7 @@ impl Panel {
             Heading::AtCurves(places) => {
                 for ((name, look), &(x, y)) in names.iter().zip(places) {
                     canvas.marker((x + 26, y), look.marker, look.color, 22);
-                    canvas.text(&shortened(name, 24), (x + NAME_SAMPLE, y), Anchor::Left, INK);
+                    canvas.text(name, (x + NAME_SAMPLE, y), Anchor::Left, INK);
                 }
             }
         }
@@ -363,6 +370,13 @@ impl Panel {
         let mut placed: Vec<Point> = points.iter().map(|&(x, y)| self.point(x, y)).collect();
         placed.dedup();
         canvas.line(&placed, color, width, dash);
+    }
+
+    /// A cross where a curve ends early, because no later value is finite.
+    pub fn early_end(&self, canvas: &Canvas, points: &[(f64, f64)]) {
+        if let Some(&(x, y)) = points.last() {
+            canvas.marker(self.point(x, y), Marker::Cross, INK, 34);
+        }
     }
 
     /// A horizontal reference line with its name above it: at the right, or further left where `curves` leave room.
@@ -395,21 +409,24 @@ fn passes(a: Point, b: Point, from: Point, to: Point) -> bool {
 
 /// A frame whose vertical axis is a list of names: one row each.
 pub(super) struct RowPanel {
-    labels: Vec<String>,
+    /// The lines of each name.
+    labels: Vec<Vec<String>>,
     /// Rows that only name what follows: their text stands at the left, without a stripe.
     headings: Vec<usize>,
     left: i32,
     top: i32,
-    pitch: i32,
+    /// The height of each row.
+    heights: Vec<i32>,
     x: Axis,
 }
 
 impl RowPanel {
-    /// Rows of `pitch` units below `top`.
+    /// Rows of `pitch` units, or more where a name takes two lines, below `top`.
     pub fn new(labels: &[&str], top: i32, pitch: i32, x: Axis) -> Self {
-        let labels: Vec<String> = labels.iter().map(|l| shortened(l, ROW_LETTERS)).collect();
-        let widest = labels.iter().map(|l| estimated_width(l)).max().unwrap_or(0);
-        let panel = RowPanel { labels, headings: Vec::new(), left: 0, top, pitch, x };
+        let widest = labels.iter().map(|l| row_label_width(l)).max().unwrap_or(0);
+        let labels: Vec<Vec<String>> = labels.iter().map(|l| wrapped(l)).collect();
+        let heights = labels.iter().map(|lines| pitch.max(LINE_PITCH * lines.len() as i32 + 8)).collect();
+        let panel = RowPanel { labels, headings: Vec::new(), left: 0, top, heights, x };
         panel.with_label_width(widest)
     }
 
@@ -423,7 +440,7 @@ impl RowPanel {
     pub fn with_headings(mut self, headings: &[usize]) -> Self {
         self.headings = headings.to_vec();
         let rows = self.labels.iter().enumerate().filter(|(index, _)| !headings.contains(index));
-        let widest = rows.map(|(_, label)| estimated_width(label)).max().unwrap_or(0);
+        let widest = rows.flat_map(|(_, lines)| lines).map(|line| estimated_width(line)).max().unwrap_or(0);
         self.with_label_width(widest)
     }
 
@@ -439,12 +456,12 @@ impl RowPanel {
 
     /// The lower end of the frame.
     pub fn bottom(&self) -> i32 {
-        self.top + self.pitch * self.labels.len() as i32 + 20
+        self.top + self.heights.iter().sum::<i32>() + 20
     }
 
     /// The middle of a row.
     pub fn middle(&self, index: usize) -> i32 {
-        self.top + 10 + self.pitch * index as i32 + self.pitch / 2
+        self.top + 10 + self.heights[..index].iter().sum::<i32>() + self.heights[index] / 2
     }
 
     /// The horizontal place of a value.
@@ -461,18 +478,21 @@ impl RowPanel {
     /// Stripes, names, ticks and frame.
     pub fn draw(&self, canvas: &Canvas) {
         let frame = self.frame();
-        for (index, label) in self.labels.iter().enumerate() {
-            let (middle, half) = (self.middle(index), self.pitch / 2);
+        for (index, lines) in self.labels.iter().enumerate() {
+            let (middle, half) = (self.middle(index), self.heights[index] / 2);
             if self.headings.contains(&index) {
                 canvas.fill((0, middle - half), (frame.right, middle + half), WHITE);
-                canvas.text(label, (10, middle + 8), Anchor::Left, GREY);
+                canvas.text(&lines.join(" "), (10, middle + 8), Anchor::Left, GREY);
                 canvas.line(&[(10, middle + half - 2), (frame.right, middle + half - 2)], GRID, 7, &[]);
                 continue;
             }
             if index % 2 == 1 {
                 canvas.fill((frame.left, middle - half), (frame.right, middle + half), RGBColor(243, 243, 243));
             }
-            canvas.text(label, (frame.left - 30, middle), Anchor::Right, INK);
+            let first = middle - LINE_PITCH * (lines.len() as i32 - 1) / 2;
+            for (line, at) in lines.iter().zip(0..) {
+                canvas.text(line, (frame.left - 30, first + LINE_PITCH * at), Anchor::Right, INK);
+            }
         }
         for (value, text) in &frame.x.ticks {
             let x = frame.x_at(*value);
@@ -488,12 +508,28 @@ impl RowPanel {
     }
 }
 
-/// Letters that the name of a row may have.
+/// Letters that a line of the name of a row may have.
 const ROW_LETTERS: usize = 32;
+/// From line to line of such a name.
+const LINE_PITCH: i32 = 88;
+
+/// The name of a row in at most two lines.
+fn wrapped(label: &str) -> Vec<String> {
+    let letters: Vec<char> = label.chars().collect();
+    if letters.len() <= ROW_LETTERS {
+        return vec![label.to_owned()];
+    }
+    // After the last blank or hyphen that the first line has room for.
+    let breaks = letters[..=ROW_LETTERS].iter().rposition(|c| matches!(c, ' ' | '-' | '_' | '.'));
+    let Some(at) = breaks.filter(|at| *at > 0) else { return vec![shortened(label, ROW_LETTERS)] };
+    let at = if letters[at] == ' ' { at } else { (at + 1).min(ROW_LETTERS) };
+    let text = |letters: &[char]| letters.iter().collect::<String>().trim().to_owned();
+    vec![text(&letters[..at]), shortened(&text(&letters[at..]), ROW_LETTERS)]
+}
 
 /// The width that the name of a row takes.
 pub(super) fn row_label_width(label: &str) -> i32 {
-    estimated_width(&shortened(label, ROW_LETTERS))
+    wrapped(label).iter().map(|line| estimated_width(line)).max().unwrap_or(0)
 }
 
 /// Space left of a frame for the label of the vertical axis and its tick texts.
@@ -523,6 +559,17 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
     }
     let (head, tail) = (most / 2, most - most / 2 - 1);
     letters[..head].iter().chain(['…'].iter()).chain(&letters[letters.len() - tail..]).collect()
+}
+
+/// The text, cut in the middle if it is wider than that.
+pub(super) fn fitted(text: &str, width: i32) -> String {
+    let mut letters = text.chars().count();
+    let mut shown = text.to_owned();
+    while estimated_width(&shown) > width && letters > 3 {
+        letters -= 1;
+        shown = shortened(text, letters);
+    }
+    shown
 }
 
 /// Without control characters, which XML cannot hold.

@@ -27,7 +27,8 @@ impl Row {
 pub fn draw(subject: &Subject, reference: &str, rows: &[Row]) -> Figure {
     let (experiment, look) = (subject.name.as_str(), canvas::look(subject.look));
     let reach = rows.iter().flat_map(Row::ends).map(|end| 100.0 * end.abs()).fold(1.0, f64::max) * 1.08;
-    let label = format!("Difference in accuracy (points), {}", canvas::shortened(experiment, 24));
+    let label = "Difference in accuracy (points), ";
+    let label = format!("{label}{}", canvas::fitted(experiment, COLUMN_WIDTH - canvas::estimated_width(label) - 60));
     let x = Axis::linear((-reach, reach), 5, label);
     let labels: Vec<&str> = rows.iter().map(|r| r.name.as_str()).collect();
     let panel = RowPanel::new(&labels, 15, LINE, x);

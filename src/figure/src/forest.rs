@@ -68,7 +68,7 @@ pub fn draw(reference: &str, subjects: &[Subject], groups: &[Group]) -> Figure {
             canvas.text(&format!("{right} \u{2192}"), (right_end.min(COLUMN_WIDTH - 20), y), Anchor::Right, GREY);
             for (index, row) in group.rows.iter().enumerate() {
                 for (subject, effect) in row.effects.iter().enumerate() {
-                    let Some(effect) = effect else { continue };
+                    let Some(effect) = effect.filter(|effect| effect.difference.is_finite()) else { continue };
                     let y = panel.middle(index) + 50 * subject as i32 - 25 * (subjects.len() as i32 - 1);
                     let look = names[subject].1;
                     if let Some([low, high]) = effect.interval {
@@ -97,7 +97,7 @@ fn ends(effect: &Effect) -> Vec<f64> {
 fn alt(reference: &str, subjects: &[Subject], groups: &[Group]) -> String {
     let of = |row: &Row| {
         let effects = subjects.iter().zip(&row.effects).filter_map(|(subject, effect)| {
-            let effect = (*effect)?;
+            let effect = effect.filter(|effect| effect.difference.is_finite())?;
             let interval = effect.interval.map_or(String::new(), |[l, h]| format!(" [{l:+.3}, {h:+.3}]"));
             Some(format!("{} {:+.3}{interval}", subject.name, effect.difference))
         });

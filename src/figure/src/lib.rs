@@ -77,6 +77,52 @@ pub struct Curve {
     pub seeds: Vec<Vec<(f64, f64)>>,
 }
 
+impl Curve {
+    /// Whether a seed has values that are not finite up to its end, so that its curve ends early.
+    fn ends_early(&self) -> bool {
+        self.seeds.iter().any(|seed| seed.last().is_some_and(|point| !point.1.is_finite()))
+    }
+
+    /// What is to be said of values that are not finite; nothing without any.
+    fn gap(&self, progress: Progress) -> Option<String> {
+        let broken: Vec<&Vec<(f64, f64)>> =
+            self.seeds.iter().filter(|seed| seed.iter().any(|p| !p.1.is_finite())).collect();
+        // The seed that goes wrong first.
+        let first = |seed: &&Vec<(f64, f64)>| seed.iter().find(|p| !p.1.is_finite()).map_or(f64::INFINITY, |p| p.0);
+        let seed = broken.iter().copied().min_by(|a, b| first(a).total_cmp(&first(b)))?;
+        let whose = match self.seeds.len() {
+            1 => self.subject.name.clone(),
+            seeds => format!("{} of the {seeds} seeds of {}", broken.len(), self.subject.name),
+        };
+        let (from, words) = (first(&seed), progress.words());
+        let for_good = seed.iter().skip_while(|p| p.1.is_finite()).all(|p| !p.1.is_finite());
+        Some(if for_good {
+            format!("{whose}: no finite value from {from:.0} {words} on, where the curve ends")
+        } else {
+            format!("{whose}: values that are not finite are left out, the first at {from:.0} {words}")
+        })
+    }
+}
+
+/// What the words of a figure say of its curves beside their ends: over how many seeds they are means, and where they end
+/// early or have gaps. Begins with a blank where it says something.
+fn remarks(curves: &[Curve], progress: Progress) -> String {
+    let mut remarks = String::new();
+    let several = curves.iter().filter(|c| c.seeds.len() > 1);
+    let seeds: Vec<String> = several.map(|c| format!("{} of {}", c.seeds.len(), c.subject.name)).collect();
+    if !seeds.is_empty() {
+        remarks.push_str(&format!(
+            " Lines are means over seeds, {}; bands reach from the lowest seed to the highest.",
+            seeds.join(", ")
+        ));
+    }
+    let gaps: Vec<String> = curves.iter().filter_map(|c| c.gap(progress)).collect();
+    if !gaps.is_empty() {
+        remarks.push_str(&format!(" {}.", gaps.join("; ")));
+    }
+    remarks
+}
+
 /// A mean with its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
@@ -117,12 +163,15 @@ fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     kept
 }
 
-/// A moving average over `window` points on each side, fewer near the ends, so that it does not lag behind.
+/// A moving average over `window` points on each side. At the beginning, where curves are steep, as many before as after,
+/// so that it does not lag; at the end, where they are flat, it reaches back as far as elsewhere, so that it does not jump
+/// to the last single value.
 fn smoothed(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
     let points: Vec<(f64, f64)> = points.iter().copied().filter(|p| p.1.is_finite()).collect();
     let mean = |at: usize| {
-        let reach = window.min(at).min(points.len() - 1 - at);
-        let near = &points[at - reach..=at + reach];
+        let back = window.min(at);
+        let ahead = back.min(points.len() - 1 - at);
+        let near = &points[at - back..=at + ahead];
         (points[at].0, near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64)
     };
     (0..points.len()).map(mean).collect()

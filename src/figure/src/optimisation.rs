@@ -5,7 +5,7 @@ use plotters::style::Color;
 use super::axis::Axis;
 use super::band::{Band, scaled, smooth_band};
 use super::canvas::{self, Panel, left_margin};
-use super::{COLUMN_WIDTH, Curve, Figure, Progress, Subject, looks, range, thinned};
+use super::{COLUMN_WIDTH, Curve, Figure, Progress, Subject, looks, range, remarks, thinned};
 
 /// One subject.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,8 +34,9 @@ pub fn draw(traces: &[Trace], progress: Progress) -> Figure {
     let norm_axis = Axis::logarithmic(norms, "Gradient norm");
     let (x, factor) = progress.axis(most, 5);
     let names = looks(traces.iter().map(|t| &t.subject));
-    let smooth = |t: &Trace| smooth_band(&Curve { subject: t.subject.clone(), seeds: t.gradient_norm.clone() }, 400);
-    let smooth: Vec<Band> = traces.iter().map(smooth).collect();
+    let curve = |t: &Trace| Curve { subject: t.subject.clone(), seeds: t.gradient_norm.clone() };
+    let curves: Vec<Curve> = traces.iter().map(curve).collect();
+    let smooth: Vec<Band> = curves.iter().map(|curve| smooth_band(curve, 400)).collect();
     let lines: Vec<Vec<(f64, f64)>> = traces
         .iter()
         .map(|t| scaled(&thinned(&t.learning_rate, 400), factor).iter().map(|p| (p.0, p.1 / unit)).collect())
@@ -56,9 +57,13 @@ pub fn draw(traces: &[Trace], progress: Progress) -> Figure {
                 below.curve(canvas, &scaled(&thinned(only, 700), factor), look.color.mix(0.28), 5, &[]);
             }
         }
-        for (band, (_, look)) in smooth.iter().zip(&names) {
+        for ((band, (_, look)), curve) in smooth.iter().zip(&names).zip(&curves) {
             below.band(canvas, &scaled(&band.low, factor), &scaled(&band.high, factor), look.color);
-            below.curve(canvas, &scaled(&band.mean, factor), look.color, 14, look.dash);
+            let line = scaled(&band.mean, factor);
+            below.curve(canvas, &line, look.color, 14, look.dash);
+            if curve.ends_early() {
+                below.early_end(canvas, &line);
+            }
         }
         let mut limits: Vec<f64> = traces.iter().filter_map(|t| t.clip_norm).collect();
         limits.sort_by(f64::total_cmp);
@@ -76,5 +81,9 @@ pub fn draw(traces: &[Trace], progress: Progress) -> Figure {
         })
         .collect();
     let along = progress.words();
-    Figure { svg, alt: format!("Learning rate and gradient norm over {most:.0} {along}. {}.", peaks.join("; ")) }
+    let remarks = remarks(&curves, progress);
+    Figure {
+        svg,
+        alt: format!("Learning rate and gradient norm over {most:.0} {along}. {}.{remarks}", peaks.join("; ")),
+    }
 }

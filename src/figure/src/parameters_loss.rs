@@ -2,7 +2,7 @@
 //! FLOPs (Kaplan et al. 2020, Scaling Laws for Neural Language Models, draws both).
 
 use super::axis::{Axis, with_prefix};
-use super::canvas::{self, Anchor, INK, Panel, estimated_width, left_margin, look, shortened};
+use super::canvas::{self, Anchor, INK, Panel, estimated_width, fitted, left_margin, look};
 use super::{COLUMN_WIDTH, Figure, Subject, range};
 
 /// What the horizontal axis shows.
@@ -52,7 +52,7 @@ pub fn draw(points: &[Point], size: Size) -> Figure {
             canvas.line(&[(x, panel.y_at(best)), (x, panel.y_at(worst))], look.color, 10, &[]);
             canvas.marker((x, y), look.marker, look.color, 28);
             // Right of the point, or left of it where the frame ends; moved down past names that stand there.
-            let name = shortened(&point.subject.name, 24);
+            let name = fitted(&point.subject.name, (panel.right - panel.left) / 2);
             let width = estimated_width(&name);
             let right_fits = x + 55 + width < panel.right;
             let (from, anchor) = if right_fits { (x + 50, Anchor::Left) } else { (x - 50 - width, Anchor::Right) };

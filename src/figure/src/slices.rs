@@ -27,8 +27,11 @@ pub struct Row {
     pub losses: Vec<Option<Estimate>>,
 }
 
-/// Draws all cuts below each other, on one axis.
+/// Draws all cuts below each other, on one axis. Slices that no subject has a loss for are left out.
 pub fn draw(subjects: &[Subject], cuts: &[Cut]) -> Figure {
+    let is_known = |row: &&Row| row.losses.iter().flatten().any(|loss| loss.mean.is_finite());
+    let known = |cut: &Cut| Cut { name: cut.name.clone(), rows: cut.rows.iter().filter(is_known).cloned().collect() };
+    let cuts: Vec<Cut> = cuts.iter().map(known).filter(|cut| !cut.rows.is_empty()).collect();
     let difference = subjects.len() > 1;
     let shown = if difference { &subjects[1..] } else { subjects };
     let names = looks(shown);
@@ -46,7 +49,7 @@ pub fn draw(subjects: &[Subject], cuts: &[Cut]) -> Figure {
     let pitch = (LINE - 6).max(46 * shown.len() as i32 + 30);
     let legend = if difference { canvas::legend_height(&names, 30, COLUMN_WIDTH - 60, false) } else { 30 };
     let mut labels: Vec<String> = Vec::new();
-    for cut in cuts {
+    for cut in &cuts {
         labels.push(cut.name.clone());
         let decimals = |share: f64| usize::from(share < 0.01);
         labels.extend(cut.rows.iter().map(|r| format!("{} ({:.*} %)", r.name, decimals(r.share), 100.0 * r.share)));
@@ -76,13 +79,14 @@ pub fn draw(subjects: &[Subject], cuts: &[Cut]) -> Figure {
         for (cut, heading) in cuts.iter().zip(&headings) {
             for (index, row) in cut.rows.iter().enumerate() {
                 for (subject, loss) in row.losses.iter().enumerate() {
-                    let Some(loss) = loss else { continue };
+                    let Some(loss) = loss.filter(|loss| loss.mean.is_finite()) else { continue };
                     let y = panel.middle(heading + 1 + index) + 46 * subject as i32 - 23 * (shown.len() as i32 - 1);
                     let look = names[subject].1;
                     let half = INTERVAL * loss.standard_error;
                     let (from, to) = (panel.x_at(loss.mean - half), panel.x_at(loss.mean + half));
                     canvas.line(&[(from, y), (to, y)], look.color, 10, &[]);
-                    let undecided = difference && loss.mean.abs() <= half;
+                    // Without an error nothing is decided.
+                    let undecided = difference && (half == 0.0 || loss.mean.abs() <= half);
                     let marker = if undecided { Marker::Ring } else { look.marker.filled() };
                     canvas.marker((panel.x_at(loss.mean), y), marker, look.color, 22);
                 }

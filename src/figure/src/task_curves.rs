@@ -3,9 +3,9 @@
 
 use super::axis::Axis;
 use super::band::{Band, band, scaled};
-use super::canvas::{self, Anchor, GREY, INK, LINE, Panel, left_margin, shortened};
+use super::canvas::{self, Anchor, GREY, INK, LINE, Panel, fitted, left_margin};
 use super::validation::draw_curve;
-use super::{COLUMN_WIDTH, Curve, Figure, Progress, looks, range};
+use super::{COLUMN_WIDTH, Curve, Figure, Progress, looks, range, remarks};
 
 /// One task or group.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub fn draw(tasks: &[Task], progress: Progress) -> Figure {
             let (x, y) = (x.clone().unlabelled(), y.clone());
             let panel = Panel { left: from, top: above, right: from + width, bottom: above + frame, x, y };
             panel.draw(canvas, true);
-            canvas.text(&shortened(&task.name, 24), (from, above - LINE / 2 - 4), Anchor::Left, INK);
+            canvas.text(&fitted(&task.name, width), (from, above - LINE / 2 - 4), Anchor::Left, INK);
             let chance = panel.y_at(100.0 * task.chance);
             canvas.line(&[(panel.left, chance), (panel.right, chance)], GREY, 8, &[24.0, 24.0]);
             let percent = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
@@ -74,6 +74,11 @@ pub fn draw(tasks: &[Task], progress: Progress) -> Figure {
     };
     let ends: Vec<String> = tasks.iter().zip(&bands).map(of).collect();
     let along = progress.words();
-    let alt = format!("Accuracy in percent over {most:.0} {along}, at the end: {}.", ends.join("; "));
+    let curves = tasks.first().map_or(&[][..], |task| &task.curves);
+    let alt = format!(
+        "Accuracy in percent over {most:.0} {along}, at the end: {}.{}",
+        ends.join("; "),
+        remarks(curves, progress)
+    );
     Figure { svg, alt }
 }

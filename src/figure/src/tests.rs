@@ -409,6 +409,80 @@ fn nothing_and_broken_values_still_draw() {
 }
 
 #[test]
+fn a_curve_says_where_it_stops_being_finite() {
+    let at = |values: &[f64]| values.iter().enumerate().map(|(i, v)| (100.0 * i as f64, *v)).collect::<Vec<_>>();
+    let curve = |name: &str, seeds: &[&[f64]]| Curve {
+        subject: subject(name, 0),
+        seeds: seeds.iter().map(|values| at(values)).collect(),
+    };
+    let nan = f64::NAN;
+    for (seeds, said, ends) in [
+        (&[&[3.0, 2.5, 2.0][..]][..], "", false),
+        (&[&[3.0, 2.5, nan, nan]], "a: no finite value from 200 training tokens on, where the curve ends", true),
+        (
+            &[&[3.0, f64::INFINITY, 2.0]],
+            "a: values that are not finite are left out, the first at 100 training tokens",
+            false,
+        ),
+        (&[&[3.0, 2.5], &[3.0, nan]], "1 of the 2 seeds of a: no finite value from 100 training tokens on", true),
+    ] {
+        let figures = [
+            validation::draw(&[curve("a", seeds)], &[], Progress::Tokens),
+            training_loss::draw(&[curve("a", seeds)], Progress::Tokens),
+            throughput::draw(&[curve("a", seeds)], Progress::Tokens),
+        ];
+        for figure in figures {
+            assert_eq!(figure.alt.contains("finite"), !said.is_empty(), "{}", figure.alt);
+            assert!(figure.alt.contains(said), "{}", figure.alt);
+            assert_eq!(curve("a", seeds).ends_early(), ends, "{}", figure.alt);
+        }
+    }
+    let whole = validation::draw(&[curve("a", &[&[3.0, 2.5]])], &[], Progress::Tokens);
+    let cut = validation::draw(&[curve("a", &[&[3.0, 2.5, nan]])], &[], Progress::Tokens);
+    assert!(cut.svg.matches("polyline").count() > whole.svg.matches("polyline").count(), "a cross marks the end");
+}
+
+#[test]
+fn the_average_ends_as_it_went_and_not_at_the_last_single_step() {
+    let flat: Vec<(f64, f64)> = (0..600).map(|i| (f64::from(i), if i == 599 { 9.0 } else { 2.0 })).collect();
+    let smooth = smoothed(&flat, 10);
+    assert!((smooth[599].1 - (2.0 + 7.0 / 11.0)).abs() < 1e-12, "{:?}", smooth[599]);
+    let steep: Vec<(f64, f64)> = (0..600).map(|i| (f64::from(i), 600.0 - f64::from(i))).collect();
+    assert_eq!(smoothed(&steep, 10)[..20], steep[..20], "a straight fall is not bent at its beginning");
+}
+
+#[test]
+fn long_names_are_whole() {
+    let long = "irregular past participle adjectives of verbs";
+    let rows = [delta::Row { name: long.to_owned(), difference: 0.1, interval: None, decided: false }];
+    let figure = delta::draw(&subject("a", 0), "b", &rows);
+    assert!(
+        figure.svg.contains("irregular past participle") && figure.svg.contains("adjectives of verbs"),
+        "{}",
+        figure.svg
+    );
+    let curve = |name: &str, look| Curve { subject: subject(name, look), seeds: vec![vec![(0.0, 2.0), (5.0, 1.0)]] };
+    let name = "a-change-of-the-learning-rate-only";
+    let figure = validation::draw(&[curve("baseline", 0), curve(name, 1)], &[], Progress::Tokens);
+    assert!(figure.svg.contains(name), "{}", figure.svg);
+}
+
+#[test]
+fn a_slice_that_nobody_has_takes_no_row() {
+    let row = |name: &str, losses: Vec<Option<Estimate>>| slices::Row { name: name.to_owned(), share: 0.5, losses };
+    let cut = |name: &str, rows: Vec<slices::Row>| slices::Cut { name: name.to_owned(), rows };
+    let cuts = [
+        cut("Kind", vec![row("known", vec![estimate(1.0, 0.1)]), row("empty", vec![None])]),
+        cut("Source", vec![row("broken", vec![estimate(f64::NAN, 0.1)])]),
+    ];
+    let figure = slices::draw(&names()[..1], &cuts);
+    assert!(figure.svg.contains("known"));
+    for gone in ["empty", "Source", "broken", "NaN"] {
+        assert!(!figure.svg.contains(gone) && !figure.alt.contains(gone), "{gone}: {}", figure.alt);
+    }
+}
+
+#[test]
 fn looks_differ_up_to_thirty_six() {
     let looks: Vec<String> = (0..36).map(|k| format!("{:?}", canvas::look(k))).collect();
     let mut different = looks.clone();

@@ -5,7 +5,7 @@ use plotters::style::Color;
 use super::axis::{Axis, with_prefix};
 use super::band::{Band, scaled, smooth_band};
 use super::canvas::{self, Panel, left_margin};
-use super::{COLUMN_WIDTH, Curve, Figure, Progress, looks, range, thinned};
+use super::{COLUMN_WIDTH, Curve, Figure, Progress, looks, range, remarks, thinned};
 
 /// Draws the throughput of each subject, on an axis from zero: a tenth more or less should look like a tenth.
 pub fn draw(curves: &[Curve], progress: Progress) -> Figure {
@@ -37,6 +37,11 @@ pub fn draw(curves: &[Curve], progress: Progress) -> Figure {
         format!("{name} {mean:.0} on average")
     };
     let rates: Vec<String> = names.iter().map(|n| n.0).zip(&smooth).map(of).collect();
-    let alt = format!("Training tokens per second over {most:.0} {}: {}.", progress.words(), rates.join("; "));
+    let alt = format!(
+        "Training tokens per second over {most:.0} {}: {}.{}",
+        progress.words(),
+        rates.join("; "),
+        remarks(curves, progress)
+    );
     Figure { svg, alt }
 }

@@ -5,7 +5,7 @@ use plotters::style::Color;
 use super::axis::Axis;
 use super::band::{Band, scaled, smooth_band};
 use super::canvas::{self, Panel, left_margin};
-use super::{COLUMN_WIDTH, Curve, Figure, Progress, looks, range, thinned};
+use super::{COLUMN_WIDTH, Curve, Figure, Progress, looks, range, remarks, thinned};
 
 /// Draws the training loss (nats per token) of each subject. Single steps above the average's range are cut off at the
 /// top, so that the late part can be read; with several seeds only their averages are drawn.
@@ -33,8 +33,11 @@ pub fn draw(curves: &[Curve], progress: Progress) -> Figure {
         for (band, (_, look)) in smooth.iter().zip(&names) {
             panel.band(canvas, &scaled(&band.low, factor), &scaled(&band.high, factor), look.color);
         }
-        for (line, (_, look)) in lines.iter().zip(&names) {
+        for ((line, (_, look)), curve) in lines.iter().zip(&names).zip(curves) {
             panel.curve(canvas, line, look.color, 14, look.dash);
+            if curve.ends_early() {
+                panel.early_end(canvas, line);
+            }
         }
         panel.draw_names(canvas, &names, &heading);
     });
@@ -43,7 +46,11 @@ pub fn draw(curves: &[Curve], progress: Progress) -> Figure {
     };
     let ends: Vec<String> = names.iter().map(|n| n.0).zip(&smooth).filter_map(end).collect();
     let along = progress.words();
-    let alt = format!("Training loss in nats per token over {most:.0} {along}, smoothed: {}.", ends.join("; "));
+    let alt = format!(
+        "Training loss in nats per token over {most:.0} {along}, smoothed: {}.{}",
+        ends.join("; "),
+        remarks(curves, progress)
+    );
     Figure { svg, alt }
 }
 

@@ -4,7 +4,7 @@
 use super::axis::Axis;
 use super::band::{Band, band, scaled};
 use super::canvas::{self, Canvas, GREY, Look, Panel, left_margin};
-use super::{COLUMN_WIDTH, Curve, Figure, Progress, looks, range};
+use super::{COLUMN_WIDTH, Curve, Figure, Progress, looks, range, remarks};
 
 /// Draws validation curves. `references` are (name, bits per byte) of models without training steps, such as a
 /// unigram model.
@@ -32,9 +32,12 @@ pub fn draw(curves: &[Curve], references: &[(String, f64)], progress: Progress) 
         for (name, value) in references {
             panel.reference(canvas, *value, name, &lines);
         }
-        for ((band, line), (_, look)) in bands.iter().zip(&lines).zip(&names) {
+        for (((band, line), (_, look)), curve) in bands.iter().zip(&lines).zip(&names).zip(curves) {
             panel.band(canvas, &scaled(&band.low, factor), &scaled(&band.high, factor), look.color);
             draw_curve(canvas, &panel, line, *look);
+            if curve.ends_early() {
+                panel.early_end(canvas, line);
+            }
         }
         panel.draw_names(canvas, &names, &heading);
         if two {
@@ -58,7 +61,8 @@ pub fn draw(curves: &[Curve], references: &[(String, f64)], progress: Progress) 
         .chain(references.iter().map(|(name, value)| format!("{name} at {value:.3}")))
         .collect();
     let along = progress.words();
-    let alt = format!("Validation bits per byte over {most:.0} {along}: {}.", ends.join("; "));
+    let alt =
+        format!("Validation bits per byte over {most:.0} {along}: {}.{}", ends.join("; "), remarks(curves, progress));
     Figure { svg, alt }
 }
 

@@ -1,8 +1,9 @@
 //! The experiment config: `experiments/<name>/experiment.toml`, as written and then checked.
 //!
 //! A child names its parent by `extends` and states only what it changes. The tables are merged, every default is
-//! filled in, and what cannot work is refused at its line and column with the nearest valid name. Analysis and
-//! training take an [`Experiment`], which only [`load`] can make.
+//! filled in, and what cannot work is refused at its line and column with the nearest valid name: [`load`] makes a
+//! [`Checked`] config of [`Choices`]. Once its budget is turned into steps it is an [`Experiment`], which is what
+//! training and analysis take.
 
 mod budget;
 mod check;
@@ -21,7 +22,7 @@ use std::ops::Deref;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub use budget::Budget;
+pub use budget::{Budget, BudgetError};
 pub use error::{ConfigError, Wrong, nearest, place_of};
 pub use evaluation::{EvaluationConfig, Steps};
 pub use imported::ImportedConfig;
@@ -37,7 +38,7 @@ pub use training::{
 use crate::digest::Digest;
 use crate::names::ExperimentName;
 
-/// An experiment as written, with every default filled in. See [`Experiment`] for the checked form.
+/// An experiment as written, with every default filled in. See [`Checked`] and [`Experiment`] for what was looked at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choices {
@@ -92,11 +93,27 @@ fn default_seed() -> u64 {
     1
 }
 
-/// A checked experiment: its values are possible, alone and together.
+/// A checked config: its values are possible, alone and together, as far as that can be said while a budget is not turned
+/// into steps.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Checked {
+    choices: Choices,
+}
+
+/// A resolved experiment: checked, and the number of its steps is known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Experiment {
     choices: Choices,
+}
+
+impl Deref for Checked {
+    type Target = Choices;
+
+    fn deref(&self) -> &Choices {
+        &self.choices
+    }
 }
 
 impl Deref for Experiment {
@@ -107,25 +124,35 @@ impl Deref for Experiment {
     }
 }
 
-impl Experiment {
-    /// The resolved config as TOML: the text whose digest stands in the record.
+impl Choices {
+    /// All choices as TOML: of an experiment the text whose digest stands in the record.
     pub fn to_toml(&self) -> String {
-        toml::to_string(&self.choices).expect("a config of plain values is TOML")
+        toml::to_string(self).expect("a config of plain values is TOML")
     }
 
     /// Digest of what decides the numbers, without the prose (title, question, hypothesis, rationale, primary metrics, parent).
     /// Two experiments with the same plan digest and code give the same run.
     pub fn plan_digest(&self) -> Digest {
-        let mut plan = self.choices.clone();
+        let mut plan = self.clone();
         plan.title.clear();
         plan.question.clear();
         plan.hypothesis.clear();
         plan.rationale.clear();
         plan.primary_metrics.clear();
         plan.extends = None;
-        Digest::of(toml::to_string(&plan).expect("a config of plain values is TOML").as_bytes())
+        Digest::of(plan.to_toml().as_bytes())
     }
+}
 
+impl Checked {
+    /// The same config with another seed.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.choices.seed = seed;
+        self
+    }
+}
+
+impl Experiment {
     /// The same experiment with another seed.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.choices.seed = seed;
@@ -149,8 +176,8 @@ pub struct Source {
 pub struct Loaded {
     /// Its name.
     pub name: ExperimentName,
-    /// The checked, resolved config.
-    pub experiment: Experiment,
+    /// The checked config.
+    pub experiment: Checked,
     /// The chain of files: itself, its parent, ... Never empty.
     pub sources: Vec<Source>,
     /// What the file itself states, without its parent: dotted key and value, in order.
@@ -224,12 +251,12 @@ pub fn load(
     }
     check::check(&choices).map_err(|(key, problem, hint)| ConfigError::at_key(&sources, key, problem, hint))?;
 
-    let mut experiment = Experiment { choices };
+    let mut experiment = Checked { choices };
     if let Some(Budget::Tokens(_)) = experiment.training.budget {
         // Takes neither vocabulary nor machine.
-        experiment = experiment
-            .resolved(1, None)
-            .map_err(|problem| ConfigError::at_key(&sources, "training.budget", problem, None))?;
+        let resolved = experiment.resolved(1, None);
+        let resolved = resolved.map_err(|e| ConfigError::at_key(&sources, "training.budget", e.to_string(), None))?;
+        experiment = Checked { choices: resolved.choices };
     }
 
     let mut own = tables[0].clone();
@@ -243,6 +270,9 @@ pub fn load(
 pub fn parse_resolved(text: &str) -> Result<Experiment, String> {
     let choices: Choices = toml::from_str(text).map_err(|e| e.to_string())?;
     check::check(&choices).map_err(|(key, problem, _)| format!("`{key}`: {problem}"))?;
+    if !choices.steps_are_known() {
+        return Err("`training.budget`: it is not turned into steps".to_owned());
+    }
     Ok(Experiment { choices })
 }
 
@@ -268,8 +298,8 @@ fn flatten(prefix: &str, table: &Table, out: &mut Vec<(String, String)>) {
 }
 
 /// Every key of a resolved config with its value, dotted and in order: the rows of config tables and diffs.
-pub fn flat(experiment: &Experiment) -> Vec<(String, String)> {
-    let table: Table = toml::from_str(&experiment.to_toml()).expect("our own TOML parses");
+pub fn flat(choices: &Choices) -> Vec<(String, String)> {
+    let table: Table = toml::from_str(&choices.to_toml()).expect("our own TOML parses");
     let mut rows = Vec::new();
     flatten("", &table, &mut rows);
     rows

@@ -22,7 +22,7 @@ fn a_child_states_only_what_it_changes() {
     let replaced = load_texts(&[("child", &child), ("base", &parent)]).unwrap().experiment;
     assert_eq!(replaced.evaluation.validation_at, Steps::Log(9), "a value is replaced whole");
     assert_eq!(loaded.stated, [("model.layers".into(), "8".into()), ("schedule.warmup_steps".into(), "10".into())]);
-    assert_eq!(parse_resolved(&loaded.experiment.to_toml()).unwrap(), loaded.experiment);
+    assert_eq!(*parse_resolved(&loaded.experiment.to_toml()).unwrap(), *loaded.experiment);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn parameter_groups_match_tensors_by_name() {
         let message = load_texts(&[("x", &group(lines))]).unwrap_err();
         assert!(message.contains(problem) && message.contains(hint), "{lines}\n=> {message}");
     }
-    assert_eq!(parse_resolved(&loaded.experiment.to_toml()).unwrap(), loaded.experiment);
+    assert_eq!(*parse_resolved(&loaded.experiment.to_toml()).unwrap(), *loaded.experiment);
 }
 
 /// Table 8 of Yang et al. 2022 at four times the base width.
@@ -139,17 +139,22 @@ fn a_budget_becomes_the_most_steps_that_it_pays_for() {
     let load = |budget: &str| load_texts(&[("x", &with(budget))]).map(|loaded| loaded.experiment);
     // 512 tokens a step.
     let tokens = load("tokens = 5_300").unwrap();
-    assert_eq!((tokens.training.steps, tokens.needs_steps()), (10, false));
+    assert_eq!((tokens.training.steps, tokens.has_steps()), (10, true));
     let per_token = tokens.model.training_flops_per_token(100);
     let flops = load(&format!("flops = {:e}", 20.5 * 512.0 * per_token)).unwrap();
-    assert!(flops.needs_steps() && !flops.is_timed());
+    assert!(!flops.has_steps() && !flops.is_timed());
+    assert!(
+        parse_resolved(&flops.to_toml()).unwrap_err().contains("not turned into steps"),
+        "no experiment holds 0 steps"
+    );
     assert_eq!(flops.resolved(100, None).unwrap().training.steps, 20);
     let timed = load("wall_time_s = 60").unwrap();
-    assert_eq!(timed.resolved(100, None).unwrap(), timed, "not without a rate");
+    assert_eq!(timed.resolved(100, None), Err(BudgetError::NeedsRate));
     let resolved = timed.resolved(100, Some(512.0)).unwrap();
     assert_eq!(resolved.training.steps, 60);
     assert_eq!(parse_resolved(&resolved.to_toml()).unwrap(), resolved);
-    assert!(timed.resolved(100, Some(1.0)).unwrap_err().contains("does not pay for one step of 512 tokens"));
+    let too_slow = timed.resolved(100, Some(1.0)).unwrap_err().to_string();
+    assert!(too_slow.contains("does not pay for one step of 512 tokens"), "{too_slow}");
     for (budget, problem) in [
         ("tokens = 100", "does not pay for one step"),
         ("tokens = 9000, flops = 1e12", "budget"),

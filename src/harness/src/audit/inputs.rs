@@ -1,7 +1,7 @@
 //! What a run was made from: the commit, the config at that commit, the sources of the programs, the shards,
 //! tokenizer and tasks.
 
-use harness_core::config::load;
+use harness_core::config::{BudgetError, Checked, load};
 use harness_core::names::{ExperimentName, Project, is_inside};
 use harness_core::{Digest, files};
 
@@ -97,7 +97,7 @@ pub(super) fn plan(run: &SealedRun, subject: &str, audit: &mut Audit) {
         planned.map(|f| files::read_to_string(&run.path(&f.copy))).transpose()
     };
     match load(&run.open.experiment, &[], &copy_of) {
-        Ok(loaded) if loaded.experiment.clone().with_seed(run.open.plan.seed) == run.experiment => {
+        Ok(loaded) if follows(&loaded.experiment.clone().with_seed(run.open.plan.seed), run) => {
             audit.add(
                 "L1",
                 subject,
@@ -119,20 +119,32 @@ pub(super) fn plan(run: &SealedRun, subject: &str, audit: &mut Audit) {
     }
 }
 
+/// Whether the run's config is this one with its budget turned into steps. How many a budget of time pays for was measured
+/// and cannot be looked up.
+fn follows(planned: &Checked, run: &SealedRun) -> bool {
+    let resolved = match planned.resolved(run.open.data.vocabulary_size, None) {
+        Err(BudgetError::NeedsRate) => planned.with_steps(run.experiment.training.steps),
+        resolved => resolved,
+    };
+    resolved.is_ok_and(|resolved| resolved == run.experiment)
+}
+
 fn data(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
     let data = &open.data;
-    let mut promised: Vec<(&str, Digest, Vec<String>)> = Vec::new();
+    let of_corpus = format!("`harness data prepare {}` makes it again", data.corpus);
+    let of_tasks = format!("`harness plan {}` makes it again, where the data of the task are here", open.experiment);
+    let mut promised: Vec<(&str, Digest, Vec<String>, &str)> = Vec::new();
     for shard in &data.shards {
-        promised.push((&shard.path, shard.sha256, all_measured(open)));
+        promised.push((&shard.path, shard.sha256, all_measured(open), &of_corpus));
     }
-    promised.push((&data.tokenizer, data.tokenizer_sha256, all_measured(open)));
+    promised.push((&data.tokenizer, data.tokenizer_sha256, all_measured(open), &of_corpus));
     for task in &open.tasks {
         let group = task.group.iter().map(|g| format!("tasks.{g}.accuracy"));
         let numbers = std::iter::once(format!("tasks.{}.accuracy", task.id)).chain(group).collect();
-        promised.push((&task.requests, task.requests_sha256, numbers));
+        promised.push((&task.requests, task.requests_sha256, numbers, &of_tasks));
     }
     let mut held = 0;
-    for (path, expected, numbers) in promised {
+    for (path, expected, numbers, again) in promised {
         // A path of a record that was tampered with must not lead the auditor out of the project.
         let whole = project.root().join(path);
         let found = match is_inside(path) && (files::is_file(&whole) || !whole.exists()) {
@@ -148,9 +160,7 @@ fn data(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
                 let detail = format!("has digest {}, the run used {}", found.short(), expected.short());
                 (Outcome::Contradiction, detail)
             }
-            Err(true) => {
-                (Outcome::Missing, format!("is not here; `harness data prepare {}` makes it again", data.corpus))
-            }
+            Err(true) => (Outcome::Missing, format!("is not here; {again}")),
             Err(false) => (Outcome::Contradiction, "cannot be read as a file of this project".to_owned()),
         };
         let numbers = if outcome == Outcome::Contradiction { numbers } else { Vec::new() };

@@ -7,7 +7,7 @@ use harness_core::files;
 use harness_core::names::{ExperimentName, Project};
 
 use super::{Failure, Outcome, Workplace, terminal};
-use crate::dashboard::{self, Data, Experiment, Found, Run};
+use crate::dashboard::{self, Data, Experiment, Found, LatestPlan, Run};
 use crate::exit_code;
 use crate::run::load_config;
 use harness_analyse::RunAnalysis;
@@ -20,7 +20,7 @@ use harness_report::plot::{self, Lineage};
 /// says so; the numbers of its table are exact.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The file to write, relative to the current folder; without it report/build/dashboard.html.
+    /// The file to write, relative to the current folder [default: report/build/dashboard.html].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -30,7 +30,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let template = files::read_to_string(&project.templates().join("dashboard.html"))?;
     let all = record::all_runs(project)?;
     let points = dashboard::points_for(all.len());
-    let (mut runs, mut seed_noise) = (Vec::new(), BTreeMap::new());
+    let (mut runs, mut plans) = (Vec::new(), BTreeMap::new());
     // The rows of one experiment at a time: those of all would not fit everywhere.
     for of_experiment in all.chunk_by(|a, b| a.0 == b.0) {
         let mut analyses = Vec::new();
@@ -54,7 +54,9 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
                 }
             });
         }
-        seed_noise.extend(dashboard::seed_noise(analyses).map(|found| (of_experiment[0].0.to_string(), found)));
+        let seeds = dashboard::of_latest_plan(analyses);
+        let plan = (dashboard::latest_plan(&seeds), dashboard::seed_noise(&seeds));
+        plans.insert(of_experiment[0].0.to_string(), plan);
     }
     let out = match &arguments.out {
         Some(out) => std::path::absolute(out).unwrap_or_else(|_| out.clone()),
@@ -63,7 +65,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let data = Data {
         format: dashboard::FORMAT,
         project: way_to_project(&out, project.root()),
-        experiments: experiments(project, seed_noise)?,
+        experiments: experiments(project, plans)?,
         runs,
     };
     let page = dashboard::page(&template, &data).map_err(Failure::usage)?;
@@ -83,8 +85,11 @@ fn way_to_project(out: &Path, root: &Path) -> String {
     }
 }
 
+/// What the latest plan of an experiment came to, and how far its seeds lie apart.
+type Plan = (Option<LatestPlan>, Option<Found>);
+
 /// Every experiment with what its config says, in the order of its look. A config that does not load has a name only.
-fn experiments(project: &Project, mut seed_noise: BTreeMap<String, Found>) -> Result<Vec<Experiment>, Failure> {
+fn experiments(project: &Project, mut plans: BTreeMap<String, Plan>) -> Result<Vec<Experiment>, Failure> {
     let names: Vec<ExperimentName> = record::experiments(project)?;
     let configs: Vec<_> = names.iter().map(|name| load_config(project, name).ok().map(|l| l.experiment)).collect();
     let extends = |index: usize| configs[index].as_ref().and_then(|c| c.extends.as_ref()).map(ToString::to_string);
@@ -93,12 +98,12 @@ fn experiments(project: &Project, mut seed_noise: BTreeMap<String, Found>) -> Re
     let order = plot::order(&lineages);
     let described = |(look, name): (usize, String)| {
         let index = names.iter().position(|n| n.as_str() == name).unwrap_or_default();
-        let text = |of: fn(&harness_core::config::Experiment) -> &String| {
+        let text = |of: fn(&harness_core::config::Choices) -> &String| {
             configs[index].as_ref().map_or(String::new(), |c| of(c).trim().to_owned())
         };
-        let seed_noise = seed_noise.remove(&name);
+        let (latest_plan, seed_noise) = plans.remove(&name).unwrap_or_default();
         let experiment = Experiment::new(name, text(|c| &c.title), text(|c| &c.hypothesis), extends(index), look);
-        Experiment { seed_noise, ..experiment }
+        Experiment { latest_plan, seed_noise, ..experiment }
     };
     Ok(order.into_iter().enumerate().map(described).collect())
 }

@@ -6,7 +6,7 @@ use harness_corpus::{
 };
 
 use super::data_show::{self, Extent};
-use super::{Failure, Outcome, Workplace, run, terminal};
+use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 
 /// Fetch, prepare and look at corpora and tasks.
@@ -68,7 +68,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let store = Store::of(&workplace.project);
     match &arguments.command {
         Command::List => list(workplace),
-        Command::Fetch { names, update } => fetch(workplace, &store, names, *update),
+        Command::Fetch { names, update } => fetch(workplace, names, *update),
         Command::Prepare { name, memory_mib } => {
             prepare(workplace, &store.with_memory_bytes((*memory_mib as usize) << 20), name)
         }
@@ -85,10 +85,6 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         }
         Command::Verify { name } => verify(workplace, &store, name),
     }
-}
-
-fn fetcher(store: &Store) -> Fetcher {
-    Fetcher::new(store).with_mirror(run::mirror()).with_hub(run::hub())
 }
 
 /// The recipe with the files that its patterns stand for. What is looked up now is written to its lock file.
@@ -126,12 +122,12 @@ fn list(workplace: &Workplace) -> Outcome {
     Ok(exit_code::SUCCESS)
 }
 
-fn fetch(workplace: &Workplace, store: &Store, names: &[String], update: bool) -> Outcome {
+fn fetch(workplace: &Workplace, names: &[String], update: bool) -> Outcome {
     let project = &workplace.project;
     let (corpora, tasks) = (known_recipes(project, "corpora")?, known_recipes(project, "tasks")?);
     let names: Vec<&String> =
         if names.is_empty() { corpora.iter().chain(&tasks).collect() } else { names.iter().collect() };
-    let (fetcher, mut screen) = (fetcher(store), terminal::Screen::new());
+    let (fetcher, mut screen) = (workplace.fetcher(), terminal::Screen::new());
     let mut remotes = Vec::new();
     for name in names {
         if tasks.contains(name) {
@@ -154,7 +150,7 @@ fn fetch(workplace: &Workplace, store: &Store, names: &[String], update: bool) -
 }
 
 fn prepare(workplace: &Workplace, store: &Store, name: &str) -> Outcome {
-    let (fetcher, mut screen) = (fetcher(store), terminal::Screen::new());
+    let (fetcher, mut screen) = (workplace.fetcher(), terminal::Screen::new());
     let recipe = locked(workplace, &fetcher, name, false, &mut screen)?;
     fetcher.fetch(&recipe.remotes(), &mut screen)?;
     let corpus = harness_corpus::prepare(&recipe, store, &mut screen)?;

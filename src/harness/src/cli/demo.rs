@@ -21,11 +21,10 @@ pub struct Arguments {
 const EXPERIMENTS: [&str; 2] = ["baseline", "lr-warmup"];
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    let trainer = run::trainer(arguments.trainer.clone());
-    let options = Options { mirror: run::mirror(), hub: run::hub(), trainer, ..Options::default() };
+    let workshop = workplace.workshop(arguments.trainer.clone());
     for name in EXPERIMENTS {
         terminal::tell(&format!("\n$ harness run {name}"));
-        match run::one(workplace, name, &options)? {
+        match run::one(&workshop, name, &Options::default())? {
             Status::Completed => {}
             Status::Interrupted => return Ok(exit_code::INTERRUPTED),
             Status::Failed => return Ok(exit_code::CONTRADICTION),
@@ -48,7 +47,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 fn gate(workplace: &Workplace) -> Result<(), Failure> {
     let name = EXPERIMENTS[EXPERIMENTS.len() - 1].parse()?;
     let Some(run) = record::latest_citable(&workplace.project, &name)? else {
-        terminal::tell("the runs are not citable, so the paper cannot use them; commit everything and build again");
+        terminal::tell("the runs are not citable, so the paper cannot use them; commit everything, rebuild and run again");
         return Ok(());
     };
     let analysis = RunAnalysis::of(run)?;

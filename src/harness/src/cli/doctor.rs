@@ -5,13 +5,13 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use super::{Outcome, Workplace, run, terminal};
+use super::{Outcome, Workplace, terminal};
 use crate::exit_code;
 
-/// Say what is there, what is missing, and the command that mends it.
+/// Check what is installed, what is missing, and which command fixes it.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -48,13 +48,13 @@ pub fn execute(folder: Option<PathBuf>, arguments: &Arguments) -> Outcome {
     match &workplace {
         Err(error) => {
             let found = error.message.lines().next().unwrap_or_default().to_owned();
-            findings.push(Finding::bad("project", found, "git clone the project, and run inside it"));
+            findings.push(Finding::bad("project", found, "run inside a clone of the project, or name one with -C"));
         }
         Ok(workplace) => {
             findings.push(repository(workplace));
             let root = workplace.project.root();
             findings.push(libtorch(root));
-            findings.extend(trainer(&run::trainer(None)));
+            findings.extend(trainer(&super::chosen_trainer(None)));
             findings.push(typst(root));
             findings.push(fonts(root));
             findings.push(mirror());
@@ -158,13 +158,13 @@ fn fonts(root: &Path) -> Finding {
 }
 
 fn mirror() -> Finding {
-    match run::mirror() {
+    match super::mirror() {
         Some(folder) if folder.is_dir() => {
-            Finding::good("HARNESS_MIRROR", "a folder; files come from it by digest".to_owned())
+            Finding::good("HARNESS_MIRROR", "a folder; files are taken from it by digest".to_owned())
         }
         Some(_) => {
-            Finding::lacking("HARNESS_MIRROR", "names no folder".to_owned(), "unset HARNESS_MIRROR, or name a folder")
+            Finding::lacking("HARNESS_MIRROR", "is not a folder".to_owned(), "unset HARNESS_MIRROR, or name a folder")
         }
-        None => Finding::good("HARNESS_MIRROR", "not set: files come from their URLs".to_owned()),
+        None => Finding::good("HARNESS_MIRROR", "not set: files are downloaded".to_owned()),
     }
 }

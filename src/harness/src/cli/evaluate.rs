@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Outcome, Workplace, run, terminal};
+use super::{Outcome, Workplace, terminal};
 use crate::exit_code;
 use crate::run::{Options, Question, evaluate};
 use harness_analyse::{CurvePoint, RunAnalysis};
@@ -12,24 +12,27 @@ use harness_record::{self as record, SealedRun};
 /// Evaluate kept checkpoints of a run, and seal the result as a run of its own.
 ///
 /// The validation loss and the tasks are computed on the weights of each checkpoint, so that every metric has a curve over
-/// the tokens of training, also for tasks that were not asked when the run was made. The new run names the root of the
-/// earlier one. Runs of an experiment that trained stay what its name stands for; the new one is named by its id.
+/// the tokens of training, even for tasks that the run did not score. The new run records the root of the earlier one.
+/// The experiment's name still stands for its training runs; refer to the new run by its id.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A run, its folder, or an experiment, of which the latest run that the paper may use is meant.
+    /// A run, its folder, or an experiment (its latest citable run).
     run: String,
-    /// Evaluate the checkpoint of this step; may be given several times [default: every one that is kept].
+    /// Evaluate the checkpoint of this step; may be repeated [default: all that are kept].
     #[arg(long = "checkpoint", value_name = "STEP")]
     checkpoints: Vec<u64>,
-    /// Score these tasks instead of those of the run's config, separated by commas.
+    /// Score these tasks instead of those in the run's config, comma-separated.
     #[arg(long, value_delimiter = ',')]
     tasks: Option<Vec<String>>,
     /// Leave out the loss on the validation text.
     #[arg(long)]
     without_validation: bool,
-    /// Go on although files differ from the commit; they are recorded, but the paper cannot cite the result.
+    /// Evaluate even though files differ from the commit; they are recorded, but the paper cannot cite the result.
     #[arg(long)]
     allow_dirty: bool,
+    /// Evaluate even though the programs were built from other sources than the commit's; the paper cannot cite the result.
+    #[arg(long)]
+    allow_stale: bool,
     /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
     #[arg(long, value_name = "PROGRAM")]
     trainer: Option<PathBuf>,
@@ -42,14 +45,11 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         tasks: arguments.tasks.clone(),
         without_validation: arguments.without_validation,
     };
-    let options = Options {
-        allow_dirty: arguments.allow_dirty,
-        mirror: run::mirror(),
-        trainer: run::trainer(arguments.trainer.clone()),
-        ..Options::default()
-    };
+    let (allow_dirty, allow_stale) = (arguments.allow_dirty, arguments.allow_stale);
+    let options = Options { allow_dirty, allow_stale, ..Options::default() };
     let mut screen = terminal::Screen::new();
-    let outcome = evaluate(&workplace.project, &workplace.git, &earlier, &question, &options, &mut screen)?;
+    let workshop = workplace.workshop(arguments.trainer.clone());
+    let outcome = evaluate(&workshop, &earlier, &question, &options, &mut screen)?;
     if let Some(failure) = &outcome.record.failure {
         let hint = failure.hint.as_ref().map_or(String::new(), |h| format!("\nhint: {h}"));
         terminal::complain(&format!("{}{hint}", failure.message));

@@ -21,10 +21,10 @@ enum Form {
     /// LlamaForCausalLM. Any other is refused with the keys of [model] that have no equivalent. The checkpoint and
     /// the tokenizer are checked against the record first.
     ///
-    /// Exit codes: 0 written; 1 a file is not the one that the record names; 2 no equivalent, no such run, or the
-    /// folder is not empty; 3 the checkpoint or the tokenizer is not here.
+    /// Exit codes: 0 written; 1 a file is not the one that was recorded; 2 no equivalent, no such run, or the
+    /// folder is not empty; 3 the checkpoint or the tokenizer is missing.
     Hf {
-        /// A run, its folder, or an experiment: then its latest citable run.
+        /// A run, its folder, or an experiment (its latest citable run).
         run: String,
         /// Where to write; a new or empty folder.
         folder: PathBuf,
@@ -35,10 +35,10 @@ enum Form {
     /// The curves of a run as an event file for TensorBoard: every column of steps.csv, layers.csv and activations.csv,
     /// and the validation loss.
     ///
-    /// The file lies under `<FOLDER>/<experiment>/<run>/`, so several runs can share a folder: `tensorboard --logdir
+    /// The file is `<FOLDER>/<experiment>/<run>/...`, so several runs can share a folder: `tensorboard --logdir
     /// FOLDER`. Exit codes: 0 written; 1 a file of the run was changed; 2 no such run.
     Tensorboard {
-        /// A run, its folder, or an experiment: then its latest citable run.
+        /// A run, its folder, or an experiment (its latest citable run).
         run: String,
         /// Where to write.
         folder: PathBuf,

@@ -5,20 +5,20 @@ use std::path::PathBuf;
 use harness_core::contract::SamplingRule;
 use serde_json::json;
 
-use super::{Failure, Outcome, Workplace, run, terminal};
+use super::{Failure, Outcome, Workplace, chosen_trainer, terminal};
 use crate::exchange::{self, Wish};
 use crate::exit_code;
 use harness_record as record;
 
 /// Let a trained model continue a text.
 ///
-/// The same arguments give the same text on the same kind of machine; sample k does not depend on how many there are.
+/// The same arguments give the same text on the same kind of machine; sample k does not depend on the number of samples.
 ///
-/// Exit codes: 0 done; 1 it failed; 2 no such run, or an argument is out of range; 3 the checkpoint or the tokenizer is
-/// not here.
+/// Exit codes: 0 done; 1 failed; 2 no such run, or an argument is out of range; 3 the checkpoint or the tokenizer is
+/// missing.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A run, its folder, or an experiment: then its latest citable run.
+    /// A run, its folder, or an experiment (its latest citable run).
     run: String,
     /// The text to continue; without it the model begins a document.
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -26,16 +26,16 @@ pub struct Arguments {
     /// How many continuations.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     samples: u32,
-    /// Most tokens of each; it ends earlier where the model ends the document.
+    /// Maximum tokens of each; a sample ends earlier if the model ends the document.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_tokens: u32,
-    /// Divides the logits: below 1 the probable becomes more probable, 0 always takes the most probable token.
+    /// Divides the logits: below 1 favours probable tokens, 0 always takes the most probable one.
     #[arg(long, default_value_t = 1.0)]
     temperature: f64,
-    /// Draw from the so many most probable tokens only; 0 means all.
+    /// Sample from this many most probable tokens only; 0 means all.
     #[arg(long, default_value_t = 0)]
     top_k: u32,
-    /// Draw from the fewest most probable tokens only that together have this probability; 1 means all.
+    /// Sample from the fewest most probable tokens that together have this probability; 1 means all.
     #[arg(long, default_value_t = 1.0)]
     top_p: f64,
     /// Another seed gives other texts.
@@ -44,7 +44,7 @@ pub struct Arguments {
     /// The checkpoint after this step instead of the last one.
     #[arg(long)]
     step: Option<u64>,
-    /// One JSON object a line: prompt, text, tokens and their log-probabilities under the model.
+    /// Print one JSON object per line: prompt, text, tokens and their log-probabilities under the model.
     #[arg(long)]
     json: bool,
     /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
@@ -69,7 +69,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         seed: arguments.seed,
         step: arguments.step,
     };
-    let trainer = run::trainer(arguments.trainer.clone());
+    let trainer = chosen_trainer(arguments.trainer.clone());
     for generated in exchange::generate(&workplace.project, &sealed, &wish, &trainer)? {
         let sample = &generated.sample;
         if arguments.json {

@@ -6,7 +6,7 @@ use super::{Outcome, Workplace, terminal};
 use crate::exchange::{self, Request};
 use crate::exit_code;
 
-/// Take a model that another program trained, to evaluate it like one's own.
+/// Import a model that another program trained, to evaluate it like your own.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -20,20 +20,20 @@ enum Form {
     /// Writes experiments/NAME/experiment.toml with the model's choices and the digests of the files it came from, and
     /// experiments/corpora/NAME.toml, the recipe of --corpus with the model's tokenizer. The weights go to the data
     /// store. Commit the two files; then `harness run NAME` evaluates and seals a record. With `training.steps` above
-    /// 0 the run trains on from these weights. If NAME is there already, only the store is filled again.
+    /// 0 the run trains on from these weights. If NAME already exists, only the store is refilled.
     ///
     /// Exit codes: 0 done; 1 a file cannot be read or written; 2 the model has no equivalent, or NAME is another
     /// experiment.
     Hf {
         /// The folder: config.json, model.safetensors, tokenizer.json.
         folder: PathBuf,
-        /// The experiment to be made.
+        /// The experiment to create.
         #[arg(long)]
         name: String,
-        /// The corpus whose validation text is to be scored.
+        /// The corpus whose validation text is scored.
         #[arg(long)]
         corpus: String,
-        /// Tasks to be scored, parted by commas.
+        /// Tasks to score, comma-separated.
         #[arg(long, value_delimiter = ',')]
         tasks: Vec<String>,
     },
@@ -48,7 +48,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         terminal::say(&format!("{sha256}  {file}"));
     }
     if imported.known {
-        terminal::tell(&format!("`{name}` is there already with these weights; they are in the store now"));
+        terminal::tell(&format!("`{name}` already exists with these weights; they are in the store now"));
     } else {
         let written = imported.written.iter().map(|path| path.display().to_string());
         let written = written.collect::<Vec<_>>().join("\n  ");

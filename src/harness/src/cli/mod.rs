@@ -32,8 +32,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use harness_core::names::Project;
+use harness_corpus::{Fetcher, HubAccess, Store};
 
 use crate::exit_code;
+use crate::run::{Local, Workshop, trainer_beside};
 use harness_record::git::Git;
 
 /// Train small language models under a budget, and write a paper whose every number can be traced.
@@ -138,7 +140,8 @@ impl From<crate::run::RunError> for Failure {
             E::Config(_)
                 | E::Git(_)
                 | E::Dirty { .. }
-                | E::Trial(_)
+                | E::Stale { .. }
+                | E::ShortRun(_)
                 | E::Budget(_)
                 | E::NothingToResume { .. }
                 | E::NoImportedWeights { .. }
@@ -193,11 +196,42 @@ impl Workplace {
         }
         Ok(Workplace { project: Project::at(root), git })
     }
+
+    /// Brings files that recipes name into the store: from the folder `HARNESS_MIRROR` names, or from their addresses, with
+    /// the hub and the token that the environment names.
+    fn fetcher(&self) -> Fetcher {
+        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let hub = HubAccess::new(set("HF_ENDPOINT"), set("HF_TOKEN"));
+        Fetcher::new(&Store::of(&self.project)).with_mirror(mirror()).with_hub(hub)
+    }
+
+    /// Where runs are made, with this trainer.
+    fn workshop(&self, trainer: Option<PathBuf>) -> Workshop<'_> {
+        let launcher = Box::new(Local::new(chosen_trainer(trainer)));
+        Workshop { project: &self.project, git: &self.git, fetcher: self.fetcher(), launcher }
+    }
+}
+
+/// The trainer: as named, else from the environment, else beside this program.
+fn chosen_trainer(named: Option<PathBuf>) -> PathBuf {
+    let named = named.or_else(|| env::var_os("HARNESS_TRAINER").map(PathBuf::from));
+    let trainer = named.unwrap_or_else(trainer_beside);
+    // It is started in the project's folder, and must be the same program there.
+    trainer.canonicalize().unwrap_or(trainer)
+}
+
+/// The folder of file copies that stands in for the network.
+fn mirror() -> Option<PathBuf> {
+    let mirror = PathBuf::from(env::var_os("HARNESS_MIRROR").filter(|m| !m.is_empty())?);
+    Some(mirror.canonicalize().unwrap_or(mirror))
 }
 
 /// Parses the command line, runs the command, prints its error. Gives the exit code.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => return ExitCode::from(terminal::answer(&answer)),
+    };
     let workplace = || Workplace::find(arguments.project.clone());
     let outcome = match arguments.command {
         Command::Plan(a) => workplace().and_then(|w| plan::execute(&w, &a)),

@@ -2,22 +2,21 @@
 
 use std::path::PathBuf;
 
-use harness_core::config::Experiment;
+use harness_core::config::Checked;
 use harness_core::names::ExperimentName;
 use serde_json::json;
 
-use super::run::{mirror, trainer};
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use crate::run::forecast::{ASSUMED_UTILIZATION, Corpus, Forecast, Rate, rounded};
+use crate::run::forecast::{ASSUMED_UTILIZATION, Corpus, Forecast, LAUNCH_S, Rate, rounded};
 use crate::run::load_config;
 use crate::run::processors::{GPUS, Gpu};
-use crate::run::trial::{Bench, PROBE_STEPS};
+use crate::run::short_run::{Bench, PROBE_STEPS};
 use crate::watch::view::duration;
 
 /// Predict what a run will take: memory, time, GPU hours, energy, disk, tokens per parameter, epochs.
 ///
-/// Needs neither a GPU nor libtorch. Times are those of common GPUs by their data sheets; `--probe` measures a few
+/// Needs neither a GPU nor libtorch. Times are estimated for common GPUs from their data sheets; `--probe` measures a few
 /// steps on this machine instead.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -26,16 +25,16 @@ pub struct Arguments {
     /// Measure the time and memory of a few steps on this machine.
     #[arg(long, conflicts_with = "gpu")]
     probe: bool,
-    /// One GPU of the table, by its name there.
+    /// Only this GPU of the table.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(GPUS.map(|gpu| gpu.name)))]
     gpu: Option<String>,
-    /// The share of a GPU's promised rate that training reaches.
+    /// The share of a GPU's peak rate that training is assumed to reach.
     #[arg(long, value_name = "SHARE", default_value_t = ASSUMED_UTILIZATION)]
     utilization: f64,
     /// The trainer program, for --probe.
     #[arg(long, value_name = "PROGRAM")]
     trainer: Option<PathBuf>,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -51,7 +50,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let experiment = load_config(&workplace.project, &name)?.experiment;
     let rate = if arguments.probe { Some(measured(workplace, &name, arguments.trainer.clone())?) } else { None };
     // The probe has made the corpus ready, so its tokens are known from here on.
-    let corpus = Corpus::of(&workplace.project, &experiment)?;
+    let corpus = Corpus::of(&workplace.project, &experiment.corpus)?.with_tasks(&workplace.project, &experiment);
     let chosen: Vec<&Gpu> = match arguments.gpu.as_deref().and_then(Gpu::find) {
         Some(gpu) => vec![gpu],
         None if rate.is_some() => Vec::new(),
@@ -67,7 +66,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let main = match (&rate, on_gpus.as_slice()) {
         (None, [one]) => one.clone(),
         // A budget of time has no number of steps without a machine; the table then has a line for each.
-        (None, [first, ..]) if experiment.training.steps == 0 && experiment.is_timed() => first.clone(),
+        (None, [first, ..]) if !experiment.has_steps() && experiment.is_timed() => first.clone(),
         _ => of(rate)?,
     };
     if arguments.json {
@@ -82,14 +81,15 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 /// Runs a few steps as they would be in the run.
 fn measured(workplace: &Workplace, name: &ExperimentName, program: Option<PathBuf>) -> Result<Rate, Failure> {
     let mut screen = terminal::Screen::new();
-    let bench = Bench::open(&workplace.project, name, trainer(program), mirror(), &mut screen)?;
+    let workshop = workplace.workshop(program);
+    let bench = Bench::open(&workshop, name, &mut screen)?;
     let interrupts = terminal::count_interrupts();
-    let trial = bench.trial(PROBE_STEPS, |_| {}, &interrupts);
+    let short = bench.run(PROBE_STEPS, |_| {}, &interrupts);
     terminal::stop_counting();
-    Ok(trial?.rate()?)
+    Ok(short?.rate()?)
 }
 
-fn show(experiment: &Experiment, forecast: &Forecast, on_gpus: &[Forecast]) {
+fn show(experiment: &Checked, forecast: &Forecast, on_gpus: &[Forecast]) {
     let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
     let mut rows = vec![
         vec!["parameters".to_owned(), rounded(forecast.parameters as f64), "all".to_owned()],
@@ -109,12 +109,12 @@ fn show(experiment: &Experiment, forecast: &Forecast, on_gpus: &[Forecast]) {
     for (part, bytes) in forecast.memory.parts() {
         rows.push(vec![format!("memory: {part}"), mib(bytes), String::new()]);
     }
-    rows.push(vec!["memory, together".to_owned(), mib(forecast.memory_bytes), "and libtorch itself".to_owned()]);
+    rows.push(vec!["memory, total".to_owned(), mib(forecast.memory_bytes), "plus libtorch itself".to_owned()]);
     if let Some(Rate::Probe { peak_memory_bytes, device, .. }) = &forecast.rate {
         rows.push(vec![
             "memory, measured".to_owned(),
             mib(*peak_memory_bytes),
-            format!("on {device}, libtorch with it"),
+            format!("on {device}, including libtorch"),
         ]);
     }
     rows.push(vec![
@@ -127,6 +127,7 @@ fn show(experiment: &Experiment, forecast: &Forecast, on_gpus: &[Forecast]) {
     {
         let of_what = format!("at {} tokens/s, measured on {device}", rounded(rate));
         rows.push(vec!["time".to_owned(), duration(time_s), of_what]);
+        rows.push(vec![String::new(), evaluation_time(forecast), "of which evaluations".to_owned()]);
         if let Some(energy_kwh) = forecast.energy_kwh {
             rows.push(vec!["energy".to_owned(), format!("{energy_kwh:.2} kWh"), "of the GPU, as measured".to_owned()]);
         }
@@ -136,28 +137,64 @@ fn show(experiment: &Experiment, forecast: &Forecast, on_gpus: &[Forecast]) {
         terminal::say(&format!("\nOn GPUs, at an assumed {}:", utilization(on_gpus)));
         let rows: Vec<Vec<String>> = on_gpus.iter().filter_map(gpu_row).collect();
         terminal::say(&terminal::table(
-            &["gpu", "steps", "time", "GPU hours", "kWh at most", "memory", "source"],
+            &["gpu", "steps", "time", "evaluations", "GPU hours", "kWh at most", "memory", "source"],
             &rows,
         ));
     }
-    for remark in forecast.remarks(experiment.training.precision) {
-        terminal::say(&format!("\nnote: {remark}"));
+    let mut notes = Vec::new();
+    if forecast.validation_flops.is_none() {
+        notes.push(format!(
+            "the times leave out evaluations, because the corpus is not prepared: `harness data prepare {}`",
+            experiment.corpus
+        ));
+    } else if let (None, Some(task)) = (forecast.task_flops, experiment.evaluation.tasks.first()) {
+        notes.push(format!(
+            "the times leave out the tasks, because their data are missing: `harness task check {task}` fetches them"
+        ));
     }
+    let launch_bound = on_gpus.iter().filter(|gpu| gpu.launch_bound).filter_map(|gpu| Some(sheet_of(gpu)?.name));
+    let launch_bound: Vec<&str> = launch_bound.collect();
+    if !launch_bound.is_empty() {
+        notes.push(format!(
+            "the model is small for {}: starting a kernel (an assumed {:.0} µs) takes longer than computing it, so these times \
+             are rough; `--probe` measures on the machine itself",
+            launch_bound.join(", "),
+            1e6 * LAUNCH_S
+        ));
+    }
+    notes.extend(forecast.remarks(experiment.training.precision));
+    for note in notes {
+        terminal::say(&format!("\nnote: {note}"));
+    }
+}
+
+fn sheet_of(forecast: &Forecast) -> Option<&Gpu> {
+    match &forecast.rate {
+        Some(Rate::DataSheet { gpu, .. }) => Some(gpu),
+        _ => None,
+    }
+}
+
+/// The time of all evaluations; a question mark where none of it is known.
+fn evaluation_time(forecast: &Forecast) -> String {
+    let known = forecast.evaluation_time_s.filter(|_| forecast.validation_flops.is_some());
+    known.map_or_else(|| "?".to_owned(), duration)
 }
 
 fn utilization(on_gpus: &[Forecast]) -> String {
     match &on_gpus[0].rate {
-        Some(Rate::DataSheet { utilization, .. }) => format!("{:.0} % of the promised rate", 100.0 * utilization),
+        Some(Rate::DataSheet { utilization, .. }) => format!("{:.0} % of the peak rate", 100.0 * utilization),
         _ => "rate".to_owned(),
     }
 }
 
 fn gpu_row(forecast: &Forecast) -> Option<Vec<String>> {
-    let Some(Rate::DataSheet { gpu, .. }) = &forecast.rate else { return None };
+    let gpu = sheet_of(forecast)?;
     Some(vec![
         gpu.name.to_owned(),
         forecast.steps.to_string(),
         duration(forecast.time_s?),
+        evaluation_time(forecast),
         format!("{:.2}", forecast.gpu_hours?),
         format!("{:.2}", forecast.energy_kwh?),
         if forecast.fits == Some(true) { "enough" } else { "too small" }.to_owned(),

@@ -19,8 +19,8 @@ const FOLDER: &str = "report/build/plots";
 
 /// Draw a figure of experiments or runs, as in the paper: harness plot validation baseline lr-warmup --x flops
 ///
-/// A name is an experiment (every seed of its latest plan: mean line and band) or a single run. What compares, compares
-/// with the first name. Without names every experiment with a citable run is drawn. An experiment looks the same in every
+/// A name is an experiment (every seed of its latest plan: mean line and band) or a single run. Kinds that compare
+/// take the first name as the reference. Without names every experiment with a citable run is drawn. An experiment looks the same in every
 /// figure. In the paper: #figure-of("validation over flops", "baseline", "lr-warmup", caption: [...]).
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -33,10 +33,10 @@ pub struct Arguments {
     /// The horizontal axis, where the kind has a choice.
     #[arg(long, value_name = "AXIS", value_enum)]
     x: Option<Axis>,
-    /// The file to write; `.svg` or `.png`. Without it a file below report/build/plots.
+    /// The file to write, `.svg` or `.png` [default: a file in report/build/plots].
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// The format, where the file's name does not say it.
+    /// The format, if the file name does not give it.
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// List the kinds of figures.
@@ -97,7 +97,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let looks = looks(project)?;
     let names = if arguments.names.is_empty() { looks.clone() } else { arguments.names.clone() };
     if names.is_empty() {
-        return Err(Failure::usage("no experiment has a citable run yet\nhint: make exp NAME=baseline"));
+        return Err(Failure::usage("no experiment has a citable run yet\nhint: `harness run EXPERIMENT` makes one"));
     }
     let (format, path) = destination(arguments, kind, &names, project)?;
     let sides = names.iter().map(|name| Side::open(project, name)).collect::<Result<Vec<_>, _>>()?;
@@ -147,14 +147,14 @@ fn destination(
     let by_name = [Format::Svg, Format::Png].into_iter().find(|f| ending == Some(f.ending()));
     match (arguments.format, by_name) {
         (Some(format), Some(other)) if format != other => Err(Failure::usage(format!(
-            "`{}` is no name for a file in {} format\nhint: leave --format out, or end the name in .{}",
+            "`{}` does not end in .{}, the format asked for\nhint: leave out --format, or end the name in .{}",
             out.display(),
             format.ending(),
             format.ending()
         ))),
         (Some(format), _) | (None, Some(format)) => Ok((format, absolute(out))),
         (None, None) => Err(Failure::usage(format!(
-            "the name `{}` does not say which format is wanted\nhint: end it in .svg or .png, or add --format",
+            "the name `{}` does not give the format\nhint: end it in .svg or .png, or add --format",
             out.display()
         ))),
     }

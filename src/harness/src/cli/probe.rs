@@ -5,19 +5,18 @@ use std::path::PathBuf;
 use harness_core::files;
 use harness_core::names::ExperimentName;
 
-use super::run::{mirror, trainer};
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use crate::run::probe::{Confidence, Kind, Point, Probe, Prober};
-use crate::run::trial::Bench;
+use crate::run::probe::{Confidence, Kind, Point, Probe, Prober, shown as setting};
+use crate::run::short_run::Bench;
 use harness_figure as figure;
 use harness_record::{self as record, environment};
 
-/// Measure in short runs what to choose: batch size, learning rate, warm-up or clipping.
+/// Find a batch size, learning rate, warm-up or clipping norm by short runs.
 ///
-/// Runs the trainer a few times with the experiment's config and one choice varied, shows what it gave, and recommends
-/// a value with how sure that is. Writes `experiments/EXPERIMENT/probes/KIND-TIME.json` and a figure beside it. Nothing
-/// is changed in the config.
+/// Runs the trainer a few times, varying one choice of the experiment's config, shows the results, and recommends a value
+/// with a confidence. Writes `experiments/EXPERIMENT/probes/KIND-TIME.json` and a figure beside it. The config is not
+/// changed.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// What to choose.
@@ -31,7 +30,7 @@ pub struct Arguments {
     /// The largest batch that `batch` tries, in sequences.
     #[arg(long, value_name = "SEQUENCES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     most: u32,
-    /// How many factors of two `lr` goes each way from the config's rate.
+    /// How many factors of two `lr` tries on each side of the config's rate.
     #[arg(long, value_name = "FACTORS", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=10))]
     reach: i32,
     /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
@@ -44,7 +43,7 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Which {
-    /// Throughput and memory over powers of two sequences a pass.
+    /// Throughput and memory by sequences per pass, in powers of two.
     Batch,
     /// The loss over learning rates, and the edge of stability.
     Lr,
@@ -57,7 +56,8 @@ enum Which {
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let name: ExperimentName = arguments.name.parse()?;
     let mut screen = terminal::Screen::new();
-    let bench = Bench::open(&workplace.project, &name, trainer(arguments.trainer.clone()), mirror(), &mut screen)?;
+    let workshop = workplace.workshop(arguments.trainer.clone());
+    let bench = Bench::open(&workshop, &name, &mut screen)?;
     let interrupts = terminal::count_interrupts();
     let mut told = |point: &Point| terminal::tell(&line(point));
     let mut prober = Prober { bench: &bench, name: &name, interrupts: &interrupts, told: &mut told };
@@ -87,7 +87,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         show(&probe);
     }
     if probe.confidence == Confidence::None {
-        return Err(Failure::failed("the probe found nothing that works\nhint: see the failures above"));
+        return Err(Failure::failed("no setting worked\nhint: see the failures above"));
     }
     Ok(exit_code::SUCCESS)
 }
@@ -111,10 +111,6 @@ fn line(point: &Point) -> String {
     format!("{}: {outcome}", setting(point.setting))
 }
 
-fn setting(value: f64) -> String {
-    if value != 0.0 && value < 0.1 { format!("{value:.2e}") } else { format!("{value}") }
-}
-
 fn show(probe: &Probe) {
     if probe.kind != Kind::Clip {
         let rows: Vec<Vec<String>> = probe.points.iter().map(|point| row(probe, point)).collect();
@@ -125,8 +121,8 @@ fn show(probe: &Probe) {
     if let Some(recommended) = probe.recommended {
         let sure = match probe.confidence {
             Confidence::Clear => "clear",
-            Confidence::WithinNoise => "within noise: others are as good",
-            Confidence::AtTheEdge => "at the edge of what was tried: there may be better",
+            Confidence::WithinNoise => "within noise: others are just as good",
+            Confidence::AtTheEdge => "at the edge of the values tried: a better one may lie beyond",
             Confidence::None => "nothing worked",
         };
         let shown = if probe.kind == Kind::Clip { format!("{recommended:.2}") } else { setting(recommended) };
@@ -138,11 +134,12 @@ fn row(probe: &Probe, point: &Point) -> Vec<String> {
     let number = |value: Option<f64>, decimals: usize| value.map_or("-".to_owned(), |v| format!("{v:.decimals$}"));
     let memory =
         point.peak_memory_bytes.map_or("-".to_owned(), |b| format!("{:.0} MiB", b as f64 / f64::from(1 << 20)));
+    let marks = [("recommended", probe.recommended), ("edge of stability", probe.edge_of_stability)];
+    let marks: Vec<&str> = marks.iter().filter(|(_, at)| *at == Some(point.setting)).map(|(mark, _)| *mark).collect();
     let mark = match &point.failure {
         Some(failure) => failure.clone(),
-        None if Some(point.setting) == probe.recommended => "<- recommended".to_owned(),
-        None if Some(point.setting) == probe.edge_of_stability => "<- edge of stability".to_owned(),
-        None => String::new(),
+        None if marks.is_empty() => String::new(),
+        None => format!("<- {}", marks.join(", ")),
     };
     vec![
         setting(point.setting),
@@ -164,7 +161,7 @@ fn draw(probe: &Probe) -> figure::Figure {
     let points: Vec<(f64, f64)> =
         probe.points.iter().filter_map(|point| Some((point.setting, measured(point)?))).collect();
     let (x_label, y_label) = match probe.kind {
-        Kind::Batch => ("Sequences a pass", "Tokens per second"),
+        Kind::Batch => ("Sequences per pass", "Tokens per second"),
         Kind::LearningRate => ("Learning rate", "Loss (nats per token)"),
         Kind::Warmup => ("Warm-up steps (0 drawn at 1)", "Loss (nats per token)"),
         Kind::Clip => ("Optimizer step", "Gradient norm"),

@@ -1,12 +1,13 @@
 //! `harness show`: an experiment's resolved config, its model, or the numbers of its latest run.
 
-use harness_core::config::{Experiment, flat};
+use harness_core::config::{BudgetError, Checked, Device, flat};
+use harness_core::memory::Memory;
 use harness_core::names::ExperimentName;
 use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use crate::run::forecast::{Corpus, Forecast};
+use crate::run::forecast::Corpus;
 use crate::run::load_config;
 use harness_analyse::RunAnalysis;
 use harness_record::{self as record, SealedRun};
@@ -54,7 +55,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 
 fn values(workplace: &Workplace, name: &ExperimentName, as_json: bool) -> Outcome {
     let Some(run): Option<SealedRun> = record::latest_citable(&workplace.project, name)? else {
-        return Err(Failure::usage(format!("`{name}` has no completed, citable run\nhint: make exp NAME={name}")));
+        return Err(Failure::usage(format!("`{name}` has no completed, citable run\nhint: `harness run {name}`")));
     };
     let (run_id, root) = (run.open.run.clone(), run.root);
     let analysis = RunAnalysis::of(run)?;
@@ -75,12 +76,20 @@ fn values(workplace: &Workplace, name: &ExperimentName, as_json: bool) -> Outcom
     Ok(exit_code::SUCCESS)
 }
 
-fn model(workplace: &Workplace, experiment: &Experiment, as_json: bool) -> Outcome {
-    let corpus = Corpus::of(&workplace.project, experiment)?;
-    let vocabulary = corpus.vocabulary_size;
-    let experiment = experiment.resolved(vocabulary, None).map_err(Failure::usage)?;
-    let forecast = Forecast::of(&experiment, corpus, None);
+fn model(workplace: &Workplace, experiment: &Checked, as_json: bool) -> Outcome {
+    let vocabulary = Corpus::of(&workplace.project, &experiment.corpus)?.vocabulary_size;
     let flops = experiment.model.training_flops_per_token(vocabulary);
+    let (parameters, without_embeddings) = experiment.model.parameters(vocabulary);
+    let on_gpu = experiment.training.device == Device::Cuda;
+    let memory = Memory::of(&experiment.model, &experiment.optimizer, &experiment.training, vocabulary, on_gpu);
+    // How many tokens a budget of time pays for is known only where the rate is.
+    let tokens = match experiment.resolved(vocabulary, None) {
+        Ok(resolved) => Some(resolved.training.tokens(resolved.training.steps, resolved.model.context_length)),
+        Err(BudgetError::NeedsRate) => None,
+        Err(error) => return Err(Failure::usage(error)),
+    };
+    let per_parameter = tokens.map(|tokens| tokens as f64 / parameters as f64);
+    let training_flops = tokens.map(|tokens| tokens as f64 * flops);
     let tensors = experiment.model.tensors(vocabulary);
     let rule = |name: &str, shape: &[u64]| experiment.optimizer.update_rule(&experiment.model, name, shape);
     if as_json {
@@ -95,11 +104,11 @@ fn model(workplace: &Workplace, experiment: &Experiment, as_json: bool) -> Outco
             })
             .collect();
         let text = json!({
-            "vocabulary_size": vocabulary, "parameters": forecast.parameters,
-            "parameters_without_embeddings": forecast.parameters_without_embeddings,
-            "training_flops_per_token": flops, "training_tokens": forecast.tokens,
-            "training_flops": forecast.training_flops, "tokens_per_parameter": forecast.tokens_per_parameter,
-            "memory": forecast.memory, "memory_bytes": forecast.memory_bytes, "tensors": tensors,
+            "vocabulary_size": vocabulary, "parameters": parameters,
+            "parameters_without_embeddings": without_embeddings,
+            "training_flops_per_token": flops, "training_tokens": tokens,
+            "training_flops": training_flops, "tokens_per_parameter": per_parameter,
+            "memory": memory, "memory_bytes": memory.total_bytes(), "tensors": tensors,
         });
         terminal::say(&serde_json::to_string_pretty(&text).expect("plain numbers are JSON"));
         return Ok(exit_code::SUCCESS);
@@ -121,19 +130,20 @@ fn model(workplace: &Workplace, experiment: &Experiment, as_json: bool) -> Outco
         .collect();
     terminal::say(&terminal::table(&["tensor", "shape", "parameters", "rate", "decay"], &rows));
     terminal::say(&format!(
-        "{} parameters, {} without token and position embeddings; {flops:.3e} training FLOPs per token\n\
-         {} training tokens ({:.1} per parameter), {:.3e} FLOPs in all\n",
-        forecast.parameters,
-        forecast.parameters_without_embeddings,
-        forecast.tokens,
-        forecast.tokens_per_parameter,
-        forecast.training_flops
+        "{parameters} parameters, {without_embeddings} without token and position embeddings; {flops:.3e} training FLOPs per \
+         token"
     ));
+    terminal::say(&match (tokens, per_parameter, training_flops) {
+        (Some(tokens), Some(ratio), Some(flops)) => {
+            format!("{tokens} training tokens ({ratio:.1} per parameter), {flops:.3e} FLOPs in all\n")
+        }
+        _ => "as many training tokens as the budget of time pays for\n".to_owned(),
+    });
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let mut rows: Vec<Vec<String>> =
-        forecast.memory.parts().iter().map(|(part, bytes)| vec![(*part).to_owned(), mib(*bytes)]).collect();
-    rows.push(vec!["together, without libtorch itself".to_owned(), mib(forecast.memory_bytes)]);
+        memory.parts().iter().map(|(part, bytes)| vec![(*part).to_owned(), mib(*bytes)]).collect();
+    rows.push(vec!["together, without libtorch itself".to_owned(), mib(memory.total_bytes())]);
     let passes = experiment.training.sequences_per_pass();
-    terminal::say(&terminal::table(&["memory", &format!("{passes} sequences a pass")], &rows));
+    terminal::say(&terminal::table(&["memory", &format!("{passes} sequences per pass")], &rows));
     Ok(exit_code::SUCCESS)
 }

@@ -6,9 +6,9 @@ use harness_core::scores::Request;
 use harness_core::task_kind::Kind;
 use harness_core::{Digest, files};
 use harness_corpus::tasks::{self, Item, SubtaskCheck, TaskRecipe, encoded, load_items};
-use harness_corpus::{Fetcher, PreparedCorpus, Recipe, Store, Tokenizer};
+use harness_corpus::{PreparedCorpus, Recipe, Store, Tokenizer};
 
-use super::{Failure, Outcome, Workplace, run, terminal};
+use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use crate::run::load_config;
 use harness_record as record;
@@ -152,15 +152,15 @@ fn setting(workplace: &Workplace, store: &Store, task: &str, with: &With) -> Res
     Ok(None)
 }
 
-fn fetched(workplace: &Workplace, store: &Store, name: &str) -> Result<TaskRecipe, Failure> {
+fn fetched(workplace: &Workplace, name: &str) -> Result<TaskRecipe, Failure> {
     let recipe = TaskRecipe::load(&workplace.project, name)?;
-    Fetcher::new(store).with_mirror(run::mirror()).fetch(&recipe.remotes(), &mut terminal::Screen::new())?;
+    workplace.fetcher().fetch(&recipe.remotes(), &mut terminal::Screen::new())?;
     Ok(recipe)
 }
 
 fn check(workplace: &Workplace, name: &str, with: &With, context_length: Option<u32>) -> Outcome {
     let store = Store::of(&workplace.project);
-    let recipe = fetched(workplace, &store, name)?;
+    let recipe = fetched(workplace, name)?;
     let setting = setting(workplace, &store, name, with)?;
     let context_length = context_length.or(setting.as_ref().and_then(|setting| setting.context_length));
     let checks = tasks::check(&recipe, setting.as_ref().map(|s| &s.tokenizer), context_length, &store)?;
@@ -289,7 +289,7 @@ fn overlap(
 fn show(workplace: &Workplace, name: &str, with: &With, count: usize) -> Outcome {
     let store = Store::of(&workplace.project);
     let recipe_name = name.split('.').next().unwrap_or(name);
-    let recipe = fetched(workplace, &store, recipe_name)?;
+    let recipe = fetched(workplace, recipe_name)?;
     let setting = setting(workplace, &store, recipe_name, with)?;
     let wanted = |id: &str| name == recipe_name || id == name;
     let ids: Vec<String> = recipe.subtasks.iter().map(|subtask| recipe.id(subtask)).collect();

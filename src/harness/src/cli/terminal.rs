@@ -1,6 +1,6 @@
 //! What the commands share on the terminal: errors, progress, tables.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{self, IsTerminal, Write, stderr, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use harness_core::contract::{Message, Unanswered};
+use harness_core::scores::StepLine;
 use harness_corpus::{Progress, Unit};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::run::{Interrupts, Watcher};
+use crate::exit_code;
+use crate::run::{Course, Interrupts, Watcher, timed};
+use crate::watch::view::left_in_words;
 use harness_record::format::Open;
 
 /// Prints an error: its lines, with `hint:` where it has one.
@@ -20,12 +23,36 @@ pub fn complain(message: &str) {
     let _ = stderr().write_all(format!("error: {}\n", plain(message)).as_bytes());
 }
 
-/// Prints to standard output; a closed pipe (`| head`) ends the program quietly.
+/// Prints to standard output. Whoever closes the pipe (`| head`) has read enough, and the program ends quietly; whatever
+/// else keeps it from being written (a full disk, say) ends the program with a message.
 pub fn say(text: &str) {
-    let mut out = stdout();
-    if out.write_all(format!("{}\n", plain(text)).as_bytes()).is_err() {
-        std::process::exit(0);
+    print(&format!("{}\n", plain(text)));
+}
+
+fn print(text: &str) {
+    let mut out = stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        std::process::exit(lost_output(&error).into());
     }
+}
+
+/// Prints what clap answers by itself: help and version to standard output, what is wrong with a command line to standard
+/// error. Gives the exit code.
+pub fn answer(answer: &clap::Error) -> u8 {
+    let code = u8::try_from(answer.exit_code()).unwrap_or(exit_code::USAGE);
+    match answer.print().and_then(|()| stdout().flush()) {
+        Err(error) if !answer.use_stderr() => lost_output(&error),
+        _ => code,
+    }
+}
+
+/// The exit code where standard output could not be written.
+fn lost_output(error: &io::Error) -> u8 {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return exit_code::SUCCESS;
+    }
+    complain(&format!("could not write to standard output: {error}"));
+    exit_code::CONTRADICTION
 }
 
 /// Prints a line of progress to standard error.
@@ -96,9 +123,7 @@ pub fn say_shaded(pieces: &[(String, Shade)]) {
             _ => line.push_str(&plain(text)),
         }
     }
-    if stdout().write_all(format!("{line}\n").as_bytes()).is_err() {
-        std::process::exit(0);
-    }
+    print(&format!("{line}\n"));
 }
 
 /// Whether a wish to stop is counted; else it ends the program, as it would without us.
@@ -120,7 +145,7 @@ pub fn count_interrupts() -> Interrupts {
                         return;
                     }
                     let text: &[u8] = if counter.fetch_add(1, Ordering::Relaxed) == 0 {
-                        b"\nstopping after this step and a checkpoint; once more to force it\n"
+                        b"\nstopping after this step and a checkpoint; press again to force it\n"
                     } else {
                         b"\nkilling the trainer; the record will be sealed\n"
                     };
@@ -152,7 +177,10 @@ pub struct Screen {
     /// Units of the stage: all, as far as that is known, and those that are done.
     total: Option<u64>,
     done: u64,
-    steps: u64,
+    /// What the run is to do, its rows so far, and the steps and seconds of its evaluations.
+    course: Course,
+    rows: Vec<StepLine>,
+    evaluations: Vec<(u64, f64)>,
     begun: Instant,
     last_line: Instant,
 }
@@ -168,7 +196,9 @@ impl Screen {
             stage: String::new(),
             total: None,
             done: 0,
-            steps: 0,
+            course: Course::default(),
+            rows: Vec::new(),
+            evaluations: Vec::new(),
             begun: now,
             last_line: now,
         }
@@ -245,7 +275,7 @@ impl Watcher for Screen {
         self
     }
 
-    fn opened(&mut self, open: &Open, steps: u64) -> Interrupts {
+    fn opened(&mut self, open: &Open, course: &Course) -> Interrupts {
         self.close();
         tell(&format!(
             "run {} of {} at commit {}",
@@ -254,10 +284,10 @@ impl Watcher for Screen {
             open.code.commit.get(..12).unwrap_or("")
         ));
         if let Some(reason) = &open.not_citable_because {
-            tell(&format!("the paper will not be able to cite this run: {reason}"));
+            tell(&format!("the paper cannot cite this run: {reason}"));
         }
-        (self.steps, self.begun) = (steps, Instant::now());
-        self.open_bar(Some(steps), "step {pos}/{len} [{bar:25}] {msg} eta {eta}");
+        (self.course, self.rows, self.evaluations) = (course.clone(), Vec::new(), Vec::new());
+        self.open_bar(Some(course.steps), "step {pos}/{len} [{bar:25}] {msg}");
         count_interrupts()
     }
 
@@ -279,19 +309,23 @@ impl Watcher for Screen {
                 self.line(&text);
             }
             Message::Step(line) => {
-                let text = format!("loss {:.3} nats/token, {:.0} tokens/s", line.loss_nats, line.tokens_per_s);
+                self.rows.push(line.clone());
+                let is_due = self.last_line.elapsed() >= Duration::from_secs(5) || line.step == self.course.steps;
+                if self.bar.is_none() && !is_due {
+                    return;
+                }
+                let left = self.course.left(&self.rows, &self.evaluations).map(left_in_words);
+                let left = left.map_or(String::new(), |left| format!(", {left}"));
+                let text = format!("loss {:.3} nats/token, {:.0} tokens/s{left}", line.loss_nats, line.tokens_per_s);
                 match &self.bar {
                     Some(bar) => {
                         bar.set_position(line.step);
                         bar.set_message(text);
                     }
-                    None if self.last_line.elapsed() >= Duration::from_secs(5) || line.step == self.steps => {
+                    None => {
                         self.last_line = Instant::now();
-                        let share = line.step as f64 / self.steps.max(1) as f64;
-                        let left = self.begun.elapsed().as_secs_f64() * (1.0 / share - 1.0);
-                        tell(&format!("step {}/{}: {text}, about {left:.0} s left", line.step, self.steps));
+                        tell(&format!("step {}/{}: {text}", line.step, self.course.steps));
                     }
-                    None => {}
                 }
             }
             Message::Skipped(skipped) => {
@@ -300,6 +334,7 @@ impl Watcher for Screen {
             }
             Message::Layers { .. } | Message::Activations { .. } => {}
             Message::Evaluation(evaluation) => {
+                self.evaluations.push(timed(evaluation));
                 let (count, seconds) = (evaluation.files.len(), evaluation.wall_time_s);
                 let left_out = left_out(&evaluation.unanswered);
                 self.line(&format!("step {}: evaluated ({count} files, {seconds:.1} s){left_out}", evaluation.step));

@@ -20,10 +20,10 @@ const GPU_EVERY: Duration = Duration::from_secs(2);
 /// Watch a run: curves, speed, GPU, time and budget left. Works on a finished run too.
 ///
 /// Reads the run's growing files and writes nothing; q, Esc or Ctrl-C ends the view, not the run. Without a terminal
-/// (in a pipe, say) it prints where the run stands and ends.
+/// (in a pipe, say) it prints the state of the run and exits.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A run id, or an experiment, whose latest run is taken.
+    /// A run id, or an experiment (its latest run).
     name: String,
 }
 
@@ -37,7 +37,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         return Ok(exit_code::SUCCESS);
     }
     // Also puts a hook before panics that gives the terminal back.
-    let mut screen = ratatui::try_init().map_err(|e| Failure::failed(format!("the terminal cannot be used: {e}")))?;
+    let mut screen = ratatui::try_init().map_err(|e| Failure::failed(format!("could not use the terminal: {e}")))?;
     let outcome = show(&mut screen, &mut watcher);
     ratatui::restore();
     outcome

@@ -53,15 +53,26 @@ pub struct Experiment {
     pub color: String,
     /// Lengths of ink and gap in turn, in pixels; empty for a whole line.
     pub dash: Vec<u32>,
+    /// What its latest plan came to; none without a run that the paper may use.
+    pub latest_plan: Option<LatestPlan>,
     /// How far the seeds of its latest plan lie apart; none with one seed.
     pub seed_noise: Option<Found>,
+}
+
+/// The runs of one plan, which differ in their seeds alone.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LatestPlan {
+    /// How many seeds.
+    pub seeds: usize,
+    /// Validation bits per byte at the end, the mean over the seeds.
+    pub bits_per_byte: f64,
 }
 
 impl Experiment {
     /// An experiment with the look of the figures.
     pub fn new(name: String, title: String, hypothesis: String, extends: Option<String>, look: usize) -> Self {
         let (color, dash) = css_look(look);
-        Experiment { name, title, hypothesis, extends, color, dash, seed_noise: None }
+        Experiment { name, title, hypothesis, extends, color, dash, latest_plan: None, seed_noise: None }
     }
 }
 
@@ -247,9 +258,9 @@ fn score(task: &TaskResult, title: String) -> Task {
     Task { title, chance: task.chance, mean, standard_error, ..Task::default() }
 }
 
-/// How far the seeds of the latest plan lie apart among the runs of one experiment, oldest first; `None` with one seed. Of
-/// a seed that was run twice the later run counts, as everywhere.
-pub fn seed_noise(runs: Vec<RunAnalysis>) -> Option<Found> {
+/// The runs of the latest plan among those of one experiment, oldest first. Of a seed that was run twice the later run counts,
+/// as everywhere.
+pub fn of_latest_plan(runs: Vec<RunAnalysis>) -> Vec<RunAnalysis> {
     let mut seeds: Vec<RunAnalysis> = Vec::new();
     for run in runs.into_iter().rev().filter(|run| run.run.is_citable() && run.run.open.evaluates.is_none()) {
         let same_plan = seeds.first().is_none_or(|latest| differ_in_seed_only(&latest.run, &run.run));
@@ -258,7 +269,20 @@ pub fn seed_noise(runs: Vec<RunAnalysis>) -> Option<Found> {
         }
     }
     seeds.reverse();
-    (seeds.len() > 1).then(|| Found::from(&diagnose_seeds(&seeds)))
+    seeds
+}
+
+/// What the runs of one plan came to; nothing if one of them has no finite bits per byte.
+pub fn latest_plan(seeds: &[RunAnalysis]) -> Option<LatestPlan> {
+    let bits = |run: &RunAnalysis| run.values.get("validation.bits_per_byte").map(|value| value.number);
+    let bits: Vec<f64> = seeds.iter().map(bits).collect::<Option<_>>()?;
+    let mean = bits.iter().sum::<f64>() / bits.len() as f64;
+    mean.is_finite().then_some(LatestPlan { seeds: bits.len(), bits_per_byte: mean })
+}
+
+/// How far the runs of one plan lie apart; `None` with one seed.
+pub fn seed_noise(seeds: &[RunAnalysis]) -> Option<Found> {
+    (seeds.len() > 1).then(|| Found::from(&diagnose_seeds(seeds)))
 }
 
 /// The template has no place for the data.

@@ -54,20 +54,20 @@ pub(super) fn write(
         }
     }
     line(
-        "Every document that it learned from began with the separator token; put it (`bos_token`) before a prompt that",
+        "In training, every document began with the separator token; put it (`bos_token`) before a prompt that",
     );
     line(
-        "begins a text. The tokenizer takes text as text: the separator's spelling in it does not become the token.\n",
+        "begins a text. The tokenizer treats text as text: the separator spelled out in a text does not become the token.\n",
     );
 
-    line("## Where it comes from\n");
+    line("## Provenance\n");
     line("| | |\n| --- | --- |");
     let mut row = |what: &str, text: &str| line(&format!("| {what} | {} |", text.replace('|', "\\|")));
     row("run", &format!("`{}`", run.open.run));
     row("record's root (SHA-256 of its MANIFEST)", &format!("`{}`", run.root));
     row("weights", &format!("after step {}, `{}`", step, weights_sha256));
     if let Some(imported) = &experiment.imported {
-        row("begun from", &format!("an imported {} with weights `{}`", imported.class, imported.weights_sha256));
+        row("initialized from", &format!("an imported {} with weights `{}`", imported.class, imported.weights_sha256));
     }
     row("commit", &format!("`{}`", run.open.code.commit));
     row("seed", &run.open.plan.seed.to_string());
@@ -77,20 +77,22 @@ pub(super) fn write(
         row("not citable", reason);
     }
 
-    line("\n## What it learned from\n");
+    line("\n## Training data\n");
     line(&format!("{}{}\n", corpus.title, sentence(": ", &corpus.description)));
-    line(&format!("Licence of the corpus: {}. Whoever publishes the model chooses its own licence.\n", corpus.licence));
+    line(&format!("Licence of the corpus: {}. The model itself has the licence that its publisher chooses.\n", corpus.licence));
     line("| source | licence | where | SHA-256 |\n| --- | --- | --- | --- |");
+    // What has neither an address nor a path was made by the recipe, or is found by its digest alone.
+    let elsewhere = if corpus.recipe["generate"].is_object() { "generated" } else { "no address" };
     for source in &corpus.sources {
         let title = if source.title.is_empty() { &source.name } else { &source.title };
-        let place = source.url.as_deref().unwrap_or("generated");
+        let place = source.url.as_deref().or(source.path.as_deref()).unwrap_or(elsewhere);
         line(&format!("| {title} | {} | {place} | `{}` |", source.licence, source.sha256));
     }
     if !corpus.limitations.is_empty() {
         line(&format!("\n{}", corpus.limitations));
     }
 
-    line("\n## What it scores\n");
+    line("\n## Results\n");
     line("After the last step of the run, computed from the rows in its record.\n");
     line("| measure | value | chance |\n| --- | --- | --- |");
     for (key, what) in [
@@ -106,9 +108,9 @@ pub(super) fn write(
     let shown = analysis.groups.iter().chain(analysis.tasks.iter().filter(|task| task.group.is_none()));
     shown.for_each(|result| line(&task(result)));
     line(
-        "\nThe model is as small as its training was short: it invents, repeats itself, and repeats the slants of its texts.",
+        "\nThe model is small and was trained briefly: expect made-up facts, repetition, and the biases of its training text.",
     );
-    line("It is for study.");
+    line("It is meant for research and teaching.");
     card
 }
 

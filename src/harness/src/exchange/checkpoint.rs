@@ -35,8 +35,9 @@ pub fn chosen(project: &Project, run: &SealedRun, step: Option<u64>) -> Result<C
     };
     let path = project.imported_weights(&imported.weights_sha256);
     if !files::is_file(&path) {
-        let why = "the weights of an imported model lie in the data store, which git ignores".to_owned();
-        let hint = format!("`harness import hf FOLDER --name {}` puts them there again", run.open.experiment);
+        let why = "the weights of an imported model are in the data store, which git ignores".to_owned();
+        let (name, corpus) = (&run.open.experiment, &run.open.data.corpus);
+        let hint = format!("`harness import hf FOLDER --name {name} --corpus {corpus}` restores them");
         return Err(ExchangeError::Missing { path, why, hint });
     }
     let file = WeightsFile::Imported(InitialWeights { path, sha256: imported.weights_sha256 });
@@ -54,14 +55,14 @@ fn checkpoint(run: &SealedRun, step: Option<u64>) -> Result<Chosen, ExchangeErro
         let steps: Vec<String> = known.iter().map(|c| c.step.to_string()).collect();
         let (which, hint) = match step {
             Some(step) if !steps.is_empty() => {
-                (format!("of step {step}"), format!("it has those of {}", steps.join(", ")))
+                (format!("of step {step}"), format!("there are checkpoints of steps {}", steps.join(", ")))
             }
             _ => ("at all".to_owned(), "only a run that trains writes checkpoints".to_owned()),
         };
         return Err(ExchangeError::NoCheckpoint { run: name, which, hint });
     };
     let path = run.path(&found.file.path);
-    let why = "it was pruned, or stayed on the machine that wrote it (git ignores checkpoints)";
+    let why = "it was pruned, or is still on the machine that wrote it (git ignores checkpoints)";
     let hint = format!("copy it back, or train again: `harness run {}`", run.open.experiment);
     check(&path, found.file.sha256, &name, why, &hint)?;
     Ok(Chosen { step: found.step, file: WeightsFile::Checkpoint(path) })
@@ -70,8 +71,8 @@ fn checkpoint(run: &SealedRun, step: Option<u64>) -> Result<Chosen, ExchangeErro
 /// The tokenizer that the run was made with.
 pub fn tokenizer(project: &Project, run: &SealedRun) -> Result<Tokenizer, ExchangeError> {
     let path = project.root().join(&run.open.data.tokenizer);
-    let why = "the tokenizer lies in the data store, which git ignores";
-    let hint = format!("`harness data prepare {}` makes it again", run.open.data.corpus);
+    let why = "the tokenizer is in the data store, which git ignores";
+    let hint = format!("`harness data prepare {}` restores it", run.open.data.corpus);
     check(&path, run.open.data.tokenizer_sha256, run.open.run.as_str(), why, &hint)?;
     Ok(Tokenizer::from_file(&path, &run.corpus.tokenizer.separator_text)?)
 }

@@ -85,7 +85,7 @@ fn ask(trainer: &Path, job: &GenerateJob) -> Result<Vec<GeneratedSample>, Exchan
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|e| refused(format!("it could not be started: {e}\nhint: `make build` builds it")))?;
+        .map_err(|e| refused(format!("could not start it: {e}\nhint: `make build` builds it")))?;
     let json = serde_json::to_vec(job).expect("plain values are JSON");
     // A trainer that ends before it has read the job says why on standard error.
     let _ = child.stdin.take().map(|mut input| input.write_all(&json));
@@ -96,6 +96,6 @@ fn ask(trainer: &Path, job: &GenerateJob) -> Result<Vec<GeneratedSample>, Exchan
     }
     let lines = output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     lines
-        .map(|line| serde_json::from_slice(line).map_err(|e| refused(format!("an answer is unreadable: {e}"))))
+        .map(|line| serde_json::from_slice(line).map_err(|e| refused(format!("could not read an answer: {e}"))))
         .collect()
 }

@@ -53,11 +53,11 @@ pub fn import(project: &Project, request: &Request<'_>) -> Result<Imported, Exch
     let tokenizer = source.tokenizer(&json)?;
     if tokenizer.vocabulary_size() != described.vocabulary_size {
         let problem = format!(
-            "its embedding has {} rows, and its tokenizer gives {} ids",
+            "its embedding has {} rows, but its tokenizer has {} ids",
             described.vocabulary_size,
             tokenizer.vocabulary_size()
         );
-        return Err(source.refuse(problem, "cut the rows that no token has, or add the tokens"));
+        return Err(source.refuse(problem, "remove the rows without a token, or add the missing tokens"));
     }
     let separator = source.separator(&json, tokenizer.json())?;
     let imported = ImportedConfig {
@@ -129,7 +129,7 @@ impl Source<'_> {
             names.sort();
             names.dedup();
             if let Some(name) = names.iter().find(|name| !harness_core::names::is_inside(name)) {
-                return Err(self.refuse(format!("`{INDEX}` names `{name}`, which is outside"), "save it again"));
+                return Err(self.refuse(format!("`{INDEX}` names `{name}`, which is outside the folder"), "save it again"));
             }
         }
         let mut tensors = Tensors::new();
@@ -167,7 +167,7 @@ impl Source<'_> {
         };
         id.and_then(spelled).ok_or_else(|| {
             let problem = "its config names no `bos_token_id` or `eos_token_id` that its tokenizer has".to_owned();
-            self.refuse(problem, "the token stands before every document, and for an empty context in tasks")
+            self.refuse(problem, "harness puts this token before every document, and in place of an empty context in tasks")
         })
     }
 }

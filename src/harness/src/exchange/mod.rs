@@ -46,7 +46,7 @@ pub enum ExchangeError {
     #[error(transparent)]
     Analyse(#[from] AnalyseError),
     /// What the run wrote is not here any more.
-    #[error("`{}` is not here: {why}\nhint: {hint}", path.display())]
+    #[error("`{}` is missing: {why}\nhint: {hint}", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum ExchangeError {
         hint: String,
     },
     /// A file is not the one that the record names.
-    #[error("`{}` is not the file that the record of run `{run}` names: its digest differs\nhint: {hint}", path.display())]
+    #[error("`{}` is not the file that run `{run}` recorded: its digest differs\nhint: {hint}", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub enum ExchangeError {
     },
     /// The name belongs to something else.
     #[error(
-        "there is an experiment `{name}` already, and it does not begin with these weights\nhint: choose another name"
+        "an experiment `{name}` already exists and starts from other weights\nhint: choose another name"
     )]
     NameTaken {
         /// The name.
@@ -108,7 +108,7 @@ pub enum ExchangeError {
         problem: String,
     },
     /// The folder is in use.
-    #[error("`{}` is not an empty folder\nhint: name a new one; nothing that is there is overwritten", path.display())]
+    #[error("`{}` is not an empty folder\nhint: name a new folder; nothing is overwritten", path.display())]
     NotEmpty {
         /// The folder.
         path: PathBuf,

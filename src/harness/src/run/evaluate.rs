@@ -8,20 +8,23 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use harness_build::BUILD;
 use harness_core::contract::{self, Checkpoint, Job};
 use harness_core::names::{Project, RunId};
 use harness_core::scores::{StepLine, read_csv};
 use harness_core::{Digest, files};
 use harness_corpus::tasks::TaskRecipe;
-use harness_corpus::{CorpusError, Fetcher, Progress, Store, Tokenizer};
+use harness_corpus::{CorpusError, Progress, Tokenizer};
+use harness_record::format::{self, Evaluated, EvaluatedCheckpoint, Open, file};
+use harness_record::{Inherited, SealedRun, environment};
 
-use super::plan::{self, Ready};
+use super::error::RunError;
+use super::ground::Ground;
+use super::ground::Options;
+use super::job::{job_task, relative};
+use super::plan::Ready;
 use super::retention::DiskNeed;
-use super::{Options, Outcome, RunError, Watcher, carry_out, relative};
-use harness_record::format::{self, Evaluated, EvaluatedCheckpoint, Open, PlanFile, file};
-use harness_record::git::Git;
-use harness_record::{self as record, Inherited, SealedRun, environment};
+use super::session::{self, Outcome, Watcher};
+use super::workshop::Workshop;
 
 /// What is asked of an earlier run.
 #[derive(Clone, Debug, Default)]
@@ -36,19 +39,19 @@ pub struct Question {
 
 /// Evaluates checkpoints of `earlier` and seals the result as a run of the same experiment.
 pub fn evaluate(
-    project: &Project,
-    git: &Git,
+    workshop: &Workshop,
     earlier: &SealedRun,
     question: &Question,
     options: &Options,
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, RunError> {
     let checkpoints = kept(earlier, &question.steps)?;
-    let ready = ready(project, git, earlier, &checkpoints, question, options, watcher.progress())?;
+    let ground = Ground::look(workshop, options)?;
+    let ready = ready(workshop, &ground, earlier, &checkpoints, question, watcher.progress())?;
     let last = checkpoints.last().map_or(0, |checkpoint| checkpoint.step);
     let steps: Vec<StepLine> = read_csv(&earlier.path(file::STEPS))?;
     let steps = steps.into_iter().filter(|row| row.step <= last).collect();
-    carry_out(project, options, ready, None, &Inherited { steps, ..Inherited::default() }, watcher)
+    session::carry_out(workshop, ready, None, &Inherited { steps, ..Inherited::default() }, watcher)
 }
 
 /// The checkpoints asked for, ascending by step, each as it was sealed.
@@ -60,7 +63,7 @@ fn kept(earlier: &SealedRun, steps: &[u64]) -> Result<Vec<Checkpoint>, RunError>
         run: earlier.open.run.clone(),
         problem,
         hint: format!(
-            "checkpoints that are kept: {}",
+            "checkpoints kept: {}",
             if listed.is_empty() { "none".to_owned() } else { listed.join(", ") }
         ),
     };
@@ -68,38 +71,30 @@ fn kept(earlier: &SealedRun, steps: &[u64]) -> Result<Vec<Checkpoint>, RunError>
         return Err(nothing(format!("there is no intact checkpoint of step {step}")));
     }
     if kept.is_empty() {
-        return Err(nothing("no checkpoint is here as it was sealed".to_owned()));
+        return Err(nothing("none of its checkpoints is intact".to_owned()));
     }
     Ok(kept.into_iter().filter(|c| steps.is_empty() || steps.contains(&c.step)).collect())
 }
 
 fn ready(
-    project: &Project,
-    git: &Git,
+    workshop: &Workshop,
+    ground: &Ground,
     earlier: &SealedRun,
     checkpoints: &[Checkpoint],
     question: &Question,
-    options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Ready, RunError> {
-    let state = git.state()?;
-    if state.is_dirty() && !options.allow_dirty {
-        return Err(RunError::Dirty { files: [state.changed, state.untracked].concat() });
-    }
-    let trainer = plan::about(&options.trainer)?;
+    let project = workshop.project;
     let names = question.tasks.clone().unwrap_or_else(|| earlier.experiment.evaluation.tasks.clone());
     let recipes = names.iter().map(|task| TaskRecipe::load(project, task)).collect::<Result<Vec<_>, _>>()?;
     let job = job_of(earlier)?;
     let shards: Vec<&Path> = job.validation_shards.iter().map(PathBuf::as_path).collect();
     as_recorded(project, earlier, &shards)?;
 
-    let store = Store::of(project);
-    let fetcher = Fetcher::new(&store).with_mirror(options.mirror.clone()).with_hub(options.hub.clone());
     let tokenizer = project.root().join(&earlier.open.data.tokenizer);
     let tokenizer = Tokenizer::from_file(&tokenizer, &earlier.corpus.tokenizer.separator_text);
     let tokenizer = tokenizer.map_err(CorpusError::from)?;
-    let limit = earlier.experiment.evaluation.items_per_task;
-    let tasks = plan::prepare_tasks(project, limit, &recipes, &tokenizer, &store, &fetcher, progress)?;
+    let tasks = workshop.tasks(&recipes, &tokenizer, earlier.experiment.evaluation.items_per_task, progress)?;
 
     let run = RunId::new(&environment::now_compact(), environment::entropy());
     let folder = project.run(&earlier.open.experiment, &run);
@@ -113,7 +108,7 @@ fn ready(
             validation_steps: at(validated),
             token_loss_steps: at(validated && checkpoint.step == last),
             task_steps: at(!tasks.is_empty()),
-            tasks: tasks.iter().map(plan::job_task).collect(),
+            tasks: tasks.iter().map(job_task).collect(),
             checkpoint_steps: Vec::new(),
             resume_from: Some(PathBuf::from(relative(project, &earlier.path(&checkpoint.file.path)))),
             ..job.clone()
@@ -124,23 +119,11 @@ fn ready(
     for path in [file::CONFIG, file::CORPUS_MANIFEST] {
         written.push((path.to_owned(), files::read(&earlier.path(path))?));
     }
-    let mut jobs = Vec::new();
-    for checkpoint in checkpoints {
-        let path = format!("plan/job-{:08}.json", checkpoint.step);
-        written.push((path.clone(), record::pretty(&of_checkpoint(checkpoint)).into_bytes()));
-        jobs.push(path);
-    }
+    let jobs = checkpoints.iter().map(|c| (format!("plan/job-{:08}.json", c.step), of_checkpoint(c))).collect();
     let mut plan_files = Vec::new();
     for (path, content) in planned(project, earlier, &names)? {
-        let copy = format!("{}/{path}", file::PLAN_FILES);
-        let committed = git.file_at(&state.commit, &path)?.is_some_and(|held| held == content);
-        plan_files.push(PlanFile { sha256: Digest::of(&content), copy: copy.clone(), committed, path });
-        written.push((copy, content));
+        plan_files.push(ground.plan_file(path, content, &mut written)?);
     }
-    let code = plan::code(project, git, &state, &mut written)?;
-    let committed_sources = git.sources_at(&state.commit)?;
-    let binaries =
-        environment::binaries(&BUILD, &options.trainer, trainer.source_sha256, project.root(), committed_sources)?;
     let open = Open {
         format: format::VERSION,
         run,
@@ -159,20 +142,26 @@ fn ready(
                 })
                 .collect(),
         }),
-        not_citable_because: plan::not_citable(&state, &binaries, &plan_files, Some(&earlier.open)),
+        not_citable_because: ground.not_citable(&plan_files, Some(&earlier.open)),
         plan: format::Plan { files: plan_files, ..earlier.open.plan.clone() },
-        code,
-        binaries,
+        code: ground.code(&mut written)?,
+        binaries: ground.binaries.clone(),
         host: environment::host(),
         data: earlier.open.data.clone(),
         tasks,
     };
     let training = &earlier.experiment.training;
-    let (threads, deterministic) = (training.threads, training.deterministic);
-    // It writes no checkpoint.
-    let (keep, disk) = (training.keep, DiskNeed { checkpoint_bytes: 0, checkpoints: 0 });
-    let files = written;
-    Ok(Ready { open, files, jobs, steps: last, keep, disk, threads, deterministic, largest_pass: None })
+    Ok(Ready {
+        open,
+        files: written,
+        jobs,
+        keep: training.keep,
+        // It writes no checkpoint.
+        disk: DiskNeed { checkpoint_bytes: 0, checkpoints: 0 },
+        threads: training.threads,
+        deterministic: training.deterministic,
+        largest_pass: None,
+    })
 }
 
 /// The job of the earlier run: its choices in the trainer's terms.
@@ -184,7 +173,7 @@ fn job_of(earlier: &SealedRun) -> Result<Job, RunError> {
         _ => Err(RunError::NothingToEvaluate {
             run: earlier.open.run.clone(),
             problem: "its job was written by another version of harness".to_owned(),
-            hint: "take the commit that it ran on".to_owned(),
+            hint: "check out the commit it ran on, and `make build`".to_owned(),
         }),
     }
 }

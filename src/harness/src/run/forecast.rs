@@ -2,13 +2,15 @@
 //! stands to the number of parameters and to the corpus. Arithmetic on the config; times come from a measured rate, or
 //! from a GPU's data sheet and an assumed share of it.
 
-use harness_core::config::{Device, Experiment, Precision};
+use harness_core::config::{Choices, Device, Experiment, Precision};
 use harness_core::memory::Memory;
 use harness_core::names::Project;
-use harness_corpus::{PreparedCorpus, Recipe, Store};
+use harness_core::scores::{Request, read_requests};
+use harness_corpus::tasks::{self, TaskRecipe};
+use harness_corpus::{PreparedCorpus, Recipe, Silent, Store};
 use serde::Serialize;
 
-use super::RunError;
+use super::error::RunError;
 use super::processors::Gpu;
 use super::retention::DiskNeed;
 
@@ -21,6 +23,12 @@ pub const WORTHWHILE_EPOCHS: f64 = 4.0;
 /// Share of a GPU's promised rate that training small models reaches, if nothing was measured: PaLM reports 46 %
 /// (Chowdhery et al. 2022, table 3), small widths and deterministic kernels lie below.
 pub const ASSUMED_UTILIZATION: f64 = 0.35;
+/// Kernels that the forward and backward pass of a block start: two norms, projections, attention, feed-forward, residual
+/// sums and casts, and about twice as many on the way back. For the rest of the model as many again as one block.
+const KERNELS_PER_BLOCK: f64 = 60.0;
+/// Seconds from one kernel to the next where the GPU waits for them: assumed, a few microseconds is usual for libtorch on
+/// one thread.
+pub const LAUNCH_S: f64 = 5e-6;
 
 /// How fast training goes, and how that is known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,15 +57,29 @@ pub enum Rate {
 
 impl Rate {
     /// Training tokens per second of `experiment`.
-    pub fn tokens_per_s(&self, experiment: &Experiment, vocabulary_size: u32) -> f64 {
+    pub fn tokens_per_s(&self, experiment: &Choices, vocabulary_size: u32) -> f64 {
         match self {
             Rate::Probe { tokens_per_s, .. } => *tokens_per_s,
             Rate::DataSheet { gpu, utilization } => {
                 let flops_per_token = experiment.model.training_flops_per_token(vocabulary_size);
-                gpu.peak_flops_per_s(experiment.training.precision) * utilization / flops_per_token
+                let computed = gpu.peak_flops_per_s(experiment.training.precision) * utilization / flops_per_token;
+                computed.min(launched_tokens_per_s(experiment))
             }
         }
     }
+
+    /// Whether starting kernels, not computing, sets the rate: so it is with small models on large GPUs.
+    fn is_launch_bound(&self, experiment: &Choices, vocabulary_size: u32) -> bool {
+        let is_sheet = matches!(self, Rate::DataSheet { .. });
+        is_sheet && self.tokens_per_s(experiment, vocabulary_size) >= launched_tokens_per_s(experiment)
+    }
+}
+
+/// The most tokens per second at which one thread can start the kernels of their passes.
+fn launched_tokens_per_s(experiment: &Choices) -> f64 {
+    let kernels = KERNELS_PER_BLOCK * f64::from(experiment.model.layers + 1);
+    let tokens = f64::from(experiment.training.sequences_per_pass()) * f64::from(experiment.model.context_length);
+    tokens / (kernels * LAUNCH_S)
 }
 
 /// Token ids of GPT-2's tokenizer, for recipes that take it over.
@@ -72,12 +94,14 @@ pub struct Corpus {
     pub tokens: Option<u64>,
     /// Tokens of held-out text, if the corpus is prepared.
     pub validation_tokens: Option<u64>,
+    /// Tokens of the requests of all tasks, if they were looked at: see [`Corpus::with_tasks`].
+    pub task_tokens: Option<u64>,
 }
 
 impl Corpus {
-    /// Of a prepared corpus, or what its recipe says before that.
-    pub fn of(project: &Project, experiment: &Experiment) -> Result<Self, RunError> {
-        let recipe = Recipe::load(project, &experiment.corpus)?;
+    /// Of the corpus `name`, or what its recipe says before it is prepared.
+    pub fn of(project: &Project, name: &str) -> Result<Self, RunError> {
+        let recipe = Recipe::load(project, name)?;
         Ok(match PreparedCorpus::open(&Store::of(project), &recipe) {
             Ok(corpus) => {
                 let manifest = corpus.manifest();
@@ -85,15 +109,42 @@ impl Corpus {
                     vocabulary_size: manifest.tokenizer.vocabulary_size,
                     tokens: Some(manifest.train.tokens),
                     validation_tokens: Some(manifest.validation.text_tokens),
+                    task_tokens: None,
                 }
             }
             Err(_) => Corpus {
                 vocabulary_size: recipe.tokenizer.vocabulary_size.unwrap_or(GPT2_VOCABULARY_SIZE),
                 tokens: None,
                 validation_tokens: None,
+                task_tokens: None,
             },
         })
     }
+
+    /// The same with the tokens of the tasks of `experiment`, if the corpus is prepared and the data of the tasks are in
+    /// the store.
+    pub fn with_tasks(mut self, project: &Project, experiment: &Choices) -> Self {
+        self.task_tokens = task_tokens(project, experiment);
+        self
+    }
+}
+
+fn task_tokens(project: &Project, experiment: &Choices) -> Option<u64> {
+    let store = Store::of(project);
+    let recipe = Recipe::load(project, &experiment.corpus).ok()?;
+    let tokenizer = PreparedCorpus::open(&store, &recipe).ok()?.tokenizer().ok()?;
+    let mut tokens = 0;
+    for task in &experiment.evaluation.tasks {
+        let recipe = TaskRecipe::load(project, task).ok()?;
+        let limit = experiment.evaluation.items_per_task;
+        let prepared = tasks::prepare(&recipe, &tokenizer, limit, &store, &mut Silent).ok()?;
+        for task in prepared.tasks() {
+            let requests = read_requests(&prepared.requests_path(task)).ok()?;
+            let of = |r: &Request| r.context.len() + r.continuation.len() + r.unconditional.len();
+            tokens += requests.iter().map(of).sum::<usize>() as u64;
+        }
+    }
+    Some(tokens)
 }
 
 /// The forecast of one run.
@@ -107,10 +158,12 @@ pub struct Forecast {
     pub steps: u64,
     /// Training tokens.
     pub tokens: u64,
-    /// Training FLOPs, and those of all validations.
+    /// Training FLOPs.
     pub training_flops: f64,
-    /// FLOPs of the validation losses; null while the corpus is not prepared. Tasks are not counted.
+    /// FLOPs of the validation losses; null while the corpus is not prepared.
     pub validation_flops: Option<f64>,
+    /// FLOPs of scoring the tasks; null while the corpus is not prepared or the data of a task are not in the store.
+    pub task_flops: Option<f64>,
     /// Training tokens for each parameter.
     pub tokens_per_parameter: f64,
     /// [`OPTIMAL_TOKENS_PER_PARAMETER`].
@@ -135,8 +188,12 @@ pub struct Forecast {
     pub rate: Option<Rate>,
     /// Training tokens per second at that rate.
     pub tokens_per_s: Option<f64>,
-    /// Seconds of training and validation.
+    /// Whether that is set by starting kernels, because the model is small for the GPU.
+    pub launch_bound: bool,
+    /// Seconds of training and of the evaluations whose FLOPs are known.
     pub time_s: Option<f64>,
+    /// Of these, seconds of evaluations.
+    pub evaluation_time_s: Option<f64>,
     /// GPU hours, where there is a GPU.
     pub gpu_hours: Option<f64>,
     /// Of the GPU: at the power that was measured, or at the board's full power, which is the most it can be.
@@ -157,12 +214,15 @@ impl Forecast {
         // A forward pass is a third of forward and backward.
         let validations = experiment.evaluation.validation_steps(training.steps).len() as f64;
         let validation_flops = corpus.validation_tokens.map(|each| validations * each as f64 * flops_per_token / 3.0);
+        let scorings = experiment.evaluation.task_steps(training.steps).len() as f64;
+        let task_flops = corpus.task_tokens.map(|each| scorings * each as f64 * flops_per_token / 3.0);
         // C = 6 N D with D = 20 N (Hoffmann et al. 2022, equation 4 and table 3).
         let optimal_parameters = (training_flops / (6.0 * OPTIMAL_TOKENS_PER_PARAMETER)).sqrt();
         let disk = DiskNeed::of(experiment, parameters);
         let tokens_per_s = rate.as_ref().map(|rate| rate.tokens_per_s(experiment, vocabulary));
-        let all_flops = training_flops + validation_flops.unwrap_or(0.0);
-        let time_s = tokens_per_s.map(|rate| all_flops / (rate * flops_per_token));
+        let seconds = |flops: f64| tokens_per_s.map(|rate| flops / (rate * flops_per_token));
+        let evaluation_flops = validation_flops.unwrap_or(0.0) + task_flops.unwrap_or(0.0);
+        let time_s = seconds(training_flops + evaluation_flops);
         // Power and memory of the GPU, where the rate is that of one.
         let (on_gpu, power_w, gpu_memory_bytes) = match &rate {
             Some(Rate::DataSheet { gpu, .. }) => (true, Some(gpu.power_w), Some(gpu.memory_bytes)),
@@ -180,6 +240,7 @@ impl Forecast {
             tokens,
             training_flops,
             validation_flops,
+            task_flops,
             tokens_per_parameter: tokens as f64 / parameters as f64,
             optimal_tokens_per_parameter: OPTIMAL_TOKENS_PER_PARAMETER,
             optimal_parameters,
@@ -190,9 +251,11 @@ impl Forecast {
             checkpoints: disk.checkpoints,
             checkpoint_bytes: disk.checkpoint_bytes,
             disk_bytes: disk.bytes(),
+            launch_bound: rate.as_ref().is_some_and(|rate| rate.is_launch_bound(experiment, vocabulary)),
             rate,
             tokens_per_s,
             time_s,
+            evaluation_time_s: seconds(evaluation_flops),
             gpu_hours,
             energy_kwh: power_w.zip(gpu_hours).map(|(power_w, hours)| power_w * hours / 1000.0),
             fits: gpu_memory_bytes.map(|bytes| memory.total_bytes() <= bytes),
@@ -204,7 +267,7 @@ impl Forecast {
         let mut remarks = Vec::new();
         let ratio = self.tokens_per_parameter / OPTIMAL_TOKENS_PER_PARAMETER;
         let optimum = format!(
-            "{} parameters on {} tokens would use the same FLOPs best",
+            "the same FLOPs are best spent on {} parameters and {} tokens",
             rounded(self.optimal_parameters),
             rounded(self.optimal_tokens)
         );
@@ -217,12 +280,12 @@ impl Forecast {
         }
         if let Some(epochs) = self.epochs.filter(|&epochs| epochs > WORTHWHILE_EPOCHS) {
             remarks.push(format!(
-                "{epochs:.1} passes over the text: beyond about {WORTHWHILE_EPOCHS} repeated tokens are worth less and \
+                "{epochs:.1} passes over the text: beyond about {WORTHWHILE_EPOCHS}, repeated tokens are worth less and \
                  less (Muennighoff et al. 2023)"
             ));
         }
         if self.fits == Some(false) {
-            remarks.push("the memory of this GPU is too small: lower `training.micro_batch_size`".to_owned());
+            remarks.push("this GPU has too little memory: lower `training.micro_batch_size`".to_owned());
         }
         if let Some(Rate::DataSheet { gpu, .. }) = &self.rate
             && precision == Precision::Bf16
@@ -273,14 +336,20 @@ mod tests {
     fn gpt2() -> Experiment {
         parse_resolved(
             "corpus = \"web\"\n[model]\nlayers = 12\nheads = 12\nwidth = 768\ncontext_length = 1024\n\
-             [training]\nsteps = 5000\nbatch_size = 480\nmicro_batch_size = 16\nprecision = \"bf16\"\ncheckpoint_every = 1000\n",
+             [training]\nsteps = 5000\nbatch_size = 480\nmicro_batch_size = 16\nprecision = \"bf16\"\ncheckpoint_every = 1000\n\
+             [evaluation]\ntasks = [\"lambada\"]\n",
         )
         .unwrap()
     }
 
     #[test]
     fn a_forecast_is_the_arithmetic_of_its_sources() {
-        let corpus = Corpus { vocabulary_size: 50_257, tokens: Some(500_000_000), validation_tokens: Some(1_000_000) };
+        let corpus = Corpus {
+            vocabulary_size: 50_257,
+            tokens: Some(500_000_000),
+            validation_tokens: Some(1_000_000),
+            task_tokens: Some(40_000),
+        };
         let gpu = *Gpu::find("h100-sxm").unwrap();
         let forecast = Forecast::of(&gpt2(), corpus, Some(Rate::DataSheet { gpu, utilization: 0.4 }));
         assert_eq!((forecast.tokens, forecast.parameters), (5000 * 480 * 1024, 124_439_808));
@@ -288,9 +357,12 @@ mod tests {
         let flops = ModelConfig { ..gpt2().model.clone() }.training_flops_per_token(50_257);
         assert!((forecast.training_flops - flops * 2_457_600_000.0).abs() < 1.0);
         assert!((forecast.tokens_per_s.unwrap() - 989.4e12 * 0.4 / flops).abs() < 1e-3);
-        // Training, and a third of it for each token of each validation.
-        let all = forecast.training_flops + forecast.validation_flops.unwrap();
+        // Training, and a third of it for each token of each validation and scoring.
+        let evaluation = forecast.validation_flops.unwrap() + forecast.task_flops.unwrap();
+        let all = forecast.training_flops + evaluation;
         assert!((forecast.time_s.unwrap() - all / (989.4e12 * 0.4)).abs() < 1e-6);
+        assert!((forecast.evaluation_time_s.unwrap() - evaluation / (989.4e12 * 0.4)).abs() < 1e-6);
+        assert!((forecast.task_flops.unwrap() - 40_000.0 * flops / 3.0).abs() < 1.0, "scored at the end");
         assert!((forecast.energy_kwh.unwrap() - 0.7 * forecast.gpu_hours.unwrap()).abs() < 1e-12);
         assert_eq!((forecast.checkpoints, forecast.checkpoint_bytes), (5, 12 * 124_439_808));
         // C = 6 N D and D = 20 N.
@@ -303,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_probe_on_a_gpu_says_what_its_energy_and_memory_are() {
-        let corpus = Corpus { vocabulary_size: 50_257, tokens: None, validation_tokens: None };
+        let corpus = Corpus { vocabulary_size: 50_257, tokens: None, validation_tokens: None, task_tokens: None };
         let rate = |gpu_memory_bytes| Rate::Probe {
             tokens_per_s: 400_000.0,
             device: "cuda:0".to_owned(),
@@ -317,7 +389,7 @@ mod tests {
         assert!((forecast.energy_kwh.unwrap() - 0.5 * hours).abs() < 1e-9);
         assert_eq!(forecast.fits, Some(true));
         let small = Forecast::of(&gpt2(), corpus, Some(rate(4 << 30)));
-        assert!(small.remarks(Precision::Bf16).iter().any(|remark| remark.contains("too small")), "{small:?}");
+        assert!(small.remarks(Precision::Bf16).iter().any(|remark| remark.contains("too little memory")), "{small:?}");
     }
 
     #[test]
@@ -334,8 +406,22 @@ mod tests {
     }
 
     #[test]
+    fn a_small_model_on_a_large_gpu_is_as_fast_as_its_kernels_start() {
+        let text = "corpus = \"c\"\n[model]\nlayers = 2\nheads = 2\nwidth = 64\ncontext_length = 64\n\
+                    [training]\nsteps = 100\nbatch_size = 8\nprecision = \"bf16\"\n";
+        let small = parse_resolved(text).unwrap();
+        let corpus = Corpus { vocabulary_size: 512, tokens: None, validation_tokens: None, task_tokens: None };
+        let rate = |name: &str| Some(Rate::DataSheet { gpu: *Gpu::find(name).unwrap(), utilization: 0.4 });
+        let forecast = Forecast::of(&small, corpus, rate("h100-sxm"));
+        // 512 tokens a pass, 3 x 60 kernels of 5 µs.
+        assert!((forecast.tokens_per_s.unwrap() - 512.0 / 900e-6).abs() < 1.0, "{forecast:?}");
+        assert!(forecast.launch_bound);
+        assert!(!Forecast::of(&gpt2(), corpus, rate("h100-sxm")).launch_bound);
+    }
+
+    #[test]
     fn what_is_not_known_is_not_said() {
-        let corpus = Corpus { vocabulary_size: 50_257, tokens: None, validation_tokens: None };
+        let corpus = Corpus { vocabulary_size: 50_257, tokens: None, validation_tokens: None, task_tokens: None };
         let forecast = Forecast::of(&gpt2(), corpus, None);
         assert_eq!((forecast.epochs, forecast.time_s, forecast.gpu_hours, forecast.fits), (None, None, None, None));
         let t4 = Rate::DataSheet { gpu: *Gpu::find("t4").unwrap(), utilization: 0.4 };

@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 
 use harness_core::config::Choices;
 use harness_core::names::ExperimentName;
+use harness_record::environment;
+use harness_statistics::quantile;
 use serde::Serialize;
 
-use super::trial::{Bench, Trial};
-use super::{Interrupts, RunError};
-use harness_record::environment;
-use harness_statistics as stats;
+use super::error::RunError;
+use super::launch::Interrupts;
+use super::short_run::{Bench, ShortRun};
 
 /// Version of `probe.json`.
 pub const VERSION: u32 = 1;
@@ -87,7 +88,7 @@ pub struct Probe {
     pub plan_sha256: String,
     /// `cpu` or `cuda:0`.
     pub device: String,
-    /// Optimizer steps of each trial.
+    /// Optimizer steps of each short run.
     pub steps: u64,
     /// What was tried, ascending.
     pub points: Vec<Point>,
@@ -97,7 +98,7 @@ pub struct Probe {
     pub key: &'static str,
     /// How sure that is.
     pub confidence: Confidence,
-    /// The largest stable learning rate, for that probe.
+    /// The largest stable learning rate, for that probe; none if no larger one was unstable.
     pub edge_of_stability: Option<f64>,
     /// What was found, in sentences.
     pub findings: Vec<String>,
@@ -118,10 +119,10 @@ pub struct Prober<'a> {
 impl Prober<'_> {
     /// Powers of two sequences a pass, one pass a step, until the memory ends or `most`.
     pub fn batch(&mut self, steps: u64, most: u32) -> Result<Probe, RunError> {
-        let mut trials = Vec::new();
+        let mut tried = Vec::new();
         let mut size = 1;
         while size <= most {
-            let failed = self.try_setting(&mut trials, steps, f64::from(size), |choices| {
+            let failed = self.try_setting(&mut tried, steps, f64::from(size), |choices| {
                 (choices.training.batch_size, choices.training.micro_batch_size) = (size, 0);
             })?;
             if failed {
@@ -129,7 +130,7 @@ impl Prober<'_> {
             }
             size *= 2;
         }
-        let mut probe = self.probe(Kind::Batch, "training.micro_batch_size", steps, &trials);
+        let mut probe = self.probe(Kind::Batch, "training.micro_batch_size", steps, &tried);
         let rate = |point: &Point| point.tokens_per_s.unwrap_or(0.0);
         let best = probe.points.iter().map(rate).fold(0.0, f64::max);
         let knee = probe.points.iter().find(|point| best > 0.0 && rate(point) >= KNEE_SHARE * best).cloned();
@@ -141,7 +142,7 @@ impl Prober<'_> {
             let at_the_end = probe.points.last().is_some_and(|last| last.setting == knee.setting);
             probe.confidence = if at_the_end { Confidence::AtTheEdge } else { Confidence::Clear };
             probe.findings.push(format!(
-                "the knee is at {} sequences a pass: the fewest with at least {:.0} % of the best throughput, {best:.0} \
+                "the knee is at {} sequences per pass: the fewest with at least {:.0} % of the best throughput, {best:.0} \
                  tokens/s",
                 knee.setting,
                 100.0 * KNEE_SHARE
@@ -153,7 +154,7 @@ impl Prober<'_> {
         }
         if let Some(failed) = probe.points.iter().find(|point| point.failure.is_some()) {
             let found =
-                format!("{} sequences a pass failed: {}", failed.setting, failed.failure.as_deref().unwrap_or(""));
+                format!("{} sequences per pass failed: {}", failed.setting, failed.failure.as_deref().unwrap_or(""));
             probe.findings.push(found);
         }
         Ok(probe)
@@ -162,27 +163,17 @@ impl Prober<'_> {
     /// Rates around the config's, a factor of two apart, `reach` times each way, held constant after a short warm-up.
     pub fn learning_rate(&mut self, steps: u64, reach: i32) -> Result<Probe, RunError> {
         let middle = self.bench.experiment().optimizer.learning_rate;
-        let mut trials = Vec::new();
+        let mut tried = Vec::new();
         for power in -reach..=reach {
             let rate = middle * libm::exp2(f64::from(power));
-            self.try_setting(&mut trials, steps, rate, |choices| {
+            self.try_setting(&mut tried, steps, rate, |choices| {
                 choices.optimizer.learning_rate = rate;
                 choices.schedule.warmup_steps = steps / 10;
             })?;
         }
-        let mut probe = self.probe(Kind::LearningRate, "optimizer.learning_rate", steps, &trials);
+        let mut probe = self.probe(Kind::LearningRate, "optimizer.learning_rate", steps, &tried);
         recommend_least_loss(&mut probe, false);
-        let best = probe.points.iter().filter_map(|point| point.loss_nats).fold(f64::INFINITY, f64::min);
-        let stable = |point: &&Point| point.loss_nats.is_some_and(|loss| loss < best + UNSTABLE_ABOVE_BEST_NATS);
-        probe.edge_of_stability = probe.points.iter().rfind(stable).map(|point| point.setting);
-        if let Some(edge) = probe.edge_of_stability {
-            let last = probe.points.last().is_some_and(|point| point.setting == edge);
-            let next = if last { "no tried rate was unstable" } else { "twice that ended unstable" };
-            probe.findings.push(format!("the edge of stability: {edge:.2e} still trained; {next}"));
-        }
-        probe
-            .findings
-            .push(format!("over {steps} steps; a longer run with decay usually wants the same rate or somewhat less"));
+        find_edge_of_stability(&mut probe);
         Ok(probe)
     }
 
@@ -192,11 +183,11 @@ impl Prober<'_> {
         let orders = std::iter::successors(Some(10u64), |w| w.checked_mul(10));
         let lengths: Vec<u64> =
             std::iter::once(0).chain(orders.take_while(|&w| w <= planned.div_ceil(10) && 2 * w <= steps)).collect();
-        let mut trials = Vec::new();
+        let mut tried = Vec::new();
         for warmup in lengths {
-            self.try_setting(&mut trials, steps, warmup as f64, |choices| choices.schedule.warmup_steps = warmup)?;
+            self.try_setting(&mut tried, steps, warmup as f64, |choices| choices.schedule.warmup_steps = warmup)?;
         }
-        let mut probe = self.probe(Kind::Warmup, "schedule.warmup_steps", steps, &trials);
+        let mut probe = self.probe(Kind::Warmup, "schedule.warmup_steps", steps, &tried);
         recommend_least_loss(&mut probe, true);
         probe.findings.push(format!(
             "warm-ups longer than half of the probe's {steps} steps or a tenth of the planned {planned} were left out; \
@@ -209,7 +200,7 @@ impl Prober<'_> {
     pub fn clip(&mut self, steps: u64) -> Result<Probe, RunError> {
         let experiment = self.bench.experiment();
         let (warmup, clip) = (experiment.schedule.warmup_steps.min(steps / 2), experiment.optimizer.gradient_clip_norm);
-        let trial = self.bench.trial(
+        let short = self.bench.run(
             steps,
             |choices| {
                 choices.optimizer.gradient_clip_norm = 0.0;
@@ -218,7 +209,7 @@ impl Prober<'_> {
             self.interrupts,
         )?;
         self.check_interrupts()?;
-        let mut probe = self.probe(Kind::Clip, "optimizer.gradient_clip_norm", steps, &[(0.0, trial.clone())]);
+        let mut probe = self.probe(Kind::Clip, "optimizer.gradient_clip_norm", steps, &[(0.0, short.clone())]);
         let point = |line: &harness_core::scores::StepLine| Point {
             setting: line.step as f64,
             tokens_per_s: None,
@@ -229,9 +220,9 @@ impl Prober<'_> {
             gradient_norm: Some(line.gradient_norm),
             failure: None,
         };
-        probe.points = trial.steps.iter().map(point).collect();
+        probe.points = short.steps.iter().map(point).collect();
         // The first steps of any run have norms of their own.
-        let settled: Vec<f64> = trial
+        let settled: Vec<f64> = short
             .steps
             .iter()
             .filter(|line| line.step > warmup.max(steps / 10))
@@ -241,24 +232,24 @@ impl Prober<'_> {
             probe.confidence = Confidence::None;
             return Ok(probe);
         }
-        let norm = stats::quantile(&settled, CLIP_QUANTILE);
+        let norm = quantile(&settled, CLIP_QUANTILE);
         probe.recommended = Some(norm);
         probe.confidence = if settled.len() >= 50 { Confidence::Clear } else { Confidence::WithinNoise };
         probe.findings.push(format!(
             "norms without clipping, over {} steps after the first: median {:.3}, 90th percentile {norm:.3}, largest \
              {:.3}",
             settled.len(),
-            stats::quantile(&settled, 0.5),
-            stats::quantile(&settled, 1.0)
+            quantile(&settled, 0.5),
+            quantile(&settled, 1.0)
         ));
         if clip > 0.0 {
             let clipped = settled.iter().filter(|&&norm| norm > clip).count() as f64 / settled.len() as f64;
             probe.findings.push(format!("the config's {clip} would clip {:.0} % of them", 100.0 * clipped));
             if clipped > 0.5 {
-                probe.findings.push("that is really a lower learning rate: consider lowering it instead".to_owned());
+                probe.findings.push("clipping that often is a lower learning rate in disguise: consider lowering the rate instead".to_owned());
             }
         }
-        if let Some(failure) = &trial.failure {
+        if let Some(failure) = &short.failure {
             probe.findings.push(format!("the run ended early: {}", failure.message));
         }
         Ok(probe)
@@ -267,16 +258,16 @@ impl Prober<'_> {
     /// Tries one setting, tells of it, and says whether it failed. A wish to stop ends the probe.
     fn try_setting(
         &mut self,
-        trials: &mut Vec<(f64, Trial)>,
+        tried: &mut Vec<(f64, ShortRun)>,
         steps: u64,
         setting: f64,
         change: impl FnOnce(&mut Choices),
     ) -> Result<bool, RunError> {
-        let trial = self.bench.trial(steps, change, self.interrupts)?;
+        let short = self.bench.run(steps, change, self.interrupts)?;
         self.check_interrupts()?;
-        (self.told)(&point(setting, &trial));
-        let failed = trial.failure.is_some();
-        trials.push((setting, trial));
+        (self.told)(&point(setting, &short));
+        let failed = short.failure.is_some();
+        tried.push((setting, short));
         Ok(failed)
     }
 
@@ -285,8 +276,8 @@ impl Prober<'_> {
         if wished { Err(RunError::Interrupted) } else { Ok(()) }
     }
 
-    fn probe(&self, kind: Kind, key: &'static str, steps: u64, trials: &[(f64, Trial)]) -> Probe {
-        let started = trials.iter().find_map(|(_, trial)| trial.started.as_ref());
+    fn probe(&self, kind: Kind, key: &'static str, steps: u64, tried: &[(f64, ShortRun)]) -> Probe {
+        let started = tried.iter().find_map(|(_, short)| short.started.as_ref());
         Probe {
             format: VERSION,
             kind,
@@ -295,7 +286,7 @@ impl Prober<'_> {
             plan_sha256: self.bench.experiment().plan_digest().to_string(),
             device: started.map_or("none", |started| started.device.as_str()).to_owned(),
             steps,
-            points: trials.iter().map(|(setting, trial)| point(*setting, trial)).collect(),
+            points: tried.iter().map(|(setting, short)| point(*setting, short)).collect(),
             recommended: None,
             key,
             confidence: Confidence::None,
@@ -305,10 +296,10 @@ impl Prober<'_> {
     }
 }
 
-fn point(setting: f64, trial: &Trial) -> Point {
-    let loss = trial.final_loss_nats();
+fn point(setting: f64, short: &ShortRun) -> Point {
+    let loss = short.final_loss_nats();
     let largest = |of: fn(&harness_core::scores::StepLine) -> f64| {
-        trial
+        short
             .steps
             .iter()
             .skip(1)
@@ -317,40 +308,47 @@ fn point(setting: f64, trial: &Trial) -> Point {
     };
     Point {
         setting,
-        tokens_per_s: trial.tokens_per_s(),
-        peak_memory_bytes: trial.peak_memory_bytes(),
+        tokens_per_s: short.tokens_per_s(),
+        peak_memory_bytes: short.peak_memory_bytes(),
         loss_nats: loss.map(|(mean, _)| mean),
         loss_standard_error_nats: loss.map(|(_, error)| error),
         largest_loss_nats: largest(|line| line.loss_nats),
         gradient_norm: largest(|line| line.gradient_norm),
-        failure: trial.failure.as_ref().map(|failure| failure.kind.clone()),
+        failure: short.failure.as_ref().map(|failure| failure.kind.clone()),
     }
 }
 
-/// Recommends the setting of least loss; with `least`, the smallest setting that is as good within the noise.
+/// A setting as people write it.
+pub fn shown(setting: f64) -> String {
+    if setting != 0.0 && setting < 0.1 { format!("{setting:.2e}") } else { format!("{setting}") }
+}
+
+/// Recommends the setting of least loss; with `least`, the smallest setting that is as good within the noise. A setting at
+/// an end of what was tried is recommended only where none inside is as good.
 fn recommend_least_loss(probe: &mut Probe, least: bool) {
-    let tried: Vec<(f64, f64, f64)> = probe
+    let trained: Vec<(f64, f64, f64)> = probe
         .points
         .iter()
         .filter_map(|point| Some((point.setting, point.loss_nats?, point.loss_standard_error_nats?)))
+        .filter(|(_, loss, _)| loss.is_finite())
         .collect();
-    let Some(best) = tried.iter().min_by(|a, b| a.1.total_cmp(&b.1)).copied() else {
+    let Some(best) = trained.iter().min_by(|a, b| a.1.total_cmp(&b.1)).copied() else {
         probe.findings.push("no setting trained to the end".to_owned());
         return;
     };
     // Two standard errors of the difference.
     let as_good = |(_, loss, error): &(f64, f64, f64)| loss - best.1 <= 2.0 * (error * error + best.2 * best.2).sqrt();
-    let equals: Vec<f64> = tried.iter().filter(|t| as_good(t)).map(|t| t.0).collect();
-    let chosen = if least { equals[0] } else { best.0 };
-    let ends = [probe.points.first(), probe.points.last()].into_iter().flatten().any(|end| end.setting == best.0);
+    let equals: Vec<(f64, f64, f64)> = trained.iter().filter(|t| as_good(t)).copied().collect();
+    let ends = [probe.points.first(), probe.points.last()].map(|end| end.map(|point| point.setting));
+    let inside = equals.iter().filter(|t| !ends.contains(&Some(t.0))).min_by(|a, b| a.1.total_cmp(&b.1));
+    let chosen = if least { equals[0].0 } else { inside.map_or(best.0, |inside| inside.0) };
+    let at_the_edge = !least && inside.is_none();
     probe.recommended = Some(chosen);
-    probe.confidence = match (ends && !least, equals.len()) {
+    probe.confidence = match (at_the_edge, equals.len()) {
         (true, _) => Confidence::AtTheEdge,
         (false, 1) => Confidence::Clear,
         (false, _) => Confidence::WithinNoise,
     };
-    let shown =
-        |setting: f64| if setting != 0.0 && setting < 0.1 { format!("{setting:.2e}") } else { format!("{setting}") };
     probe.findings.push(format!(
         "least loss {:.3} ± {:.3} nats/token (mean and standard error of the last fifth of the steps) at {}",
         best.1,
@@ -358,13 +356,38 @@ fn recommend_least_loss(probe: &mut Probe, least: bool) {
         shown(best.0)
     ));
     if equals.len() > 1 {
-        let names: Vec<String> = equals.iter().map(|&setting| shown(setting)).collect();
+        let names: Vec<String> = equals.iter().map(|t| shown(t.0)).collect();
         probe.findings.push(format!("as good within two standard errors: {}", names.join(", ")));
     }
-    if ends && !least {
-        probe.findings.push("the best lies at an end of what was tried: try further in that direction".to_owned());
+    if at_the_edge {
+        let end = if ends[0] == Some(chosen) { "smallest" } else { "largest" };
+        probe.findings.push(format!("{} is the {end} value tried: a better one may lie beyond it", shown(chosen)));
     }
     probe.findings.push("one seed and a short run: a starting point, not a result".to_owned());
+}
+
+/// Says up to which learning rate training was stable: from the best upwards, until one ended far above it.
+fn find_edge_of_stability(probe: &mut Probe) {
+    let loss = |point: &Point| point.loss_nats.filter(|loss| loss.is_finite());
+    let losses = probe.points.iter().enumerate().filter_map(|(at, point)| Some((at, loss(point)?)));
+    let Some((best_at, best)) = losses.min_by(|a, b| a.1.total_cmp(&b.1)) else { return };
+    let is_stable = |point: &Point| loss(point).is_some_and(|loss| loss < best + UNSTABLE_ABOVE_BEST_NATS);
+    let above = &probe.points[best_at..];
+    let stable = above.iter().take_while(|point| is_stable(point)).count();
+    let edge = above[stable - 1].setting;
+    let finding = match above.get(stable) {
+        None => format!("none of the rates tried was unstable: the edge of stability lies above {}", shown(edge)),
+        Some(unstable) => {
+            probe.edge_of_stability = Some(edge);
+            format!("the edge of stability: {} still trained, {} did not", shown(edge), shown(unstable.setting))
+        }
+    };
+    probe.findings.push(finding);
+    if probe.edge_of_stability.is_some() && probe.edge_of_stability == probe.recommended {
+        probe
+            .findings
+            .push("the recommended rate is the largest stable one: half of it is safer in a longer run".to_owned());
+    }
 }
 
 #[cfg(test)]
@@ -415,6 +438,35 @@ mod tests {
         let rising = [(1.0, 4.0, 0.01), (2.0, 3.0, 0.01), (4.0, f64::NAN, 0.01)];
         assert_eq!(recommended(&rising, false), (Some(2.0), Confidence::Clear), "divergence bounds it on that side");
         assert_eq!(recommended(&clear[..2], false), (Some(2.0), Confidence::AtTheEdge));
+        let flat = [(1.0, 3.02, 0.1), (2.0, 3.01, 0.1), (4.0, 3.0, 0.1)];
+        assert_eq!(
+            recommended(&flat, false),
+            (Some(2.0), Confidence::WithinNoise),
+            "as good, and bounded on both sides"
+        );
         assert_eq!(recommended(&[(1.0, f64::NAN, 0.0)], false), (None, Confidence::None));
+    }
+
+    #[test]
+    fn no_finding_of_a_rate_contradicts_another() {
+        let found = |losses: &[(f64, f64, f64)]| {
+            let mut probe = probe(losses);
+            recommend_least_loss(&mut probe, false);
+            find_edge_of_stability(&mut probe);
+            (probe.edge_of_stability, probe.findings.join("\n"))
+        };
+        // Nothing was unstable: there is no edge, and the best rate may be a larger one.
+        let (edge, text) = found(&[(1.0, 4.0, 0.01), (2.0, 3.5, 0.01), (4.0, 3.0, 0.01)]);
+        assert_eq!(edge, None);
+        assert!(text.contains("lies above 4") && text.contains("4 is the largest value tried"), "{text}");
+        assert!(!text.contains("still trained") && !text.contains("safer"), "{text}");
+        // One of the larger rates came through by luck: the edge lies below the first that did not.
+        let (edge, text) = found(&[(1.0, 3.0, 0.01), (2.0, 3.2, 0.01), (4.0, 9.0, 0.01), (8.0, 3.9, 0.01)]);
+        assert_eq!(edge, Some(2.0));
+        assert!(text.contains("2 still trained, 4 did not"), "{text}");
+        // Small rates that learned nothing are not unstable.
+        let (edge, text) = found(&[(1.0, 7.0, 0.01), (2.0, 5.0, 0.01), (4.0, 3.0, 0.01), (8.0, f64::NAN, 0.01)]);
+        assert_eq!(edge, Some(4.0));
+        assert!(text.contains("half of it is safer"), "{text}");
     }
 }

@@ -11,7 +11,8 @@ use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::scores::{StepLine, read_csv};
 use rustix::fs::FlockOperation;
 
-use super::{RunError, Story};
+use super::error::RunError;
+use super::story::Story;
 use harness_record::format::{self, Continuation, Open, PassedOver, Retention, Spent, file};
 use harness_record::{self as record, Inherited, RecordError, Recorder, SealedRun};
 
@@ -26,7 +27,7 @@ pub(super) struct Origin {
 /// The latest checkpoint that is intact among the runs since the last complete one (of one seed, if it is given).
 pub(super) fn origin(project: &Project, name: &ExperimentName, seed: Option<u64>) -> Result<Origin, RunError> {
     let nothing =
-        |problem: String| RunError::NothingToResume { problem, hint: format!("start anew: `harness run {name}`") };
+        |problem: String| RunError::NothingToResume { problem, hint: format!("start a new run: `harness run {name}`") };
     let (mut tried, mut passed_over) = (Vec::new(), Vec::new());
     for id in record::runs(project, name)?.into_iter().rev() {
         let run = match SealedRun::open(project, name, &id) {
@@ -52,8 +53,8 @@ pub(super) fn origin(project: &Project, name: &ExperimentName, seed: Option<u64>
                     let checkpoint = checkpoint.clone();
                     return Ok(Origin { run, checkpoint, passed_over });
                 }
-                Ok(_) => "its bytes are not those that were written".to_owned(),
-                Err(error) if error.is_not_found() => "the file is not there".to_owned(),
+                Ok(_) => "its contents have changed since it was written".to_owned(),
+                Err(error) if error.is_not_found() => "the file is missing".to_owned(),
                 Err(error) => format!("it cannot be read: {}", error.source),
             };
             passed_over.push(PassedOver { run: id.clone(), step: checkpoint.step, problem });
@@ -109,8 +110,8 @@ impl Origin {
             return Ok(());
         };
         Err(RunError::NothingToResume {
-            problem: format!("run `{}` cannot be gone on with: {problem}", self.run.open.run),
-            hint: format!("take the change back, or start anew: `harness run {}`", open.experiment),
+            problem: format!("run `{}` cannot be resumed: {problem}", self.run.open.run),
+            hint: format!("undo the change, or start a new run: `harness run {}`", open.experiment),
         })
     }
 
@@ -178,8 +179,8 @@ fn seal_abandoned(project: &Project, name: &ExperimentName, run: &RunId) -> Resu
     let lock = files::open(&folder.join(file::OPEN))?;
     if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK) {
         return Err(RunError::NothingToResume {
-            problem: format!("run `{run}` is still going on"),
-            hint: "wait for it, or stop it with Ctrl-C where it runs".to_owned(),
+            problem: format!("run `{run}` is still running"),
+            hint: "wait for it, or stop it with Ctrl-C in its terminal".to_owned(),
         });
     }
 
@@ -202,7 +203,7 @@ fn seal_abandoned(project: &Project, name: &ExperimentName, run: &RunId) -> Resu
     }
     let rows: Vec<StepLine> = read_csv(&folder.join(file::STEPS))?;
     let step = rows.last().map_or(0, |row| row.step);
-    let message = format!("the supervisor died after step {step}; sealed when the run was taken up again");
+    let message = format!("the supervisor died after step {step}; sealed when the run was resumed");
     story.failure = Some(Failure { kind: "abandoned".to_owned(), message, hint: None, step });
     let rule = "the supervisor died; `training.keep` of the config says what it followed".to_owned();
     story.retention = Some(Retention { rule, best: Vec::new(), pruned });

@@ -7,9 +7,10 @@ use std::path::Path;
 use harness_core::config::{Experiment, Keep, OptimizerKind};
 use harness_core::contract::{Checkpoint, Evaluation, Message};
 use harness_core::files;
+use harness_core::names::Project;
 use harness_core::scores::{WindowLoss, read_csv};
 
-use super::RunError;
+use super::error::RunError;
 use harness_record::format::{Retention, Scored};
 
 /// Follows a run's messages and removes what is not kept.
@@ -64,7 +65,7 @@ impl Keeper {
 /// The rule in words.
 fn rule(keep: Keep) -> String {
     if keep.is_all() {
-        return "all stay".to_owned();
+        return "all are kept".to_owned();
     }
     let mut rules = vec!["the latest, the one after the last step".to_owned()];
     if keep.every > 0 {
@@ -146,6 +147,23 @@ impl DiskNeed {
     pub fn bytes(&self) -> u64 {
         self.checkpoint_bytes.saturating_mul(self.checkpoints)
     }
+}
+
+/// Refuses a run whose checkpoints will not fit; says what they need.
+pub(super) fn check_disk(project: &Project, disk: DiskNeed) -> Result<String, RunError> {
+    let (need, count) = (disk.bytes(), disk.checkpoints);
+    // A file system that does not tell is taken to have room.
+    let free = rustix::fs::statvfs(project.root()).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    if need > free {
+        return Err(RunError::Disk { need_bytes: need, count, free_bytes: free });
+    }
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    Ok(format!(
+        "checkpoints need at most {:.1} MiB of disk ({count} × {:.1} MiB); {:.0} MiB are free",
+        mib(need),
+        mib(disk.checkpoint_bytes),
+        mib(free)
+    ))
 }
 
 #[cfg(test)]

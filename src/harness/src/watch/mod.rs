@@ -11,11 +11,12 @@ use std::f64::consts::LN_2;
 use std::path::{Path, PathBuf};
 
 use harness_core::config::{Experiment, parse_resolved};
-use harness_core::contract::{Evaluation, Started};
+use harness_core::contract::{Evaluation, Job, Started};
 use harness_core::files::{self, FileError};
 use harness_core::scores::{StepLine, WindowLoss, read_csv};
 use serde_json::Value as Json;
 
+use crate::run::{Course, Left, timed};
 use harness_record::format::{Open, Record, file};
 use tail::Tail;
 
@@ -26,7 +27,7 @@ pub enum WatchError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The run did not write its plan, or another version of harness did.
-    #[error("`{path}` cannot be understood: {problem}\nhint: `harness audit` says what is wrong with the run")]
+    #[error("could not read `{path}`: {problem}\nhint: `harness audit RUN` says what is wrong with the run")]
     Plan {
         /// The file.
         path: PathBuf,
@@ -42,12 +43,16 @@ pub struct State {
     pub open: Open,
     /// What it trains.
     pub experiment: Experiment,
+    /// What it is to do.
+    pub course: Course,
     /// The trainer's account of itself, once it has begun.
     pub started: Option<Started>,
     /// Rows of `steps.csv` so far.
     pub steps: Vec<StepLine>,
     /// Bits per byte of each evaluation so far: (step, bits per byte).
     pub validation: Vec<(u64, f64)>,
+    /// The step and the seconds of each evaluation so far.
+    pub evaluations: Vec<(u64, f64)>,
     /// The last events of the log, oldest first: (time, what).
     pub events: Vec<(String, String)>,
     /// How it ended, once it has.
@@ -78,9 +83,11 @@ impl Watcher {
         let state = State {
             open,
             experiment,
+            course: course(folder)?,
             started: None,
             steps: Vec::new(),
             validation: Vec::new(),
+            evaluations: Vec::new(),
             events: Vec::new(),
             record: None,
             changed_ns: 0,
@@ -120,6 +127,7 @@ impl Watcher {
             "started" => self.state.started = serde_json::from_value(body.clone()).ok(),
             "evaluation" => {
                 if let Ok(evaluation) = serde_json::from_value::<Evaluation>(body.clone()) {
+                    self.state.evaluations.push(timed(&evaluation));
                     words = format!("evaluated at step {}", evaluation.step);
                     if let Some(bits) = self.bits_per_byte(&evaluation) {
                         self.state.validation.push((evaluation.step, bits));
@@ -150,6 +158,19 @@ impl Watcher {
     }
 }
 
+/// What the jobs of a run are to do.
+fn course(folder: &Path) -> Result<Course, WatchError> {
+    let plan = folder.join("plan");
+    let is_job = |name: &String| name.starts_with("job") && name.ends_with(".json");
+    let mut jobs: Vec<Job> = Vec::new();
+    for name in files::list(&plan)?.into_iter().filter(is_job) {
+        let path = plan.join(name);
+        let job = serde_json::from_slice(&files::read(&path)?);
+        jobs.push(job.map_err(|e| WatchError::Plan { path, problem: e.to_string() })?);
+    }
+    Ok(Course::of(&jobs))
+}
+
 /// A row of `steps.csv`; the columns are those of [`StepLine`], in their order.
 fn step_of(line: &str) -> Option<StepLine> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_bytes());
@@ -159,7 +180,7 @@ fn step_of(line: &str) -> Option<StepLine> {
 impl State {
     /// Steps of the plan.
     pub fn planned_steps(&self) -> u64 {
-        self.experiment.training.steps
+        self.course.steps
     }
 
     /// The last row.
@@ -167,26 +188,13 @@ impl State {
         self.steps.last()
     }
 
-    /// Seconds for one step of late, evaluations and checkpoints between them included.
-    pub fn seconds_per_step(&self) -> Option<f64> {
-        const LATE: usize = 200;
-        let late = &self.steps[self.steps.len().saturating_sub(LATE)..];
-        let (first, last) = (late.first()?, late.last()?);
-        let (steps, seconds) = (last.step - first.step, last.wall_time_s - first.wall_time_s);
-        // After a resumption the clock begins anew.
-        (steps > 0 && seconds > 0.0).then(|| seconds / steps as f64)
-    }
-
-    /// Seconds until the last step, if it goes on like this.
-    pub fn seconds_left(&self) -> Option<f64> {
-        let left = self.planned_steps().saturating_sub(self.last().map_or(0, |line| line.step));
-        Some(left as f64 * self.seconds_per_step()?)
+    /// How long it goes on at the pace of late; nothing while that would be a guess.
+    pub fn left(&self) -> Option<Left> {
+        self.course.left(&self.steps, &self.evaluations)
     }
 
     /// Tokens that the plan still holds.
     pub fn tokens_left(&self) -> u64 {
-        let training = &self.experiment.training;
-        let planned = training.tokens(training.steps, self.experiment.model.context_length);
-        planned.saturating_sub(self.last().map_or(0, |line| line.tokens))
+        self.course.tokens.saturating_sub(self.last().map_or(0, |line| line.tokens))
     }
 }

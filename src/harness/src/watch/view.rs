@@ -9,6 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
 
 use super::State;
+use crate::run::Left;
 
 /// What the state does not know.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +41,7 @@ pub fn draw(frame: &mut Frame, state: &State, around: &Surroundings) {
     let lines: Vec<Line> = state.events.iter().map(|(at, what)| Line::from(format!("{at}  {what}"))).collect();
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" log ")), events);
     frame.render_widget(
-        Paragraph::new("q quits; the run goes on").style(Style::new().add_modifier(Modifier::DIM)),
+        Paragraph::new("q quits the view; the run continues").style(Style::new().add_modifier(Modifier::DIM)),
         keys,
     );
 }
@@ -70,8 +71,8 @@ fn status(state: &State, around: &Surroundings) -> String {
 
 fn bar(state: &State) -> Gauge<'static> {
     let (done, planned) = (state.last().map_or(0, |line| line.step), state.planned_steps().max(1));
-    let left = match (&state.record, state.seconds_left()) {
-        (None, Some(seconds)) => format!(", about {} left", duration(seconds)),
+    let left = match (&state.record, state.left()) {
+        (None, Some(left)) => format!(", {}", left_in_words(left)),
         _ => String::new(),
     };
     Gauge::default()
@@ -199,14 +200,24 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// How long it goes on: `about 5 min 0 s left`.
+pub fn left_in_words(left: Left) -> String {
+    let time = duration(left.seconds);
+    match left.untimed_evaluations {
+        0 => format!("about {time} left"),
+        1 => format!("about {time} left, plus one evaluation that takes an unknown time"),
+        many => format!("about {time} left, plus {many} evaluations that take an unknown time"),
+    }
+}
+
 /// The same in a few lines, for where there is no terminal.
 pub fn summary(state: &State, around: &Surroundings) -> String {
     let open = &state.open;
     let (done, planned) = (state.last().map_or(0, |line| line.step), state.planned_steps());
     let mut lines = vec![
         format!("{} run {} (seed {}): {}", open.experiment, open.run, open.plan.seed, status(state, around)),
-        match (&state.record, state.seconds_left()) {
-            (None, Some(seconds)) => format!("step {done} of {planned}, about {} left", duration(seconds)),
+        match (&state.record, state.left()) {
+            (None, Some(left)) => format!("step {done} of {planned}, {}", left_in_words(left)),
             _ => format!("step {done} of {planned}"),
         },
     ];

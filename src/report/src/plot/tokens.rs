@@ -20,9 +20,14 @@ pub(super) fn slices_of(project: &Project, request: &Request) -> Result<Figure, 
         let against = |other: &Shown| slices(project, first.latest(), Some(other.latest()), &wanted);
         others.iter().map(against).collect::<Result<_, _>>()?
     };
-    let estimate = |slice: &Slice| match &slice.change {
-        Some(change) => Estimate { mean: change.difference_nats, standard_error: change.standard_error.unwrap_or(0.0) },
-        None => Estimate { mean: slice.loss_nats, standard_error: slice.standard_error.unwrap_or(0.0) },
+    // Of a slice that has no change a figure of changes shows nothing.
+    let estimate = |slice: &Slice| {
+        let (mean, error) = match &slice.change {
+            Some(change) => (change.difference_nats, change.standard_error),
+            None if others.is_empty() => (slice.loss_nats, slice.standard_error),
+            None => return None,
+        };
+        Some(Estimate { mean, standard_error: error.unwrap_or(0.0) })
     };
     let row = |slice: &Slice| figure::Row {
         name: slice.slice.clone(),
@@ -31,7 +36,7 @@ pub(super) fn slices_of(project: &Project, request: &Request) -> Result<Figure, 
             .iter()
             .map(|report| {
                 let same = |s: &&Slice| s.by == slice.by && s.slice == slice.slice;
-                report.slices.iter().find(same).map(estimate)
+                report.slices.iter().find(same).and_then(estimate)
             })
             .collect(),
     };

@@ -1,76 +1,37 @@
-//! Starting the trainer and watching over it until it has ended, in whatever way it ends.
+//! Watching over a process that speaks the trainer's contract, until it has ended.
 //!
-//! The trainer is a child in a process group of its own, so that Ctrl-C reaches only the supervisor, which passes on
-//! the wish: `stop` on the child's standard input at the first, a kill at the second.
+//! It is a child in a process group of its own, so that Ctrl-C reaches only the supervisor, which passes on the wish:
+//! `stop` on the child's standard input at the first, a kill at the second.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use harness_core::contract::{self, Failure, Message};
 use harness_core::files::{self, FileError};
-
-use super::RunError;
 use harness_record::environment;
 use harness_record::format::file;
 
-/// How many times the user has asked to stop. Signal handlers count it up.
-pub type Interrupts = Arc<AtomicUsize>;
+use super::{Ended, Interrupts, Start};
+use crate::run::error::RunError;
 
-/// How the trainer ended.
-#[derive(Debug)]
-pub(super) struct Ended {
-    /// Exit code, if it ended by itself.
-    pub exit_code: Option<i32>,
-    /// Signal, if one ended it.
-    pub signal: Option<i32>,
-    /// What went wrong, if something did.
-    pub failure: Option<Failure>,
-    /// Seconds from start to end.
-    pub wall_time_s: f64,
-    /// Processor seconds, user and system.
-    pub cpu_time_s: f64,
-}
-
-impl Ended {
-    /// This one and the next: times add up, the rest is the next one's.
-    pub fn then(self, next: Ended) -> Ended {
-        Ended {
-            wall_time_s: self.wall_time_s + next.wall_time_s,
-            cpu_time_s: self.cpu_time_s + next.cpu_time_s,
-            ..next
-        }
-    }
-}
-
-/// What to start, and where.
-pub(super) struct Start<'a> {
-    pub trainer: &'a Path,
-    /// Working directory; every path of the job is relative to it.
-    pub root: &'a Path,
-    /// The job, relative to `root`.
-    pub job: &'a Path,
-    /// The run folder.
-    pub folder: &'a Path,
-    pub threads: u32,
-    pub deterministic: bool,
-}
-
-/// Runs the trainer to its end, handing each message on. An error of `on_message` (a full disk, say) kills it.
+/// Runs `command` to its end, handing each message on. An error of `on_message` (a full disk, say) kills it.
 pub(super) fn supervise(
+    command: &mut Command,
     start: &Start<'_>,
     interrupts: &Interrupts,
     on_message: &mut dyn FnMut(&Message) -> Result<(), RunError>,
 ) -> Result<Ended, RunError> {
     let begun = Instant::now();
-    let mut child = spawn(start)?;
+    let program = Path::new(command.get_program()).to_owned();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(|source| RunError::Trainer { path: program.clone(), source })?;
     let mut input = child.stdin.take();
     let lines = read_lines(child.stdout.take().expect("standard output is piped"));
     let complaints = collect(child.stderr.take().expect("standard error is piped"));
@@ -117,7 +78,7 @@ pub(super) fn supervise(
         }
     }
     let cpu_time_s = cpu_time_s(child.id());
-    let status = wait(&mut child, interrupts).map_err(|e| FileError::new("wait for", start.trainer, e))?;
+    let status = wait(&mut child, interrupts).map_err(|e| FileError::new("wait for", &program, e))?;
     let complaints = complaints.join().unwrap_or_default();
     write_complaints(start, &complaints)?;
     if let Some(error) = told {
@@ -147,19 +108,6 @@ fn wait(child: &mut Child, interrupts: &Interrupts) -> std::io::Result<ExitStatu
         }
         thread::sleep(Duration::from_millis(5));
     }
-}
-
-fn spawn(start: &Start<'_>) -> Result<Child, RunError> {
-    let mut command = Command::new(start.trainer);
-    command.arg("run").arg(start.job).current_dir(start.root);
-    // Waiting threads that spin steal the cores from those that work, many times over on a busy machine.
-    command.env("OMP_WAIT_POLICY", "passive");
-    command.env("OMP_NUM_THREADS", start.threads.to_string()).env("MKL_NUM_THREADS", start.threads.to_string());
-    if start.deterministic {
-        command.env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
-    }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    command.spawn().map_err(|source| RunError::Trainer { path: start.trainer.to_owned(), source })
 }
 
 fn ask_to_stop(input: &mut Option<ChildStdin>) -> bool {
@@ -241,25 +189,25 @@ fn contract_failure(error: &serde_json::Error, step: u64) -> Failure {
 /// The kind of failure of a trainer that was ended by signal 9.
 pub(super) const KILLED: &str = "killed";
 /// The system ends a process by the same signal when its memory is full.
-const OUT_OF_MEMORY_HINT: &str = "go on with `--resume`; if nobody killed it, the system ran out of memory: then make \
-                                  room first, or start anew with a smaller `training.micro_batch_size`";
+const OUT_OF_MEMORY_HINT: &str = "`--resume` continues the run; if nobody killed it, the system ran out of memory: free \
+                                  some first, or start a new run with a smaller `training.micro_batch_size`";
 
 fn death(exit_code: Option<i32>, signal: Option<i32>, step: u64, complaints: &str) -> Failure {
     let last = complaints.lines().rev().find(|line| !line.trim().is_empty());
-    let said = last.map_or(String::new(), |line| format!("; its last words: {}", line.trim()));
+    let said = last.map_or(String::new(), |line| format!("; its last output: {}", line.trim()));
     let (kind, message, hint) = match (signal, exit_code) {
         (Some(9), _) => {
             (KILLED, format!("the trainer was killed (signal 9) after step {step}{said}"), OUT_OF_MEMORY_HINT)
         }
         (Some(signal), _) => (
             "crashed",
-            format!("the trainer was ended by signal {signal} after step {step}{said}"),
-            "see trainer.log in the run folder; go on with `--resume`",
+            format!("the trainer was killed by signal {signal} after step {step}{said}"),
+            "see trainer.log in the run folder; `--resume` continues the run",
         ),
         (None, code) => (
             "crashed",
             format!(
-                "the trainer ended with code {} after step {step} and no closing message{said}",
+                "the trainer exited with code {} after step {step}, without a closing message{said}",
                 code.unwrap_or(-1)
             ),
             "see trainer.log in the run folder",

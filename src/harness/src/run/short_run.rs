@@ -1,35 +1,36 @@
 //! Short runs that measure something before a run is paid for: the same trainer, supervisor and data as a run, but no
 //! record, no evaluation, and nothing left in the run folders. What was measured is told by [`super::probe`].
 
-use std::path::PathBuf;
-
-use harness_core::config::{Choices, EvaluationConfig, Experiment, ScheduleKind};
+use harness_core::config::{Checked, Choices, EvaluationConfig, Experiment, ScheduleKind};
 use harness_core::contract::{Closing, Failure, Message, Started};
 use harness_core::files;
-use harness_core::names::{ExperimentName, Project};
+use harness_core::names::ExperimentName;
 use harness_core::scores::StepLine;
-use harness_corpus::{Fetcher, PreparedCorpus, Progress, Recipe, Store};
+use harness_corpus::{PreparedCorpus, Progress, Recipe};
+use harness_record::{environment, pretty};
+use harness_statistics::{mean, quantile, variance};
 
+use super::error::RunError;
 use super::forecast::Rate;
-use super::{Interrupts, RunError, plan, supervise};
-use harness_record::{self as record, environment};
-use harness_statistics as stats;
+use super::job::job;
+use super::launch::{Interrupts, Start};
+use super::plan::load_config;
+use super::workshop::Workshop;
 
 /// Steps of a short run that measures the rate of training.
 pub const PROBE_STEPS: u64 = 8;
 
 /// An experiment with its data, ready to be tried.
 pub struct Bench<'a> {
-    project: &'a Project,
-    trainer: PathBuf,
-    experiment: Experiment,
+    workshop: &'a Workshop<'a>,
+    experiment: Checked,
     corpus: PreparedCorpus,
 }
 
 /// What a short run gave.
 #[derive(Clone, Debug)]
-pub struct Trial {
-    /// What ran, with the changes of the trial.
+pub struct ShortRun {
+    /// What ran, with its changes.
     pub experiment: Experiment,
     /// One row for each step.
     pub steps: Vec<StepLine>,
@@ -44,45 +45,39 @@ pub struct Trial {
 impl<'a> Bench<'a> {
     /// Makes the corpus of `name` ready and looks at the trainer.
     pub fn open(
-        project: &'a Project,
+        workshop: &'a Workshop<'a>,
         name: &ExperimentName,
-        trainer: PathBuf,
-        mirror: Option<PathBuf>,
         progress: &mut dyn Progress,
     ) -> Result<Self, RunError> {
-        let experiment = plan::load_config(project, name)?.experiment;
-        plan::about(&trainer)?;
-        let recipe = Recipe::load(project, &experiment.corpus)?;
-        let store = Store::of(project);
-        Fetcher::new(&store).with_mirror(mirror).fetch(&recipe.remotes(), progress)?;
-        let corpus = harness_corpus::prepare(&recipe, &store, progress)?;
-        Ok(Bench { project, trainer, experiment, corpus })
+        let experiment = load_config(workshop.project, name)?.experiment;
+        workshop.about()?;
+        let recipe = Recipe::load(workshop.project, &experiment.corpus)?;
+        let corpus = workshop.corpus(&recipe, progress)?;
+        Ok(Bench { workshop, experiment, corpus })
     }
 
     /// An experiment whose corpus is ready.
-    pub(super) fn of(project: &'a Project, trainer: PathBuf, experiment: Experiment, corpus: PreparedCorpus) -> Self {
-        Bench { project, trainer, experiment, corpus }
+    pub(super) fn of(workshop: &'a Workshop<'a>, experiment: Checked, corpus: PreparedCorpus) -> Self {
+        Bench { workshop, experiment, corpus }
     }
 
     /// The experiment as it is written.
-    pub fn experiment(&self) -> &Experiment {
+    pub fn experiment(&self) -> &Checked {
         &self.experiment
     }
 
     /// Runs `steps` optimizer steps of the experiment with `change`d choices, from fresh weights. The learning rate is
     /// constant and the stages of batch and sequence are left out unless the change says otherwise; nothing is
     /// evaluated. After a wish to stop there is no closing.
-    pub fn trial(
+    pub fn run(
         &self,
         steps: u64,
         change: impl FnOnce(&mut Choices),
         interrupts: &Interrupts,
-    ) -> Result<Trial, RunError> {
+    ) -> Result<ShortRun, RunError> {
         let experiment = self
             .experiment
-            .vary(|choices| {
-                choices.training.steps = steps;
-                choices.training.budget = None;
+            .shortened(steps, |choices| {
                 choices.training.batch_size_stages.clear();
                 choices.training.sequence_length_stages.clear();
                 choices.training.checkpoint_every = 0;
@@ -91,24 +86,24 @@ impl<'a> Bench<'a> {
                 (choices.schedule.warmup_steps, choices.schedule.cooldown_steps) = (0, 0);
                 change(choices);
             })
-            .map_err(RunError::Trial)?;
+            .map_err(RunError::ShortRun)?;
+        let project = self.workshop.project;
         let name = format!("probe-{}-{:08x}", environment::now_compact(), environment::entropy());
-        let folder = self.project.store().join("drafts").join(name);
+        let folder = project.store().join("drafts").join(name);
         files::create_folder(&folder)?;
-        let mut job = plan::job(self.project, &folder, &experiment, &self.corpus, &[], None);
+        let mut job = job(project, &folder, &experiment, &self.corpus, &[], None);
         (job.validation_steps, job.task_steps) = (Vec::new(), Vec::new());
         let path = folder.join("job.json");
-        files::write(&path, record::pretty(&job).as_bytes())?;
-        let start = supervise::Start {
-            trainer: &self.trainer,
-            root: self.project.root(),
-            job: &path,
+        files::write(&path, pretty(&job).as_bytes())?;
+        let start = Start {
+            root: project.root(),
+            job: path,
             folder: &folder,
             threads: experiment.training.threads,
             deterministic: experiment.training.deterministic,
         };
         let (mut rows, mut started, mut closing) = (Vec::new(), None, None);
-        let ended = supervise::supervise(&start, interrupts, &mut |message| {
+        let ended = self.workshop.launcher.launch(&start, interrupts, &mut |message| {
             match message {
                 Message::Started(about) => started = Some((**about).clone()),
                 Message::Step(line) => rows.push(line.clone()),
@@ -119,11 +114,11 @@ impl<'a> Bench<'a> {
         });
         files::remove_folder(&folder)?;
         let ended = ended?;
-        Ok(Trial { experiment, steps: rows, started, closing, failure: ended.failure })
+        Ok(ShortRun { experiment, steps: rows, started, closing, failure: ended.failure })
     }
 }
 
-impl Trial {
+impl ShortRun {
     /// The second half of the steps, when caches are warm.
     fn late_steps(&self) -> &[StepLine] {
         &self.steps[self.steps.len() / 2..]
@@ -132,7 +127,7 @@ impl Trial {
     /// Training tokens per second: the median over the second half of the steps.
     pub fn tokens_per_s(&self) -> Option<f64> {
         let rates: Vec<f64> = self.late_steps().iter().map(|line| line.tokens_per_s).collect();
-        (!rates.is_empty()).then(|| stats::quantile(&rates, 0.5))
+        (!rates.is_empty()).then(|| quantile(&rates, 0.5))
     }
 
     /// Largest memory in bytes: of the GPU where there is one, else of the process.
@@ -140,7 +135,7 @@ impl Trial {
         self.closing.as_ref().map(|closing| closing.peak_gpu_memory_bytes.unwrap_or(closing.peak_memory_bytes))
     }
 
-    /// Rate and memory of a trial that came to its end.
+    /// Rate and memory of a run that came to its end.
     pub fn measured(&self) -> Result<(f64, u64), RunError> {
         match (self.tokens_per_s(), self.peak_memory_bytes(), &self.failure) {
             (Some(rate), Some(memory), None) => Ok((rate, memory)),
@@ -152,12 +147,12 @@ impl Trial {
         }
     }
 
-    /// What it says of a plan.
+    /// What it says of the pace of a plan.
     pub fn rate(&self) -> Result<Rate, RunError> {
         let (tokens_per_s, peak_memory_bytes) = self.measured()?;
         let device = self.started.as_ref().map_or_else(|| "cpu".to_owned(), |started| started.device.clone());
         let powers: Vec<f64> = self.late_steps().iter().filter_map(|line| line.power_w).collect();
-        let gpu_power_w = (!powers.is_empty()).then(|| stats::mean(&powers));
+        let gpu_power_w = (!powers.is_empty()).then(|| mean(&powers));
         let gpu = self.started.as_ref().and_then(|started| started.about.gpus.first());
         let gpu_memory_bytes = gpu.map(|gpu| gpu.memory_bytes);
         Ok(Rate::Probe { tokens_per_s, device, peak_memory_bytes, gpu_power_w, gpu_memory_bytes })
@@ -169,7 +164,7 @@ impl Trial {
         self.closing.as_ref()?;
         let last = &self.steps[self.steps.len() - self.steps.len().div_ceil(5)..];
         let losses: Vec<f64> = last.iter().map(|line| line.loss_nats).collect();
-        let error = if losses.len() < 2 { 0.0 } else { (stats::variance(&losses) / losses.len() as f64).sqrt() };
-        (!losses.is_empty()).then(|| (stats::mean(&losses), error))
+        let error = if losses.len() < 2 { 0.0 } else { (variance(&losses) / losses.len() as f64).sqrt() };
+        (!losses.is_empty()).then(|| (mean(&losses), error))
     }
 }

@@ -1,0 +1,168 @@
+//! Why a run could not be opened or sealed, with what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use harness_core::config::{BudgetError, ConfigError};
+use harness_core::files::FileError;
+use harness_core::names::{ExperimentName, RunId};
+use harness_core::scores::TableError;
+use harness_core::shards::ShardError;
+use harness_record::git::GitError;
+use harness_record::{RecordError, SealError};
+
+/// Why a run could not be opened or sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The config was refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Git could not answer.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The corpus could not be made ready.
+    #[error(transparent)]
+    Corpus(#[from] harness_corpus::CorpusError),
+    /// A file could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] harness_corpus::FetchError),
+    /// The corpus recipe was refused.
+    #[error(transparent)]
+    Recipe(#[from] harness_corpus::RecipeError),
+    /// A task could not be made ready.
+    #[error(transparent)]
+    Task(#[from] harness_corpus::tasks::TaskError),
+    /// A shard cannot be used.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// The record could not be written.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// An earlier run could not be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// An earlier table could not be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The tree differs from its commit.
+    #[error(
+        "the working tree differs from its commit, so the record could not say which code ran:\n{}\nhint: commit these files, or pass --allow-dirty to record a patch (the paper cannot cite such a run)",
+        list(files)
+    )]
+    Dirty {
+        /// The files that differ.
+        files: Vec<String>,
+    },
+    /// The weights of an imported model are not in the store.
+    #[error("`{name}` starts from imported weights, but `{}` is missing\nhint: import the {class} again: `harness import hf FOLDER --name {name} --corpus {corpus}`", path.display())]
+    NoImportedWeights {
+        /// The experiment.
+        name: ExperimentName,
+        /// Its corpus.
+        corpus: String,
+        /// Where they should be.
+        path: PathBuf,
+        /// The class they came from.
+        class: String,
+    },
+    /// The trainer does not answer as one.
+    #[error("`{}` cannot be used as the trainer: {problem}\nhint: `make build` builds both programs from the same sources", path.display())]
+    NoTrainer {
+        /// The program.
+        path: PathBuf,
+        /// What it said.
+        problem: String,
+    },
+    /// The trainer could not be started.
+    #[error("could not start the trainer `{}`: {source}\nhint: `make build` builds it; `harness doctor` says what is missing", path.display())]
+    Trainer {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The checkpoints will not fit on the disk.
+    #[error(
+        "the checkpoints of this run need {} MiB ({count} × {} MiB), but only {} MiB are free\nhint: keep fewer (`training.keep`), write fewer (`training.checkpoint_every`), or free up disk space",
+        need_bytes >> 20, (need_bytes / count.max(&1)) >> 20, free_bytes >> 20
+    )]
+    Disk {
+        /// All that are there at a time.
+        need_bytes: u64,
+        /// How many.
+        count: u64,
+        /// What is free where the run folder lies.
+        free_bytes: u64,
+    },
+    /// The programs were built from other sources than those of the commit.
+    #[error(
+        "{} built from other sources than those of the commit, so the record could not say which code ran\nhint: rebuild both programs with `make build`, or pass --allow-stale (the paper cannot cite such a run)",
+        was_or_were(programs)
+    )]
+    Stale {
+        /// The programs.
+        programs: Vec<&'static str>,
+    },
+    /// A short run that measures something could not be set up.
+    #[error("the short run could not be set up: {0}")]
+    ShortRun(String),
+    /// A budget cannot be turned into steps.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
+    /// A short run gave no measurement.
+    #[error("the short run ended early: {problem}\nhint: {hint}")]
+    NothingMeasured {
+        /// What happened.
+        problem: String,
+        /// What can be done.
+        hint: String,
+    },
+    /// The user wished to stop.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
+    /// There is nothing to evaluate.
+    #[error("run `{run}` cannot be evaluated: {problem}\nhint: {hint}")]
+    NothingToEvaluate {
+        /// The run.
+        run: RunId,
+        /// Why.
+        problem: String,
+        /// What can be done, or what there is.
+        hint: String,
+    },
+    /// A file of the run's data is not here as it was.
+    #[error(
+        "`{path}` is missing or has changed since the run\nhint: `harness data prepare {corpus}` restores it; if the recipe has changed since, check out the commit of the run first"
+    )]
+    DataGone {
+        /// The file.
+        path: String,
+        /// Its corpus.
+        corpus: String,
+    },
+    /// There is nothing to go on from.
+    #[error("there is nothing to resume: {problem}\nhint: {hint}")]
+    NothingToResume {
+        /// Why.
+        problem: String,
+        /// What to do instead.
+        hint: String,
+    },
+}
+
+fn was_or_were(programs: &[&str]) -> String {
+    let names: Vec<String> = programs.iter().map(|name| format!("`{name}`")).collect();
+    format!("{} {}", names.join(" and "), if names.len() == 1 { "was" } else { "were" })
+}
+
+fn list(files: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let mut lines: Vec<String> = files.iter().take(SHOWN).map(|file| format!("  {file}")).collect();
+    if files.len() > SHOWN {
+        lines.push(format!("  ... and {} more", files.len() - SHOWN));
+    }
+    lines.join("\n")
+}

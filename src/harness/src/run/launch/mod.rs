@@ -1,0 +1,85 @@
+//! Starting the trainer on a job and handing on what it says until it has ended, in whatever way it ends.
+//!
+//! Comes in: a [`Start`], which names a job in an open run folder. Goes out: the trainer's messages in their order, and
+//! an [`Ended`]. A launcher owes that and nothing else, so a session neither knows nor asks whether the trainer is a
+//! child of this process ([`Local`]) or the first rank of a job on a cluster.
+
+mod child;
+mod local;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use harness_core::contract::{About, Failure, Message};
+
+use crate::run::error::RunError;
+
+pub use local::{Local, about, trainer_beside};
+
+/// How many times the user has asked to stop. Signal handlers count it up.
+pub type Interrupts = Arc<AtomicUsize>;
+
+/// Starts the trainer.
+pub trait Launcher {
+    /// The program, whose digest stands in the record.
+    fn program(&self) -> &Path;
+
+    /// What the program says of itself.
+    fn about(&self) -> Result<About, RunError>;
+
+    /// Runs a job to its end, handing each message on. One wish to stop is passed on to the trainer, a second one kills it;
+    /// so does an error of `on_message` (a full disk, say).
+    fn launch(
+        &self,
+        start: &Start<'_>,
+        interrupts: &Interrupts,
+        on_message: &mut dyn FnMut(&Message) -> Result<(), RunError>,
+    ) -> Result<Ended, RunError>;
+}
+
+/// What to start, and where.
+#[derive(Clone, Debug)]
+pub struct Start<'a> {
+    /// Working directory; every path of the job is relative to it.
+    pub root: &'a Path,
+    /// The job, relative to `root`.
+    pub job: PathBuf,
+    /// The run folder.
+    pub folder: &'a Path,
+    /// Threads of each process.
+    pub threads: u32,
+    /// Whether the same job is to give the same bits.
+    pub deterministic: bool,
+}
+
+/// How the trainer ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Exit code, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// Signal, if one ended it.
+    pub signal: Option<i32>,
+    /// What went wrong, if something did.
+    pub failure: Option<Failure>,
+    /// Seconds from start to end.
+    pub wall_time_s: f64,
+    /// Processor seconds, user and system.
+    pub cpu_time_s: f64,
+}
+
+impl Ended {
+    /// This one and the next: times add up, the rest is the next one's.
+    pub fn then(self, next: Ended) -> Ended {
+        Ended {
+            wall_time_s: self.wall_time_s + next.wall_time_s,
+            cpu_time_s: self.cpu_time_s + next.cpu_time_s,
+            ..next
+        }
+    }
+
+    /// Whether the system ended the trainer outright, as it does for want of memory.
+    pub fn is_killed(failure: &Failure) -> bool {
+        failure.kind == child::KILLED
+    }
+}

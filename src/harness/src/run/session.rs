@@ -1,0 +1,213 @@
+//! One open run: its record is written while a launcher runs its jobs, and sealed whatever happens.
+
+use std::path::PathBuf;
+
+use harness_analyse::spikes::{Detector, Spike};
+use harness_core::Digest;
+use harness_core::contract::{Failure, Message, Started};
+use harness_core::names::RunId;
+use harness_corpus::Progress;
+use harness_record::format::{Open, Record};
+use harness_record::{Inherited, Recorder, environment, pretty};
+
+use super::course::Course;
+use super::device::{self, Claim};
+use super::error::RunError;
+use super::launch::{Ended, Interrupts, Launcher, Start};
+use super::plan::Ready;
+use super::resume::{self, Origin};
+use super::retention::Keeper;
+use super::story::Story;
+use super::workshop::Workshop;
+
+/// Who is told what happens. The command line draws it.
+pub trait Watcher {
+    /// Draws the making of the data.
+    fn progress(&mut self) -> &mut dyn Progress;
+    /// The record is being opened, and `course` is what is to be done. From now on a wish to stop is counted in what this
+    /// gives back instead of ending the program.
+    fn opened(&mut self, open: &Open, course: &Course) -> Interrupts;
+    /// A message of the trainer.
+    fn message(&mut self, message: &Message);
+    /// The trainer has ended: a wish to stop ends the program again.
+    fn closed(&mut self);
+}
+
+/// A sealed run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The run.
+    pub run: RunId,
+    /// How it ended.
+    pub record: Record,
+    /// Digest of its MANIFEST.
+    pub root: Digest,
+}
+
+/// Opens the record of a plan, runs its jobs, and seals.
+pub(super) fn carry_out(
+    workshop: &Workshop,
+    plan: Ready,
+    origin: Option<&Origin>,
+    earlier: &Inherited,
+    watcher: &mut dyn Watcher,
+) -> Result<Outcome, RunError> {
+    let interrupts = watcher.opened(&plan.open, &Course::of(plan.jobs.iter().map(|(_, job)| job)));
+    let session = Session::open(workshop, plan, earlier);
+    let ended = session.and_then(|mut session| {
+        let ended = session.run(workshop.launcher.as_ref(), origin, &interrupts, watcher);
+        Ok((session, ended))
+    });
+    watcher.closed();
+    let (session, ended) = ended?;
+    session.seal(ended)
+}
+
+/// An open run.
+struct Session {
+    /// The project's folder, which paths of jobs are relative to.
+    root: PathBuf,
+    /// The run folder.
+    folder: PathBuf,
+    plan: Ready,
+    recorder: Recorder,
+    story: Story,
+    spikes: Detector,
+    keeper: Keeper,
+    /// Held while the trainer runs.
+    claim: Option<Claim>,
+}
+
+impl Session {
+    fn open(workshop: &Workshop, mut plan: Ready, earlier: &Inherited) -> Result<Self, RunError> {
+        let folder = workshop.project.run(&plan.open.experiment, &plan.open.run);
+        plan.files.extend(plan.jobs.iter().map(|(path, job)| (path.clone(), pretty(job).into_bytes())));
+        let recorder = Recorder::open(&folder, &plan.open, &plan.files, earlier)?;
+        let steps = plan.jobs.last().map_or(0, |(_, job)| job.training.steps);
+        Ok(Session {
+            root: workshop.project.root().to_owned(),
+            folder,
+            recorder,
+            story: Story::default(),
+            spikes: Detector::after(&earlier.steps),
+            keeper: Keeper::new(plan.keep, steps),
+            claim: None,
+            plan,
+        })
+    }
+
+    /// What lies between the opened record and its seal: the jobs, one after the other.
+    fn run(
+        &mut self,
+        launcher: &dyn Launcher,
+        origin: Option<&Origin>,
+        interrupts: &Interrupts,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Ended, RunError> {
+        let folder = self.folder.clone();
+        let root = self.root.clone();
+        let _lock = resume::hold(&folder)?;
+        if let Some(origin) = origin {
+            for evaluation in origin.copy_evaluations(&folder)? {
+                let message = Message::Evaluation(evaluation);
+                self.recorder.message(&message)?;
+                self.story.take(&message);
+            }
+        }
+        let jobs: Vec<PathBuf> = self.plan.jobs.iter().map(|(path, _)| folder.join(path)).collect();
+        let mut all: Option<Ended> = None;
+        for job in jobs {
+            let start = Start {
+                root: &root,
+                job: job.strip_prefix(&root).unwrap_or(&job).to_owned(),
+                folder: &folder,
+                threads: self.plan.threads,
+                deterministic: self.plan.deterministic,
+            };
+            let ended = launcher.launch(&start, interrupts, &mut |message| self.take(message, watcher));
+            self.story.retention = Some(self.keeper.retention());
+            let ended = ended?;
+            let goes_on = ended.failure.is_none() && self.story.finished;
+            let ended = match all.take() {
+                Some(before) => before.then(ended),
+                None => ended,
+            };
+            if !goes_on {
+                return Ok(ended);
+            }
+            all = Some(ended);
+        }
+        Ok(all.expect("a plan has a job"))
+    }
+
+    /// Takes in a message of the trainer: into the record first.
+    fn take(&mut self, message: &Message, watcher: &mut dyn Watcher) -> Result<(), RunError> {
+        self.recorder.message(message)?;
+        self.story.take(message);
+        watcher.message(message);
+        match message {
+            Message::Started(started) => self.started(started, watcher.progress()),
+            Message::Step(line) => {
+                if let Some(spike) = self.spikes.take(line) {
+                    let Spike { step, loss_nats, loss_before_nats } = spike;
+                    let text =
+                        format!("step {step}: the loss spikes: {loss_nats:.3} nats/token after {loss_before_nats:.3}");
+                    watcher.progress().note(&text);
+                    self.recorder.event("spike", serde_json::json!(spike))?;
+                }
+            }
+            _ => {}
+        }
+        for removed in self.keeper.take(message, &self.folder)? {
+            let body = serde_json::json!({ "step": removed.step, "path": removed.file.path });
+            self.recorder.event("pruned", body)?;
+        }
+        Ok(())
+    }
+
+    /// What is to be said of the device that the trainer found.
+    fn started(&mut self, started: &Started, progress: &mut dyn Progress) {
+        if let Some(note) = slow_precision(started) {
+            progress.note(note);
+        }
+        if self.claim.is_some() {
+            return;
+        }
+        let Open { run, experiment, .. } = &self.plan.open;
+        let (claim, others) = device::claim(started, self.plan.threads, &format!("run {run} of {experiment}"));
+        self.claim = claim;
+        if !others.is_empty() {
+            progress.note(&format!(
+                "warning: another run is using {} of this machine, so both will be slow and their times say little: {}",
+                if started.device == "cpu" { "the processors" } else { started.device.as_str() },
+                others.join(", ")
+            ));
+        }
+    }
+
+    /// Seals the run as it ended. Where the trainer never ran, or the record could not be written, what there is gets
+    /// sealed, then the error told.
+    fn seal(mut self, ended: Result<Ended, RunError>) -> Result<Outcome, RunError> {
+        self.story.failure = match &ended {
+            Ok(ended) => ended.failure.clone().map(|failure| self.plan.explain(failure)),
+            Err(error) => Some(Failure {
+                kind: "supervisor".to_owned(),
+                message: environment::scrub(&error.to_string(), &self.root),
+                hint: None,
+                step: 0,
+            }),
+        };
+        let run = self.plan.open.run;
+        let record = self.story.record(&run, ended.as_ref().ok());
+        let root = self.recorder.seal(&record)?;
+        ended.map(|_| Outcome { run, record, root })
+    }
+}
+
+/// What to say of a precision that the processor has no instructions for.
+fn slow_precision(started: &Started) -> Option<&'static str> {
+    let determinism = &started.determinism;
+    let emulated = started.device == "cpu" && determinism.compute_dtype == "bfloat16" && !determinism.cpu_kernels;
+    emulated
+        .then_some("bf16 is slow on this processor (no avx512_bf16): `training.precision = \"f32\"` is likely faster")
+}
