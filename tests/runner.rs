@@ -17,6 +17,7 @@ mod cases {
     mod plan;
     mod plot;
     mod prepare;
+    mod records;
     mod repository;
     mod resume;
     mod runs;

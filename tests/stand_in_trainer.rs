@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use harness_build::BUILD;
+use harness_core::config::TensorSpec;
 use harness_core::contract::{
     About, Checkpoint, Closing, Determinism, Evaluation, Failure, Job, Message, OutputFile, Started, VERSION,
 };
@@ -198,8 +199,8 @@ fn training_loss(job: &Job, step: u64) -> f64 {
 
 /// Norms that change slowly over the steps, larger in larger tensors.
 fn layers(job: &Job, step: u64) -> Vec<LayerNorms> {
-    let norms = |(tensor, shape): (String, Vec<u64>)| {
-        let size = (shape.iter().product::<u64>() as f64).sqrt();
+    let norms = |tensor: TensorSpec| {
+        let (size, tensor) = ((tensor.parameters() as f64).sqrt(), tensor.name);
         let (gradient_norm, weight_norm) = (size / (100.0 + step as f64), size * (0.02 + step as f64 * 1e-5));
         LayerNorms { step, tensor, gradient_norm, weight_norm, update_norm: size * job.optimizer.learning_rate }
     };

@@ -60,6 +60,7 @@ fn compared(first: &[Simulated], second: &[Simulated]) -> Comparison {
     let side = |runs: &[Simulated]| Side {
         name: "side".to_owned(),
         runs: runs.iter().map(|simulated| RunAnalysis::of(simulated.run.clone()).unwrap()).collect(),
+        left_out: Vec::new(),
         notes: Vec::new(),
     };
     compare(&side(first), &side(second), &Asked::default()).unwrap()

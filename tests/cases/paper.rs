@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Project, Ran, repository};
+use crate::common::{Project, Ran, repository, skip};
 use harness_core::files::list_recursive;
 
 /// A project with two experiments, run, and the templates; `None` where Typst is not installed.
@@ -12,7 +12,7 @@ fn study() -> Option<Project> {
     let own = repository().join(".tools/bin/typst");
     let on_path = Command::new("typst").arg("--version").output().is_ok_and(|o| o.status.success());
     if !own.is_file() && !on_path {
-        eprintln!("skipped: typst is not installed; `make setup` installs it");
+        skip("typst", "`make setup` installs it");
         return None;
     }
     let project = Project::new();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Project, TINY, repository};
+use crate::common::{Project, TINY, repository, skip};
 use harness_analyse::Side;
 use harness_core::names;
 use harness_figure::{Subject, budget::Hours};
@@ -114,10 +114,7 @@ fn pictures_need_the_fonts_and_mistakes_are_explained() {
         (&["plot", "forest", "tiny"], &["nothing to show of `tiny`", "hint:"]),
         (&["plot", "validation", "tinny"], &["tinny", "tiny"]),
         (&["plot", "validation", "tiny", "--out", "figure.pdf"], &["does not give the format", "hint:"]),
-        (
-            &["plot", "validation", "tiny", "--out", "figure.svg", "--format", "png"],
-            &["does not end in .png", "hint:"],
-        ),
+        (&["plot", "validation", "tiny", "--out", "figure.svg", "--format", "png"], &["does not end in .png", "hint:"]),
     ];
     for (arguments, expected) in cases {
         let ran = project.harness(arguments).expect(2);
@@ -127,8 +124,7 @@ fn pictures_need_the_fonts_and_mistakes_are_explained() {
     assert!(ran.stderr.contains("make setup"), "{}", ran.stderr);
     let fonts = repository().join(".tools/fonts");
     if !fonts.exists() {
-        eprintln!("SKIPPED, no picture is drawn: `make setup` installs the fonts");
-        return;
+        return skip("fonts", "`make setup` installs them");
     }
     fs::create_dir_all(project.path(".tools")).unwrap();
     std::os::unix::fs::symlink(fs::canonicalize(fonts).unwrap(), project.path(".tools/fonts")).unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{Project, Ran, signal};
+use crate::common::{Project, Ran, signal, skip};
 use harness_core::files;
 use harness_core::random::Random;
 use rustix::process::Signal;
@@ -132,8 +132,7 @@ fn a_full_disk_is_told_and_leaves_no_half_of_a_file() {
         let output = limited(size);
         let Some(output) = output.ok().filter(|o| o.status.code() != Some(77) && !o.stderr.starts_with(b"unshare:"))
         else {
-            eprintln!("skipped: no file system can be mounted here");
-            return;
+            return skip("mounts", "the system must let `unshare --user --mount` mount a file system");
         };
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{size}: {stderr}");

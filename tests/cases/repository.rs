@@ -1,10 +1,11 @@
 //! Rules of the house that can be read from the sources. Each failure says how to mend it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::repository;
+use crate::common::{repository, skip};
 use harness_core::files::list_recursive;
 
 fn sources(folder: &str) -> Vec<(String, String)> {
@@ -31,12 +32,23 @@ fn every_file_of_tests_runs() {
     }
 }
 
+/// What is printed by a test that passes is seen by nobody.
+#[test]
+fn no_test_is_skipped_but_by_the_one_function_that_may() {
+    for (folder, (file, text)) in ["src", "tests"].iter().flat_map(|f| sources(f).into_iter().map(move |s| (f, s))) {
+        let prints = text.to_lowercase().contains(&format!("eprintln!(\"{}", "skipped"));
+        assert!(
+            !prints || file == "common/skip.rs",
+            "{folder}/{file} skips a test: call `skip` of tests/common/skip.rs"
+        );
+    }
+}
+
 #[test]
 fn harness_needs_no_libtorch() {
     let output = Command::new("readelf").args(["--dynamic", env!("CARGO_BIN_EXE_harness")]).output();
     let Ok(output) = output else {
-        eprintln!("skipped: readelf is not installed");
-        return;
+        return skip("readelf", "install binutils");
     };
     let text = String::from_utf8_lossy(&output.stdout);
     let needed: Vec<&str> = text.lines().filter(|line| line.contains("NEEDED")).collect();
@@ -48,7 +60,7 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("harness-core", &["clap", "tera", "tch", "tokenizers", "git2", "harness-build"]),
     ("harness-corpus", &["clap", "tch", "git2", "harness-build", "harness-record"]),
     ("harness-trainer", &["clap", "tera", "git2", "tokenizers", "harness-corpus", "harness-record"]),
-    ("harness-statistics", &["csv", "git2", "tokenizers", "harness-record"]),
+    ("harness-statistics", &["git2", "tokenizers", "harness-record"]),
     (
         "harness-record",
         &["tokenizers", "parquet", "ureq", "rustls", "clap", "ratatui", "resvg", "tera", "harness-build"],
@@ -60,18 +72,18 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("harness", &["tch", "torch-sys", "harness-trainer"]),
 ];
 
+fn cargo_tree(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["tree", "--offline", "--locked", "--prefix", "none"]).args(arguments).current_dir(repository());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn crates_keep_to_their_own() {
     for (package, never) in FORBIDDEN {
-        let tree = ["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
-        let output = Command::new(env!("CARGO"))
-            .args(tree)
-            .args(["--package", package])
-            .current_dir(repository())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
+        let text = cargo_tree(&["--edges", "normal", "--format", "{p}", "--package", package]);
         let below: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(below.first(), Some(&package));
         for name in never {
@@ -81,6 +93,28 @@ fn crates_keep_to_their_own() {
                  {package} --invert {name}` shows through what"
             );
         }
+    }
+}
+
+/// What `cargo test` compiles for the whole workspace, it need not compile again for one crate alone.
+#[test]
+fn one_crate_asks_for_the_features_of_the_whole_workspace() {
+    let with_features = |packages: &[&str]| -> BTreeSet<String> {
+        let text = cargo_tree(&[&["--edges", "normal,build,dev", "--format", "{p} [{f}]"], packages].concat());
+        text.lines()
+            .filter(|line| !line.starts_with("harness"))
+            .map(|line| line.replace(" (proc-macro)", "").replace(" (*)", ""))
+            .collect()
+    };
+    let all = with_features(&["--workspace"]);
+    for (package, _) in FORBIDDEN {
+        let alone = with_features(&["--package", package]);
+        let other: Vec<&String> = alone.difference(&all).collect();
+        assert!(
+            other.is_empty(),
+            "{package} alone compiles these again, as the workspace asks for more features: {other:?}. Name those in \
+             src/features/Cargo.toml"
+        );
     }
 }
 
@@ -118,14 +152,23 @@ fn only_the_command_line_prints() {
 
 #[test]
 fn every_field_of_the_record_is_documented() {
-    let formats = fs::read_to_string(repository().join("docs/formats.md")).unwrap();
-    let source = fs::read_to_string(repository().join("src/record/src/format.rs")).unwrap();
-    for name in ["Open", "Record"] {
+    let page = "docs/formats/run-records.md";
+    let formats = fs::read_to_string(repository().join(page)).unwrap();
+    let source = fs::read_to_string(repository().join("src/record/src/format/mod.rs")).unwrap();
+    for name in ["Open", "Record", "Plan", "Launch", "Segment", "Head"] {
         let body = source.split(&format!("pub struct {name} {{")).nth(1).unwrap().split("\n}").next().unwrap();
         let fields = body.lines().filter_map(|l| l.trim().strip_prefix("pub ")).filter_map(|l| l.split(':').next());
         for field in fields.filter(|f| *f != "format") {
-            assert!(formats.contains(&format!("`{field}`")), "docs/formats.md does not name `{field}` of {name}");
+            assert!(formats.contains(&format!("`{field}`")), "{page} does not name `{field}` of {name}");
         }
+    }
+}
+
+#[test]
+fn every_page_of_the_formats_is_in_their_index() {
+    let index = fs::read_to_string(repository().join("docs/formats.md")).unwrap();
+    for page in list_recursive(&repository().join("docs/formats")).unwrap() {
+        assert!(index.contains(&format!("](formats/{page})")), "docs/formats.md does not name {page}");
     }
 }
 

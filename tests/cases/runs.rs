@@ -223,11 +223,7 @@ fn a_second_run_on_the_same_device_is_told_of_the_first() {
     let run = project.latest("tiny").file_name().unwrap().to_str().unwrap().to_owned();
     let second = project.harness(&["run", "tiny", "--seed", "4"]).expect(0);
     let told = "warning: another run is using the processors of this machine";
-    assert!(
-        second.stderr.contains(told) && second.stderr.contains(&format!("run {run} of tiny")),
-        "{}",
-        second.stderr
-    );
+    assert!(second.stderr.contains(told) && second.stderr.contains(&format!("run {run} of tiny")), "{}", second.stderr);
     signal(first.id(), Signal::KILL);
     first.wait().unwrap();
     // Whoever died claims nothing.

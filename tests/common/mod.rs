@@ -1,6 +1,7 @@
 //! A project in a fresh git repository, and the real `harness` run in it with an empty environment.
 
 pub mod hub;
+mod skip;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
+
+pub use skip::skip;
 
 /// The experiment that every test project has: it trains in no time, because the stand-in computes nothing.
 pub const TINY: &str = r#"title = "Tiny"
@@ -103,6 +106,13 @@ impl Project {
         project
     }
 
+    /// A project as it was put into a bundle of git, without a data store.
+    pub fn cloned_from(bundle: &Path) -> Self {
+        let project = Project { folder: tempfile::tempdir().unwrap(), store: shared_store() };
+        project.git(&["clone", "-q", "-b", "main", bundle.to_str().unwrap(), "."]);
+        project
+    }
+
     pub fn path(&self, relative: &str) -> PathBuf {
         self.folder.path().join(relative)
     }
@@ -194,7 +204,7 @@ impl Project {
 pub fn trainer() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_BIN_EXE_harness")).with_file_name("harness-trainer");
     if !path.is_file() {
-        eprintln!("skipped: `{}` is not built; `make test` builds it", path.display());
+        skip("trainer", "`make test` builds it");
         return None;
     }
     Some(path)

@@ -4,7 +4,7 @@ them, and the losses of a plain PyTorch loop.
 Writes FOLDER/gpt2 and FOLDER/llama, each with config.json, model.safetensors and recorded.json, which
 src/trainer/tests/cases/parity.rs compares with this project. The training loop below uses no code of it: attention, loss,
 clipping and AdamW are those of transformers and PyTorch, and the order of the batches is computed from
-docs/formats.md ("Data order").
+docs/formats/trainer.md ("Data order").
 """
 
 import json

@@ -263,6 +263,10 @@ fn describe_plan(run: &SealedRun, values: &mut Builder) {
     ] {
         values.add(format!("data.{name}"), count as f64, Unit::Count, &[file::CORPUS_MANIFEST]);
     }
+    if let Some(across) = &run.corpus.across_split {
+        let repeated = across.validation_documents as f64;
+        values.add("data.repeated_validation_documents", repeated, Unit::Count, &[file::CORPUS_MANIFEST]);
+    }
     let train_bytes = run.corpus.train.text_bytes as f64;
     values.add("data.train_bytes", train_bytes, Unit::Count, &[file::CORPUS_MANIFEST]);
     describe_corpus(&run.corpus, values);

@@ -11,8 +11,14 @@ pub fn bytes_of_tokens(tokenizer_json: &[u8], vocabulary_size: u32) -> Option<Ve
     }
     let of_character = bytes_of_characters();
     let mut bytes = vec![Vec::new(); vocabulary_size as usize];
-    for (text, id) in json["model"]["vocab"].as_object()? {
-        let place = bytes.get_mut(usize::try_from(id.as_u64()?).ok()?)?;
+    let vocabulary = &json["model"]["vocab"];
+    let entries: Option<Vec<(&str, u64)>> = match vocabulary.as_array() {
+        // Of a unigram vocabulary: pieces with their scores, in the order of their ids.
+        Some(pieces) => (0..).zip(pieces).map(|(id, piece)| Some((piece[0].as_str()?, id))).collect(),
+        None => vocabulary.as_object()?.iter().map(|(text, id)| Some((&**text, id.as_u64()?))).collect(),
+    };
+    for (text, id) in entries? {
+        let place = bytes.get_mut(usize::try_from(id).ok()?)?;
         *place = text.chars().map(|c| of_character.get(&c).copied()).collect::<Option<_>>().unwrap_or_default();
     }
     // Added tokens are spelled as text, not in the characters that stand for bytes.

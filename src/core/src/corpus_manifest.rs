@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::files::{self, FileError};
 
 /// Raised with every change that an older reader would misread.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// The manifest of a corpus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct Manifest {
     pub largest_duplicate_groups: Vec<DuplicateGroup>,
     /// What was found of the validation tasks that the recipe names.
     pub contamination: Vec<TaskContamination>,
+    /// Training documents that nearly repeat a held-out one and were kept; absent from manifests before version 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub across_split: Option<AcrossSplit>,
     /// How documents were divided, in words.
     pub split_rule: String,
     /// The training side.
@@ -68,6 +71,62 @@ pub struct Manifest {
     pub validation_documents: Vec<ValidationDocument>,
     /// Every other file of the folder, sorted by path.
     pub files: Vec<ListedFile>,
+}
+
+/// With fewer validation documents, no difference between runs is judged.
+pub const FEWEST_DOCUMENTS: u64 = 5;
+/// With fewer validation documents, small differences between runs do not show.
+pub const FEW_DOCUMENTS: u64 = 20;
+
+impl Manifest {
+    /// What makes losses on the held-out sides hard to judge by, each with a hint.
+    pub fn cautions(&self) -> Vec<String> {
+        let documents = self.documents.validation;
+        let mut cautions = Vec::new();
+        if documents < FEW_DOCUMENTS {
+            let there = if documents == 1 {
+                "is one validation document".to_owned()
+            } else {
+                format!("are {documents} validation documents")
+            };
+            let judged = if documents < FEWEST_DOCUMENTS {
+                format!("below {FEWEST_DOCUMENTS}, no difference between runs is judged")
+            } else {
+                format!("below {FEW_DOCUMENTS}, only large differences between runs show")
+            };
+            cautions.push(format!("there {there}: {judged}\nhint: {}", self.hint_for_more_documents()));
+        }
+        let sides = self.across_split.iter().flat_map(|across| {
+            let of = [
+                ("validation", across.validation_documents, documents),
+                ("test", across.test_documents, self.documents.test),
+            ];
+            of.into_iter().filter(|(_, repeated, _)| *repeated > 0).map(move |side| (across, side))
+        });
+        for (across, (side, repeated, of)) in sides {
+            let AcrossSplit { unit, length, jaccard, .. } = across;
+            cautions.push(format!(
+                "{repeated} of {of} {side} documents are nearly repeated in training (they share {jaccard} of their n-grams of {length} {unit} or more)\nhint: `leakage = {{}}` in [split] of the recipe leaves such training documents out"
+            ));
+        }
+        cautions
+    }
+
+    /// How to get [`FEW_DOCUMENTS`] validation documents, and some more, as chance has its part.
+    fn hint_for_more_documents(&self) -> String {
+        let all = self.documents.train + self.documents.validation + self.documents.test;
+        let hundredths = (125 * FEW_DOCUMENTS).div_ceil(all.max(1));
+        if hundredths <= 30 {
+            let (share, held_out) = (hundredths as f64 / 100.0, hundredths * all / 100);
+            return format!("`validation = {share}` in [split] of the recipe holds about {held_out} documents out");
+        }
+        let more = if self.recipe["generate"].is_object() {
+            "generate more `documents`"
+        } else {
+            "add text, or cut the sources into more documents (`split` in [documents] of the recipe)"
+        };
+        format!("{more}: of {all} documents no share holds enough out")
+    }
 }
 
 /// One input.
@@ -148,6 +207,27 @@ pub struct DocumentCounts {
     pub validation: u64,
     /// For test.
     pub test: u64,
+}
+
+/// Training documents that nearly repeat a held-out one and were kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcrossSplit {
+    /// What n-grams are made of: `words` or `characters`. This and the two below are those of `split.leakage` or
+    /// `duplicates.near` of the recipe, by which none is left, or else the default of these.
+    pub unit: String,
+    /// Units in an n-gram.
+    pub length: u32,
+    /// Jaccard similarity of the two sets of n-grams from which on one document nearly repeats the other.
+    pub jaccard: f64,
+    /// Training documents that nearly repeat a held-out one.
+    pub train_documents: u64,
+    /// Validation documents that a training document nearly repeats.
+    pub validation_documents: u64,
+    /// Test documents that a training document nearly repeats.
+    pub test_documents: u64,
+    /// Some of the training documents, each with the first held-out one that it repeats.
+    pub examples: Vec<[String; 2]>,
 }
 
 /// Documents that repeat another one.

@@ -7,7 +7,7 @@
 //! parameters is in docs/benchmarks.md.
 
 use crate::config::{FeedForward, ModelConfig, Norm, NormPlacement, OptimizerConfig, OptimizerKind, Positions};
-use crate::config::{Precision, ResidualScaling, TrainingConfig, Values, is_hidden};
+use crate::config::{Precision, ResidualScaling, Role, TensorSpec, TrainingConfig, Values};
 
 /// Positions whose logits exist at a time in the trainer's loss, large enough to keep the matrix products efficient. The
 /// head's gradient is read and written once for each such piece, which a GPU notices.
@@ -46,25 +46,20 @@ impl Memory {
         gpu: bool,
     ) -> Self {
         let tensors = model.tensors(vocabulary_size);
-        let count = |holds: &dyn Fn(&str, &[u64]) -> bool| -> u64 {
-            tensors
-                .iter()
-                .filter(|(name, shape)| holds(name, shape))
-                .map(|(_, shape)| shape.iter().product::<u64>())
-                .sum()
+        let count = |holds: &dyn Fn(&TensorSpec) -> bool| -> u64 {
+            tensors.iter().filter(|tensor| holds(tensor)).map(TensorSpec::parameters).sum()
         };
-        let all = count(&|_, _| true);
+        let all = count(&|_| true);
         let element = if training.precision == Precision::Bf16 { 2 } else { 4 };
         // Bytes of a copy in the data type of the products, where that is another than float32.
         let short = if element == 4 { 0 } else { element };
         // Tables that are looked up stay in float32; a tied one is read by the head as well.
-        let looked_up =
-            |name: &str| name.ends_with("_embedding") && !(name == "token_embedding" && model.tied_embeddings);
-        let copied = count(&|name, _| !looked_up(name));
+        let read_by_head = |tensor: &TensorSpec| tensor.name == "token_embedding" && model.tied_embeddings;
+        let copied = count(&|tensor| tensor.role != Role::Table || read_by_head(tensor));
         let moments = match optimizer.kind {
             OptimizerKind::Adamw => 2 * all,
             OptimizerKind::Lion | OptimizerKind::Sgd => all,
-            OptimizerKind::Muon => 2 * all - count(&is_hidden),
+            OptimizerKind::Muon => 2 * all - count(&|tensor| tensor.role == Role::Hidden),
         };
         let averaged = if training.average_decay > 0.0 { 2 } else { 1 };
         let rows = u64::from(training.sequences_per_pass()) * u64::from(model.context_length);

@@ -6,7 +6,7 @@ use harness_core::files::FileError;
 use harness_core::shards::ShardError;
 
 use crate::tasks::TaskError;
-use crate::tokenizer::TokenizerError;
+use crate::tokenize::TokenizerError;
 
 /// Why a corpus could not be prepared or used.
 #[derive(Debug, thiserror::Error)]
@@ -58,14 +58,6 @@ pub enum CorpusError {
         documents: usize,
         /// What can be done.
         hint: &'static str,
-    },
-    /// A text does not come back from its tokens.
-    #[error(
-        "a document does not come back from its tokens as it was: `{text}...`\nhint: the tokenizer of the recipe changes text (a normalizer, perhaps); take a byte-level one"
-    )]
-    RoundTrip {
-        /// Its beginning.
-        text: String,
     },
     /// The corpus was not prepared.
     #[error("the corpus `{corpus}` is not prepared as its recipe says now\nhint: `harness data prepare {corpus}`")]

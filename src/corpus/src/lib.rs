@@ -1,67 +1,54 @@
 //! The data side of the project: from sources named by a recipe to token shards with a manifest that explains
 //! every document, and from task files to requests of token ids.
 //!
-//! In the order of the flow: [`lookup`] finds which files the patterns of a recipe stand for; [`fetch`] brings the
-//! files that it names; [`read`] cuts them into documents;
-//! [`clean`] repairs or removes documents step by step; [`select`] removes duplicates and splits; [`tokenizer`]
-//! learns the vocabulary; [`encode`] writes the shards; the manifest ([`harness_core::corpus_manifest`]) says what happened. [`prepare`] is the plan
-//! that runs them, each stage cached by the digest of what it depends on. [`tasks`] does the same for
-//! validation tasks, and [`grammar`] generates the corpus and tasks of the demonstration.
+//! In the order of the flow: [`recipe`] says what is wanted; [`fetch`] brings the files that it names and looks up those
+//! that its patterns stand for; [`read`] cuts them into documents; [`clean`] repairs or removes documents step by step;
+//! [`dedup`] leaves out what repeats something else; [`split`] holds documents out; [`tokenize`] learns the vocabulary;
+//! [`write`] writes the shards and says what happened. [`prepare()`] runs them, each stage cached by the digest of what it
+//! depends on, and [`PreparedCorpus`] is what comes out. [`tasks`] does the same for validation tasks, and [`grammar`]
+//! generates the corpus and tasks of the demonstration.
+//!
+//! No file depends on one that depends on it: rules stand in `recipe`, what crosses a folder in `candidate`, `documents`,
+//! `item` and [`harness_core::corpus_manifest`].
 //!
 //! Comes in: recipes, and the files and addresses that they name. Goes out: folders of the data store, known by their
 //! digest. It must never have: clap, tch, git2. Nothing here prints, exits or reads the clock. Work that takes long
 //! reports to a [`Progress`].
 
-mod baselines;
+mod candidate;
 mod clean;
-mod contamination;
-mod describe;
+mod dedup;
 mod documents;
-mod encode;
 mod error;
-mod fast;
 mod fetch;
-mod funnel;
 pub mod grammar;
-mod hub;
-mod ledger;
-mod lengths;
-mod lock;
-mod lookup;
-mod mark;
-mod mirror;
-pub mod near;
-mod parquet_file;
-mod pieces;
+mod item;
+mod overlap;
 mod prepare;
 mod prepared;
 mod progress;
 mod read;
 mod recipe;
-mod repeats;
-mod samples;
-mod select;
 mod spill;
-mod stages;
+mod split;
 mod store;
 pub mod tasks;
-mod tokenizer;
-mod toml_text;
-mod unigram;
+mod text;
+mod tokenize;
 mod unpack;
-mod words;
+mod write;
 
-pub use clean::Step;
+pub use clean::Sample;
+pub use dedup::near;
 pub use error::CorpusError;
-pub use fetch::{FetchError, Fetched, Fetcher, Origin, Proxies};
-pub use hub::HubAccess;
-pub use lock::LockFile;
+pub use fetch::{FetchError, Fetched, Fetcher, HubAccess, Origin, Proxies};
+pub use item::Item;
+pub use overlap::overlap;
 pub use prepare::prepare;
 pub use prepared::PreparedCorpus;
 pub use progress::{Progress, Silent, Unit};
-pub use recipe::{Recipe, RecipeError, Remote, UnlockedRecipe};
-pub use samples::Sample;
+pub use recipe::toml_text::known_recipes;
+pub use recipe::{LockFile, Recipe, RecipeError, Remote, Step, UnlockedRecipe};
 pub use store::Store;
-pub use tokenizer::{Encoder, Tokenizer, TokenizerError, from_gpt2 as gpt2_tokenizer};
-pub use toml_text::known_recipes;
+pub use tokenize::{Encoder, Tokenizer, TokenizerError, from_gpt2 as gpt2_tokenizer};
 pub use unpack::Packing;

@@ -9,22 +9,19 @@ use std::path::{Path, PathBuf};
 use harness_core::digest::Hasher;
 use harness_core::files;
 
-use crate::describe::describe;
-use crate::encode::{SideWriter, Sides, SourceSizes, Written};
+use crate::candidate::{Candidate, Fate};
+use crate::clean::{CleanStage, candidates_of, clean_sources, each_batch, write_samples};
+use crate::dedup::{Leaks, leaks, mark_contaminated, mark_near_duplicates, without_exact_duplicates, without_repeats};
 use crate::error::CorpusError;
-use crate::ledger::write_ledger;
-use crate::lengths::{LengthCounter, SideOf};
-use crate::mark::{mark_contaminated, mark_leaked, mark_near_duplicates};
 use crate::prepared::{PreparedCorpus, corpus_key, folder_of};
 use crate::progress::{Progress, Unit};
-use crate::recipe::{Recipe, TokenizerKind};
-use crate::repeats::without_repeats;
-use crate::select::{Candidate, Fate, copies, position_of, split, without_exact_duplicates};
+use crate::recipe::{NearRule, Recipe, TokenizerKind};
 use crate::spill::Spill;
-use crate::stages::{CleanStage, candidates_of, clean_sources, each_batch, write_samples};
+use crate::split::{copies, position_of, split};
 use crate::store::{Store, key};
-use crate::tokenizer::{self, Encoder, PieceCounts, Tokenizer};
-use crate::unigram;
+use crate::tokenize::{Encoder, PieceCounts, Tokenizer, from_gpt2, train_bpe, train_unigram};
+use crate::write::{LengthCounter, SideOf, SideWriter, Sides, SourceSizes, Written, describe, write_ledger};
+use harness_core::corpus_manifest::AcrossSplit;
 
 /// Prepares the corpus of a recipe whose files are in the store. Does nothing if that was done before.
 pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> Result<PreparedCorpus, CorpusError> {
@@ -53,9 +50,7 @@ pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> R
     };
     let groups = groups(&stages);
     split(&candidates, &mut fates, &recipe.split, &groups);
-    if let Some(rule) = &recipe.split.leakage {
-        mark_leaked(rule, store, &stages, &candidates, &mut fates, progress)?;
-    }
+    let across_split = across_split(recipe, store, &stages, &candidates, &mut fates, progress)?;
     refuse_empty_side(recipe, &fates)?;
     let tokenizer_json = tokenizer_of(recipe, store, &stages, &candidates, &fates, progress)?;
     let tokenizer = Tokenizer::from_json(&tokenizer_json, &recipe.tokenizer.separator)?;
@@ -69,14 +64,66 @@ pub fn prepare(recipe: &Recipe, store: &Store, progress: &mut dyn Progress) -> R
     write_ledger(&draft.path("documents.jsonl"), recipe, &stages, &candidates, &fates)?;
     write_samples(draft.path("samples.jsonl"), &stages)?;
     progress.begin("baselines", None, Unit::Items);
-    let manifest =
-        describe(recipe, store, &stages, &candidates, &fates, contamination, &encoder, &epochs, sides, &draft_folder)?;
+    let manifest = describe(
+        recipe,
+        store,
+        &stages,
+        &candidates,
+        &fates,
+        contamination,
+        across_split,
+        &encoder,
+        &epochs,
+        sides,
+        &draft_folder,
+    )?;
     progress.end();
     let mut json = serde_json::to_vec_pretty(&manifest).expect("plain structs serialize to memory");
     json.push(b'\n');
     files::write(&draft.path("manifest.json"), &json)?;
     draft.publish(&folder, store)?;
     PreparedCorpus::open_folder(&folder)
+}
+
+/// Leaves training documents out that nearly repeat a held-out one, if the recipe says so; else they stay and are
+/// counted, by the default rule. Where near duplicates were left out of the whole corpus, none are left.
+fn across_split(
+    recipe: &Recipe,
+    store: &Store,
+    stages: &[CleanStage],
+    candidates: &[Candidate],
+    fates: &mut [Fate],
+    progress: &mut dyn Progress,
+) -> Result<AcrossSplit, CorpusError> {
+    const EXAMPLES: usize = 10;
+    if let Some(rule) = &recipe.split.leakage {
+        for (at, held_out) in leaks(rule, store, stages, candidates, fates, progress)?.leaked {
+            fates[at as usize] = Fate::Leaked(held_out);
+        }
+    }
+    let by = |rule: &NearRule| AcrossSplit {
+        unit: rule.unit.name().to_owned(),
+        length: rule.length,
+        jaccard: rule.jaccard,
+        ..AcrossSplit::default()
+    };
+    if let Some(rule) = recipe.split.leakage.as_ref().or(recipe.duplicates.near.as_ref()) {
+        return Ok(by(rule));
+    }
+    let rule = NearRule::default();
+    let Leaks { leaked, repeated } = leaks(&rule, store, stages, candidates, fates, progress)?;
+    let of = |side: Fate| repeated.iter().filter(|at| fates[**at as usize] == side).count() as u64;
+    let id = |at: u32| {
+        let candidate = &candidates[at as usize];
+        format!("{}#{}", stages[candidate.source as usize].name(), candidate.index)
+    };
+    Ok(AcrossSplit {
+        train_documents: leaked.len() as u64,
+        validation_documents: of(Fate::Validation),
+        test_documents: of(Fate::Test),
+        examples: leaked.iter().take(EXAMPLES).map(|&(at, held_out)| [id(at), id(held_out)]).collect(),
+        ..by(&rule)
+    })
 }
 
 /// The prepared corpus, if it is there and every file is as its manifest says.
@@ -118,9 +165,9 @@ fn tokenizer_of(
     }
     match choice.kind {
         TokenizerKind::Gpt2 => {
-            return Ok(tokenizer::from_gpt2(&paths[0], &paths[1], &choice.separator)?);
+            return Ok(from_gpt2(&paths[0], &paths[1], &choice.separator)?);
         }
-        TokenizerKind::File => return Ok(files::read(&paths[0])?),
+        TokenizerKind::File => return Ok(Tokenizer::from_file(&paths[0], &choice.separator)?.json().to_vec()),
         TokenizerKind::Bpe | TokenizerKind::Unigram => {}
     }
     // A fixed random part of the training documents, if the recipe bounds what is learned from.
@@ -146,8 +193,8 @@ fn tokenizer_of(
         progress.begin("tokenizer", None, Unit::Items);
         let size = choice.vocabulary_size.unwrap_or_default();
         let json = match choice.kind {
-            TokenizerKind::Unigram => unigram::train(counts, size, &choice.separator)?,
-            _ => tokenizer::train(counts, size, &choice.separator)?,
+            TokenizerKind::Unigram => train_unigram(counts, size, &choice.separator)?,
+            _ => train_bpe(counts, size, &choice.separator)?,
         };
         progress.end();
         Ok(json)
@@ -155,7 +202,7 @@ fn tokenizer_of(
 }
 
 /// An encoder that was compared with the reference on the first documents of every source and on the validation
-/// documents, up to a few megabytes.
+/// documents, up to a few megabytes, and of a long document on its beginning.
 fn encoder_for<'a>(
     tokenizer: &'a Tokenizer,
     stages: &[CleanStage],
@@ -165,12 +212,14 @@ fn encoder_for<'a>(
 ) -> Result<Encoder<'a>, CorpusError> {
     const OF_SOURCE: u64 = 64 << 10;
     const IN_ALL: u64 = 4 << 20;
+    const OF_DOCUMENT: u64 = 64 << 10;
     let (mut chosen, mut all, mut of_source) = (HashSet::new(), 0, vec![0; stages.len()]);
     for (at, candidate) in candidates.iter().enumerate() {
         let taken = &mut of_source[groups[candidate.source as usize]];
         if all < IN_ALL && (*taken < OF_SOURCE || fates[at] == Fate::Validation) {
-            *taken += u64::from(candidate.bytes);
-            all += u64::from(candidate.bytes);
+            let bytes = u64::from(candidate.bytes).min(OF_DOCUMENT);
+            *taken += bytes;
+            all += bytes;
             chosen.insert(at);
         }
     }
@@ -179,7 +228,13 @@ fn encoder_for<'a>(
         stages,
         |at| chosen.contains(&at),
         |_, texts| {
-            sample.extend(texts);
+            let beginning = |mut text: String| {
+                let end = (0..=text.len().min(OF_DOCUMENT as usize)).rev().find(|&end| text.is_char_boundary(end));
+                text.truncate(end.unwrap_or(0));
+                text.shrink_to_fit();
+                text
+            };
+            sample.extend(texts.into_iter().map(beginning));
             Ok(())
         },
     )?;
@@ -235,7 +290,7 @@ fn write_shards(
     let mut lengths = LengthCounter::new(stages.len());
     let mut write = |of: SideOf, rounds: u32, wanted: &dyn Fn(usize, u32) -> bool| {
         let held_out = of != SideOf::Train;
-        let mut writer = SideWriter::new(folder, of.name(), encoder, recipe.output.shard_tokens, held_out);
+        let mut writer = SideWriter::new(folder, of.name(), encoder, recipe.output.shard_tokens);
         let (mut sources, mut listed) = (vec![SourceSizes::default(); stages.len()], Vec::new());
         for round in 0..rounds {
             each_batch(

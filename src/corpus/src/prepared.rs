@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use harness_core::digest::Digest;
 use harness_core::files;
 
+use crate::clean::Sample;
 use crate::documents::{CleanDocument, LineReader};
 use crate::error::CorpusError;
 use crate::grammar;
 use crate::recipe::Recipe;
-use crate::samples::Sample;
 use crate::store::{Store, key};
-use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::tokenize::{Tokenizer, TokenizerError};
 use harness_core::corpus_manifest::{FORMAT, ListedFile, Manifest};
 
 /// A corpus on disk, as its manifest describes it.

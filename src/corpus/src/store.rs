@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::progress::Progress;
 
 /// Raised when a change of code changes what a stage makes from the same input, so that nothing stale is reused.
-pub const STAGES_VERSION: u32 = 2;
+pub const STAGES_VERSION: u32 = 3;
 
 /// What the stages that see a whole corpus at once may hold of it in memory, unless told otherwise.
 const MEMORY_BYTES: usize = 512 << 20;

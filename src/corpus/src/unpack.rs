@@ -2,8 +2,9 @@
 //!
 //! A stream that ends too early is an error, and so is one that asks for more than [`LARGEST_WINDOW_BYTES`] of memory.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
+use flate2::bufread::GzDecoder;
 use serde::{Deserialize, Serialize};
 
 /// How the bytes at an address are packed.
@@ -13,11 +14,11 @@ pub enum Packing {
     /// As they are.
     #[default]
     None,
-    /// gzip (RFC 1952), one member or several.
+    /// gzip (RFC 1952), one member or several, with zeros behind them or none.
     Gzip,
     /// bzip2, one stream or several.
     Bzip2,
-    /// Zstandard (RFC 8878), one frame or several.
+    /// Zstandard (RFC 8878), one frame or several, skippable ones among them.
     Zstd,
     /// xz (file format 1.2.1), one stream or several.
     Xz,
@@ -40,7 +41,9 @@ impl Packing {
         match first_bytes {
             [0x1f, 0x8b, ..] => Packing::Gzip,
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => Packing::Bzip2,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Packing::Zstd,
+            // A frame, or a skippable one (RFC 8878, 3.1.2), as pzstd puts first. LZ4 knows those too: unpacking then says
+            // that what follows is no frame of Zstandard.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packing::Zstd,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packing::Xz,
             _ => Packing::None,
         }
@@ -61,7 +64,7 @@ impl Packing {
     pub fn reader<'a>(self, packed: impl Read + 'a) -> Box<dyn Read + 'a> {
         match self {
             Packing::None => Box::new(packed),
-            Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+            Packing::Gzip => Box::new(GzipMembers(Some(GzDecoder::new(BufReader::new(packed))))),
             Packing::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(packed)),
             Packing::Zstd => {
                 let mut decoder = zstd::Decoder::new(packed).expect("fails only without memory");
@@ -75,6 +78,36 @@ impl Packing {
                 Box::new(liblzma::read::XzDecoder::new_stream(packed, stream.expect("fails only without memory")))
             }
         }
+    }
+}
+
+/// The content of gzip members one after another. Zeros behind a member are passed over, as gzip and Python do it: tapes
+/// and some archives pad files with them.
+struct GzipMembers<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for GzipMembers<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let mut packed = self.0.take().expect("it was just read").into_inner();
+            loop {
+                let left = packed.fill_buf()?;
+                let zeros = left.iter().take_while(|byte| **byte == 0).count();
+                if left.is_empty() {
+                    return Ok(0);
+                }
+                if zeros < left.len() {
+                    packed.consume(zeros);
+                    break;
+                }
+                packed.consume(zeros);
+            }
+            self.0 = Some(GzDecoder::new(packed));
+        }
+        Ok(0)
     }
 }
 
@@ -141,6 +174,26 @@ mod tests {
             packed.extend(pack(packing, b"two"));
             assert_eq!(unpack(packing, &packed).unwrap(), b"one two", "{packing:?}");
         }
+    }
+
+    /// zstd's own tool reads these, and so do pzstd and Python's zstandard; gzip and Python read the padded ones.
+    #[test]
+    fn skippable_frames_and_padding_are_passed_over_wherever_they_stand() {
+        let frame = pack(Packing::Zstd, b"one ");
+        for magic in 0x50..=0x5f {
+            let skippable = [&[magic, 0x2a, 0x4d, 0x18, 4, 0, 0, 0][..], b"size"].concat();
+            let packed = [&skippable[..], &frame, &skippable, &pack(Packing::Zstd, b"two"), &skippable].concat();
+            assert_eq!(Packing::of(&packed[..MAGIC_BYTES as usize]), Packing::Zstd);
+            assert_eq!(unpack(Packing::Zstd, &packed).unwrap(), b"one two");
+        }
+        let zeros = vec![0; 100_000];
+        let packed = [&pack(Packing::Gzip, b"one ")[..], &zeros, &pack(Packing::Gzip, b"two"), &zeros].concat();
+        assert_eq!(unpack(Packing::Gzip, &packed).unwrap(), b"one two");
+        assert!(
+            unpack(Packing::Gzip, &[&packed[..], b"more"].concat()).is_err(),
+            "what is no padding is not passed over"
+        );
+        assert!(unpack(Packing::Gzip, b"").is_err() && unpack(Packing::Gzip, &zeros).is_err());
     }
 
     #[test]

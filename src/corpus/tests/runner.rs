@@ -2,10 +2,13 @@
 
 #[path = "../../../tests/common/hub.rs"]
 mod hub;
+#[path = "../../../tests/common/skip.rs"]
+mod skip;
 
 mod cases {
     mod corpus;
     mod fetch;
+    mod hard_inputs;
     mod patterns;
     mod properties;
     mod real_data;

@@ -2,6 +2,9 @@
 //! figure before its snapshot is accepted (`cargo insta review`, or INSTA_UPDATE=always and git diff): with
 //! HARNESS_FIGURES=<folder> the test `every_kind_keeps_its_bytes` writes all of them there as SVG and PNG.
 
+#[path = "../../../tests/common/skip.rs"]
+mod skip;
+
 use super::*;
 
 fn subject(name: &str, look: usize) -> Subject {
@@ -350,8 +353,7 @@ fn a_picture_is_the_same_each_time_and_needs_its_font() {
     let (_, figure) = of_records().remove(0);
     assert!(matches!(png::png(&figure, Vec::new()), Err(png::PngError::NoFont(_))));
     let Some(font) = font() else {
-        eprintln!("SKIPPED, no picture is drawn: `make setup` installs the fonts");
-        return;
+        return skip::skip("fonts", "`make setup` installs them");
     };
     let first = png::png(&figure, vec![font.clone()]).unwrap();
     assert!(first.starts_with(b"\x89PNG") && first == png::png(&figure, vec![font]).unwrap());

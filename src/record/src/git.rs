@@ -1,13 +1,22 @@
 //! The repository: which commit is checked out, what differs from it, and what a commit holds.
 //!
-//! Run folders and the paper never count as changes: a run must not make the next one dirty, and prose does not
+//! A project is a folder with `experiments/` in it: the repository itself, or a folder of a larger one. Paths that go in
+//! and out are relative to the project, and what changes elsewhere in a larger repository is not looked at.
+//!
+//! Run folders, notes and the paper never count as changes: a run must not make the next one dirty, and prose does not
 //! change what a run computes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use git2::{DiffFormat, DiffOptions, ObjectType, Oid, Repository, Status, StatusOptions, TreeWalkMode, TreeWalkResult};
+use git2::{
+    AttrCheckFlags, DiffFormat, DiffOptions, ErrorCode, IndexEntryExtendedFlag, ObjectType, Oid, Repository, Sort,
+    Status, StatusOptions, Tree, TreeWalkMode, TreeWalkResult,
+};
 use harness_core::Digest;
 use harness_core::build;
+use harness_core::names::{ExperimentName, RunId};
 
 /// Why git could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +26,22 @@ pub enum GitError {
     NoRepository {
         /// Where it was looked for.
         path: PathBuf,
+    },
+    /// There is a repository without working files.
+    #[error("`{}` is a bare repository: it has no working files\nhint: clone it, and work in the clone", path.display())]
+    Bare {
+        /// The repository.
+        path: PathBuf,
+    },
+    /// There is a repository, and it is not read.
+    #[error("the repository at `{}` cannot be read: {problem}\nhint: {hint}", path.display())]
+    Refused {
+        /// The repository.
+        path: PathBuf,
+        /// What libgit2 says.
+        problem: String,
+        /// What can be done.
+        hint: String,
     },
     /// Nothing has been committed.
     #[error("the repository has no commit yet\nhint: commit the project's files first; each run records its commit")]
@@ -39,6 +64,9 @@ type Result<T> = std::result::Result<T, GitError>;
 /// The repository that holds the project.
 pub struct Git {
     repository: Repository,
+    project: PathBuf,
+    /// The project's folder in the repository: empty, or a path that ends in `/`.
+    prefix: String,
 }
 
 /// What is checked out, and what differs from it.
@@ -65,45 +93,86 @@ impl State {
     }
 }
 
+/// What a commit holds of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The same content, or the same text with other line ends, which is what `core.autocrlf` makes of it.
+    Same,
+    /// Other content.
+    Other,
+    /// A filter of git (`filter=` in `.gitattributes`, such as Git LFS) stands between the file and the commit.
+    Filtered,
+    /// Nothing.
+    Nothing,
+}
+
 /// Whether changes below this path say nothing about what a run computes.
 fn is_apart(path: &str) -> bool {
     let mut parts = path.split('/');
     matches!(
         (parts.next(), parts.next(), parts.next()),
-        (Some("report"), _, _) | (Some("experiments"), Some(_), Some("runs" | "probes"))
+        (Some("report"), _, _) | (Some("experiments"), Some(_), Some("runs" | "probes" | "notes.md"))
     )
 }
 
 impl Git {
-    /// The repository around `path`.
+    /// The repository around `path`, and in it the nearest folder from `path` upwards that holds `experiments/`; if there
+    /// is none, the repository as a whole.
     pub fn discover(path: &Path) -> Result<Self> {
-        let no_repository = |_| GitError::NoRepository { path: path.to_owned() };
-        let repository = Repository::discover(path).map_err(no_repository)?;
-        if repository.is_bare() {
-            return Err(GitError::NoRepository { path: path.to_owned() });
-        }
-        Ok(Git { repository })
+        let repository = Repository::discover(path).map_err(|error| match error.code() {
+            ErrorCode::NotFound => GitError::NoRepository { path: path.to_owned() },
+            _ => refusal(path, error),
+        })?;
+        let Some(root) = repository.workdir().map(|root| root.components().as_path().to_owned()) else {
+            return Err(GitError::Bare { path: repository.path().to_owned() });
+        };
+        let start = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let within = start.ancestors().take_while(|folder| folder.starts_with(&root));
+        let project = within.filter(|folder| folder.join("experiments").is_dir()).map(Path::to_owned).next();
+        let project = project.unwrap_or_else(|| root.clone());
+        let below = project.strip_prefix(&root).unwrap_or(Path::new(""));
+        let prefix = below.components().map(|part| format!("{}/", part.as_os_str().to_string_lossy())).collect();
+        Ok(Git { repository, project, prefix })
     }
 
-    /// The root of the working tree.
+    /// The folder of the project.
     pub fn root(&self) -> &Path {
-        self.repository.workdir().expect("bare repositories are refused by `discover`")
+        &self.project
+    }
+
+    /// Whether this is the folder of its project.
+    pub fn is_at(&self, folder: &Path) -> bool {
+        folder.canonicalize().is_ok_and(|folder| folder == self.project)
     }
 
     /// What is checked out now.
     pub fn state(&self) -> Result<State> {
-        let head = self.repository.head().map_err(|_| GitError::NoCommit)?;
+        let head = self.head()?;
         let commit = head.peel_to_commit()?;
         let mut options = StatusOptions::new();
         options.include_untracked(true).recurse_untracked_dirs(true).include_ignored(false).exclude_submodules(true);
+        if !self.prefix.is_empty() {
+            options.pathspec(&self.prefix).disable_pathspec_match(true);
+        }
+        let index = self.repository.index().map_err(|e| refusal(&self.project, e))?;
+        // A sparse checkout leaves files out; to git that is no change.
+        let is_left_out = |path: &str| {
+            let entry = index.get_path(Path::new(path), 0);
+            entry.is_some_and(|entry| {
+                IndexEntryExtendedFlag::from_bits_truncate(entry.flags_extended).is_skip_worktree()
+            })
+        };
         let (mut changed, mut untracked) = (Vec::new(), Vec::new());
-        for entry in self.repository.statuses(Some(&mut options))?.iter() {
+        for entry in self.repository.statuses(Some(&mut options)).map_err(|e| refusal(&self.project, e))?.iter() {
             let path = String::from_utf8_lossy(entry.path_bytes()).into_owned();
-            if is_apart(&path) {
+            if entry.status() == Status::WT_DELETED && is_left_out(&path) {
                 continue;
             }
-            if entry.status().contains(Status::WT_NEW) { untracked.push(path) } else { changed.push(path) }
+            let Some(path) = path.strip_prefix(&self.prefix).filter(|path| !is_apart(path)) else { continue };
+            let list = if entry.status().contains(Status::WT_NEW) { &mut untracked } else { &mut changed };
+            list.push(path.to_owned());
         }
+        self.drop_clean_by_filter(&mut changed);
         changed.sort();
         untracked.sort();
         let remote = self.repository.find_remote("origin").ok();
@@ -117,16 +186,55 @@ impl Git {
         })
     }
 
-    /// What tracked files have beyond the commit, as a patch that `git apply` takes.
+    /// Takes out what git itself calls clean: libgit2 runs no filters, so that a file which goes through one (Git LFS)
+    /// looks changed to it as soon as its time is another.
+    fn drop_clean_by_filter(&self, changed: &mut Vec<String>) {
+        let filtered: Vec<String> = changed.iter().filter(|path| self.has_filter(path)).cloned().collect();
+        if filtered.is_empty() {
+            return;
+        }
+        let mut status = Command::new("git");
+        status.args([
+            "--no-optional-locks",
+            "--literal-pathspecs",
+            "status",
+            "--porcelain",
+            "-z",
+            "--no-renames",
+            "--",
+        ]);
+        let output = status.args(&filtered).current_dir(&self.project).output();
+        let Ok(output) =
+            output.map_err(drop).and_then(|output| if output.status.success() { Ok(output) } else { Err(()) })
+        else {
+            return;
+        };
+        let listed = String::from_utf8_lossy(&output.stdout);
+        let dirty: BTreeSet<&str> =
+            listed.split('\0').filter_map(|line| line.get(3..)?.strip_prefix(&self.prefix)).collect();
+        changed.retain(|path| dirty.contains(path.as_str()) || !filtered.contains(path));
+    }
+
+    fn has_filter(&self, path: &str) -> bool {
+        let path = format!("{}{path}", self.prefix);
+        let filter = self.repository.get_attr(Path::new(&path), "filter", AttrCheckFlags::FILE_THEN_INDEX);
+        filter.is_ok_and(|filter| filter.is_some())
+    }
+
+    /// What tracked files have beyond the commit, as a patch that `git apply` takes, whatever git's configuration says
+    /// about patches for people.
     pub fn patch(&self) -> Result<Vec<u8>> {
-        let tree = self.repository.head().map_err(|_| GitError::NoCommit)?.peel_to_tree()?;
+        let tree = self.head()?.peel_to_tree()?;
         let mut options = DiffOptions::new();
-        options.show_binary(true);
+        options.show_binary(true).id_abbrev(40).context_lines(3).old_prefix("a").new_prefix("b");
+        if !self.prefix.is_empty() {
+            options.pathspec(&self.prefix).disable_pathspec_match(true);
+        }
         let diff = self.repository.diff_tree_to_workdir_with_index(Some(&tree), Some(&mut options))?;
         let mut patch = Vec::new();
         diff.print(DiffFormat::Patch, |delta, _, line| {
             let path = delta.new_file().path().or(delta.old_file().path());
-            let apart = path.is_some_and(|p| is_apart(&p.to_string_lossy()));
+            let apart = path.is_some_and(|p| p.to_string_lossy().strip_prefix(&self.prefix).is_none_or(is_apart));
             if !apart {
                 if matches!(line.origin(), '+' | '-' | ' ') {
                     patch.push(line.origin() as u8);
@@ -141,11 +249,18 @@ impl Git {
     /// The content of a file at a commit; `None` if the commit does not hold it.
     pub fn file_at(&self, commit: &str, path: &str) -> Result<Option<Vec<u8>>> {
         let tree = self.commit(commit)?.tree()?;
-        let entry = match tree.get_path(Path::new(path)) {
-            Err(e) if e.code() == git2::ErrorCode::NotFound => return Ok(None),
-            other => other?,
-        };
-        Ok(Some(self.repository.find_blob(entry.id())?.content().to_vec()))
+        let Some(entry) = self.entry(&tree, path)? else { return Ok(None) };
+        Ok(Some(self.repository.find_blob(entry)?.content().to_vec()))
+    }
+
+    /// Whether a commit holds this content of a file. No filter is run: that would execute what the repository names.
+    pub fn held_at(&self, commit: &str, path: &str, content: &[u8]) -> Result<Held> {
+        Ok(match self.file_at(commit, path)? {
+            None => Held::Nothing,
+            Some(held) if is_same_text(&held, content) => Held::Same,
+            Some(_) if self.has_filter(path) => Held::Filtered,
+            Some(_) => Held::Other,
+        })
     }
 
     /// The tree id of a commit.
@@ -153,15 +268,46 @@ impl Git {
         Ok(self.commit(commit)?.tree_id().to_string())
     }
 
+    /// Every run that a commit of the current branch ever held, with the experiment that held it and the last such commit.
+    pub fn runs_ever(&self) -> Result<BTreeMap<RunId, (ExperimentName, String)>> {
+        let mut walk = self.repository.revwalk()?;
+        walk.set_sorting(Sort::TIME | Sort::TOPOLOGICAL)?;
+        walk.push_head()?;
+        let (mut seen, mut ever) = (BTreeSet::new(), BTreeMap::new());
+        for commit in walk {
+            let commit = self.repository.find_commit(commit?)?;
+            let Some(experiments) = self.entry(&commit.tree()?, "experiments")? else { continue };
+            if !seen.insert(experiments) {
+                continue;
+            }
+            let Ok(experiments) = self.repository.find_tree(experiments) else { continue };
+            for experiment in &experiments {
+                let Some(name) = experiment.name().and_then(|name| name.parse::<ExperimentName>().ok()) else {
+                    continue;
+                };
+                let Ok(folder) = self.repository.find_tree(experiment.id()) else { continue };
+                let Some(runs) = folder.get_name("runs").map(|runs| runs.id()) else { continue };
+                let (true, Ok(runs)) = (seen.insert(runs), self.repository.find_tree(runs)) else { continue };
+                for run in runs.iter().filter_map(|run| run.name()?.parse::<RunId>().ok()) {
+                    ever.entry(run).or_insert_with(|| (name.clone(), commit.id().to_string()));
+                }
+            }
+        }
+        Ok(ever)
+    }
+
     /// Digest of the programs' sources at a commit, comparable with `harness_core::build::Build::source_sha256`; `None` if
-    /// the repository holds experiments only.
+    /// the project holds experiments only.
     pub fn sources_at(&self, commit: &str) -> Result<Option<Digest>> {
         let tree = self.commit(commit)?.tree()?;
         let mut blobs: Vec<(String, Oid)> = Vec::new();
         tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
             let path = format!("{folder}{}", String::from_utf8_lossy(entry.name_bytes()));
-            if entry.kind() == Some(ObjectType::Blob) && build::is_source(&path) {
-                blobs.push((path, entry.id()));
+            if let Some(path) = path.strip_prefix(&self.prefix)
+                && entry.kind() == Some(ObjectType::Blob)
+                && build::is_source(path)
+            {
+                blobs.push((path.to_owned(), entry.id()));
             }
             TreeWalkResult::Ok
         })?;
@@ -175,11 +321,72 @@ impl Git {
         Ok(Some(build::source_digest(files)))
     }
 
+    fn head(&self) -> Result<git2::Reference<'_>> {
+        self.repository.head().map_err(|error| match error.code() {
+            ErrorCode::UnbornBranch | ErrorCode::NotFound => GitError::NoCommit,
+            _ => refusal(&self.project, error),
+        })
+    }
+
     fn commit(&self, commit: &str) -> Result<git2::Commit<'_>> {
         let unknown = || GitError::UnknownCommit { commit: commit.to_owned() };
         let id = Oid::from_str(commit).map_err(|_| unknown())?;
-        self.repository.find_commit(id).map_err(|_| unknown())
+        self.repository.find_commit(id).map_err(|error| match error.code() {
+            ErrorCode::NotFound => unknown(),
+            _ => error.into(),
+        })
     }
+
+    /// The id of what a tree holds at a path of the project.
+    fn entry(&self, tree: &Tree, path: &str) -> Result<Option<Oid>> {
+        match tree.get_path(Path::new(&format!("{}{path}", self.prefix))) {
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            other => Ok(Some(other?.id())),
+        }
+    }
+}
+
+/// What libgit2 refuses, with what can be done about it. There is a repository, so `git init` would be no help.
+fn refusal(path: &Path, error: git2::Error) -> GitError {
+    let start = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let root = start.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&start).to_owned();
+    let problem = error.message().to_owned();
+    let says = |word: &str| problem.to_lowercase().contains(word);
+    let hint = if error.code() == ErrorCode::Owner {
+        format!("if you trust it, `git config --global --add safe.directory {}`", root.display())
+    } else if says("partialclone") {
+        "it is a partial clone: clone it again without `--filter`".to_owned()
+    } else if says("objectformat") || says("object format") {
+        "its objects are named by SHA-256; clone it into a repository made with `git init --object-format=sha1`"
+            .to_owned()
+    } else if says("refstorage") || says("ref storage") {
+        "`git refs migrate --ref-format=files` (git 2.48 or later) gives it the references that harness reads"
+            .to_owned()
+    } else if says("'link'") {
+        "its index is split; `git update-index --no-split-index` makes it one file".to_owned()
+    } else if says("'sdir'") {
+        "its index is sparse; `git sparse-checkout reapply --no-sparse-index` lists every file again".to_owned()
+    } else {
+        format!("`git -C {} status` may say more", root.display())
+    };
+    GitError::Refused { path: root, problem, hint }
+}
+
+/// Whether two contents are the same, or the same text with other line ends.
+pub fn is_same_text(first: &[u8], second: &[u8]) -> bool {
+    // A NUL byte makes it binary for git, which then leaves it as it is.
+    first == second || (!first.contains(&0) && unix_line_ends(first) == unix_line_ends(second))
+}
+
+/// A text with LF in place of CRLF.
+pub(crate) fn unix_line_ends(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for (at, &byte) in text.iter().enumerate() {
+        if !(byte == b'\r' && text.get(at + 1) == Some(&b'\n')) {
+            out.push(byte);
+        }
+    }
+    out
 }
 
 /// `https://user:secret@host/path` becomes `https://host/path`; local paths are not published.
@@ -209,10 +416,11 @@ mod tests {
     }
 
     #[test]
-    fn only_run_folders_and_the_paper_are_apart() {
+    fn only_run_folders_and_prose_are_apart() {
         assert!(is_apart("experiments/baseline/runs/x/open.json"));
         assert!(is_apart("experiments/baseline/probes/lr-20261123T081500.json"));
         assert!(is_apart("report/sections/data.typ"));
+        assert!(is_apart("experiments/baseline/notes.md"));
         assert!(!is_apart("experiments/baseline/experiment.toml"));
         assert!(!is_apart("src/core/src/lib.rs"));
     }

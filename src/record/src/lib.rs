@@ -7,12 +7,16 @@
 //! [`git`] answers for the repository, `environment` looks at the machine, `seal` writes, `verify` reads. Only [`SealedRun::open`] makes a
 //! [`SealedRun`], so whatever takes one works on files that are what they were when the run was sealed.
 
+mod dropped;
 pub mod environment;
 pub mod format;
 pub mod git;
 mod seal;
+pub mod select;
 mod verify;
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use harness_core::Digest;
@@ -21,10 +25,12 @@ use harness_core::corpus_manifest::Manifest;
 use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
 
+pub use dropped::{Dropped, drop_run, dropped};
 pub use seal::{Inherited, Recorder, SealError, pretty};
+pub use select::{LeftOut, Reason, RunSet, Seen};
 pub use verify::{Checkpoints, Finding, Problem, Verified, parse_manifest, verify};
 
-use format::{Open, Record, Status, file};
+use format::{Head, Open, Record, Status, file};
 
 /// A run whose files are what they were when it was sealed (checkpoints aside, which no number is computed from).
 #[derive(Clone, Debug)]
@@ -39,6 +45,8 @@ pub struct SealedRun {
     pub corpus: Manifest,
     /// Digest of its MANIFEST: one number for the whole run.
     pub root: Digest,
+    /// The name that its experiment had when it ran, if it was renamed since; `open.experiment` is the name of today.
+    pub renamed_from: Option<ExperimentName>,
     folder: PathBuf,
 }
 
@@ -65,6 +73,18 @@ pub enum RecordError {
         run: RunId,
         /// Its experiment.
         experiment: ExperimentName,
+    },
+    /// Another version of this program wrote it.
+    #[error(
+        "run `{run}` of `{experiment}` was written by another version of harness: {problem}\nhint: update harness: `git pull`, then `make build`"
+    )]
+    OtherVersion {
+        /// The run.
+        run: RunId,
+        /// Its experiment.
+        experiment: ExperimentName,
+        /// What this one does not know.
+        problem: String,
     },
     /// A file is not what it was when the run was sealed.
     #[error(
@@ -106,16 +126,26 @@ impl SealedRun {
         if let Some(finding) = verified.findings.iter().find(|f| f.is_contradiction()) {
             return Err(changed(finding.to_string()));
         }
-        let (open, record) = (verified.open, verified.record);
-        let (Some(open), Some(record)) = (open, record) else {
+        let other_version =
+            |problem: String| RecordError::OtherVersion { run: run.clone(), experiment: experiment.clone(), problem };
+        if let Some(finding) = verified.findings.iter().find(|f| matches!(f.problem, Problem::OtherVersion(_))) {
+            return Err(other_version(finding.to_string()));
+        }
+        let (Some(mut open), Some(record)) = (verified.open, verified.record) else {
             return Err(changed("its records cannot be read".to_owned()));
         };
+        if open.run != *run {
+            return Err(changed(format!("its folder holds the record of run `{}`", open.run)));
+        }
+        // What follows is as it was sealed, so that what cannot be read here another version wrote.
         let config = files::read_to_string(&folder.join(file::CONFIG))?;
-        let config = parse_resolved(&config).map_err(|e| changed(format!("`{}`: {e}", file::CONFIG)))?;
+        let config = parse_resolved(&config).map_err(|e| other_version(format!("`{}`: {e}", file::CONFIG)))?;
         let manifest = files::read(&folder.join(file::CORPUS_MANIFEST))?;
-        let corpus: Manifest =
-            serde_json::from_slice(&manifest).map_err(|e| changed(format!("`{}`: {e}", file::CORPUS_MANIFEST)))?;
-        Ok(SealedRun { open, record, experiment: config, corpus, root, folder })
+        let corpus: Manifest = serde_json::from_slice(&manifest)
+            .map_err(|e| other_version(format!("`{}`: {e}", file::CORPUS_MANIFEST)))?;
+        let renamed_from = (open.experiment != *experiment).then(|| open.experiment.clone());
+        open.experiment = experiment.clone();
+        Ok(SealedRun { open, record, experiment: config, corpus, root, renamed_from, folder })
     }
 
     /// A file of the run by its path relative to the run folder.
@@ -132,6 +162,20 @@ impl SealedRun {
     pub fn is_citable(&self) -> bool {
         self.record.status == Status::Completed && self.open.not_citable_because.is_none()
     }
+
+    /// Digest of all that decides the numbers of the run but its seed: plan, data, requests. Runs in which it is the same
+    /// are seeds of one plan.
+    pub fn plan_but_seed(&self) -> Digest {
+        plan_but_seed(&self.experiment, &self.open)
+    }
+}
+
+/// [`SealedRun::plan_but_seed`] of a config and its record.
+fn plan_but_seed(experiment: &Experiment, open: &Open) -> Digest {
+    let plan = experiment.clone().with_seed(0).plan_digest();
+    let requests = open.tasks.iter().map(|task| task.requests_sha256);
+    let parts: Vec<String> = [plan, open.data.root].into_iter().chain(requests).map(|part| part.to_string()).collect();
+    Digest::of(parts.join("\n").as_bytes())
 }
 
 /// The experiments of a project, sorted.
@@ -141,10 +185,29 @@ pub fn experiments(project: &Project) -> Result<Vec<ExperimentName>, FileError> 
     Ok(names.iter().filter_map(|name| name.parse().ok()).filter(is_experiment).collect())
 }
 
-/// The runs of an experiment that trained, oldest first, sealed or not: what the experiment's name stands for.
+/// The runs of an experiment that trained and were not dropped, oldest first, sealed or not: what the experiment's name
+/// stands for.
 pub fn runs(project: &Project, experiment: &ExperimentName) -> Result<Vec<RunId>, FileError> {
-    let trained = |run: &RunId| evaluates(&project.run(experiment, run)).is_none();
-    Ok(runs_of_every_kind(project, experiment)?.into_iter().filter(trained).collect())
+    let stands = |run: &RunId| stands_for_experiment(project, experiment, run);
+    Ok(runs_of_every_kind(project, experiment)?.into_iter().filter(stands).collect())
+}
+
+fn stands_for_experiment(project: &Project, experiment: &ExperimentName, run: &RunId) -> bool {
+    let is_dropped = files::is_file(&dropped::path_of(project, experiment, run));
+    !is_dropped && evaluates(&project.run(experiment, run)).is_none()
+}
+
+/// The runs of an experiment that no other of them names: what a run opened now names, so that none of them can be deleted
+/// unseen.
+pub fn heads(project: &Project, experiment: &ExperimentName) -> Result<Vec<Head>, FileError> {
+    let runs = runs_of_every_kind(project, experiment)?;
+    let opens = runs.iter().filter_map(|run| dropped::opened(project, experiment, run));
+    let named: BTreeSet<RunId> = opens.flat_map(|open| open.heads).map(|head| head.run).collect();
+    let head = |run: RunId| {
+        let root = Digest::of_file(&project.run(experiment, &run).join(file::MANIFEST)).ok();
+        Head { run, root }
+    };
+    Ok(runs.into_iter().filter(|run| !named.contains(run)).map(head).collect())
 }
 
 /// The run whose checkpoints a run only evaluates, as far as its unverified `open.json` says; none of one that trained.
@@ -168,22 +231,31 @@ pub fn runs_of_every_kind(project: &Project, experiment: &ExperimentName) -> Res
     Ok(names.iter().filter_map(|name| name.parse().ok()).filter(has_folder).collect())
 }
 
+/// The experiments that have runs, sorted; also those whose config is gone.
+pub fn experiments_with_runs(project: &Project) -> Result<Vec<ExperimentName>, FileError> {
+    let names = files::list(&project.experiments())?;
+    let names = names.iter().filter_map(|name| name.parse().ok());
+    Ok(names.filter(|name| files::is_folder(&project.runs(name))).collect())
+}
+
 /// Every run of every experiment, by experiment and then by age; also of experiments whose config is gone.
 pub fn all_runs(project: &Project) -> Result<Vec<(ExperimentName, RunId)>, FileError> {
     let mut all = Vec::new();
-    for name in files::list(&project.experiments())? {
-        let Ok(experiment) = name.parse::<ExperimentName>() else { continue };
+    for experiment in experiments_with_runs(project)? {
         all.extend(runs_of_every_kind(project, &experiment)?.into_iter().map(|run| (experiment.clone(), run)));
     }
     Ok(all)
 }
 
-/// What lies where runs lie but has no name of one, relative to the project: an audit must not pass it over.
+/// What is in a runs folder and is not named by a run id, relative to the project: an audit must not pass it over.
 pub fn strays(project: &Project) -> Result<Vec<String>, FileError> {
     let mut strays = Vec::new();
     for name in files::list(&project.experiments())? {
-        for entry in files::list(&project.experiments().join(&name).join("runs"))? {
-            if name.parse::<ExperimentName>().is_err() || entry.parse::<RunId>().is_err() {
+        let runs = project.experiments().join(&name).join("runs");
+        let entries = if files::is_folder(&runs) { files::list(&runs)? } else { Vec::new() };
+        for entry in entries.into_iter().filter(|entry| !seal::is_litter(entry)) {
+            let is_known = entry.parse::<RunId>().is_ok() || dropped::run_of(&entry).is_some();
+            if name.parse::<ExperimentName>().is_err() || !is_known {
                 strays.push(format!("experiments/{name}/runs/{entry}"));
             }
         }
@@ -191,12 +263,13 @@ pub fn strays(project: &Project) -> Result<Vec<String>, FileError> {
     Ok(strays)
 }
 
-/// The run of that name, or the latest run of the experiment of that name.
+/// The run of that name (its folder will do), or the latest run of the experiment of that name.
 pub fn find(project: &Project, name: &str) -> Result<(ExperimentName, RunId), RecordError> {
     let all = all_runs(project)?;
+    let name = &*last_part(name);
     let exact = all.iter().find(|(_, run)| run.as_str() == name);
-    let trained = |(experiment, run): &&(ExperimentName, RunId)| evaluates(&project.run(experiment, run)).is_none();
-    let latest = all.iter().rev().filter(|(experiment, _)| experiment.as_str() == name).find(trained);
+    let stands = |(experiment, run): &&(ExperimentName, RunId)| stands_for_experiment(project, experiment, run);
+    let latest = all.iter().rev().filter(|(experiment, _)| experiment.as_str() == name).find(stands);
     if let Some(found) = exact.or(latest) {
         return Ok(found.clone());
     }
@@ -205,27 +278,20 @@ pub fn find(project: &Project, name: &str) -> Result<(ExperimentName, RunId), Re
     Err(RecordError::Unknown { run: name.to_owned(), nearest })
 }
 
-/// The run that a person names by its id, by its folder, or by its experiment, of which the latest citable one is meant.
+/// The run that a person names by its id, by its folder, or by its experiment, of which the latest that counts is meant,
+/// or else the latest.
 pub fn choose(project: &Project, name: &str) -> Result<SealedRun, RecordError> {
-    let last = Path::new(name).file_name().map_or(name.into(), |last| last.to_string_lossy());
-    if let Ok(experiment) = name.parse::<ExperimentName>()
-        && let Some(run) = latest_citable(project, &experiment)?
-    {
-        return Ok(run);
+    let (experiment, run) = find(project, name)?;
+    if run.as_str() == last_part(name) {
+        return SealedRun::open(project, &experiment, &run);
     }
-    let (experiment, run) = find(project, &last)?;
-    SealedRun::open(project, &experiment, &run)
+    match RunSet::of(project, &experiment)?.into_latest() {
+        Some(latest) => Ok(latest),
+        None => SealedRun::open(project, &experiment, &run),
+    }
 }
 
-/// The latest citable run of an experiment: the one the paper uses. Runs that were changed after they were sealed
-/// are an error, not skipped: otherwise an edit would silently choose another run.
-pub fn latest_citable(project: &Project, experiment: &ExperimentName) -> Result<Option<SealedRun>, RecordError> {
-    for run in runs(project, experiment)?.iter().rev() {
-        match SealedRun::open(project, experiment, run) {
-            Ok(sealed) if sealed.is_citable() => return Ok(Some(sealed)),
-            Ok(_) | Err(RecordError::NotSealed { .. }) => {}
-            Err(other) => return Err(other),
-        }
-    }
-    Ok(None)
+/// A name without the folders before it.
+fn last_part(name: &str) -> Cow<'_, str> {
+    Path::new(name).file_name().map_or(name.into(), |last| last.to_string_lossy())
 }

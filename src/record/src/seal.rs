@@ -190,7 +190,7 @@ impl Recorder {
         files::write(&self.folder.join(file::RECORD), pretty(record).as_bytes())?;
         let mut manifest = String::new();
         for path in files::list_recursive(&self.folder)? {
-            if path == file::MANIFEST || is_temporary(&path) {
+            if path == file::MANIFEST || is_apart(&path) {
                 continue;
             }
             manifest.push_str(&format!("{}  {path}\n", Digest::of_file(&self.folder.join(&path))?));
@@ -200,10 +200,15 @@ impl Recorder {
     }
 }
 
-/// Left behind by a killed write; never part of a record.
-pub(super) fn is_temporary(path: &str) -> bool {
+/// Never part of a record: what a killed write left behind, and what desktops put into folders.
+pub(super) fn is_apart(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.starts_with('.') && name.ends_with(".tmp")
+    (name.starts_with('.') && name.ends_with(".tmp")) || is_litter(name)
+}
+
+/// What desktops put into every folder that they show.
+pub(super) fn is_litter(name: &str) -> bool {
+    matches!(name, ".DS_Store" | "Thumbs.db" | "desktop.ini") || name.starts_with("._")
 }
 
 /// JSON for people: indented, with a final line end.

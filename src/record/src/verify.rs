@@ -8,10 +8,10 @@ use harness_core::Digest;
 use harness_core::files::{self, FileError};
 use harness_core::names::is_inside;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::format::{self, Open, Record, file};
-use super::seal::is_temporary;
+use super::format::{Open, Record, Unread, file, read_open, read_record};
+use super::git::unix_line_ends;
+use super::seal::is_apart;
 
 /// Whether to hash the checkpoints too. No number is computed from them, and they are large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,10 @@ pub enum Problem {
     Missing,
     /// It was not there when the run was sealed.
     Added,
+    /// It is the text that was sealed with other line ends, as `core.autocrlf` makes them.
+    LineEnds,
+    /// It is as it was sealed, by another version of this program, which knows what this one does not.
+    OtherVersion(String),
     /// It cannot be read as what it is, or does not fit the other files.
     Wrong(String),
 }
@@ -55,9 +59,14 @@ impl Finding {
         Finding { file: file.to_owned(), problem }
     }
 
-    /// A checkpoint that is missing was pruned, or the run was cloned: nothing contradicts it.
+    /// Whether the run is not what was sealed. A checkpoint that is missing was pruned, or the run was cloned; other line
+    /// ends change no number; and of what another version wrote nothing can be said.
     pub fn is_contradiction(&self) -> bool {
-        !(self.problem == Problem::Missing && self.file.starts_with(file::CHECKPOINTS))
+        match self.problem {
+            Problem::Missing => !self.file.starts_with(file::CHECKPOINTS),
+            Problem::LineEnds | Problem::OtherVersion(_) => false,
+            Problem::Changed { .. } | Problem::Added | Problem::Wrong(_) => true,
+        }
     }
 }
 
@@ -75,7 +84,8 @@ impl fmt::Display for Finding {
             }
             Problem::Missing => write!(f, "`{file}` is missing"),
             Problem::Added => write!(f, "`{file}` was not there when the run was sealed"),
-            Problem::Wrong(problem) => write!(f, "`{file}`: {problem}"),
+            Problem::LineEnds => write!(f, "`{file}` has other line ends than when it was sealed"),
+            Problem::OtherVersion(problem) | Problem::Wrong(problem) => write!(f, "`{file}`: {problem}"),
         }
     }
 }
@@ -107,7 +117,12 @@ pub fn verify(folder: &Path, checkpoints: Checkpoints) -> Result<Verified, FileE
     let seal_is_missing = manifest.is_none() && files::is_plain_file(&folder.join(file::RECORD));
     let mut verified =
         Verified { root: None, checked: 0, seal_is_missing, findings: Vec::new(), open: None, record: None };
-    let Some(manifest) = manifest else { return Ok(verified) };
+    let Some(mut manifest) = manifest else { return Ok(verified) };
+    let unix = unix_line_ends(&manifest);
+    if unix.len() != manifest.len() {
+        manifest = unix;
+        verified.findings.push(Finding::new(file::MANIFEST, Problem::LineEnds));
+    }
     verified.root = Some(Digest::of(&manifest));
     let sealed = match parse_manifest(&manifest) {
         Ok(sealed) => sealed,
@@ -126,11 +141,11 @@ pub fn verify(folder: &Path, checkpoints: Checkpoints) -> Result<Verified, FileE
             verified.findings.extend(compare(folder, path, expected));
         }
     }
-    let added = present.iter().filter(|p| !sealed.contains_key(*p) && *p != file::MANIFEST && !is_temporary(p));
+    let added = present.iter().filter(|p| !sealed.contains_key(*p) && *p != file::MANIFEST && !is_apart(p));
     verified.findings.extend(added.map(|path| Finding::new(path, Problem::Added)));
 
-    verified.open = read_json(folder, file::OPEN, &mut verified.findings);
-    verified.record = read_json(folder, file::RECORD, &mut verified.findings);
+    verified.open = read_as(read_open, folder, file::OPEN, &mut verified.findings);
+    verified.record = read_as(read_record, folder, file::RECORD, &mut verified.findings);
     check_log(folder, &mut verified.findings);
     if let (Some(open), Some(record)) = (&verified.open, &verified.record) {
         check_fit(open, record, &sealed, &mut verified.findings);
@@ -147,9 +162,30 @@ fn compare(folder: &Path, path: &str, expected: Digest) -> Option<Finding> {
     }
     match Digest::of_file(&whole) {
         Ok(found) if found == expected => None,
+        Ok(_) if has_other_line_ends(&whole, expected) => Some(Finding::new(path, Problem::LineEnds)),
         Ok(found) => Some(Finding::new(path, Problem::Changed { expected, found })),
         Err(error) => Some(Finding::new(path, Problem::Wrong(format!("cannot be read: {}", error.source)))),
     }
+}
+
+/// Whether a file is the text that was sealed with LF in place of CRLF, or the other way round.
+fn has_other_line_ends(path: &Path, sealed: Digest) -> bool {
+    /// Larger files are no texts that git converts.
+    const LARGEST_TEXT_BYTES: u64 = 64 << 20;
+    if files::size_bytes(path).is_ok_and(|size| size > LARGEST_TEXT_BYTES) {
+        return false;
+    }
+    let Ok(bytes) = files::read(path) else { return false };
+    let unix = unix_line_ends(&bytes);
+    if unix.len() != bytes.len() {
+        return Digest::of(&unix) == sealed;
+    }
+    let windows: Vec<u8> = unix
+        .iter()
+        .flat_map(|byte| if *byte == b'\n' { &b"\r\n"[..] } else { std::slice::from_ref(byte) })
+        .copied()
+        .collect();
+    Digest::of(&windows) == sealed
 }
 
 /// Parses a MANIFEST: lines of `<sha256>  <path>`, sorted, with paths that stay inside the folder.
@@ -176,17 +212,26 @@ pub fn parse_manifest(bytes: &[u8]) -> Result<BTreeMap<String, Digest>, String> 
     Ok(sealed)
 }
 
-fn read_json<T: DeserializeOwned>(folder: &Path, name: &str, findings: &mut Vec<Finding>) -> Option<T> {
+fn read_as<T>(
+    read: fn(&[u8]) -> Result<T, Unread>,
+    folder: &Path,
+    name: &str,
+    findings: &mut Vec<Finding>,
+) -> Option<T> {
     // A missing file, or a link in its place, is already among the findings.
     let path = folder.join(name);
     let bytes = files::is_plain_file(&path).then(|| files::read(&path).ok()).flatten()?;
-    match serde_json::from_slice(&bytes) {
-        Ok(value) => Some(value),
-        Err(e) => {
-            findings.push(Finding::new(name, Problem::Wrong(format!("cannot be read: {e}"))));
-            None
+    match read(&bytes) {
+        Ok(value) => return Some(value),
+        // What was changed is not what any version wrote.
+        Err(Unread::OtherVersion(problem)) if findings.iter().all(|finding| finding.file != name) => {
+            findings.push(Finding::new(name, Problem::OtherVersion(problem)));
+        }
+        Err(Unread::OtherVersion(problem) | Unread::Wrong(problem)) => {
+            findings.push(Finding::new(name, Problem::Wrong(format!("cannot be read: {problem}"))));
         }
     }
+    None
 }
 
 /// Each line of the log holds the digest of the line before it.
@@ -209,10 +254,8 @@ fn check_log(folder: &Path, findings: &mut Vec<Finding>) {
 /// The parts of a record name each other by digest; a folder sealed anew after an edit has to change all of them.
 fn check_fit(open: &Open, record: &Record, sealed: &BTreeMap<String, Digest>, findings: &mut Vec<Finding>) {
     let mut wrong = |file: &str, problem: String| findings.push(Finding::new(file, Problem::Wrong(problem)));
-    for (name, found) in [(file::OPEN, open.format), (file::RECORD, record.format)] {
-        if found != format::VERSION {
-            wrong(name, format!("has format {found}, this program knows {}", format::VERSION));
-        }
+    if open.format != record.format {
+        wrong(file::RECORD, format!("has format {}, and `{}` has {}", record.format, file::OPEN, open.format));
     }
     if open.run != record.run {
         wrong(file::RECORD, format!("belongs to run `{}`, not to `{}`", record.run, open.run));

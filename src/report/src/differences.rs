@@ -88,7 +88,7 @@ fn between(first: &Entry, second: &Entry) -> Result<BTreeMap<String, Difference>
 
 fn side(entry: &Entry) -> Side {
     let runs = entry.of_latest_plan().into_iter().cloned().collect();
-    Side { name: entry.name().to_owned(), runs, notes: Vec::new() }
+    Side { name: entry.name().to_owned(), runs, left_out: Vec::new(), notes: Vec::new() }
 }
 
 fn tested(effect: &Effect) -> Difference {

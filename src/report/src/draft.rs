@@ -152,6 +152,7 @@ fn experiment(study: &Study, entry: &Entry) -> Json {
             "name": manifest.name,
             "finds_exact": manifest.recipe["duplicates"]["exact"] == true,
             "finds_near": manifest.recipe["duplicates"]["near"].is_object(),
+            "counts_repeats": manifest.across_split.is_some(),
             "finds_leakage": manifest.recipe["split"]["leakage"].is_object(),
             "leaves_out_items": manifest.recipe["decontaminate"]["action"] == "leave_out",
             "generated": manifest.recipe["generate"].is_object(),

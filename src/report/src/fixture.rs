@@ -14,7 +14,8 @@ use serde_json::json;
 use harness_analyse::RunAnalysis;
 use harness_record::SealedRun;
 use harness_record::format::{
-    Binaries, Code, Data, Host, Open, Plan, Record, Resources, Shard, Status, Task, VERSION, file,
+    Binaries, Code, Data, Host, Launch, Launcher, Open, Plan, Purpose, Record, Resources, SeedRule, Shard, Status,
+    Task, VERSION, file,
 };
 
 /// One synthetic run.
@@ -183,7 +184,7 @@ fn manifest(books: bool) -> serde_json::Value {
     let baseline = |model: &str, bits: f64| json!({ "model": model, "estimate": "add-one", "train_tokens": 1000, "loss_nats_per_token": 4.0, "bits_per_byte": bits });
     let held_out = |i: u32| json!({ "id": format!("held-out#{i}"), "sha256": digest(&format!("held out {i}")), "bytes": 4000, "tokens": 999 });
     json!({
-        "format": 3, "name": if books { "books" } else { "grammar" }, "key": digest("key"),
+        "format": 4, "name": if books { "books" } else { "grammar" }, "key": digest("key"),
         "title": if books { "Twenty-five English books" } else { "Generated English-like text" },
         "description": if books { "Novels, tales, essays and science by 19 authors: 9.8 MB of edited prose." } else { "" },
         "language": "en", "licence": if books { "public domain (README of the source: \"All titles from the public domain.\")" } else { "CC0-1.0" },
@@ -378,9 +379,13 @@ fn open(
         opened_at: "2026-11-23T08:15:00Z".into(),
         resumed_from: None,
         evaluates: None,
+        heads: vec![],
         not_citable_because: None,
         plan: Plan {
+            purpose: Purpose::Explore,
+            study: None,
             seed: 1,
+            seed_rule: Some(SeedRule::Config),
             config_sha256,
             plan_sha256: config.plan_digest(),
             files: vec![],
@@ -405,6 +410,7 @@ fn open(
             rustc: "rustc 1.95.0".into(),
             profile: "release".into(),
         },
+        launch: Launch { launcher: Launcher::Local, world_size: 1 },
         host: Host {
             os: "Debian GNU/Linux 12".into(),
             kernel: "6.1".into(),

@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 
 use harness_analyse::RunAnalysis;
-use harness_analyse::compare::differ_in_seed_only;
+use harness_core::names::ExperimentName;
+use harness_record::select;
 
 /// One experiment as the paper shows it.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
-    /// The run whose numbers are quoted: the latest.
+    /// The run whose numbers are quoted: the latest that counts.
     pub quoted: &'a RunAnalysis,
     /// All runs, oldest first.
     pub runs: Vec<&'a RunAnalysis>,
+    /// Those that count, oldest first: the seeds of one plan.
+    counted: Vec<&'a RunAnalysis>,
     /// The nearest comparable ancestor, as an index into the entries.
     pub reference: Option<usize>,
 }
@@ -24,15 +27,7 @@ impl<'a> Entry<'a> {
 
     /// The seeds of the quoted run's plan, oldest first; of a seed that was run twice the later run.
     pub fn of_latest_plan(&self) -> Vec<&'a RunAnalysis> {
-        let mut chosen: Vec<&RunAnalysis> = Vec::new();
-        for run in self.runs.iter().rev() {
-            let repeated = chosen.iter().any(|c| c.run.open.plan.seed == run.run.open.plan.seed);
-            if differ_in_seed_only(&self.quoted.run, &run.run) && !repeated {
-                chosen.push(run);
-            }
-        }
-        chosen.reverse();
-        chosen
+        self.counted.clone()
     }
 
     /// How many seeds of the quoted run's plan there are.
@@ -57,7 +52,11 @@ impl<'a> Study<'a> {
         let mut entries = Vec::new();
         for mut runs in by_name.into_values() {
             runs.sort_by(|a, b| a.run.open.run.cmp(&b.run.open.run));
-            entries.extend(runs.last().copied().map(|quoted| Entry { quoted, runs: runs.clone(), reference: None }));
+            let reasons = select::reasons(&runs.iter().map(|run| &run.run).collect::<Vec<_>>());
+            let counted = runs.iter().zip(reasons).filter(|(_, why)| why.is_none()).map(|(run, _)| *run);
+            let counted: Vec<&RunAnalysis> = counted.collect();
+            let quoted = counted.last().copied();
+            entries.extend(quoted.map(|quoted| Entry { quoted, runs, counted, reference: None }));
         }
         let references: Vec<Option<usize>> = (0..entries.len()).map(|i| reference_of(&entries, i)).collect();
         for (entry, reference) in entries.iter_mut().zip(&references) {
@@ -102,13 +101,18 @@ impl<'a> Study<'a> {
     }
 }
 
+/// The experiment that had this name when it ran.
+fn renamed(entries: &[Entry], name: &ExperimentName) -> Option<usize> {
+    entries.iter().position(|e| e.runs.iter().any(|run| run.run.renamed_from.as_ref() == Some(name)))
+}
+
 fn reference_of(entries: &[Entry], index: usize) -> Option<usize> {
     let data_root = &entries[index].quoted.run.open.data.root;
     let mut seen = vec![index];
     let mut at = index;
     loop {
         let parent = entries[at].quoted.run.experiment.extends.as_ref()?;
-        at = entries.iter().position(|e| e.name() == parent.as_str())?;
+        at = entries.iter().position(|e| e.name() == parent.as_str()).or_else(|| renamed(entries, parent))?;
         if seen.contains(&at) {
             return None;
         }

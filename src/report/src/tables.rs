@@ -213,12 +213,13 @@ fn contamination(base: &Entry) -> Json {
         rows.push(vec![
             text(task_title(&found.task)),
             count(found.items),
+            count(found.items_too_short),
             count(found.items_found),
             count(found.documents),
         ]);
     }
-    let header = ["Task", "Items", "Found", "Documents"].map(text).to_vec();
-    table(false, &["left", "right", "right", "right"], header, rows)
+    let header = ["Task", "Items", "Too short", "Found", "Documents"].map(text).to_vec();
+    table(false, &["left", "right", "right", "right", "right"], header, rows)
 }
 
 /// Keys that say who and why, not what; keys of the paper's own machinery.

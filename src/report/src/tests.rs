@@ -1,5 +1,8 @@
 //! From sealed runs to a PDF and its proof. Tests that need Typst say so and pass where it is not installed.
 
+#[path = "../../../tests/common/skip.rs"]
+mod skip;
+
 use harness_core::files;
 use harness_core::names::Project;
 use tempfile::TempDir;
@@ -32,7 +35,7 @@ fn runs(project: &Project, synthetic: &[Synthetic]) -> Vec<RunAnalysis> {
 fn has_typst(project: &Project) -> bool {
     let found = typst::Typst::find(project);
     if let Err(problem) = &found {
-        eprintln!("SKIPPED, no paper is compiled: {problem}");
+        skip::skip("typst", &problem.to_string());
     }
     found.is_ok()
 }

@@ -353,7 +353,7 @@ mod tests {
             initialization_deviation: 0.3,
             ..ModelConfig::default()
         };
-        Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu).model(&config, VOCABULARY, Kind::Float)
+        Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu).model(&config, Kind::Float)
     }
 
     fn request(context: usize, continuation: usize, salt: usize) -> Request {
@@ -481,7 +481,7 @@ mod tests {
             let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
             let (_, tensor) = parameters.named().find(|(found, _)| *found == name).unwrap();
             tch::no_grad(|| drop(tensor.shallow_clone().g_mul_scalar_(factor)));
-            let model = parameters.model(&config, VOCABULARY, Kind::Float);
+            let model = parameters.model(&config, Kind::Float);
             let requests = [0, 1].map(|choice| Request { choice, continuation: vec![choice], ..request(2, 1, 0) });
             let task = JobTask { id: String::new(), requests: "".into(), rolling_stride: None };
             let windows = Windows { context_length: 8, separator: 0, task: &task };
@@ -498,7 +498,7 @@ mod tests {
         let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
         let embedding = parameters.named().find(|(name, _)| *name == "token_embedding").unwrap().1;
         tch::no_grad(|| drop(embedding.shallow_clone().fill_(0.0)));
-        let model = parameters.model(&config, VOCABULARY, Kind::Float);
+        let model = parameters.model(&config, Kind::Float);
         let span = |target| Span { inputs: vec![1, 2], targets: vec![target] };
         let scores = score(&model, &[span(0), span(1)], 0, Device::Cpu, &|| false).unwrap().unwrap();
         assert_eq!((scores[0].greedy, scores[1].greedy), (true, false));

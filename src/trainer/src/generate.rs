@@ -28,7 +28,7 @@ pub fn run(job: &GenerateJob, tell: &mut dyn FnMut(&GeneratedSample)) -> Result<
         (None, None) => return Err(refused("the job names no weights".to_owned())),
     }
     let compute = device::compute_kind(job.training.precision);
-    let model = tch::no_grad(|| parameters.model(&job.model, job.vocabulary_size, compute));
+    let model = tch::no_grad(|| parameters.model(&job.model, compute));
     for sample in 0..job.samples {
         tell(&one(&model, job, sample, chosen.device)?);
     }
@@ -211,7 +211,7 @@ mod tests {
 
     fn model(job: &GenerateJob) -> Transformer {
         let parameters = Parameters::initialize(&job.model, job.vocabulary_size, 1, Device::Cpu);
-        parameters.model(&job.model, job.vocabulary_size, Kind::Float)
+        parameters.model(&job.model, Kind::Float)
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         let job = job();
         let parameters = Parameters::initialize(&job.model, job.vocabulary_size, 1, Device::Cpu);
         tch::no_grad(|| drop(parameters.tensors()[0].shallow_clone().fill_(f64::NAN)));
-        let model = parameters.model(&job.model, job.vocabulary_size, Kind::Float);
+        let model = parameters.model(&job.model, Kind::Float);
         let failure = one(&model, &job, 1, Device::Cpu).unwrap_err().to_failure(0);
         assert_eq!(failure.kind, "non_finite");
         assert_eq!(failure.message, "sample 1: a logit is NaN after 2 tokens, so none can be chosen");

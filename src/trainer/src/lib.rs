@@ -20,5 +20,8 @@ pub mod native;
 pub mod optimizer;
 pub mod reading;
 pub mod schedule;
+#[cfg(test)]
+#[path = "../../../tests/common/skip.rs"]
+mod skip;
 pub mod span;
 pub mod train;

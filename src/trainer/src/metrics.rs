@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use harness_core::config::TensorSpec;
 use harness_core::contract::{Job, Peak};
 use harness_core::scores::{ActivationStatistics, LayerNorms};
 use tch::{Device, Kind, Tensor};
@@ -10,9 +11,10 @@ use tch::{Device, Kind, Tensor};
 use crate::batch::{open_stream, to_device};
 use crate::device;
 use crate::error::Error;
+use crate::model::Transformer;
+use crate::model::extras::observe;
 use crate::model::mask::Packing;
 use crate::model::weights::Parameters;
-use crate::model::{Transformer, observe};
 use crate::native;
 
 /// Sequences that are the same at every step, so that what changes between two measurements is the model.
@@ -98,18 +100,18 @@ impl TensorNorms {
     }
 
     /// The rows of a step.
-    pub fn read(&self, step: u64, names: &[String]) -> Vec<LayerNorms> {
+    pub fn read(&self, step: u64, specs: &[TensorSpec]) -> Vec<LayerNorms> {
         let [gradient, weight, update] = [&self.gradient, &self.weight, &self.update].map(numbers);
-        let row = |(at, tensor): (usize, &String)| LayerNorms {
+        let row = |(at, spec): (usize, &TensorSpec)| LayerNorms {
             step,
-            tensor: tensor.clone(),
+            tensor: spec.name.clone(),
             gradient_norm: gradient[at],
             weight_norm: weight[at],
             update_norm: update[at],
         };
         let finite =
             |row: &LayerNorms| [row.gradient_norm, row.weight_norm, row.update_norm].iter().all(|n| n.is_finite());
-        names.iter().enumerate().map(row).filter(finite).collect()
+        specs.iter().enumerate().map(row).filter(finite).collect()
     }
 }
 

@@ -609,6 +609,7 @@ pub fn first_choices(logits: &Tensor, vocabulary_size: i64) -> FirstChoices {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::skip::skip;
 
     const CPU: Device = Device::Cpu;
 
@@ -729,8 +730,7 @@ mod tests {
                 let logits = padded.narrow(1, 0, 1001);
                 let z = logits.to_kind(Kind::Double);
                 let Some(sum) = cross_entropy(&padded, 1001, &targets, z_loss, soft_cap).unwrap() else {
-                    eprintln!("skipped: this processor has no AVX-512 with bfloat16, so there is no kernel to test");
-                    return;
+                    return skip("avx512-bf16", "the kernels are for processors with AVX-512 and bfloat16");
                 };
                 let log_p = z.log_softmax(-1, None);
                 let expected_sum = log_p.gather(1, &targets, false).sum(Kind::Double).double_value(&[]);
@@ -755,8 +755,7 @@ mod tests {
         assert!(gelu(&nan).double_value(&[1]).is_nan());
         if !cpu_kernels() {
             // libtorch's own fused attention gives 0 there, which is for libtorch to mend.
-            eprintln!("skipped: this processor has no AVX-512 with bfloat16, so there is no attention kernel to test");
-            return;
+            return skip("avx512-bf16", "the kernels are for processors with AVX-512 and bfloat16");
         }
         let heads = Tensor::ones([1, 1, 3, 16], (Kind::BFloat16, CPU));
         let query = &heads * nan.to_kind(Kind::BFloat16).view([1, 1, 3, 1]);

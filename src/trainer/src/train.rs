@@ -23,6 +23,7 @@ use crate::evaluate::{Evaluator, Wanted};
 use crate::messages::Outside;
 use crate::metrics::{self, Gauges, Probe, TensorNorms};
 use crate::model::Transformer;
+use crate::model::extras::kernel;
 use crate::model::weights::Parameters;
 use crate::native::{self, Arriving};
 use crate::optimizer::{self, Optimizer};
@@ -124,11 +125,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
     steps_done.store(position.step, Ordering::Relaxed);
 
     let libraries = libraries.join().map_err(|_| Error::Internal("hashing the libraries failed".to_owned()))??;
-    let (count, count_without_embeddings) = job.model.parameters(job.vocabulary_size);
-    if count != parameters.count() {
-        let problem = format!("the config counts {count} parameters, the model has {}", parameters.count());
-        return Err(Error::Internal(problem));
-    }
+    let (parameter_count, without_embeddings) = job.model.parameters(job.vocabulary_size);
     let peak = batches.as_ref().map(|_| metrics::peak(chosen.device, compute));
     let attention_kernel =
         batches.as_ref().map(|_| attention_kernel(job, &parameters, chosen.device, compute)).transpose()?;
@@ -137,8 +134,8 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         version: VERSION,
         about: device::about(chosen.cuda_absent_because, libraries),
         device: device::name(chosen.device),
-        parameters: count,
-        parameters_without_embeddings: count_without_embeddings,
+        parameters: parameter_count,
+        parameters_without_embeddings: without_embeddings,
         flops_per_token: job.model.training_flops_per_token(job.vocabulary_size),
         peak: peak.clone(),
         first_step: position.step,
@@ -187,10 +184,10 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
 
 /// The kernel of attention in training. Refuses the one that the job names where it cannot serve.
 fn attention_kernel(job: &Job, parameters: &Parameters, device: Device, compute: Kind) -> Result<&'static str, Error> {
-    let model = tch::no_grad(|| parameters.model(&job.model, job.vocabulary_size, compute));
+    let model = tch::no_grad(|| parameters.model(&job.model, compute));
     let tokens = Tensor::zeros([1, i64::from(job.model.context_length)], (Kind::Int64, device));
-    let kernel = model.attention_kernel(&tokens, metrics::packing(job, &tokens).as_ref(), job.model.dropout);
-    kernel.map_err(|error| Error::Job {
+    let found = kernel::of_training(&model, &job.model, &tokens, metrics::packing(job, &tokens).as_ref());
+    found.map_err(|error| Error::Job {
         problem: format!("attention by `{}` alone cannot serve this run: {error}", native::attention_kernels().join(", ")),
         hint: Some(
             "set `training.attention_kernel = \"auto\"`; kernels differ in the precisions, masks, dropout and switches \
@@ -344,7 +341,7 @@ impl Run<'_> {
     fn passes(&self, batch: &Batch, passes: i64, sequences: i64) -> Result<Tensor, Error> {
         let job = self.job;
         let run = || {
-            let model = self.parameters.model(&job.model, job.vocabulary_size, self.compute);
+            let model = self.parameters.model(&job.model, self.compute);
             let scale = 1.0 / batch.predicted_tokens() as f64;
             let mut loss_sum = Tensor::zeros([], (Kind::Double, self.device));
             for pass in 0..passes {
@@ -410,7 +407,7 @@ impl Run<'_> {
             power_w: self.gauges.power_w,
         }));
         if let Some(norms) = pending.tensor_norms {
-            self.outside.send(&Message::Layers { rows: norms.read(pending.step, self.parameters.names()) });
+            self.outside.send(&Message::Layers { rows: norms.read(pending.step, self.parameters.specs()) });
         }
         Ok(())
     }
@@ -432,7 +429,7 @@ impl Run<'_> {
 
     /// The model with the current weights, to look at.
     fn model(&self) -> Transformer {
-        tch::no_grad(|| self.parameters.model(&self.job.model, self.job.vocabulary_size, self.compute))
+        tch::no_grad(|| self.parameters.model(&self.job.model, self.compute))
     }
 
     /// Ends the run at a step whose numbers are not finite, or notes that it was skipped.
@@ -489,8 +486,8 @@ impl Run<'_> {
             );
         }
         let norms = metrics::numbers(&pending.gradient_norms);
-        let broken: Vec<&String> =
-            self.parameters.names().iter().zip(&norms).filter(|(_, norm)| !norm.is_finite()).map(|(n, _)| n).collect();
+        let named = self.parameters.named().map(|(name, _)| name);
+        let broken: Vec<&str> = named.zip(&norms).filter(|(_, norm)| !norm.is_finite()).map(|(n, _)| n).collect();
         // The backward pass goes from the last tensor to the first.
         if let Some(last) = broken.last() {
             let (some, all) = (broken.len(), norms.len());
@@ -511,7 +508,7 @@ impl Run<'_> {
     /// Evaluates the current weights. `false` if the run was told to stop before the end.
     fn evaluate(&mut self, wanted: Wanted) -> Result<bool, Error> {
         let weights = self.average.as_ref().map_or(&self.parameters, Average::weights);
-        let model = tch::no_grad(|| weights.model(&self.job.model, self.job.vocabulary_size, self.compute));
+        let model = tch::no_grad(|| weights.model(&self.job.model, self.compute));
         let at = (self.position.step, self.position.tokens);
         let should_stop = || self.outside.should_stop();
         let run = || self.evaluator.run(&model, self.job, wanted, at, self.device, &should_stop);
@@ -554,7 +551,7 @@ impl Run<'_> {
             (Some(first), more) => format!(
                 "the weights of {} of {} tensors are not finite, the first is `{first}`",
                 more + 1,
-                weights.names().len()
+                weights.tensors().len()
             ),
         };
         let trained = !self.job.train_shards.is_empty();

@@ -115,7 +115,7 @@ class Program:
 
 
 def write_shard(path: pathlib.Path, tokens: list[int], vocabulary_size: int) -> None:
-    """A token shard of one document; the format is in docs/formats.md."""
+    """A token shard of one document; the format is in docs/formats/corpora.md."""
     wide = 2 if vocabulary_size <= 1 << 16 else 4
     content = struct.pack(f"<{len(tokens)}{'H' if wide == 2 else 'I'}", *tokens)
     header = b"HTOKENS1" + struct.pack("<IIQQ", wide, vocabulary_size, len(tokens), 1)

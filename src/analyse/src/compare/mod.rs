@@ -23,7 +23,7 @@ use harness_statistics::hypothesis::{LEVEL, holm};
 pub use budget::BudgetLine;
 pub use flips::{Flip, Flips, flips};
 pub use rows::{planned_alike, quoted_items};
-pub use side::{RunName, Side, differ_in_seed_only};
+pub use side::{RunName, Side};
 
 /// Version of the JSON form. Raised with every change that an older reader would misread.
 pub const FORMAT: u32 = 1;

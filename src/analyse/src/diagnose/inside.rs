@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use harness_core::config::Role;
 use harness_core::scores::{ActivationStatistics, LayerNorms};
 
 use super::{Change, Check, Finding, figure};
@@ -23,7 +24,7 @@ fn update_ratios(analysis: &RunAnalysis) -> BTreeMap<&str, f64> {
     let matrices = analysis.run.experiment.model.tensors(analysis.run.open.data.vocabulary_size);
     let mut ratios: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for row in &analysis.layers {
-        let is_matrix = matrices.iter().any(|(name, shape)| *name == row.tensor && shape.len() > 1);
+        let is_matrix = matrices.iter().any(|tensor| tensor.name == row.tensor && tensor.role != Role::Vector);
         let ratio = row.update_norm / row.weight_norm;
         if is_matrix && high.get(&row.step) == Some(&true) && ratio.is_finite() {
             ratios.entry(&row.tensor).or_default().push(ratio);
@@ -99,8 +100,8 @@ pub(super) fn norm_growth(analysis: &RunAnalysis) -> Finding {
     let last_step = analysis.steps.last().map_or(0, |s| s.step) as f64;
     let matrices = analysis.run.experiment.model.tensors(analysis.run.open.data.vocabulary_size);
     let mut worst: Option<(f64, &str)> = None;
-    for (tensor, _) in matrices.iter().filter(|(_, shape)| shape.len() > 1) {
-        let rows: Vec<&LayerNorms> = analysis.layers.iter().filter(|row| row.tensor == *tensor).collect();
+    for tensor in matrices.iter().filter(|tensor| tensor.role != Role::Vector) {
+        let rows: Vec<&LayerNorms> = analysis.layers.iter().filter(|row| row.tensor == tensor.name).collect();
         let (Some(half), Some(end)) = (norm_at(&rows, 0.5 * last_step), norm_at(&rows, last_step)) else { continue };
         let growth = end.weight_norm / half.weight_norm - 1.0;
         if half.step < end.step && worst.is_none_or(|(most, _)| growth > most) {

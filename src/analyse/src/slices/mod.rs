@@ -33,7 +33,7 @@ pub use error::SliceError;
 pub use passages::{Passage, PassageToken};
 pub use phenomena::{PhenomenonChange, PhenomenonSlice, by_phenomenon, mean_accuracy};
 pub use scored::{FEWEST_DOCUMENTS, Scored, Unit};
-use slicing::{slicing_by_text, slicing_of_run, source};
+use slicing::{slicing_by_text, slicing_of_run, sources};
 use table::Table;
 use text::Text;
 
@@ -192,10 +192,12 @@ pub fn slices_of_run(run: &SealedRun, scored: &Scored) -> Vec<Slice> {
     let units = scored.units().1;
     let table = Table { reference: &scored.losses.loss_nats, other: None, bytes: None, units: &units };
     let by = [By::Position, By::Source, By::Length];
+    let sources = sources(&run.corpus);
     let mut slices: Vec<Slice> = by.into_iter().flat_map(|by| table.slices(&slicing_of_run(by, run, scored))).collect();
     for slice in slices.iter_mut().filter(|slice| slice.by == Some(By::Source)) {
-        let of_source = run.corpus.validation_documents.iter().filter(|d| source(&d.id) == slice.slice);
-        let bytes: u64 = of_source.map(|document| document.bytes).sum();
+        let of_source =
+            sources.iter().zip(&run.corpus.validation_documents).filter(|(source, _)| **source == slice.slice);
+        let bytes: u64 = of_source.map(|(_, document)| document.bytes).sum();
         let nats = slice.loss_nats * slice.tokens as f64;
         slice.bits_per_byte = (bytes > 0).then(|| nats / std::f64::consts::LN_2 / bytes as f64);
     }

@@ -1,5 +1,8 @@
 //! Which slice each held-out token is in: a partition of the tokens for each kind of slices.
 
+use std::collections::BTreeMap;
+
+use harness_core::corpus_manifest::Manifest;
 use harness_core::names::Project;
 
 use super::scored::Scored;
@@ -29,11 +32,10 @@ impl Slicing {
 
 /// A slicing that needs the sealed run alone.
 pub fn slicing_of_run(by: By, run: &SealedRun, scored: &Scored) -> Slicing {
-    let documents = &run.corpus.validation_documents;
     let mut of = Vec::with_capacity(scored.losses.len());
     match by {
         By::Source => {
-            let of_document: Vec<&str> = documents.iter().map(|document| source(&document.id)).collect();
+            let of_document = sources(&run.corpus);
             let mut names = of_document.clone();
             names.sort();
             names.dedup();
@@ -95,7 +97,14 @@ pub fn slicing_by_text(
     })
 }
 
-/// The source of a document: `aesops-fables` of `aesops-fables#12`.
-pub fn source(id: &str) -> &str {
-    id.rsplit_once('#').map_or(id, |(source, _)| source)
+/// The source of each validation document as the recipe speaks of it, in order: `aesops-fables` of `aesops-fables#12`, and
+/// `web` of `web/part-3.jsonl#12` where the recipe's pattern `web` stands for that file.
+pub fn sources(corpus: &Manifest) -> Vec<&str> {
+    let of_pattern: BTreeMap<&str, &str> =
+        corpus.sources.iter().filter_map(|file| Some((&*file.name, file.pattern.as_deref()?))).collect();
+    let source = |id| {
+        let (file, _) = str::rsplit_once(id, '#').unwrap_or((id, ""));
+        *of_pattern.get(file).unwrap_or(&file)
+    };
+    corpus.validation_documents.iter().map(|document| source(&document.id)).collect()
 }

@@ -167,8 +167,8 @@ fn check_groups(choices: &Choices) -> Result<(), Refusal> {
         if let Err(error) = globset::Glob::new(&group.pattern) {
             return refuse("optimizer.group", format!("`{}` is no pattern: {}", group.pattern, error.kind()), None);
         }
-        if !tensors.iter().any(|(name, _)| group.matches(name)) {
-            let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+        if !tensors.iter().any(|tensor| group.matches(&tensor.name)) {
+            let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
             let hint = match nearest(&group.pattern, &names) {
                 Some(near) => format!("did you mean `{near}`? `harness show EXPERIMENT --model` lists the tensors"),
                 None => "`harness show EXPERIMENT --model` lists the tensors; `*` stands for any characters".to_owned(),

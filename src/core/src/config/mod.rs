@@ -7,6 +7,7 @@
 
 mod budget;
 mod check;
+mod describe;
 mod error;
 mod evaluation;
 mod imported;
@@ -15,6 +16,7 @@ mod model;
 mod mup;
 mod optimizer;
 mod schedule;
+mod tensors;
 mod training;
 
 use std::ops::Deref;
@@ -28,9 +30,9 @@ pub use evaluation::{EvaluationConfig, Steps};
 pub use imported::ImportedConfig;
 pub use metrics::MetricsConfig;
 pub use model::{FeedForward, Initialization, ModelConfig, Norm, NormPlacement, Positions, ResidualScaling, Values};
-pub use mup::is_hidden;
 pub use optimizer::{OptimizerConfig, OptimizerKind, ParameterGroup, UpdateRule};
 pub use schedule::{ScheduleConfig, ScheduleKind};
+pub use tensors::{Init, Role, TensorSpec};
 pub use training::{
     AttentionKernel, BatchSizeStage, Device, Keep, OnNonFinite, Precision, SequenceLengthStage, TrainingConfig,
 };

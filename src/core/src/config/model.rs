@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tensors::{Role, TensorSpec};
+
 /// How the model knows where a token stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -223,84 +225,12 @@ impl ModelConfig {
         }
     }
 
-    /// Every trainable tensor with its shape, in the order of the computation, under the names that the trainer
-    /// and its checkpoints use. B, T, ... as in the model: C width, V vocabulary.
-    pub fn tensors(&self, vocabulary_size: u32) -> Vec<(String, Vec<u64>)> {
-        let (c, v, t) = (u64::from(self.width), u64::from(vocabulary_size), u64::from(self.context_length));
-        let mut tensors = vec![("token_embedding".to_owned(), vec![v, c])];
-        if self.positions == Positions::Learned {
-            tensors.push(("position_embedding".to_owned(), vec![t, c]));
-        }
-        if self.values == Values::Embedding {
-            tensors.push(("value_embedding".to_owned(), vec![v, self.key_value_width()]));
-        }
-        for i in 0..self.layers {
-            tensors.extend(self.block_tensors(&format!("blocks.{i}"), i > 0));
-        }
-        for i in 0..self.future_tokens {
-            tensors.extend(self.block_tensors(&format!("future.{i}"), true));
-        }
-        if self.norm_placement != NormPlacement::Post {
-            tensors.extend(affine("final_norm", vec![c], self.norm_bias()));
-        }
-        if !self.tied_embeddings {
-            tensors.push(("head".to_owned(), vec![v, c]));
-        }
-        tensors
-    }
-
-    /// The tensors of one block; `later` is false for the first. C width, D width of a head, F feed-forward width.
-    fn block_tensors(&self, block: &str, later: bool) -> Vec<(String, Vec<u64>)> {
-        let (c, f) = (u64::from(self.width), u64::from(self.feed_forward_width()));
-        let d = c / u64::from(self.heads);
-        let mut tensors = Vec::new();
-        if self.embedding_skip {
-            tensors.push((format!("{block}.embedding_mix"), vec![2]));
-        }
-        let branch = |name: &str| {
-            let mut tensors = affine(&format!("{block}.{name}_norm"), vec![c], self.norm_bias());
-            if self.norm_placement == NormPlacement::Sandwich {
-                tensors.extend(affine(&format!("{block}.{name}_output_norm"), vec![c], self.norm_bias()));
-            }
-            if self.residual_scaling == ResidualScaling::Learned {
-                tensors.push((format!("{block}.{name}_gain"), vec![c]));
-            }
-            tensors
-        };
-        tensors.extend(branch("attention"));
-        let wide = vec![c + 2 * self.key_value_width(), c];
-        tensors.extend(affine(&format!("{block}.attention.query_key_value"), wide, self.bias));
-        if self.query_key_norm {
-            tensors.extend(affine(&format!("{block}.attention.query_norm"), vec![d], false));
-            tensors.extend(affine(&format!("{block}.attention.key_norm"), vec![d], false));
-        }
-        if self.values == Values::Embedding || (self.values == Values::FirstBlock && later) {
-            tensors.push((format!("{block}.attention.value_mix"), vec![2]));
-        }
-        tensors.extend(affine(&format!("{block}.attention.output"), vec![c, c], self.bias));
-        tensors.extend(branch("feed_forward"));
-        let gates = if self.feed_forward == FeedForward::Swiglu { 2 } else { 1 };
-        tensors.extend(affine(&format!("{block}.feed_forward.input"), vec![gates * f, c], self.bias));
-        tensors.extend(affine(&format!("{block}.feed_forward.output"), vec![c, f], self.bias));
-        tensors
-    }
-
-    fn norm_bias(&self) -> bool {
-        self.bias && self.norm == Norm::Layer
-    }
-
-    /// Width of all heads of keys, and of all heads of values.
-    fn key_value_width(&self) -> u64 {
-        u64::from(self.resolved_key_value_heads()) * u64::from(self.width / self.heads)
-    }
-
     /// Trainable parameters: (all, all without what is looked up: embeddings of tokens, positions and values). A tied
     /// head is counted once, with the embedding; an untied one counts as no embedding. Blocks that predict later
     /// tokens count, though they are there in training only.
     pub fn parameters(&self, vocabulary_size: u32) -> (u64, u64) {
-        let count = |(name, shape): &(String, Vec<u64>)| {
-            let parameters: u64 = shape.iter().product();
-            (parameters, if name.ends_with("_embedding") { 0 } else { parameters })
+        let count = |tensor: &TensorSpec| {
+            (tensor.parameters(), if tensor.role == Role::Table { 0 } else { tensor.parameters() })
         };
         self.tensors(vocabulary_size).iter().map(count).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
@@ -310,10 +240,8 @@ impl ModelConfig {
     /// (Kaplan et al. 2020, section 2.1; only what causality and the window leave, as FlashAttention counts it).
     /// What a document mask saves is not counted, because it depends on the text.
     pub fn training_flops_per_token(&self, vocabulary_size: u32) -> f64 {
-        let in_product = |name: &str, shape: &[u64]| shape.len() == 2 && !name.ends_with("_embedding");
         let tensors = self.tensors(vocabulary_size);
-        let body = tensors.iter().filter(|(name, shape)| name != "head" && in_product(name, shape));
-        let body: u64 = body.map(|(_, shape)| shape[0] * shape[1]).sum();
+        let body: u64 = tensors.iter().filter(|t| t.role == Role::Hidden).map(TensorSpec::parameters).sum();
         let heads = 1 + u64::from(self.future_tokens);
         let head = heads * u64::from(vocabulary_size) * u64::from(self.width);
         let attention = f64::from(self.layers + self.future_tokens) * self.attended_positions() * f64::from(self.width);
@@ -327,10 +255,4 @@ impl ModelConfig {
         // Of a triangle with side T, the part within W of its long side.
         window * (1.0 - window / (2.0 * context))
     }
-}
-
-/// A weight, and a bias as long as its first dimension.
-fn affine(name: &str, weight: Vec<u64>, bias: bool) -> Vec<(String, Vec<u64>)> {
-    let bias = bias.then(|| (format!("{name}.bias"), vec![weight[0]]));
-    std::iter::once((format!("{name}.weight"), weight)).chain(bias).collect()
 }

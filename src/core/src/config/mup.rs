@@ -14,7 +14,7 @@
 //! column for Muon follows from its update, whose spectral norm is 0.2 sqrt(longer side) and would have to be
 //! sqrt(rows / columns) (Yang et al. 2023, A Spectral Condition for Feature Learning, condition 1).
 
-use super::{ModelConfig, OptimizerKind};
+use super::{ModelConfig, OptimizerKind, Role};
 
 impl ModelConfig {
     /// m: the width over the base width, 1 without transfer.
@@ -43,20 +43,14 @@ impl ModelConfig {
     }
 
     /// By what the learning rate of a tensor is multiplied.
-    pub fn learning_rate_ratio(&self, name: &str, shape: &[u64], kind: OptimizerKind) -> f64 {
+    pub fn learning_rate_ratio(&self, role: Role, kind: OptimizerKind) -> f64 {
         let ratio = self.width_ratio();
-        match (is_hidden(name, shape), kind) {
-            (true, OptimizerKind::Adamw | OptimizerKind::Lion) => 1.0 / ratio,
-            (true, OptimizerKind::Muon) => 1.0 / ratio.sqrt(),
-            (true, OptimizerKind::Sgd) | (false, OptimizerKind::Adamw | OptimizerKind::Lion | OptimizerKind::Muon) => {
-                1.0
-            }
-            (false, OptimizerKind::Sgd) => ratio,
+        match (role, kind) {
+            (Role::Hidden, OptimizerKind::Adamw | OptimizerKind::Lion) => 1.0 / ratio,
+            (Role::Hidden, OptimizerKind::Muon) => 1.0 / ratio.sqrt(),
+            (Role::Hidden, OptimizerKind::Sgd) => 1.0,
+            (Role::Table | Role::Head | Role::Vector, OptimizerKind::Sgd) => ratio,
+            (Role::Table | Role::Head | Role::Vector, _) => 1.0,
         }
     }
-}
-
-/// Whether both sides of a tensor grow with the width: matrices inside blocks.
-pub fn is_hidden(name: &str, shape: &[u64]) -> bool {
-    (name.starts_with("blocks.") || name.starts_with("future.")) && shape.len() == 2
 }

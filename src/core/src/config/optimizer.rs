@@ -3,7 +3,7 @@
 use globset::Glob;
 use serde::{Deserialize, Serialize};
 
-use super::ModelConfig;
+use super::{ModelConfig, Role, TensorSpec};
 
 /// Which update rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,12 +84,12 @@ impl ParameterGroup {
 }
 
 impl OptimizerConfig {
-    /// How the tensor `name` is updated: by its group, by the rules of width transfer, and without decay if it has
-    /// one dimension and no group says otherwise.
-    pub fn update_rule(&self, model: &ModelConfig, name: &str, shape: &[u64]) -> UpdateRule {
-        let group = self.group.iter().find(|group| group.matches(name));
-        let decay = if shape.len() >= 2 { self.weight_decay } else { 0.0 };
-        let transfer = model.learning_rate_ratio(name, shape, self.kind);
+    /// How a tensor is updated: by its group, by the rules of width transfer, and without decay if it is no matrix and
+    /// no group says otherwise.
+    pub fn update_rule(&self, model: &ModelConfig, tensor: &TensorSpec) -> UpdateRule {
+        let group = self.group.iter().find(|group| group.matches(&tensor.name));
+        let decay = if tensor.role == Role::Vector { 0.0 } else { self.weight_decay };
+        let transfer = model.learning_rate_ratio(tensor.role, self.kind);
         UpdateRule {
             learning_rate_ratio: transfer * group.map_or(1.0, |group| group.learning_rate_ratio),
             // What a step takes off a weight, rate times decay, stays the same over widths.

@@ -189,7 +189,7 @@ mod tests {
             });
             tensor
         };
-        model.tensors(VOCABULARY).into_iter().map(|(name, shape)| (name, count(&shape))).collect()
+        model.tensors(VOCABULARY).into_iter().map(|tensor| (tensor.name, count(&tensor.shape))).collect()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 use std::sync::LazyLock;
 
-use super::replaced;
+use super::form::replaced;
 use regex::{Captures, Regex};
 
 static EMAIL: LazyLock<Regex> =

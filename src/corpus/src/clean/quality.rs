@@ -1,157 +1,109 @@
 //! Rules by which a document is too unlike running text to learn from, as two published pipelines state them.
 //! Each gives the rule that a document breaks, or nothing.
 
+use crate::recipe::{C4Lines, GopherQuality, GopherRepetition};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 use ahash::AHashMap;
 use harness_core::random::mix;
-use serde::{Deserialize, Serialize};
 
-/// The quality rules of Gopher (Rae et al. 2021, Scaling Language Models, arXiv:2112.11446, appendix A.1.1).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GopherQuality {
-    /// Fewest words.
-    pub words_at_least: u64,
-    /// Most words.
-    pub words_at_most: u64,
-    /// Smallest mean length of a word in characters.
-    pub mean_word_length_at_least: f64,
-    /// Largest mean length of a word in characters.
-    pub mean_word_length_at_most: f64,
-    /// Most hash marks or ellipses for each word.
-    pub symbols_per_word_at_most: f64,
-    /// Largest share of lines that begin with a bullet.
-    pub bullet_lines_at_most: f64,
-    /// Largest share of lines that end with an ellipsis.
-    pub ellipsis_lines_at_most: f64,
-    /// Smallest share of words with a letter.
-    pub words_with_letter_at_least: f64,
-    /// Fewest of the words the, be, to, of, and, that, have, with.
-    pub stop_words_at_least: u64,
-}
+use super::broken::{Broken, counted, percent};
 
-impl Default for GopherQuality {
-    fn default() -> Self {
-        GopherQuality {
-            words_at_least: 50,
-            words_at_most: 100_000,
-            mean_word_length_at_least: 3.0,
-            mean_word_length_at_most: 10.0,
-            symbols_per_word_at_most: 0.1,
-            bullet_lines_at_most: 0.9,
-            ellipsis_lines_at_most: 0.3,
-            words_with_letter_at_least: 0.8,
-            stop_words_at_least: 2,
-        }
-    }
-}
+/// Characters shown of what a rule saw.
+const EXAMPLE_CHARACTERS: usize = 80;
 
 const STOP_WORDS: [&str; 8] = ["the", "be", "to", "of", "and", "that", "have", "with"];
 
 impl GopherQuality {
-    pub(super) fn broken_rule(&self, text: &str) -> Option<&'static str> {
+    pub(super) fn broken_rule(&self, text: &str) -> Option<Broken> {
+        let broken = |rule, saw| Some(Broken::new(rule, saw));
         let words: Vec<&str> = text.split_whitespace().collect();
         let count = words.len() as f64;
         if (words.len() as u64) < self.words_at_least {
-            return Some("words_at_least");
+            return broken("words_at_least", counted(words.len() as u64, "word"));
         }
         if words.len() as u64 > self.words_at_most {
-            return Some("words_at_most");
+            return broken("words_at_most", counted(words.len() as u64, "word"));
         }
         let mean = words.iter().map(|word| word.chars().count()).sum::<usize>() as f64 / count.max(1.0);
         if mean < self.mean_word_length_at_least {
-            return Some("mean_word_length_at_least");
+            return broken("mean_word_length_at_least", format!("{mean:.2} characters in a word"));
         }
         if mean > self.mean_word_length_at_most {
-            return Some("mean_word_length_at_most");
+            return broken("mean_word_length_at_most", format!("{mean:.2} characters in a word"));
         }
         let hashes = text.matches('#').count() as f64;
         let ellipses = (text.matches("...").count() + text.matches('\u{2026}').count()) as f64;
         if hashes.max(ellipses) > self.symbols_per_word_at_most * count {
-            return Some("symbols_per_word_at_most");
+            return broken(
+                "symbols_per_word_at_most",
+                format!("{hashes} hash marks and {ellipses} ellipses in {count} words"),
+            );
         }
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let share = |holds: &dyn Fn(&str) -> bool| {
             lines.iter().filter(|line| holds(line)).count() as f64 / lines.len().max(1) as f64
         };
-        if share(&|line| line.starts_with(['\u{2022}', '-', '*'])) > self.bullet_lines_at_most {
-            return Some("bullet_lines_at_most");
+        let bullets = share(&|line| line.starts_with(['\u{2022}', '-', '*']));
+        if bullets > self.bullet_lines_at_most {
+            return broken("bullet_lines_at_most", format!("{} of lines", percent(bullets)));
         }
-        if share(&|line| line.ends_with("...") || line.ends_with('\u{2026}')) > self.ellipsis_lines_at_most {
-            return Some("ellipsis_lines_at_most");
+        let ellipses = share(&|line| line.ends_with("...") || line.ends_with('\u{2026}'));
+        if ellipses > self.ellipsis_lines_at_most {
+            return broken("ellipsis_lines_at_most", format!("{} of lines", percent(ellipses)));
         }
         let with_letter = words.iter().filter(|word| word.chars().any(char::is_alphabetic)).count() as f64;
         if with_letter < self.words_with_letter_at_least * count {
-            return Some("words_with_letter_at_least");
+            return broken("words_with_letter_at_least", format!("{} of words", percent(with_letter / count.max(1.0))));
         }
         let lower: HashSet<String> =
             words.iter().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase()).collect();
         let stop_words = STOP_WORDS.iter().filter(|word| lower.contains(**word)).count() as u64;
-        (stop_words < self.stop_words_at_least).then_some("stop_words_at_least")
-    }
-}
-
-/// The repetition rules of Gopher (the same, table A1): shares of lines, paragraphs, and of characters in n-grams.
-/// Words are what stands between white space, and characters are those of words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GopherRepetition {
-    /// Largest share of lines that repeat an earlier one.
-    pub repeated_lines_at_most: f64,
-    /// Largest share of paragraphs that repeat an earlier one.
-    pub repeated_paragraphs_at_most: f64,
-    /// Largest share of characters in repeated lines.
-    pub characters_in_repeated_lines_at_most: f64,
-    /// Largest share of characters in repeated paragraphs.
-    pub characters_in_repeated_paragraphs_at_most: f64,
-    /// Largest share of characters in the most frequent n-gram of 2, 3 and 4 words.
-    pub characters_in_top_ngram_at_most: [f64; 3],
-    /// Largest share of characters in n-grams of 5, 6, 7, 8, 9 and 10 words that occur more than once, each character
-    /// counted once.
-    pub characters_in_repeated_ngrams_at_most: [f64; 6],
-}
-
-impl Default for GopherRepetition {
-    fn default() -> Self {
-        GopherRepetition {
-            repeated_lines_at_most: 0.3,
-            repeated_paragraphs_at_most: 0.3,
-            characters_in_repeated_lines_at_most: 0.2,
-            characters_in_repeated_paragraphs_at_most: 0.2,
-            characters_in_top_ngram_at_most: [0.2, 0.18, 0.16],
-            characters_in_repeated_ngrams_at_most: [0.15, 0.14, 0.13, 0.12, 0.11, 0.1],
-        }
+        (stop_words < self.stop_words_at_least)
+            .then(|| Broken::new("stop_words_at_least", counted(stop_words, "stop word")))
     }
 }
 
 impl GopherRepetition {
-    pub(super) fn broken_rule(&self, text: &str) -> Option<&'static str> {
-        let (lines, of_lines) = repeated(text.lines());
+    pub(super) fn broken_rule(&self, text: &str) -> Option<Broken> {
+        let saw = |share: f64, what: &str, example: &str| {
+            let example: String = example.chars().take(EXAMPLE_CHARACTERS).collect();
+            format!("{} of {what}, such as `{example}`", percent(share))
+        };
+        let (lines, of_lines, example) = repeated(text.lines());
         if lines > self.repeated_lines_at_most {
-            return Some("repeated_lines_at_most");
+            return Some(Broken::new("repeated_lines_at_most", saw(lines, "lines", example)));
         }
         if of_lines > self.characters_in_repeated_lines_at_most {
-            return Some("characters_in_repeated_lines_at_most");
+            let saw = saw(of_lines, "characters", example);
+            return Some(Broken::new("characters_in_repeated_lines_at_most", saw));
         }
-        let (paragraphs, of_paragraphs) = repeated(text.split("\n\n"));
+        let (paragraphs, of_paragraphs, example) = repeated(text.split("\n\n"));
         if paragraphs > self.repeated_paragraphs_at_most {
-            return Some("repeated_paragraphs_at_most");
+            return Some(Broken::new("repeated_paragraphs_at_most", saw(paragraphs, "paragraphs", example)));
         }
         if of_paragraphs > self.characters_in_repeated_paragraphs_at_most {
-            return Some("characters_in_repeated_paragraphs_at_most");
+            let saw = saw(of_paragraphs, "characters", example);
+            return Some(Broken::new("characters_in_repeated_paragraphs_at_most", saw));
         }
         let mut ngrams = RepeatedNgrams::of_words(text);
+        let words =
+            |at: usize, length: usize| text.split_whitespace().skip(at).take(length).collect::<Vec<_>>().join(" ");
         for at_most in self.characters_in_top_ngram_at_most {
-            if ngrams.grow() > at_most {
-                return Some("characters_in_top_ngram_at_most");
+            let share = ngrams.grow();
+            if share > at_most {
+                let (at, length) = (ngrams.most_frequent, ngrams.length);
+                let example = words(at, length);
+                return Some(Broken::new("characters_in_top_ngram_at_most", saw(share, "characters", &example)));
             }
         }
         for at_most in self.characters_in_repeated_ngrams_at_most {
             ngrams.grow();
-            if ngrams.share() > at_most {
-                return Some("characters_in_repeated_ngrams_at_most");
+            let share = ngrams.share();
+            if share > at_most {
+                let example = words(ngrams.places.first().map_or(0, |(at, _)| *at), ngrams.length);
+                return Some(Broken::new("characters_in_repeated_ngrams_at_most", saw(share, "characters", &example)));
             }
         }
         None
@@ -166,6 +118,8 @@ struct RepeatedNgrams {
     characters_before: Vec<usize>,
     /// Words of an n-gram.
     length: usize,
+    /// Where the most frequent one stands for the last time.
+    most_frequent: usize,
     /// Where they begin, in order, and their hashes.
     places: Vec<(usize, u64)>,
 }
@@ -175,12 +129,12 @@ impl RepeatedNgrams {
     fn of_words(text: &str) -> Self {
         let (mut words, mut characters_before, mut characters) = (Vec::new(), vec![0], 0);
         for word in text.split_whitespace() {
-            words.push(crate::words::word(word));
+            words.push(crate::text::word(word));
             characters += word.chars().count();
             characters_before.push(characters);
         }
         let places = words.iter().copied().enumerate().collect();
-        RepeatedNgrams { words, characters_before, length: 1, places }
+        RepeatedNgrams { words, characters_before, length: 1, most_frequent: 0, places }
     }
 
     /// Makes the n-grams longer by a word. Gives the share of characters in the most frequent one: of those that are
@@ -197,9 +151,10 @@ impl RepeatedNgrams {
         self.places.iter().for_each(|(_, hash)| *counts.entry(*hash).or_insert(0) += 1);
         self.places.retain(|(_, hash)| counts[hash] > 1);
         let frequency = |(at, hash): &(usize, u64)| {
-            (counts[hash] as usize, self.characters_before[at + length] - self.characters_before[*at])
+            (counts[hash] as usize, self.characters_before[at + length] - self.characters_before[*at], *at)
         };
-        let (count, characters) = self.places.iter().map(frequency).max().unwrap_or_default();
+        let (count, characters, at) = self.places.iter().map(frequency).max().unwrap_or_default();
+        self.most_frequent = at;
         (count * characters) as f64 / self.characters() as f64
     }
 
@@ -219,8 +174,10 @@ impl RepeatedNgrams {
     }
 }
 
-/// The share of parts that repeat an earlier one, and of characters in them. Blank parts do not count.
-fn repeated<'a>(parts: impl Iterator<Item = &'a str>) -> (f64, f64) {
+/// The share of parts that repeat an earlier one, and of characters in them, and the first of these parts. Blank parts
+/// do not count.
+fn repeated<'a>(parts: impl Iterator<Item = &'a str>) -> (f64, f64, &'a str) {
+    let mut example = "";
     let mut seen = HashSet::new();
     let (mut all, mut again, mut characters, mut characters_again) = (0usize, 0usize, 0usize, 0usize);
     for part in parts.map(str::trim).filter(|part| !part.is_empty()) {
@@ -228,32 +185,14 @@ fn repeated<'a>(parts: impl Iterator<Item = &'a str>) -> (f64, f64) {
         all += 1;
         characters += length;
         if !seen.insert(part) {
+            if again == 0 {
+                example = part;
+            }
             again += 1;
             characters_again += length;
         }
     }
-    (again as f64 / all.max(1) as f64, characters_again as f64 / characters.max(1) as f64)
-}
-
-/// The rules of C4 (Raffel et al. 2020, JMLR 21(140), section 2.2): lines without a final punctuation mark or with too
-/// few words go, and so do lines that speak of scripts or of the policies of a site; a document with a curly bracket
-/// or a placeholder text, or with too few sentences left, is removed.
-///
-/// The defaults are the paper's latest text (arXiv:1910.10683v4) and the code of the data set (`c4_utils` in TensorFlow
-/// Datasets): five words in a line, three sentences in a page. Earlier versions of the paper name three and five.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct C4Lines {
-    /// Fewest words of a line.
-    pub words_in_line_at_least: u64,
-    /// Fewest sentences of what is left.
-    pub sentences_at_least: u64,
-}
-
-impl Default for C4Lines {
-    fn default() -> Self {
-        C4Lines { words_in_line_at_least: 5, sentences_at_least: 3 }
-    }
+    (again as f64 / all.max(1) as f64, characters_again as f64 / characters.max(1) as f64, example)
 }
 
 /// What a line says that belongs to the site and not to the text.
@@ -261,13 +200,14 @@ const OF_THE_SITE: [&str; 7] =
     ["javascript", "terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies"];
 
 impl C4Lines {
-    pub(super) fn apply<'a>(&self, text: &'a str) -> Result<Cow<'a, str>, &'static str> {
+    pub(super) fn apply<'a>(&self, text: &'a str) -> Result<Cow<'a, str>, Broken> {
         if text.contains('{') {
-            return Err("curly_bracket");
+            let line = text.lines().find(|line| line.contains('{')).unwrap_or_default().trim();
+            return Err(Broken::new("curly_bracket", line.chars().take(EXAMPLE_CHARACTERS).collect::<String>()));
         }
         let lower = text.to_lowercase();
         if lower.contains("lorem ipsum") {
-            return Err("placeholder");
+            return Err(Broken::new("placeholder", "lorem ipsum"));
         }
         // Most texts name none of them, and their lines need not be searched.
         let of_site = OF_THE_SITE.iter().any(|words| lower.contains(words));
@@ -288,7 +228,10 @@ impl C4Lines {
         let bytes = out.as_bytes();
         let ends = |at: usize| is_end(bytes[at]) && !bytes.get(at + 1).is_some_and(|&next| is_end(next));
         let sentences = (0..bytes.len()).filter(|&at| ends(at)).count() as u64;
-        if sentences < self.sentences_at_least { Err("sentences_at_least") } else { Ok(out) }
+        if sentences >= self.sentences_at_least {
+            return Ok(out);
+        }
+        Err(Broken::new("sentences_at_least", format!("{} left", counted(sentences, "sentence"))))
     }
 }
 
@@ -306,7 +249,8 @@ mod tests {
         let good = "The cat sat on the mat and looked at the dog that had to be fed with care. ".repeat(5);
         let rules = GopherQuality::default();
         assert_eq!(rules.broken_rule(&good), None);
-        let broken = |text: String| rules.broken_rule(&text);
+        let broken = |text: String| rules.broken_rule(&text).map(|broken| broken.rule);
+        assert_eq!(rules.broken_rule("Too short.").unwrap().saw, "2 words");
         assert_eq!(broken("Too short.".to_owned()), Some("words_at_least"));
         assert_eq!(broken("a b c d ".repeat(30)), Some("mean_word_length_at_least"));
         assert_eq!(broken("word #tag ".repeat(60)), Some("symbols_per_word_at_most"));
@@ -320,9 +264,12 @@ mod tests {
         let rules = GopherRepetition::default();
         let different = crate::grammar::corpus(1, 20).collect::<Vec<_>>().join("\n");
         assert_eq!(rules.broken_rule(&different), None);
-        assert_eq!(rules.broken_rule(&"the same line\n".repeat(10)), Some("repeated_lines_at_most"));
+        let broken = |rule, saw: &str| Some(Broken::new(rule, saw));
+        let lines = broken("repeated_lines_at_most", "90.0 % of lines, such as `the same line`");
+        assert_eq!(rules.broken_rule(&"the same line\n".repeat(10)), lines);
         let ngrams = (0..60).map(|n| format!("buy now {n}")).collect::<Vec<_>>().join(" ");
-        assert_eq!(rules.broken_rule(&ngrams), Some("characters_in_top_ngram_at_most"));
+        let ngram = broken("characters_in_top_ngram_at_most", "76.6 % of characters, such as `buy now`");
+        assert_eq!(rules.broken_rule(&ngrams), ngram);
     }
 
     #[test]
@@ -339,7 +286,11 @@ mod tests {
         });
         assert_eq!(shares, [0.6, 0.6, 0.0]);
         let rules = GopherRepetition { characters_in_top_ngram_at_most: [1.0; 3], ..GopherRepetition::default() };
-        assert_eq!(rules.broken_rule(&words.join(" ")), Some("characters_in_repeated_ngrams_at_most"));
+        let saw = "60.0 % of characters, such as `aa bb cc dd ee`";
+        assert_eq!(
+            rules.broken_rule(&words.join(" ")),
+            Some(Broken::new("characters_in_repeated_ngrams_at_most", saw))
+        );
         let at_most = [0.6, 0.6, 0.0, 0.0, 0.0, 0.0];
         let rules = GopherRepetition { characters_in_repeated_ngrams_at_most: at_most, ..rules };
         assert_eq!(rules.broken_rule(&words.join(" ")), None);
@@ -355,10 +306,13 @@ mod tests {
         let rules = C4Lines::default();
         let kept = rules.apply(text).unwrap();
         assert_eq!(kept.lines().count(), 3);
-        assert_eq!(C4Lines { sentences_at_least: 4, ..rules.clone() }.apply(text), Err("sentences_at_least"));
+        let broken = |rule, saw: &str| Err(Broken::new(rule, saw));
+        let few = broken("sentences_at_least", "3 sentences left");
+        assert_eq!(C4Lines { sentences_at_least: 4, ..rules.clone() }.apply(text), few);
         let policy = format!("{text}\nRead our Privacy Policy before you go on.\nYes, really.");
         assert_eq!(rules.apply(&policy), Ok(kept));
-        assert_eq!(C4Lines::default().apply("Only one sentence is in here."), Err("sentences_at_least"));
-        assert_eq!(C4Lines::default().apply("fn main() { }"), Err("curly_bracket"));
+        let one = broken("sentences_at_least", "1 sentence left");
+        assert_eq!(C4Lines::default().apply("Only one sentence is in here."), one);
+        assert_eq!(C4Lines::default().apply("fn main() { }"), broken("curly_bracket", "fn main() { }"));
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lexicon::*;
 use super::sentences::{Speaker, Subject, capitalized, described, reflexive, wh};
-use crate::tasks::Item;
+use crate::item::Item;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

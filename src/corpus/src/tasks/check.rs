@@ -5,20 +5,15 @@
 use std::collections::HashMap;
 
 use harness_core::scores::Request;
-use harness_core::shards::{Document, Shard};
 use rayon::prelude::*;
 
-use super::items::{Item, ItemsError};
-use super::prepare::{TaskError, load_items, load_usable_items};
+use super::items::ItemsError;
+use super::prepare::{TaskError, load_usable_items};
 use super::recipe::TaskRecipe;
 use super::requests::{Asked, requests};
-use crate::contamination::{Decontaminate, TaskNgrams};
-use crate::error::CorpusError;
-use crate::prepared::PreparedCorpus;
-use crate::progress::{Progress, Unit};
+use crate::item::Item;
 use crate::store::Store;
-use crate::tokenizer::{Encoder, Tokenizer};
-use harness_core::corpus_manifest::TaskContamination;
+use crate::tokenize::{Encoder, Tokenizer};
 use harness_core::task_kind::Kind;
 
 /// What was found about one subtask.
@@ -148,38 +143,4 @@ fn same_tokens(requests: &[Request]) -> bool {
     let tokens = |request: &Request| (request.context.clone(), request.continuation.clone());
     let right: Vec<_> = requests.iter().filter(|r| r.gold).map(tokens).collect();
     requests.iter().filter(|r| !r.gold).any(|wrong| right.contains(&tokens(wrong)))
-}
-
-/// Looks for the items of a task in the training text of a corpus, by the same rule as `[decontaminate]` of a corpus
-/// recipe: n-grams of 13 words, items of at least eight.
-pub fn overlap(
-    recipe: &TaskRecipe,
-    corpus: &PreparedCorpus,
-    store: &Store,
-    progress: &mut dyn Progress,
-) -> Result<Vec<TaskContamination>, CorpusError> {
-    /// Documents that are decoded and searched at a time.
-    const BATCH: usize = 2000;
-    let mut tasks = Vec::new();
-    for subtask in &recipe.subtasks {
-        tasks.push((recipe.id(subtask), load_items(recipe, subtask, store)?.0));
-    }
-    let tokenizer = corpus.tokenizer()?;
-    let mut ngrams = TaskNgrams::new(&Decontaminate::default(), &tasks);
-    let name = &corpus.manifest().name;
-    progress.begin(&format!("items in {name}"), Some(corpus.manifest().documents.train), Unit::Documents);
-    for path in corpus.train_shards() {
-        let shard = Shard::open(&path)?;
-        for documents in shard.documents().chunks(BATCH) {
-            let text = |document: &Document| {
-                let mut tokens = vec![0; document.tokens.saturating_sub(1) as usize];
-                shard.copy_tokens(document.first_token + 1, &mut tokens);
-                tokenizer.decode(&tokens.iter().map(|&token| token as u32).collect::<Vec<_>>())
-            };
-            ngrams.search(&documents.par_iter().map(text).collect::<Result<Vec<_>, _>>()?);
-            progress.advance(documents.len() as u64);
-        }
-    }
-    progress.end();
-    Ok(ngrams.finish().tasks)
 }

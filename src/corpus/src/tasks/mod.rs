@@ -16,10 +16,12 @@ mod records;
 mod requests;
 mod templates;
 
-pub use check::{SubtaskCheck, check, encoded, overlap};
+pub use crate::item::Item;
+pub use check::{SubtaskCheck, check, encoded};
 pub use draft::{DraftError, draft};
-pub use items::{Item, ItemsError};
+pub use items::ItemsError;
 pub use pattern::{Pattern, PatternKind};
 pub use prepare::load_items;
+pub(crate) use prepare::load_items_to_look_for;
 pub use prepare::{PreparedTask, PreparedTasks, TaskError, prepare};
 pub use recipe::{ItemRule, RecordFormat, Subtask, TaskRecipe, TextRecords};

@@ -10,7 +10,8 @@ use std::collections::HashSet;
 use harness_core::random::{Purpose, Random, seed};
 use serde::{Deserialize, Serialize};
 
-use super::items::{Item, ItemsError};
+use super::items::ItemsError;
+use crate::item::Item;
 use harness_core::task_kind::Kind;
 
 /// What is asked.

@@ -8,13 +8,14 @@ use harness_core::scores::to_json_lines;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::items::{Item, ItemsError, usable_items};
+use super::items::{ItemsError, usable_items};
 use super::recipe::{Subtask, TaskRecipe};
 use super::requests::{Asked, RequestError, requests};
 use crate::grammar::{self, probe};
+use crate::item::Item;
 use crate::progress::{Progress, Unit};
 use crate::store::{Store, key};
-use crate::tokenizer::{Encoder, Tokenizer, TokenizerError};
+use crate::tokenize::{Encoder, Tokenizer, TokenizerError};
 use harness_core::corpus_manifest::ListedFile;
 use harness_core::task_kind::{Kind, Metric};
 
@@ -232,6 +233,19 @@ pub fn load_items(
 ) -> Result<(Vec<Item>, Vec<Digest>), TaskError> {
     let found = load_usable_items(recipe, subtask, store)?;
     found.unusable.into_iter().next().map_or(Ok((found.items, found.data_sha256)), |error| Err(error.into()))
+}
+
+/// The items of a subtask with the words of their records alone, for a search in a corpus: no text holds the words of a
+/// recipe's templates.
+pub(crate) fn load_items_to_look_for(
+    recipe: &TaskRecipe,
+    subtask: &Subtask,
+    store: &Store,
+) -> Result<Vec<Item>, TaskError> {
+    // A template can need its words, to have a last one for example.
+    let (items, _) =
+        load_items(&recipe.without_template_words(), subtask, store).or_else(|_| load_items(recipe, subtask, store))?;
+    Ok(items)
 }
 
 /// What was made of the records of a subtask.

@@ -2,19 +2,19 @@
 
 use harness_core::task_kind::{Kind, Metric};
 use std::ops::Deref;
+use std::sync::LazyLock;
 
 use harness_core::config::Wrong;
 use harness_core::digest::Digest;
 use harness_core::names::Project;
-use regex::Regex;
+use regex::{Captures, Regex};
 use serde::{Deserialize, Serialize};
 
 use super::pattern::Pattern;
 use super::templates::Templates;
-use crate::fetch::Remote;
 use crate::grammar::Probe;
-use crate::recipe::{RecipeError, is_address, recipe_text};
-use crate::toml_text::TomlText;
+use crate::recipe::toml_text::{TomlText, recipe_text};
+use crate::recipe::{RecipeError, Remote, is_address};
 use crate::unpack::Packing;
 
 /// A task recipe as written.
@@ -182,6 +182,12 @@ pub enum TextRecords {
     BeginWith(String),
 }
 
+/// The parts of a template that are kept (fields with what touches them, statements, comments) and its other words.
+static TEMPLATE_WORDS: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"(?s)\w*(?:\{\{.*?\}\}\w*)+|\{%.*?%\}|\{#.*?#\}|\w+";
+    Regex::new(pattern).expect("the pattern is a constant")
+});
+
 /// A checked task recipe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskRecipe {
@@ -225,6 +231,22 @@ impl TaskRecipe {
     /// Whether every choice is scored without its context too.
     pub(crate) fn scores_unconditionally(&self) -> bool {
         self.unconditional || self.metric == Metric::AccuracyMutualInformation
+    }
+
+    /// The recipe with templates that have no words of their own, so that items hold the words of their records alone:
+    /// what a search in a corpus looks for. A word that touches a field stays, as it is a part of the record's.
+    pub(crate) fn without_template_words(&self) -> Self {
+        let template = |text: &String| {
+            let with = |found: &Captures| if found[0].contains('{') { found[0].to_owned() } else { "-".to_owned() };
+            TEMPLATE_WORDS.replace_all(text, with).into_owned()
+        };
+        let mut text = self.text.clone();
+        if let Some(rule) = &mut text.items {
+            rule.context = template(&rule.context);
+            rule.continuation = template(&rule.continuation);
+            rule.choices = rule.choices.iter().map(template).collect();
+        }
+        TaskRecipe { name: self.name.clone(), text }
     }
 
     /// Every file to fetch.
@@ -299,7 +321,7 @@ fn check(text: &TomlText, task: &TaskText) -> Result<(), Box<Wrong>> {
             (None, Some(_), None) => {}
             (None, None, Some(pattern)) => {
                 if let Some((field, problem)) = pattern.problem(task.kind) {
-                    let hint = Some("docs/formats.md says what each pattern needs");
+                    let hint = Some("docs/formats/tasks.md says what each pattern needs");
                     return Err(text.wrong(&key(&format!("pattern.{field}")), problem, hint));
                 }
             }

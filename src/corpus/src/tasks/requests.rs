@@ -5,8 +5,9 @@
 
 use harness_core::scores::Request;
 
-use super::items::{Item, ItemsError};
-use crate::tokenizer::{Encoder, TokenizerError};
+use super::items::ItemsError;
+use crate::item::Item;
+use crate::tokenize::{Encoder, TokenizerError};
 use harness_core::task_kind::Kind;
 
 /// What joins a choice to its context.

@@ -3,7 +3,8 @@
 use harness_core::digest::Digest;
 use harness_core::files;
 use harness_core::scores::read_requests;
-use harness_corpus::tasks::{Item, PreparedTasks, TaskRecipe, check, overlap, prepare};
+use harness_corpus::overlap;
+use harness_corpus::tasks::{Item, PreparedTasks, TaskRecipe, check, prepare};
 use harness_corpus::{Fetcher, Proxies, Recipe, Silent, Store, Tokenizer};
 
 const BYTES: &str = "

@@ -1,23 +1,32 @@
 //! What a run was made from: the commit, the config at that commit, the sources of the programs, the shards,
 //! tokenizer and tasks.
 
+use std::path::Path;
+
 use harness_core::config::{BudgetError, Checked, load};
 use harness_core::names::{ExperimentName, Project, is_inside};
 use harness_core::{Digest, files};
 
 use super::{Audit, Check, Outcome, first_line};
 use harness_analyse::all_measured;
-use harness_record::format::{Open, Record, file};
-use harness_record::git::{Git, GitError};
+use harness_record::format::{Continuation, Open, PlanFile, Record, file, read_open};
+use harness_record::git::{Git, GitError, Held, is_same_text};
 use harness_record::{Checkpoints, SealedRun, verify};
 
-pub(super) fn check(project: &Project, git: &Git, open: &Open, subject: &str, audit: &mut Audit) {
-    code(git, open, subject, audit);
+pub(super) fn check(
+    project: &Project,
+    git: &Git,
+    open: &Open,
+    experiment: &ExperimentName,
+    subject: &str,
+    audit: &mut Audit,
+) {
+    code(git, open, &project.run(experiment, &open.run), subject, audit);
     data(project, open, subject, audit);
-    lineage(project, open, subject, audit);
+    lineage(project, open, experiment, subject, audit);
 }
 
-fn code(git: &Git, open: &Open, subject: &str, audit: &mut Audit) {
+fn code(git: &Git, open: &Open, folder: &Path, subject: &str, audit: &mut Audit) {
     let commit = &open.code.commit;
     let what = format!("commit {}", short(commit));
     match git.tree_of(commit) {
@@ -40,16 +49,22 @@ fn code(git: &Git, open: &Open, subject: &str, audit: &mut Audit) {
     }
     for planned in open.plan.files.iter().filter(|f| f.committed) {
         let what = format!("{} at commit {}", planned.path, short(commit));
-        match git.file_at(commit, &planned.path) {
-            Ok(Some(bytes)) if Digest::of(&bytes) == planned.sha256 => {
+        // The copy in the run folder has been compared with its digest.
+        let copy = copy_of(folder, &planned.copy);
+        match git.held_at(commit, &planned.path, &copy) {
+            Ok(Held::Same) => {
                 audit.add("L1", subject, what, Outcome::Holds, format!("sha256 {}", planned.sha256.short()));
             }
-            Ok(Some(bytes)) => {
-                let found = Digest::of(&bytes).short();
-                let detail = format!("the commit holds {found}, the run used {}", planned.sha256.short());
+            Ok(Held::Filtered) => {
+                let detail =
+                    "a filter of git stands between the file and the commit, and an audit runs none".to_owned();
+                audit.add("L1", subject, what, Outcome::Missing, detail);
+            }
+            Ok(Held::Other) => {
+                let detail = format!("the commit holds other content than the run used, {}", planned.sha256.short());
                 contradiction(audit, subject, &what, detail);
             }
-            Ok(None) => contradiction(audit, subject, &what, "the commit does not hold this file".to_owned()),
+            Ok(Held::Nothing) => contradiction(audit, subject, &what, "the commit does not hold this file".to_owned()),
             Err(error) => contradiction(audit, subject, &what, first_line(&error)),
         }
     }
@@ -96,7 +111,7 @@ pub(super) fn plan(run: &SealedRun, subject: &str, audit: &mut Audit) {
         let planned = run.open.plan.files.iter().find(|f| f.path == path);
         planned.map(|f| files::read_to_string(&run.path(&f.copy))).transpose()
     };
-    match load(&run.open.experiment, &[], &copy_of) {
+    match load(run.renamed_from.as_ref().unwrap_or(&run.open.experiment), &[], &copy_of) {
         Ok(loaded) if follows(&loaded.experiment.clone().with_seed(run.open.plan.seed), run) => {
             audit.add(
                 "L1",
@@ -173,11 +188,20 @@ fn data(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
     }
 }
 
-fn lineage(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
+/// A file of the plan as the run folder keeps it. A path of a record that was tampered with must not lead elsewhere.
+fn copy_of(folder: &Path, copy: &str) -> Vec<u8> {
+    let path = folder.join(copy);
+    if is_inside(copy) && files::is_plain_file(&path) { files::read(&path).unwrap_or_default() } else { Vec::new() }
+}
+
+fn lineage(project: &Project, open: &Open, experiment: &ExperimentName, subject: &str, audit: &mut Audit) {
     let continued = open.resumed_from.as_ref().map(|origin| (&origin.run, origin.root, "goes on from"));
     let evaluated = open.evaluates.as_ref().map(|origin| (&origin.run, origin.root, "evaluates"));
     let Some((run, root, how)) = continued.or(evaluated) else { return };
-    let folder = project.run(&open.experiment, run);
+    let folder = project.run(experiment, run);
+    if let Some(origin) = &open.resumed_from {
+        segments(origin, &folder, subject, audit);
+    }
     let what = format!("run {run} it {how}");
     match verify(&folder, Checkpoints::Skip) {
         Ok(verified) if verified.root == Some(root) => {
@@ -190,12 +214,26 @@ fn lineage(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
     }
 }
 
+/// The segments that a continuation names are those of the run it goes on from, and that run.
+fn segments(origin: &Continuation, folder: &Path, subject: &str, audit: &mut Audit) {
+    let open = files::read(&folder.join(file::OPEN)).ok().and_then(|bytes| read_open(&bytes).ok());
+    // Version 2 named none.
+    let (Some(open), Some((last, before))) = (open, origin.segments.split_last()) else { return };
+    let earlier = open.resumed_from.map(|from| from.segments).unwrap_or_default();
+    let goes_on = last.run == origin.run && last.root == origin.root && last.to_step == origin.step;
+    if !goes_on || (!earlier.is_empty() && earlier != before) {
+        let detail = "its segments are not those of the run it goes on from, and that run".to_owned();
+        contradiction(audit, subject, file::OPEN, detail);
+    }
+}
+
 /// A config of the working tree that changed since the run says nothing against the run, but a reader may wonder.
-pub(super) fn changed_since(project: &Project, open: &Open) -> Vec<String> {
-    let differs = |path: &str, sha256: Digest| {
-        files::read(&project.root().join(path)).is_ok_and(|bytes| Digest::of(&bytes) != sha256)
+pub(super) fn changed_since(project: &Project, open: &Open, folder: &Path) -> Vec<String> {
+    let differs = |planned: &PlanFile| {
+        let now = files::read(&project.root().join(&planned.path));
+        now.is_ok_and(|now| !is_same_text(&now, &copy_of(folder, &planned.copy)))
     };
-    open.plan.files.iter().filter(|f| differs(&f.path, f.sha256)).map(|f| f.path.clone()).collect()
+    open.plan.files.iter().filter(|planned| differs(planned)).map(|planned| planned.path.clone()).collect()
 }
 
 fn contradiction(audit: &mut Audit, subject: &str, what: &str, detail: String) {

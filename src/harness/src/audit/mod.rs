@@ -1,11 +1,13 @@
 //! Does it hold? Follows runs, numbers and the paper back through their digests to commit, config and data.
 //!
-//! Levels (docs/formats.md): L0, every file parses; L1, every digest holds; and of L3 what the paper needs: each
-//! bound number is computed again from the rows of its run. Nothing of the audited repository is executed.
+//! Levels (docs/formats/audit.md): L0, every file parses; L1, every digest holds; of L2 what the run folders and git's history
+//! tell of runs that are missing; and of L3 what the paper needs: each bound number is computed again from the rows of its
+//! run. Nothing of the audited repository is executed.
 
 mod inputs;
 mod outputs;
 mod paper;
+mod selection;
 mod trace;
 
 use std::path::Path;
@@ -16,7 +18,8 @@ use serde::Serialize;
 
 use harness_analyse::is_among;
 use harness_record::git::{Git, GitError};
-use harness_record::{self as record, RecordError};
+use harness_record::select::Traces;
+use harness_record::{self as record, RecordError, RunSet};
 
 pub use trace::{Link, Trace, trace};
 
@@ -30,12 +33,14 @@ pub enum Outcome {
     Contradiction,
     /// It could not be checked, because something is not here.
     Missing,
+    /// It contradicts nothing, and a reader has to know it.
+    Note,
 }
 
 /// One thing that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// `L0`, `L1` or `L3`.
+    /// `L0`, `L1`, `L2` or `L3`.
     pub level: &'static str,
     /// The run or the paper that was checked.
     pub subject: String,
@@ -98,6 +103,11 @@ impl Audit {
         self.checks.iter().filter(|c| c.outcome == Outcome::Missing)
     }
 
+    /// What contradicts nothing and has to be known.
+    pub fn notes(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|c| c.outcome == Outcome::Note)
+    }
+
     /// 0, 1 or 3, as documented in [`crate::exit_code`].
     pub fn exit_code(&self) -> u8 {
         if self.contradictions().next().is_some() {
@@ -119,11 +129,17 @@ impl Audit {
 pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
     for stray in record::strays(project)? {
-        let detail = "lies where runs lie, but has no name of one".to_owned();
+        let detail = "is in a runs folder, but is not a run id".to_owned();
         audit.add("L0", "the project", stray, Outcome::Contradiction, detail);
     }
-    for (experiment, run) in record::all_runs(project)? {
-        outputs::run(project, git, &experiment, &run, &mut audit)?;
+    let traces = Traces::of(project)?;
+    for experiment in record::experiments_with_runs(project)? {
+        let mut read = Vec::new();
+        for run in record::runs_of_every_kind(project, &experiment)? {
+            let sealed = outputs::run(project, git, &experiment, &run, &mut audit)?;
+            read.push((run, sealed));
+        }
+        selection::check(&RunSet::among(project, &experiment, read, &traces)?, &mut audit);
     }
     let pdf = project.report().join("build/paper.pdf");
     if pdf.is_file() {
@@ -141,7 +157,11 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
 /// Audits one run.
 pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunId) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
-    outputs::run(project, git, experiment, run, &mut audit)?;
+    let _sealed = outputs::run(project, git, experiment, run, &mut audit)?;
+    if let Some(dropped) = record::dropped(project, experiment)?.remove(run) {
+        let subject = format!("run {run} of {experiment}");
+        audit.add("L2", &subject, "dropped", Outcome::Note, dropped.because);
+    }
     name_paper_numbers(&project.report().join("build/paper.pdf"), &mut audit);
     Ok(audit)
 }
@@ -150,7 +170,7 @@ pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunI
 pub fn pdf(project: &Project, git: &Git, pdf: &Path) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
     for (experiment, run) in paper::runs_used(pdf)? {
-        outputs::run(project, git, &experiment, &run, &mut audit)?;
+        let _sealed = outputs::run(project, git, &experiment, &run, &mut audit)?;
     }
     paper::paper(project, pdf, &mut audit)?;
     name_paper_numbers(pdf, &mut audit);

@@ -2,25 +2,26 @@
 
 use harness_core::names::{ExperimentName, Project, RunId};
 
-use super::{Audit, AuditError, Check, Outcome, inputs};
+use super::{Audit, AuditError, Check, Outcome, first_line, inputs};
 use harness_analyse::{RunAnalysis, numbers_from};
 use harness_record::format::{Open, file};
 use harness_record::git::Git;
 use harness_record::{Checkpoints, Problem, RecordError, SealedRun, verify};
 
+/// Checks a run, and gives it if it can be read as it was sealed.
 pub(super) fn run(
     project: &Project,
     git: &Git,
     experiment: &ExperimentName,
     run: &RunId,
     audit: &mut Audit,
-) -> Result<(), AuditError> {
+) -> Result<Result<SealedRun, RecordError>, AuditError> {
     let subject = format!("run {run} of {experiment}");
     let verified = match verify(&project.run(experiment, run), Checkpoints::Check) {
         Ok(verified) => verified,
         Err(error) => {
             audit.add("L0", &subject, file::MANIFEST, Outcome::Contradiction, error.to_string());
-            return Ok(());
+            return Ok(Err(error.into()));
         }
     };
     if verified.seal_is_missing {
@@ -28,64 +29,87 @@ pub(super) fn run(
         let detail =
             "`MANIFEST` is missing although the run has ended: its seal was cut short or taken away".to_owned();
         audit.add("L1", &subject, what, Outcome::Contradiction, detail);
-        return Ok(());
-    }
-    if verified.root.is_none() {
+    } else if verified.root.is_none() {
         let detail = "it was opened but never sealed: still going on, or its supervisor was killed".to_owned();
         audit.add("L1", &subject, file::MANIFEST, Outcome::Missing, detail);
-        return Ok(());
     }
+    let folder = format!("experiments/{experiment}/runs/{run}");
     let open = verified.open.as_ref();
     for finding in &verified.findings {
         let level = if matches!(finding.problem, Problem::Wrong(_)) { "L0" } else { "L1" };
-        let outcome = if finding.is_contradiction() { Outcome::Contradiction } else { Outcome::Missing };
-        audit.checks.push(Check {
-            level,
-            subject: subject.clone(),
-            what: format!("experiments/{experiment}/runs/{run}/{}", finding.file),
-            outcome,
-            detail: finding.to_string(),
-            numbers: if outcome == Outcome::Contradiction { numbers_from(&finding.file, open) } else { Vec::new() },
-        });
+        let mut numbers = Vec::new();
+        let outcome = match finding.problem {
+            Problem::LineEnds => continue,
+            _ if finding.is_contradiction() => {
+                numbers = numbers_from(&finding.file, open);
+                Outcome::Contradiction
+            }
+            _ => Outcome::Missing,
+        };
+        let (subject, what, detail) = (subject.clone(), format!("{folder}/{}", finding.file), finding.to_string());
+        audit.checks.push(Check { level, subject, what, outcome, detail, numbers });
     }
-    let whole = verified.findings.iter().all(|f| !f.is_contradiction());
-    if whole {
+    let converted = verified.findings.iter().filter(|finding| finding.problem == Problem::LineEnds).count();
+    if converted > 0 {
+        let detail = format!(
+            "{converted} files have other line ends than when they were sealed, which changes no number; with \
+             `.gitattributes` of the project a new clone leaves them as they are"
+        );
+        audit.add("L1", &subject, &folder, Outcome::Note, detail);
+    }
+    let whole = verified.root.is_some() && verified.findings.iter().all(|f| !f.is_contradiction());
+    let read = whole && verified.findings.iter().all(|f| !matches!(f.problem, Problem::OtherVersion(_)));
+    if read {
         let detail = format!("{} files are as they were sealed", verified.checked);
         audit.add("L1", &subject, "files", Outcome::Holds, detail);
     }
-    if let Some(open) = open {
-        belongs_here(open, experiment, run, &subject, audit);
-        inputs::check(project, git, open, &subject, audit);
+    if let (Some(open), Some(_)) = (open, verified.root) {
+        belongs_here(project, open, experiment, run, &subject, audit);
+        inputs::check(project, git, open, experiment, &subject, audit);
         if let Some(record) = &verified.record {
             inputs::trainer(open, record, &subject, audit);
         }
-        for path in inputs::changed_since(project, open) {
+        for path in inputs::changed_since(project, open, &project.run(experiment, run)) {
             let detail = "has changed in the working tree since; the run is bound to its commit".to_owned();
             audit.add("L1", &subject, path, Outcome::Holds, detail);
         }
     }
-    if whole {
-        let sealed = SealedRun::of_verified(project, experiment, run, verified);
-        recompute(sealed, &subject, audit);
+    let sealed = SealedRun::of_verified(project, experiment, run, verified);
+    if read {
+        recompute(sealed.as_ref(), &subject, audit);
     }
-    Ok(())
+    Ok(sealed)
 }
 
-fn belongs_here(open: &Open, experiment: &ExperimentName, run: &RunId, subject: &str, audit: &mut Audit) {
-    if open.run != *run || open.experiment != *experiment {
+/// A folder may have been renamed since; the record goes on naming the experiment as it was called then.
+fn belongs_here(
+    project: &Project,
+    open: &Open,
+    experiment: &ExperimentName,
+    run: &RunId,
+    subject: &str,
+    audit: &mut Audit,
+) {
+    if open.run != *run {
         let detail = format!("the folder holds the record of run `{}` of `{}`", open.run, open.experiment);
         audit.add("L1", subject, file::OPEN, Outcome::Contradiction, detail);
+    } else if open.experiment != *experiment && !project.run(&open.experiment, run).is_dir() {
+        let detail = format!("the experiment was named `{}` when it ran", open.experiment);
+        audit.add("L1", subject, file::OPEN, Outcome::Note, detail);
     }
 }
 
 /// Reads the run as a whole: its plan against its config, every number again from its rows.
-fn recompute(sealed: Result<SealedRun, RecordError>, subject: &str, audit: &mut Audit) {
+fn recompute(sealed: Result<&SealedRun, &RecordError>, subject: &str, audit: &mut Audit) {
     let sealed = match sealed {
         Ok(sealed) => sealed,
+        Err(error @ RecordError::OtherVersion { .. }) => {
+            return audit.add("L0", subject, "record", Outcome::Missing, first_line(error));
+        }
         Err(error) => return audit.add("L3", subject, "numbers", Outcome::Contradiction, error.to_string()),
     };
-    inputs::plan(&sealed, subject, audit);
-    match RunAnalysis::of(sealed) {
+    inputs::plan(sealed, subject, audit);
+    match RunAnalysis::of(sealed.clone()) {
         Ok(analysis) => {
             let detail = format!("{} numbers computed from its rows", analysis.values.len());
             audit.add("L3", subject, "numbers", Outcome::Holds, detail);

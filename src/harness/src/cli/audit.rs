@@ -71,6 +71,7 @@ fn print_json(audit: &Audit) {
         "exit_code": audit.exit_code(),
         "contradictions": audit.contradictions().count(),
         "missing": audit.missing().count(),
+        "notes": audit.notes().count(),
         "checks": audit.checks,
         "numbers": audit.traces,
     });
@@ -85,6 +86,7 @@ fn print(audit: &Audit, verbose: bool) {
             audit::Outcome::Holds => "holds",
             audit::Outcome::Contradiction => "CONTRADICTION",
             audit::Outcome::Missing => "missing",
+            audit::Outcome::Note => "note",
         };
         if check.subject != subject {
             subject = &check.subject;

@@ -11,7 +11,8 @@ use crate::dashboard::{self, Data, Experiment, Found, LatestPlan, Run};
 use crate::exit_code;
 use crate::run::load_config;
 use harness_analyse::RunAnalysis;
-use harness_record::{self as record, RecordError, SealedRun};
+use harness_record::select::Traces;
+use harness_record::{self as record, LeftOut, Reason, RunSet, SealedRun, Seen};
 use harness_report::plot::{self, Lineage};
 
 /// Write one HTML file over all experiments: table of runs, lineage, curves, tasks, diagnoses.
@@ -28,35 +29,52 @@ pub struct Arguments {
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     let template = files::read_to_string(&project.templates().join("dashboard.html"))?;
-    let all = record::all_runs(project)?;
-    let points = dashboard::points_for(all.len());
+    let points = dashboard::points_for(record::all_runs(project)?.len());
+    let traces = Traces::of(project)?;
     let (mut runs, mut plans) = (Vec::new(), BTreeMap::new());
     // The rows of one experiment at a time: those of all would not fit everywhere.
-    for of_experiment in all.chunk_by(|a, b| a.0 == b.0) {
-        let mut analyses = Vec::new();
-        for (experiment, run) in of_experiment {
-            let unread = |state| Run::unread(experiment, run, state, record::evaluates(&project.run(experiment, run)));
-            let analysis = SealedRun::open(project, experiment, run).map(RunAnalysis::of);
-            runs.push(match analysis {
-                Ok(Ok(analysis)) => {
-                    let shown = Run::of(&analysis, points);
-                    analyses.push(analysis);
-                    shown
+    for experiment in record::experiments_with_runs(project)? {
+        let set = RunSet::survey(project, &experiment, &traces)?;
+        let (mut shown, mut counted) = (Vec::new(), Vec::new());
+        let mut show = |sealed: SealedRun| {
+            let (run, evaluates) = (sealed.open.run.clone(), sealed.open.evaluates.as_ref().map(|of| of.run.clone()));
+            match RunAnalysis::of(sealed) {
+                Ok(analysis) => {
+                    shown.push(Run::of(&analysis, points));
+                    Some(analysis)
                 }
-                Ok(Err(error)) => {
-                    terminal::tell(&format!("without curves: run {run} of {experiment}: {error}"));
-                    unread("failed")
-                }
-                Err(RecordError::NotSealed { .. }) => unread("open"),
                 Err(error) => {
-                    terminal::tell(&format!("without curves: run {run} of {experiment}: {error}"));
-                    unread("changed")
+                    terminal::tell(&format!("without curves: {error}"));
+                    shown.push(Run::unread(&experiment, &run, "failed", evaluates));
+                    None
                 }
-            });
+            }
+        };
+        counted.extend(set.runs.into_iter().filter_map(&mut show));
+        let mut unread = Vec::new();
+        for LeftOut { run, why, seen } in set.left_out {
+            let state = match (seen, &why) {
+                (Seen::Sealed(sealed), _) => {
+                    show(*sealed);
+                    continue;
+                }
+                (_, Reason::Gone(_)) => continue,
+                (_, Reason::OtherVersion(_)) => "other version",
+                (_, Reason::Unreadable(_)) => "changed",
+                _ if !project.run(&experiment, &run).is_dir() => continue,
+                _ => "open",
+            };
+            if state != "open" {
+                terminal::tell(&format!("without curves: {why}"));
+            }
+            let evaluates = record::evaluates(&project.run(&experiment, &run));
+            unread.push(Run::unread(&experiment, &run, state, evaluates));
         }
-        let seeds = dashboard::of_latest_plan(analyses);
-        let plan = (dashboard::latest_plan(&seeds), dashboard::seed_noise(&seeds));
-        plans.insert(of_experiment[0].0.to_string(), plan);
+        shown.extend(unread);
+        shown.sort_by(|a, b| a.run.cmp(&b.run));
+        runs.extend(shown);
+        let plan = (dashboard::latest_plan(&counted), dashboard::seed_noise(&counted));
+        plans.insert(experiment.to_string(), plan);
     }
     let out = match &arguments.out {
         Some(out) => std::path::absolute(out).unwrap_or_else(|_| out.clone()),
@@ -96,14 +114,19 @@ fn experiments(project: &Project, mut plans: BTreeMap<String, Plan>) -> Result<V
     let lineages: Vec<Lineage> =
         names.iter().enumerate().map(|(i, n)| Lineage { name: n.to_string(), extends: extends(i) }).collect();
     let order = plot::order(&lineages);
+    let notes = |name: &ExperimentName| {
+        let notes = files::read_to_string(&project.experiment(name).join("notes.md"));
+        notes.map_or(String::new(), |notes| notes.trim().to_owned())
+    };
     let described = |(look, name): (usize, String)| {
         let index = names.iter().position(|n| n.as_str() == name).unwrap_or_default();
         let text = |of: fn(&harness_core::config::Choices) -> &String| {
             configs[index].as_ref().map_or(String::new(), |c| of(c).trim().to_owned())
         };
         let (latest_plan, seed_noise) = plans.remove(&name).unwrap_or_default();
+        let notes = notes(&names[index]);
         let experiment = Experiment::new(name, text(|c| &c.title), text(|c| &c.hypothesis), extends(index), look);
-        Experiment { latest_plan, seed_noise, ..experiment }
+        Experiment { notes, latest_plan, seed_noise, ..experiment }
     };
     Ok(order.into_iter().enumerate().map(described).collect())
 }

@@ -180,6 +180,7 @@ fn summary(corpus: &PreparedCorpus) {
     for baseline in &manifest.baselines {
         terminal::say(&format!("{}: {:.3} bits per byte on validation", baseline.model, baseline.bits_per_byte));
     }
+    manifest.cautions().iter().for_each(|caution| terminal::say(caution));
     terminal::say(&format!("root {}", corpus.root()));
 }
 

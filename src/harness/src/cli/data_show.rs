@@ -54,6 +54,7 @@ pub(super) fn as_text(corpus: &PreparedCorpus, store: &Store, extent: Extent) ->
     let samples = at_most(corpus.samples()?, extent.samples.unwrap_or(SAMPLES));
     let parts = [
         ("", header(manifest)),
+        ("Cautions", manifest.cautions().join("\n")),
         ("From raw text to tokens", funnel(manifest)),
         ("Sources", sources(manifest, extent.all)),
         ("Length of documents", lengths(manifest)),
@@ -199,14 +200,26 @@ fn sources(manifest: &Manifest, all: bool) -> String {
     }
     let mut licences: BTreeMap<&str, u64> = BTreeMap::new();
     manifest.sources.iter().for_each(|s| *licences.entry(s.licence.as_str()).or_default() += 1);
-    let licences: Vec<String> =
+    let mut below: Vec<String> =
         licences.iter().map(|(licence, n)| format!("licence of {}: {licence}", counted(*n, "source"))).collect();
     let mut header =
         vec!["source", "bytes", "read", "kept", "median bytes", "train tokens", "held-out", "tokens per word"];
     if weighted {
         header.push("epochs");
     }
-    format!("{}\n{}", terminal::table(&header, &rows), licences.join("\n"))
+    let repaired = manifest.sources.iter().filter(|s| s.lines_repaired > 0);
+    let repaired: Vec<String> = repaired.map(|s| format!("{} of {}", count(s.lines_repaired), s.name)).collect();
+    if !repaired.is_empty() {
+        let shown = if all { repaired.len() } else { repaired.len().min(SOURCES) };
+        let lines: u64 = manifest.sources.iter().map(|s| s.lines_repaired).sum();
+        let others = if shown < repaired.len() { ", ..." } else { "" };
+        below.push(format!(
+            "repaired with U+FFFD as they were not Unicode text: {} ({}{others})",
+            counted(lines, "line"),
+            repaired[..shown].join(", ")
+        ));
+    }
+    format!("{}\n{}", terminal::table(&header, &rows), below.join("\n"))
 }
 
 /// Quartiles of each side, and a histogram of bytes for each.
@@ -310,7 +323,18 @@ fn contamination(manifest: &Manifest, all: bool) -> String {
     if !others.is_empty() {
         rows.push(row(format!("{} others (--all lists them)", others.len()), &others));
     }
-    terminal::table(&["task", "items", "too short to look for", "found", "documents that hold one"], &rows)
+    let table = terminal::table(&["task", "items", "too short to look for", "found", "documents that hold one"], &rows);
+    let sum = |number: fn(&Found) -> u64| manifest.contamination.iter().map(number).sum::<u64>();
+    let (short, items) = (sum(|f| f.items_too_short), sum(|f| f.items));
+    if short == 0 {
+        return table;
+    }
+    let least = &manifest.recipe["decontaminate"]["words_at_least"];
+    format!(
+        "{table}\n{} of {} have fewer than {least} words of their own and cannot be told from common phrases: whether the text holds them is not known",
+        count(short),
+        counted(items, "item")
+    )
 }
 
 /// The first of each step and kind.
@@ -328,7 +352,8 @@ fn sample_lines(samples: &[Sample]) -> String {
     let mut lines = Vec::new();
     for sample in samples {
         let rule = if sample.rule.is_empty() { String::new() } else { format!(" ({})", sample.rule) };
-        lines.push(format!("{}{rule}: {} {}", sample.step, sample.id, sample.what));
+        let saw = if sample.saw.is_empty() { String::new() } else { format!(": {}", in_one_line(&sample.saw, SHOWN)) };
+        lines.push(format!("{}{rule}: {} {}{saw}", sample.step, sample.id, sample.what));
         let from = difference(sample);
         let shown = |text: &str| in_one_line(&text.chars().skip(from).collect::<String>(), SHOWN);
         lines.push(format!("  - {}", shown(&sample.before)));

@@ -6,7 +6,7 @@ use super::{Failure, Outcome, Workplace, audit, report, run, terminal};
 use crate::exit_code;
 use crate::run::Options;
 use harness_analyse::RunAnalysis;
-use harness_record as record;
+use harness_record::RunSet;
 use harness_record::format::Status;
 use harness_report::Mode;
 
@@ -46,8 +46,10 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 /// unigram model, and above chance on each task by more than two standard errors.
 fn gate(workplace: &Workplace) -> Result<(), Failure> {
     let name = EXPERIMENTS[EXPERIMENTS.len() - 1].parse()?;
-    let Some(run) = record::latest_citable(&workplace.project, &name)? else {
-        terminal::tell("the runs are not citable, so the paper cannot use them; commit everything, rebuild and run again");
+    let Some(run) = RunSet::of(&workplace.project, &name)?.into_latest() else {
+        terminal::tell(
+            "the runs are not citable, so the paper cannot use them; commit everything, rebuild and run again",
+        );
         return Ok(());
     };
     let analysis = RunAnalysis::of(run)?;

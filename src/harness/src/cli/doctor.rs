@@ -23,7 +23,7 @@ struct Finding {
     /// What is there, or why it cannot be used.
     found: String,
     /// The command that mends it, where something is wrong.
-    mend: Option<&'static str>,
+    mend: Option<String>,
     /// Whether the main job works without it.
     optional: bool,
 }
@@ -33,12 +33,18 @@ impl Finding {
         Finding { what, found, mend: None, optional: false }
     }
 
-    fn bad(what: &'static str, found: String, mend: &'static str) -> Self {
-        Finding { what, found, mend: Some(mend), optional: false }
+    fn bad(what: &'static str, found: String, mend: &str) -> Self {
+        Finding { what, found, mend: Some(mend.to_owned()), optional: false }
     }
 
-    fn lacking(what: &'static str, found: String, mend: &'static str) -> Self {
-        Finding { what, found, mend: Some(mend), optional: true }
+    /// An error as a finding: its hint is what mends it.
+    fn of_error(what: &'static str, error: &str) -> Self {
+        let (found, hint) = error.split_once("\nhint: ").unwrap_or((error, "see above"));
+        Self::bad(what, found.to_owned(), hint)
+    }
+
+    fn lacking(what: &'static str, found: String, mend: &str) -> Self {
+        Finding { what, found, mend: Some(mend.to_owned()), optional: true }
     }
 }
 
@@ -47,8 +53,7 @@ pub fn execute(folder: Option<PathBuf>, arguments: &Arguments) -> Outcome {
     let workplace = Workplace::find(folder);
     match &workplace {
         Err(error) => {
-            let found = error.message.lines().next().unwrap_or_default().to_owned();
-            findings.push(Finding::bad("project", found, "run inside a clone of the project, or name one with -C"));
+            findings.push(Finding::of_error("project", &error.message));
         }
         Ok(workplace) => {
             findings.push(repository(workplace));
@@ -71,7 +76,7 @@ pub fn execute(folder: Option<PathBuf>, arguments: &Arguments) -> Outcome {
                 (Some(_), false) => "MISSING",
             };
             terminal::say(&format!("{word} {:<15} {}", finding.what, finding.found));
-            if let Some(mend) = finding.mend {
+            if let Some(mend) = &finding.mend {
                 terminal::say(&format!("{:24}-> {mend}", ""));
             }
         }
@@ -87,9 +92,7 @@ fn repository(workplace: &Workplace) -> Finding {
             Finding::lacking("repository", found, "git add -A && git commit, before the next run")
         }
         Ok(state) => Finding::good("repository", format!("commit {}, clean", &state.commit[..12])),
-        Err(error) => {
-            Finding::bad("repository", error.to_string().lines().next().unwrap_or("").to_owned(), "git commit")
-        }
+        Err(error) => Finding::of_error("repository", &error.to_string()),
     }
 }
 

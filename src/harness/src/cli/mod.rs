@@ -9,6 +9,7 @@ mod data_show;
 mod demo;
 mod diagnose;
 mod doctor;
+mod drop;
 mod evaluate;
 mod export;
 mod generate;
@@ -16,6 +17,7 @@ mod import;
 mod plan;
 mod plot;
 mod probe;
+mod rename;
 mod report;
 mod run;
 mod runs;
@@ -61,6 +63,8 @@ enum Command {
     Show(show::Arguments),
     Watch(watch::Arguments),
     Runs(runs::Arguments),
+    Drop(drop::Arguments),
+    Rename(rename::Arguments),
     Data(data::Arguments),
     Task(task::Arguments),
     Compare(compare::Arguments),
@@ -187,11 +191,12 @@ impl Workplace {
             }
         };
         let git = Git::discover(&folder)?;
-        let root = git.root().components().as_path().to_owned();
+        let root = git.root().to_owned();
         if !root.join("experiments").is_dir() {
             return Err(Failure::usage(format!(
-                "`{}` is not a project: it has no folder `experiments`\nhint: go to the project's folder, or name it with -C",
-                root.display()
+                "neither `{}` nor a folder above it in its repository is a project: none has a folder `experiments`\n\
+                 hint: go to the project's folder, or name it with -C",
+                folder.display()
             )));
         }
         Ok(Workplace { project: Project::at(root), git })
@@ -241,6 +246,8 @@ pub fn main() -> ExitCode {
         Command::Show(a) => workplace().and_then(|w| show::execute(&w, &a)),
         Command::Watch(a) => workplace().and_then(|w| watch::execute(&w, &a)),
         Command::Runs(a) => workplace().and_then(|w| runs::execute(&w, &a)),
+        Command::Drop(a) => workplace().and_then(|w| drop::execute(&w, &a)),
+        Command::Rename(a) => workplace().and_then(|w| rename::execute(&w, &a)),
         Command::Data(a) => workplace().and_then(|w| data::execute(&w, &a)),
         Command::Task(a) => workplace().and_then(|w| task::execute(&w, &a)),
         Command::Compare(a) => workplace().and_then(|w| compare::execute(&w, &a)),

@@ -9,7 +9,7 @@ use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use harness_analyse::Side;
 use harness_figure::{Progress, Subject, png};
-use harness_record::{self as record, SealedRun};
+use harness_record::{LeftOut, RunSet};
 use harness_report::plot::{self, Kind, Lineage, Options, PlotError, Shown};
 
 /// The font of the figures, where `make setup` puts it.
@@ -94,24 +94,27 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         return Ok(exit_code::SUCCESS);
     };
     let project = &workplace.project;
-    let looks = looks(project)?;
+    let sets = RunSet::of_all(project)?;
+    let looks = looks(&sets);
     let names = if arguments.names.is_empty() { looks.clone() } else { arguments.names.clone() };
     if names.is_empty() {
         return Err(Failure::usage("no experiment has a citable run yet\nhint: `harness run EXPERIMENT` makes one"));
     }
     let (format, path) = destination(arguments, kind, &names, project)?;
-    let sides = names.iter().map(|name| Side::open(project, name)).collect::<Result<Vec<_>, _>>()?;
+    let side = |name: &String| match sets.iter().find(|set| set.name == *name) {
+        Some(set) => Side::of(set.clone()),
+        None => Side::open(project, name),
+    };
+    let sides = names.iter().map(side).collect::<Result<Vec<_>, _>>()?;
     sides.iter().flat_map(|side| &side.notes).for_each(|note| terminal::tell(&format!("note: {note}")));
-    let others = if kind == Kind::Budget { others(project, &sides)? } else { vec![Vec::new(); sides.len()] };
     let subjects = subjects(&sides, &looks);
     let shown: Vec<Shown> = sides
         .iter()
         .zip(subjects)
-        .zip(&others)
-        .map(|((side, subject), others)| Shown {
+        .map(|(side, subject)| Shown {
             subject,
             runs: side.runs.iter().collect(),
-            others: others.iter().collect(),
+            others: side.left_out.iter().filter_map(LeftOut::sealed).collect(),
         })
         .collect();
     let figure = plot::plot(project, kind, &shown, Options { progress: arguments.x.map(Into::into) })?;
@@ -164,16 +167,13 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The experiments with a citable run, which are those of the paper, in the order of their looks.
-fn looks(project: &Project) -> Result<Vec<String>, Failure> {
-    let mut lineages = Vec::new();
-    for name in record::experiments(project)? {
-        if let Some(run) = record::latest_citable(project, &name)? {
-            let extends = run.experiment.extends.as_ref().map(ToString::to_string);
-            lineages.push(Lineage { name: name.to_string(), extends });
-        }
-    }
-    Ok(plot::order(&lineages))
+/// The experiments with a run that counts, which are those of the paper, in the order of their looks.
+fn looks(sets: &[RunSet]) -> Vec<String> {
+    let lineage = |set: &RunSet| {
+        let extends = set.latest()?.experiment.extends.as_ref().map(ToString::to_string);
+        Some(Lineage { name: set.name.clone(), extends })
+    };
+    plot::order(&sets.iter().filter_map(lineage).collect::<Vec<_>>())
 }
 
 /// Names and looks. A single run has the look of its experiment, unless that is taken in this figure.
@@ -192,26 +192,6 @@ fn subjects(sides: &[Side], looks: &[String]) -> Vec<Subject> {
         subjects.push(Subject { name, look });
     }
     subjects
-}
-
-/// For each side the other sealed runs of its experiment, those of `harness evaluate` too.
-fn others(project: &Project, sides: &[Side]) -> Result<Vec<Vec<SealedRun>>, Failure> {
-    let mut all = Vec::new();
-    for side in sides {
-        let experiment = &side.runs[0].run.open.experiment;
-        let mut others = Vec::new();
-        for run in record::runs_of_every_kind(project, experiment)? {
-            if side.runs.iter().any(|r| r.run.open.run == run) {
-                continue;
-            }
-            match SealedRun::open(project, experiment, &run) {
-                Err(record::RecordError::NotSealed { .. }) => {}
-                sealed => others.push(sealed?),
-            }
-        }
-        all.push(others);
-    }
-    Ok(all)
 }
 
 impl From<PlotError> for Failure {

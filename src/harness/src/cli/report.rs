@@ -3,8 +3,7 @@
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use harness_analyse::RunAnalysis;
-use harness_record::format::Open;
-use harness_record::{self as record, RecordError, SealedRun};
+use harness_record::{LeftOut, Reason, RunSet, Seen};
 use harness_report::{self as report, Mode, Options, PAPER_PDF};
 
 /// Write report/build/paper.pdf from the sealed runs of every experiment.
@@ -66,25 +65,21 @@ pub(super) fn build(workplace: &Workplace, mode: Mode, strict: bool) -> Outcome 
     Ok(if objections { exit_code::CONTRADICTION } else { exit_code::SUCCESS })
 }
 
-/// The citable runs of every experiment, oldest first. A changed record is an error, not skipped.
+/// The runs of every experiment that count, and those that would but for another plan, purpose or a later run of their
+/// seed: the paper lists what they cost. What is left out is told. A changed record is an error, not skipped.
 fn citable(workplace: &Workplace) -> Result<Vec<RunAnalysis>, Failure> {
-    let project = &workplace.project;
     let mut analyses = Vec::new();
-    for (experiment, run) in record::all_runs(project)? {
-        match SealedRun::open(project, &experiment, &run) {
-            // It has the seed and the curve of the run whose weights it reads, and is not that run.
-            Ok(SealedRun { open: Open { evaluates: Some(of), .. }, .. }) => {
-                terminal::tell(&format!("left out run {run} of {experiment}: it evaluates {} again", of.run));
+    for set in RunSet::of_all(&workplace.project)? {
+        for run in set.runs {
+            analyses.push(RunAnalysis::of(run)?);
+        }
+        for LeftOut { run, why, seen } in set.left_out {
+            match (&why, seen) {
+                (Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_), Seen::Sealed(sealed)) => {
+                    analyses.push(RunAnalysis::of(*sealed)?);
+                }
+                _ => terminal::tell(&format!("left out run {run} of {}: {why}", set.experiment)),
             }
-            Ok(sealed) if sealed.is_citable() => analyses.push(RunAnalysis::of(sealed)?),
-            Ok(sealed) => {
-                let reason = sealed.open.not_citable_because.as_deref().unwrap_or("it did not complete");
-                terminal::tell(&format!("left out run {run} of {experiment}: {reason}"));
-            }
-            Err(RecordError::NotSealed { .. }) => {
-                terminal::tell(&format!("left out run {run} of {experiment}: it is open"))
-            }
-            Err(error) => return Err(error.into()),
         }
     }
     Ok(analyses)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use crate::run::{self, Options, Workshop};
-use harness_record::format::Status;
+use harness_record::format::{Purpose, Status};
 
 /// Train and evaluate an experiment, and seal its record.
 ///
@@ -19,6 +19,9 @@ pub struct Arguments {
     /// Use this seed instead of the config's.
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
+    /// What the run is for. Runs of one purpose are compared; those for tuning count for nothing else.
+    #[arg(long, value_enum, default_value = "explore", conflicts_with = "resume")]
+    purpose: For,
     /// Run even though files differ from the commit; they are recorded, but the paper cannot cite the run.
     #[arg(long)]
     allow_dirty: bool,
@@ -33,9 +36,33 @@ pub struct Arguments {
     trainer: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum For {
+    /// To choose a value by: no evidence for the value that was chosen.
+    Tune,
+    /// Nothing is claimed beforehand.
+    Explore,
+    /// To decide a claim that was stated before the run.
+    Confirm,
+    /// To report what was decided, on seeds that decided nothing.
+    Final,
+}
+
+impl From<For> for Purpose {
+    fn from(purpose: For) -> Purpose {
+        match purpose {
+            For::Tune => Purpose::Tune,
+            For::Explore => Purpose::Explore,
+            For::Confirm => Purpose::Confirm,
+            For::Final => Purpose::Final,
+        }
+    }
+}
+
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let options = Options {
         seed: arguments.seed,
+        purpose: arguments.purpose.into(),
         allow_dirty: arguments.allow_dirty,
         allow_stale: arguments.allow_stale,
         resume: arguments.resume,

@@ -1,6 +1,6 @@
 //! `harness show`: an experiment's resolved config, its model, or the numbers of its latest run.
 
-use harness_core::config::{BudgetError, Checked, Device, flat};
+use harness_core::config::{BudgetError, Checked, Device, TensorSpec, flat};
 use harness_core::memory::Memory;
 use harness_core::names::ExperimentName;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::exit_code;
 use crate::run::forecast::Corpus;
 use crate::run::load_config;
 use harness_analyse::RunAnalysis;
-use harness_record::{self as record, SealedRun};
+use harness_record::RunSet;
 
 /// Show an experiment: its resolved config, its model, or the numbers of its latest citable run.
 #[derive(clap::Args)]
@@ -54,7 +54,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 }
 
 fn values(workplace: &Workplace, name: &ExperimentName, as_json: bool) -> Outcome {
-    let Some(run): Option<SealedRun> = record::latest_citable(&workplace.project, name)? else {
+    let Some(run) = RunSet::of(&workplace.project, name)?.into_latest() else {
         return Err(Failure::usage(format!("`{name}` has no completed, citable run\nhint: `harness run {name}`")));
     };
     let (run_id, root) = (run.open.run.clone(), run.root);
@@ -91,14 +91,14 @@ fn model(workplace: &Workplace, experiment: &Checked, as_json: bool) -> Outcome 
     let per_parameter = tokens.map(|tokens| tokens as f64 / parameters as f64);
     let training_flops = tokens.map(|tokens| tokens as f64 * flops);
     let tensors = experiment.model.tensors(vocabulary);
-    let rule = |name: &str, shape: &[u64]| experiment.optimizer.update_rule(&experiment.model, name, shape);
+    let rule = |tensor: &TensorSpec| experiment.optimizer.update_rule(&experiment.model, tensor);
     if as_json {
         let tensors: Vec<_> = tensors
             .iter()
-            .map(|(name, shape)| {
-                let rule = rule(name, shape);
+            .map(|tensor| {
+                let rule = rule(tensor);
                 json!({
-                    "name": name, "shape": shape, "learning_rate_ratio": rule.learning_rate_ratio,
+                    "name": tensor.name, "shape": tensor.shape, "learning_rate_ratio": rule.learning_rate_ratio,
                     "weight_decay": rule.weight_decay,
                 })
             })
@@ -115,14 +115,13 @@ fn model(workplace: &Workplace, experiment: &Checked, as_json: bool) -> Outcome 
     }
     let rows: Vec<Vec<String>> = tensors
         .iter()
-        .map(|(tensor, shape)| {
-            let count: u64 = shape.iter().product();
-            let rule = rule(tensor, shape);
-            let shape: Vec<String> = shape.iter().map(u64::to_string).collect();
+        .map(|tensor| {
+            let rule = rule(tensor);
+            let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
             vec![
-                tensor.clone(),
+                tensor.name.clone(),
                 format!("({})", shape.join(", ")),
-                count.to_string(),
+                tensor.parameters().to_string(),
                 rule.learning_rate_ratio.to_string(),
                 rule.weight_decay.to_string(),
             ]

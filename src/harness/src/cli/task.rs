@@ -16,7 +16,7 @@ use harness_record as record;
 /// Begin, check and look at validation tasks.
 ///
 /// A task is one file in experiments/tasks/ and needs no program: which data, how an item is made of a record, what is
-/// scored. docs/formats.md lists every key.
+/// scored. docs/formats/tasks.md lists every key.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -260,7 +260,7 @@ fn overlap(
         return Ok(Vec::new());
     }
     let corpus = &setting.corpus.manifest().name;
-    let found = tasks::overlap(recipe, &setting.corpus, store, &mut terminal::Screen::new())?;
+    let found = harness_corpus::overlap(recipe, &setting.corpus, store, &mut terminal::Screen::new())?;
     let mut warnings = Vec::new();
     for task in found {
         if task.items_found > 0 {

@@ -11,7 +11,6 @@ use harness_core::Digest;
 use harness_core::names::{ExperimentName, RunId};
 use serde::Serialize;
 
-use harness_analyse::compare::differ_in_seed_only;
 use harness_analyse::{CurvePoint, Finding, RunAnalysis, TaskResult, diagnose, diagnose::Outcome, diagnose_seeds};
 use harness_figure::{Progress, css_look};
 use harness_report::plot::{headline_tasks, progress_of_steps, task_title, title_in_group, title_of_task};
@@ -47,6 +46,8 @@ pub struct Experiment {
     pub title: String,
     /// What it claims, or empty.
     pub hypothesis: String,
+    /// What `notes.md` in its folder says, or empty.
+    pub notes: String,
     /// What it extends.
     pub extends: Option<String>,
     /// Its colour, `#0072b2`.
@@ -72,7 +73,8 @@ impl Experiment {
     /// An experiment with the look of the figures.
     pub fn new(name: String, title: String, hypothesis: String, extends: Option<String>, look: usize) -> Self {
         let (color, dash) = css_look(look);
-        Experiment { name, title, hypothesis, extends, color, dash, latest_plan: None, seed_noise: None }
+        let (notes, latest_plan, seed_noise) = (String::new(), None, None);
+        Experiment { name, title, hypothesis, notes, extends, color, dash, latest_plan, seed_noise }
     }
 }
 
@@ -83,7 +85,7 @@ pub struct Run {
     pub run: String,
     /// The experiment.
     pub experiment: String,
-    /// `completed`, `interrupted`, `failed`, `open` or `changed`.
+    /// `completed`, `interrupted`, `failed`, `open`, `changed`, or `other version` of the record.
     pub state: String,
     /// Why the paper cannot use it.
     pub not_citable_because: Option<String>,
@@ -258,21 +260,7 @@ fn score(task: &TaskResult, title: String) -> Task {
     Task { title, chance: task.chance, mean, standard_error, ..Task::default() }
 }
 
-/// The runs of the latest plan among those of one experiment, oldest first. Of a seed that was run twice the later run counts,
-/// as everywhere.
-pub fn of_latest_plan(runs: Vec<RunAnalysis>) -> Vec<RunAnalysis> {
-    let mut seeds: Vec<RunAnalysis> = Vec::new();
-    for run in runs.into_iter().rev().filter(|run| run.run.is_citable() && run.run.open.evaluates.is_none()) {
-        let same_plan = seeds.first().is_none_or(|latest| differ_in_seed_only(&latest.run, &run.run));
-        if same_plan && seeds.iter().all(|other| other.run.open.plan.seed != run.run.open.plan.seed) {
-            seeds.push(run);
-        }
-    }
-    seeds.reverse();
-    seeds
-}
-
-/// What the runs of one plan came to; nothing if one of them has no finite bits per byte.
+/// What the runs of one plan came to; nothing if there is none, or if one of them has no finite bits per byte.
 pub fn latest_plan(seeds: &[RunAnalysis]) -> Option<LatestPlan> {
     let bits = |run: &RunAnalysis| run.values.get("validation.bits_per_byte").map(|value| value.number);
     let bits: Vec<f64> = seeds.iter().map(bits).collect::<Option<_>>()?;

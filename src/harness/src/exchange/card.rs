@@ -53,9 +53,7 @@ pub(super) fn write(
             line(&format!("{what}: {text}\n"));
         }
     }
-    line(
-        "In training, every document began with the separator token; put it (`bos_token`) before a prompt that",
-    );
+    line("In training, every document began with the separator token; put it (`bos_token`) before a prompt that");
     line(
         "begins a text. The tokenizer treats text as text: the separator spelled out in a text does not become the token.\n",
     );
@@ -79,7 +77,10 @@ pub(super) fn write(
 
     line("\n## Training data\n");
     line(&format!("{}{}\n", corpus.title, sentence(": ", &corpus.description)));
-    line(&format!("Licence of the corpus: {}. The model itself has the licence that its publisher chooses.\n", corpus.licence));
+    line(&format!(
+        "Licence of the corpus: {}. The model itself has the licence that its publisher chooses.\n",
+        corpus.licence
+    ));
     line("| source | licence | where | SHA-256 |\n| --- | --- | --- | --- |");
     // What has neither an address nor a path was made by the recipe, or is found by its digest alone.
     let elsewhere = if corpus.recipe["generate"].is_object() { "generated" } else { "no address" };

@@ -129,7 +129,9 @@ impl Source<'_> {
             names.sort();
             names.dedup();
             if let Some(name) = names.iter().find(|name| !harness_core::names::is_inside(name)) {
-                return Err(self.refuse(format!("`{INDEX}` names `{name}`, which is outside the folder"), "save it again"));
+                return Err(
+                    self.refuse(format!("`{INDEX}` names `{name}`, which is outside the folder"), "save it again")
+                );
             }
         }
         let mut tensors = Tensors::new();
@@ -167,7 +169,10 @@ impl Source<'_> {
         };
         id.and_then(spelled).ok_or_else(|| {
             let problem = "its config names no `bos_token_id` or `eos_token_id` that its tokenizer has".to_owned();
-            self.refuse(problem, "harness puts this token before every document, and in place of an empty context in tasks")
+            self.refuse(
+                problem,
+                "harness puts this token before every document, and in place of an empty context in tasks",
+            )
         })
     }
 }

@@ -86,9 +86,7 @@ pub enum ExchangeError {
         hint: String,
     },
     /// The name belongs to something else.
-    #[error(
-        "an experiment `{name}` already exists and starts from other weights\nhint: choose another name"
-    )]
+    #[error("an experiment `{name}` already exists and starts from other weights\nhint: choose another name")]
     NameTaken {
         /// The name.
         name: ExperimentName,

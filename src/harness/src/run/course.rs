@@ -105,7 +105,11 @@ mod tests {
 
     /// 100 steps of 10 tokens; validation every 20 steps, tasks too every 50.
     fn course() -> Course {
-        let planned = |step: u64| Planned { step, validation: step % 20 == 0, tasks: step % 50 == 0 && step > 0 };
+        let planned = |step: u64| Planned {
+            step,
+            validation: step.is_multiple_of(20),
+            tasks: step.is_multiple_of(50) && step > 0,
+        };
         let steps = [0, 20, 40, 50, 60, 80, 100];
         Course { steps: 100, tokens: 1000, evaluations: steps.map(planned).to_vec() }
     }

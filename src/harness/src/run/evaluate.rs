@@ -14,8 +14,8 @@ use harness_core::scores::{StepLine, read_csv};
 use harness_core::{Digest, files};
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{CorpusError, Progress, Tokenizer};
-use harness_record::format::{self, Evaluated, EvaluatedCheckpoint, Open, file};
-use harness_record::{Inherited, SealedRun, environment};
+use harness_record::format::{self, Evaluated, EvaluatedCheckpoint, Open, SeedRule, file};
+use harness_record::{self as record, Inherited, SealedRun, environment};
 
 use super::error::RunError;
 use super::ground::Ground;
@@ -62,10 +62,7 @@ fn kept(earlier: &SealedRun, steps: &[u64]) -> Result<Vec<Checkpoint>, RunError>
     let nothing = |problem: String| RunError::NothingToEvaluate {
         run: earlier.open.run.clone(),
         problem,
-        hint: format!(
-            "checkpoints kept: {}",
-            if listed.is_empty() { "none".to_owned() } else { listed.join(", ") }
-        ),
+        hint: format!("checkpoints kept: {}", if listed.is_empty() { "none".to_owned() } else { listed.join(", ") }),
     };
     if let Some(step) = steps.iter().find(|step| kept.iter().all(|c| c.step != **step)) {
         return Err(nothing(format!("there is no intact checkpoint of step {step}")));
@@ -142,10 +139,12 @@ fn ready(
                 })
                 .collect(),
         }),
+        heads: record::heads(project, &earlier.open.experiment)?,
         not_citable_because: ground.not_citable(&plan_files, Some(&earlier.open)),
-        plan: format::Plan { files: plan_files, ..earlier.open.plan.clone() },
+        plan: format::Plan { files: plan_files, seed_rule: Some(SeedRule::EarlierRun), ..earlier.open.plan.clone() },
         code: ground.code(&mut written)?,
         binaries: ground.binaries.clone(),
+        launch: ground.launch.clone(),
         host: environment::host(),
         data: earlier.open.data.clone(),
         tasks,

@@ -5,8 +5,8 @@ use harness_core::contract::OutputFile;
 use harness_core::names::Project;
 use harness_core::{Digest, build, files};
 use harness_record::environment;
-use harness_record::format::{Binaries, Code, Open, PlanFile, file};
-use harness_record::git::{Git, State};
+use harness_record::format::{Binaries, Code, Launch, Open, PlanFile, Purpose, file};
+use harness_record::git::{Git, Held, State};
 
 use super::error::RunError;
 use super::workshop::Workshop;
@@ -16,6 +16,8 @@ use super::workshop::Workshop;
 pub struct Options {
     /// Another seed than the config's.
     pub seed: Option<u64>,
+    /// What the run is for.
+    pub purpose: Purpose,
     /// Run on a tree that differs from its commit; the run is then not citable.
     pub allow_dirty: bool,
     /// Run with programs that were built from other sources than the commit's; the run is then not citable.
@@ -34,6 +36,8 @@ pub(super) struct Ground<'a> {
     state: State,
     /// The programs that will run.
     pub binaries: Binaries,
+    /// How the trainer is started.
+    pub launch: Launch,
 }
 
 impl<'a> Ground<'a> {
@@ -55,13 +59,18 @@ impl<'a> Ground<'a> {
         if !programs.is_empty() && !sources_differ && !options.allow_stale {
             return Err(RunError::Stale { programs });
         }
-        Ok(Ground { project, git, state, binaries })
+        Ok(Ground { project, git, state, binaries, launch: workshop.launcher.recorded() })
     }
 
     /// A file of the plan, with its copy among the files of the run folder.
     pub fn plan_file(&self, path: String, content: Vec<u8>, written: &mut Files) -> Result<PlanFile, RunError> {
         let copy = format!("{}/{path}", file::PLAN_FILES);
-        let committed = self.git.file_at(&self.state.commit, &path)?.is_some_and(|held| held == content);
+        let committed = match self.git.held_at(&self.state.commit, &path, &content)? {
+            Held::Same => true,
+            // What stands between the two is a filter of git, which the state has already asked.
+            Held::Filtered => !self.state.changed.contains(&path),
+            Held::Other | Held::Nothing => false,
+        };
         let plan_file = PlanFile { sha256: Digest::of(&content), copy: copy.clone(), committed, path };
         written.push((copy, content));
         Ok(plan_file)

@@ -7,7 +7,7 @@ use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::{Digest, files, order};
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{PreparedCorpus, Progress, Recipe};
-use harness_record::format::{self, Open, Plan, PlanFile, Task, file};
+use harness_record::format::{self, Open, Plan, PlanFile, Purpose, SeedRule, Task, file};
 use harness_record::{self as record, environment};
 
 use super::error::RunError;
@@ -61,6 +61,8 @@ pub(super) struct Wanted<'a> {
     loaded: Loaded,
     /// The config with the seed that was asked for.
     pub experiment: Checked,
+    purpose: Purpose,
+    seed_rule: SeedRule,
     ground: Ground<'a>,
     recipe: Recipe,
     task_recipes: Vec<TaskRecipe>,
@@ -95,7 +97,14 @@ impl<'a> Wanted<'a> {
                 return Err(RunError::NoImportedWeights { name, corpus, path, class });
             }
         }
-        Ok(Wanted { loaded, experiment, ground, recipe, task_recipes })
+        // A continuation is for what the run before it is for.
+        let purpose = origin.map_or(options.purpose, |origin| origin.open().plan.purpose);
+        let seed_rule = match (origin, options.seed) {
+            (Some(_), _) => SeedRule::EarlierRun,
+            (None, Some(_)) => SeedRule::CommandLine,
+            (None, None) => SeedRule::Config,
+        };
+        Ok(Wanted { loaded, experiment, purpose, seed_rule, ground, recipe, task_recipes })
     }
 
     /// Makes corpus and tasks ready.
@@ -131,9 +140,13 @@ impl<'a> Wanted<'a> {
             opened_at: environment::now().to_string(),
             resumed_from: origin.map(Origin::continuation),
             evaluates: None,
+            heads: record::heads(project, &self.loaded.name)?,
             not_citable_because: self.ground.not_citable(&plan_files, origin.map(Origin::open)),
             plan: Plan {
+                purpose: self.purpose,
+                study: origin.and_then(|origin| origin.open().plan.study.clone()),
                 seed: experiment.seed,
+                seed_rule: Some(self.seed_rule),
                 config_sha256: Digest::of(config.as_bytes()),
                 plan_sha256: experiment.plan_digest(),
                 files: plan_files,
@@ -141,6 +154,7 @@ impl<'a> Wanted<'a> {
             },
             code: self.ground.code(&mut written)?,
             binaries: self.ground.binaries.clone(),
+            launch: self.ground.launch.clone(),
             host: environment::host(),
             data: data(project, &experiment.corpus, corpus)?,
             tasks: tasks.clone(),

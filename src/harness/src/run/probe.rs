@@ -246,7 +246,10 @@ impl Prober<'_> {
             let clipped = settled.iter().filter(|&&norm| norm > clip).count() as f64 / settled.len() as f64;
             probe.findings.push(format!("the config's {clip} would clip {:.0} % of them", 100.0 * clipped));
             if clipped > 0.5 {
-                probe.findings.push("clipping that often is a lower learning rate in disguise: consider lowering the rate instead".to_owned());
+                probe.findings.push(
+                    "clipping that often is a lower learning rate in disguise: consider lowering the rate instead"
+                        .to_owned(),
+                );
             }
         }
         if let Some(failure) = &short.failure {

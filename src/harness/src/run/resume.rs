@@ -13,7 +13,7 @@ use rustix::fs::FlockOperation;
 
 use super::error::RunError;
 use super::story::Story;
-use harness_record::format::{self, Continuation, Open, PassedOver, Retention, Spent, file};
+use harness_record::format::{self, Continuation, Open, PassedOver, Retention, Segment, Spent, file};
 use harness_record::{self as record, Inherited, RecordError, Recorder, SealedRun};
 
 /// The run and checkpoint to go on from.
@@ -79,6 +79,7 @@ impl Origin {
             checkpoint_sha256: self.checkpoint.file.sha256,
             weights_sha256: self.checkpoint.weights_sha256,
             passed_over: self.passed_over.clone(),
+            segments: self.segments(),
             spent: Spent {
                 wall_time_s: before.wall_time_s + resources.wall_time_s,
                 gpu_time_s: before.gpu_time_s + resources.gpu_time_s,
@@ -86,6 +87,18 @@ impl Origin {
                 training_time_s: before.training_time_s + closing.as_ref().map_or(0.0, |c| c.training_time_s),
             },
         }
+    }
+
+    /// The runs that the training up to the checkpoint consists of. Of a run of version 2 that goes on from another itself
+    /// they are not known.
+    fn segments(&self) -> Vec<Segment> {
+        let mut segments = match &self.run.open.resumed_from {
+            Some(from) if from.segments.is_empty() => return Vec::new(),
+            Some(from) => from.segments.clone(),
+            None => Vec::new(),
+        };
+        segments.push(Segment { run: self.run.open.run.clone(), root: self.run.root, to_step: self.checkpoint.step });
+        segments
     }
 
     /// The plan the earlier run followed.

@@ -54,9 +54,9 @@ pub(super) fn carry_out(
 ) -> Result<Outcome, RunError> {
     let interrupts = watcher.opened(&plan.open, &Course::of(plan.jobs.iter().map(|(_, job)| job)));
     let session = Session::open(workshop, plan, earlier);
-    let ended = session.and_then(|mut session| {
+    let ended = session.map(|mut session| {
         let ended = session.run(workshop.launcher.as_ref(), origin, &interrupts, watcher);
-        Ok((session, ended))
+        (session, ended)
     });
     watcher.closed();
     let (session, ended) = ended?;

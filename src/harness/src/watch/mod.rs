@@ -17,7 +17,7 @@ use harness_core::scores::{StepLine, WindowLoss, read_csv};
 use serde_json::Value as Json;
 
 use crate::run::{Course, Left, timed};
-use harness_record::format::{Open, Record, file};
+use harness_record::format::{Open, Record, file, read_open, read_record};
 use tail::Tail;
 
 /// Why a run cannot be watched.
@@ -76,8 +76,7 @@ impl Watcher {
     /// Reads the plan of a run.
     pub fn open(folder: &Path) -> Result<Self, WatchError> {
         let plan = |name: &str, problem: String| WatchError::Plan { path: folder.join(name), problem };
-        let open: Open = serde_json::from_slice(&files::read(&folder.join(file::OPEN))?)
-            .map_err(|e| plan(file::OPEN, e.to_string()))?;
+        let open = read_open(&files::read(&folder.join(file::OPEN))?).map_err(|e| plan(file::OPEN, e.to_string()))?;
         let config = files::read_to_string(&folder.join(file::CONFIG))?;
         let experiment = parse_resolved(&config).map_err(|problem| plan(file::CONFIG, problem))?;
         let state = State {
@@ -114,7 +113,7 @@ impl Watcher {
         // MANIFEST comes last, so with it the record is whole.
         if self.state.record.is_none() && files::is_file(&self.folder.join(file::MANIFEST)) {
             let path = self.folder.join(file::RECORD);
-            let record = serde_json::from_slice(&files::read(&path)?);
+            let record = read_record(&files::read(&path)?);
             self.state.record = Some(record.map_err(|e| WatchError::Plan { path, problem: e.to_string() })?);
         }
         Ok(&self.state)

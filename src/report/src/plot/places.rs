@@ -112,7 +112,7 @@ fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 fn parts<'a>(shown: &Shown, found: impl Iterator<Item = &'a str>) -> Vec<String> {
     let run = &shown.latest().run;
     let tensors = run.experiment.model.tensors(run.open.data.vocabulary_size);
-    let mut order = in_order(tensors.iter().map(|(tensor, _)| part_of(tensor)));
+    let mut order = in_order(tensors.iter().map(|tensor| part_of(&tensor.name)));
     let found = in_order(found);
     order.retain(|part| found.contains(part));
     let others: Vec<&str> = found.into_iter().filter(|part| !order.contains(part)).collect();

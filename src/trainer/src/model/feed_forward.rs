@@ -3,9 +3,9 @@
 use harness_core::config::{FeedForward as Form, ModelConfig};
 use tch::Tensor;
 
-use super::initial::Deviations;
+use super::Linear;
+use super::extras::observe;
 use super::weights::Weights;
-use super::{Linear, observe};
 use crate::native;
 
 /// The feed-forward layer of one block.
@@ -16,14 +16,12 @@ pub struct FeedForward {
 }
 
 impl FeedForward {
-    /// Names the weights.
-    pub fn new(config: &ModelConfig, deviations: Deviations, name: &str, weights: &mut dyn Weights) -> Self {
-        let (c, f) = (i64::from(config.width), i64::from(config.feed_forward_width()));
-        let gates = if config.feed_forward == Form::Swiglu { 2 } else { 1 };
+    /// The layer `name`.
+    pub fn new(config: &ModelConfig, name: &str, weights: &Weights<'_>) -> Self {
         FeedForward {
             form: config.feed_forward,
-            input: Linear::new(config, &format!("{name}.input"), c, gates * f, deviations.reading, weights),
-            output: Linear::new(config, &format!("{name}.output"), f, c, deviations.projecting, weights),
+            input: Linear::new(&format!("{name}.input"), weights),
+            output: Linear::new(&format!("{name}.output"), weights),
         }
     }
 

@@ -15,7 +15,7 @@ use harness_core::memory::{HEAD_ROWS, logit_rows};
 use tch::{Device, Kind, Tensor};
 
 use super::soft_capped;
-use super::weights::{Initial, Weights};
+use super::weights::Weights;
 use crate::error::Error;
 use crate::native;
 
@@ -34,15 +34,16 @@ pub struct Head {
 }
 
 impl Head {
-    /// A head over the weight `name` of shape (V, C).
-    pub fn new(config: &ModelConfig, name: &str, shape: &[i64], weights: &mut dyn Weights) -> Self {
-        let normal = Initial::Normal(config.initialization_deviation);
-        let weight = weights.get(name, shape, normal).detach(); // (V, C)
-        let missing = (ROWS - shape[0] % ROWS) % ROWS;
+    /// A head of its own, or the token embedding, (V, C).
+    pub fn new(config: &ModelConfig, weights: &Weights<'_>) -> Self {
+        let name = if config.tied_embeddings { "token_embedding" } else { "head" };
+        let (weight, master) = (weights.get(name).detach(), weights.float32(name)); // (V, C)
+        let vocabulary_size = master.size()[0];
+        let missing = (ROWS - vocabulary_size % ROWS) % ROWS;
         Head {
             weight: if missing == 0 { weight } else { weight.constant_pad_nd([0, 0, 0, missing]) }, // (V', C)
-            vocabulary_size: shape[0],
-            master: weights.float32(name, shape, normal),
+            vocabulary_size,
+            master,
             soft_cap: config.logit_soft_cap,
             z_loss: config.z_loss,
         }

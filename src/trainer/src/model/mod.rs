@@ -1,41 +1,40 @@
 //! The language model, from token ids to logits: read it from top to bottom.
 //!
 //! A decoder-only transformer; with the default config it is GPT-2 (Radford et al. 2019, Language Models are
-//! Unsupervised Multitask Learners). Each part that the config can vary is a small file of its own, with its
-//! sources: [`positions`], [`mask`], [`norm`], [`attention`], [`feed_forward`], [`residual`], [`initial`]; the loss is in [`loss`]
-//! and [`future`], and [`weights`] says where the weights come from. `new` names every weight with its shape and initial value; `hidden` computes.
-//! `ModelConfig::tensors` in `harness-core` lists the same weights for those who have no libtorch; a test holds
-//! the two together.
+//! Unsupervised Multitask Learners). [`Transformer::hidden`] and `Block::forward` are the whole computation. Each part that
+//! the config can vary is a small file of its own, with its sources: [`positions`], [`mask`], [`norm`], [`attention`],
+//! [`feed_forward`], [`residual`]; the loss is in [`loss`]. What the default model does without is in [`extras`].
+//!
+//! Every weight stands with shape and initial value in one list, `ModelConfig::tensors` in `harness-core`; the model
+//! asks for it by name ([`weights`]), and has the part that needs it where the list has the weight.
 //!
 //! Letters in the comments on shapes: B sequences, T positions, C width, H heads, K heads of keys and values,
 //! D = C / H width of a head, F width of the feed-forward layer, V vocabulary.
 
 pub mod attention;
+pub mod extras;
 pub mod feed_forward;
-pub mod future;
-pub mod initial;
 pub mod loss;
 pub mod mask;
 pub mod norm;
-pub mod observe;
 pub mod positions;
 pub mod residual;
 pub mod weights;
 
-use harness_core::config::{ModelConfig, NormPlacement, Values};
+use harness_core::config::ModelConfig;
 use tch::{Kind, Tensor};
 
 use crate::error::Error;
 use crate::native;
 use attention::Attention;
+use extras::{multi_token, observe};
 use feed_forward::FeedForward;
-use initial::Deviations;
 use loss::Head;
 use mask::Packing;
 use norm::Norm;
 use positions::{InAttention, Positions};
 use residual::{Branch, Mixture};
-use weights::{Initial, Weights};
+use weights::Weights;
 
 /// The whole model.
 pub struct Transformer {
@@ -43,7 +42,7 @@ pub struct Transformer {
     value_embedding: Option<Tensor>, // (V, K D), float32
     positions: Positions,
     blocks: Vec<Block>,
-    /// In training, blocks beside the last one that predict the tokens after the next.
+    /// In training, blocks beside the last one that predict the tokens after the next: see [`multi_token`].
     future: Vec<Block>,
     final_norm: Option<Norm>,
     head: Head,
@@ -63,45 +62,31 @@ struct Block {
     feed_forward: FeedForward,
 }
 
-/// What the blocks of a pass read besides the residual stream.
-struct Shared {
+/// What all blocks of a pass read besides the residual stream.
+struct Pass {
     seen: InAttention,
     /// The embedded tokens, (B, T, C).
     embedded: Tensor,
-    /// Values that attention mixes with its own, (B, K, T, D): those of a table, or of the first block.
-    values: Option<Tensor>,
+    dropout: f64,
 }
 
 impl Transformer {
-    /// Names every weight, with its shape and initial value.
-    pub fn new(config: &ModelConfig, vocabulary_size: u32, weights: &mut dyn Weights) -> Self {
-        let (c, v) = (i64::from(config.width), i64::from(vocabulary_size));
-        let (layers, key_value_heads) = (config.layers, i64::from(config.resolved_key_value_heads()));
-        let normal = Initial::Normal(config.initialization_deviation);
-        let token_embedding = weights.float32("token_embedding", &[v, c], normal);
-        let positions = Positions::new(config, weights);
-        let value_width = key_value_heads * i64::from(config.width / config.heads);
-        let value_embedding =
-            (config.values == Values::Embedding).then(|| weights.float32("value_embedding", &[v, value_width], normal));
-        let blocks = (0..layers).map(|i| Block::new(config, i + 1, &format!("blocks.{i}"), weights)).collect();
-        let future =
-            (0..config.future_tokens).map(|i| Block::new(config, layers, &format!("future.{i}"), weights)).collect();
-        let has_final_norm = config.norm_placement != NormPlacement::Post;
-        let final_norm = has_final_norm.then(|| Norm::new(config, "final_norm", weights));
-        let head = Head::new(config, if config.tied_embeddings { "token_embedding" } else { "head" }, &[v, c], weights);
+    /// The model that the config describes, over these weights.
+    pub fn new(config: &ModelConfig, weights: &Weights<'_>) -> Self {
+        let block = |name: String| Block::new(config, &name, weights);
         Transformer {
-            token_embedding,
-            value_embedding,
-            positions,
-            blocks,
-            future,
-            final_norm,
-            head,
+            token_embedding: weights.float32("token_embedding"),
+            value_embedding: weights.find_float32("value_embedding"),
+            positions: Positions::new(config, weights),
+            blocks: (0..config.layers).map(|i| block(format!("blocks.{i}"))).collect(),
+            future: (0..config.future_tokens).map(|i| block(format!("future.{i}"))).collect(),
+            final_norm: Norm::find(config.norm, "final_norm", weights),
+            head: Head::new(config, weights),
             logit_scale: config.logit_scale(),
             future_loss_weight: config.future_loss_weight,
             compute: weights.compute(),
             context_length: config.context_length as usize,
-            key_value_heads,
+            key_value_heads: i64::from(config.resolved_key_value_heads()),
         }
     }
 
@@ -109,33 +94,29 @@ impl Transformer {
     /// tokens before them get the same states, whatever comes after; with a `packing`, only tokens of the same
     /// text count. `dropout` is 0 in evaluation.
     pub fn hidden(&self, tokens: &Tensor, packing: Option<&Packing>, dropout: f64) -> Tensor {
-        self.states(tokens, packing, dropout, &[]).swap_remove(0)
+        let (mut x, mut values, pass) = self.embed(tokens, packing, dropout);
+        observe::embedding(&x);
+        for (index, block) in self.blocks.iter().enumerate() {
+            observe::begin_block(index);
+            (x, values) = block.forward(&x, values, &pass); // (B, T, C)
+        }
+        self.finish(x)
     }
 
-    /// Hidden states of the next token, then those of the `future` blocks; (B, T, C) each.
-    fn states(&self, tokens: &Tensor, packing: Option<&Packing>, dropout: f64, future: &[Block]) -> Vec<Tensor> {
+    /// The residual stream before the first block, (B, T, C), values that blocks share, (B, K, T, D), if the tokens look
+    /// them up, and what the blocks read besides.
+    fn embed(&self, tokens: &Tensor, packing: Option<&Packing>, dropout: f64) -> (Tensor, Option<Tensor>, Pass) {
         let (b, t) = tokens.size2().expect("token ids are (B, T)");
         let embedded = Tensor::embedding(&self.token_embedding, tokens, -1, false, false); // (B, T, C)
         let x = self.positions.add_to(embedded, packing); // (B, T, C)
-        let mut x = drop_out(x.to_kind(self.compute), dropout);
+        let x = drop_out(x.to_kind(self.compute), dropout);
         let values = self.value_embedding.as_ref().map(|table| {
             let values = Tensor::embedding(table, tokens, -1, false, false).to_kind(self.compute); // (B, T, K D)
             values.view([b, t, self.key_value_heads, -1]).transpose(1, 2) // (B, K, T, D)
         });
-        let mut shared = Shared {
-            seen: self.positions.in_attention(t, packing, self.compute, tokens.device()),
-            embedded: x.shallow_clone(),
-            values,
-        };
-        let (last, trunk) = self.blocks.split_last().expect("a model has a block");
-        observe::embedding(&x);
-        for (index, block) in trunk.iter().enumerate() {
-            observe::begin_block(index);
-            x = block.forward(&x, &mut shared, dropout); // (B, T, C)
-        }
-        observe::begin_block(trunk.len());
-        let blocks = std::iter::once(last).chain(future);
-        blocks.map(|block| self.finish(block.forward(&x, &mut shared, dropout))).collect()
+        let seen = self.positions.in_attention(t, packing, self.compute, tokens.device());
+        let pass = Pass { seen, embedded: x.shallow_clone(), dropout };
+        (x, values, pass)
     }
 
     /// What is done to the residual stream before the head; (B, T, C).
@@ -156,23 +137,12 @@ impl Transformer {
         scale: f64,
         dropout: f64,
     ) -> Result<Tensor, Error> {
-        let states = self.states(inputs, packing, dropout, &self.future); // (B, T, C) each
-        match states.as_slice() {
-            [hidden] => loss::backward(&self.head, hidden, targets, scale),
-            states => future::backward(&self.head, states, targets, scale, self.future_loss_weight),
+        if self.future.is_empty() {
+            loss::backward(&self.head, &self.hidden(inputs, packing, dropout), targets, scale)
+        } else {
+            let states = multi_token::states(self, inputs, packing, dropout); // (B, T, C) each
+            multi_token::backward(&self.head, &states, targets, scale, self.future_loss_weight)
         }
-    }
-
-    /// The kernel that attention takes in training over token ids (B, T), see [`native::attention_kernel`].
-    pub fn attention_kernel(
-        &self,
-        tokens: &Tensor,
-        packing: Option<&Packing>,
-        dropout: f64,
-    ) -> Result<&'static str, Error> {
-        let (_, t) = tokens.size2().expect("token ids are (B, T)");
-        let seen = self.positions.in_attention(t, packing, self.compute, tokens.device());
-        self.blocks[0].attention.kernel(t, &seen, dropout, (self.compute, tokens.device()))
     }
 
     /// The output head.
@@ -197,29 +167,35 @@ impl Transformer {
 }
 
 impl Block {
-    /// Block `number`, counted from 1.
-    fn new(config: &ModelConfig, number: u32, name: &str, weights: &mut dyn Weights) -> Self {
-        let deviations = Deviations::of_block(config, number);
-        let mixture = |name: &str, weights: &mut dyn Weights| Mixture::new(name, 1.0, 0.0, weights);
+    /// The block `name`.
+    fn new(config: &ModelConfig, name: &str, weights: &Weights<'_>) -> Self {
+        let (attention, feed_forward) = (format!("{name}.attention"), format!("{name}.feed_forward"));
         Block {
-            embedding_mix: config.embedding_skip.then(|| mixture(&format!("{name}.embedding_mix"), weights)),
-            attention_branch: Branch::new(config, &format!("{name}.attention"), weights),
-            attention: Attention::new(config, deviations, number > 1, &format!("{name}.attention"), weights),
-            feed_forward_branch: Branch::new(config, &format!("{name}.feed_forward"), weights),
-            feed_forward: FeedForward::new(config, deviations, &format!("{name}.feed_forward"), weights),
+            embedding_mix: Mixture::find(&format!("{name}.embedding_mix"), weights),
+            attention_branch: Branch::new(config, &attention, weights),
+            attention: Attention::new(config, &attention, weights),
+            feed_forward_branch: Branch::new(config, &feed_forward, weights),
+            feed_forward: FeedForward::new(config, &feed_forward, weights),
         }
     }
 
-    /// (B, T, C) to (B, T, C).
-    fn forward(&self, x: &Tensor, shared: &mut Shared, dropout: f64) -> Tensor {
-        let x = self.embedding_mix.as_ref().map_or(x.shallow_clone(), |mix| mix.of(x, &shared.embedded));
-        let attention = |x: &Tensor| {
-            let y = self.attention.forward(x, &shared.seen, &mut shared.values, dropout);
-            observe::output("attention", y)
-        };
-        let x = self.attention_branch.add_to(&x, attention, dropout);
-        let feed_forward = |x: &Tensor| observe::output("feed_forward", self.feed_forward.forward(x));
-        observe::output("", self.feed_forward_branch.add_to(&x, feed_forward, dropout))
+    /// The residual stream, (B, T, C), with attention and then the feed-forward layer added. `values` are those that blocks
+    /// share, (B, K, T, D), if they do.
+    fn forward(&self, x: &Tensor, values: Option<Tensor>, pass: &Pass) -> (Tensor, Option<Tensor>) {
+        let mixed = self.embedding_mix.as_ref().map(|mix| mix.of(x, &pass.embedded));
+        let x = mixed.as_ref().unwrap_or(x);
+
+        let branch = &self.attention_branch;
+        let (y, values) = self.attention.forward(&branch.input(x), values, &pass.seen, pass.dropout);
+        observe::output("attention", &y);
+        let x = branch.sum(x + drop_out(branch.output(y), pass.dropout));
+
+        let branch = &self.feed_forward_branch;
+        let y = self.feed_forward.forward(&branch.input(&x));
+        observe::output("feed_forward", &y);
+        let x = branch.sum(&x + drop_out(branch.output(y), pass.dropout));
+        observe::output("", &x);
+        (x, values)
     }
 }
 
@@ -230,13 +206,9 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// `from` channels to `to`; `deviation` is that of the initial weights.
-    fn new(config: &ModelConfig, name: &str, from: i64, to: i64, deviation: f64, weights: &mut dyn Weights) -> Self {
-        let normal = Initial::Normal(deviation);
-        Linear {
-            weight: weights.get(&format!("{name}.weight"), &[to, from], normal),
-            bias: config.bias.then(|| weights.get(&format!("{name}.bias"), &[to], Initial::Zeros)),
-        }
+    /// The map `name`.
+    fn new(name: &str, weights: &Weights<'_>) -> Self {
+        Linear { weight: weights.get(&format!("{name}.weight")), bias: weights.find(&format!("{name}.bias")) }
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {

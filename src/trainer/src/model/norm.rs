@@ -1,14 +1,14 @@
 //! Normalization over the channels: layer norm (Ba et al. 2016) or RMS norm (Zhang and Sennrich 2019).
 
-use harness_core::config::{ModelConfig, Norm as Form};
+use harness_core::config::Norm as Form;
 use tch::Tensor;
 
-use super::weights::{Initial, Weights};
+use super::weights::Weights;
 
 /// Added to the variance or mean square, as in GPT-2.
 const EPSILON: f64 = 1e-5;
 
-/// A norm with a learned gain, and a bias where the form and the config have one.
+/// A norm with a learned gain, and a bias where it has one.
 pub struct Norm {
     form: Form,
     weight: Tensor, // (channels)
@@ -16,21 +16,15 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// Over the width of the model, in the form that the config names.
-    pub fn new(config: &ModelConfig, name: &str, weights: &mut dyn Weights) -> Self {
-        let c = i64::from(config.width);
-        let bias = config.bias && config.norm == Form::Layer;
-        Norm {
-            form: config.norm,
-            weight: weights.get(&format!("{name}.weight"), &[c], Initial::Ones),
-            bias: bias.then(|| weights.get(&format!("{name}.bias"), &[c], Initial::Zeros)),
-        }
+    /// The norm `name`.
+    pub fn new(form: Form, name: &str, weights: &Weights<'_>) -> Self {
+        Self::find(form, name, weights).unwrap_or_else(|| panic!("the model has no norm `{name}`"))
     }
 
-    /// RMS norm over the channels of a head.
-    pub fn of_head(config: &ModelConfig, name: &str, weights: &mut dyn Weights) -> Self {
-        let d = i64::from(config.width / config.heads);
-        Norm { form: Form::Rms, weight: weights.get(&format!("{name}.weight"), &[d], Initial::Ones), bias: None }
+    /// The norm `name`, if the model has it.
+    pub fn find(form: Form, name: &str, weights: &Weights<'_>) -> Option<Self> {
+        let weight = weights.find(&format!("{name}.weight"))?;
+        Some(Norm { form, weight, bias: weights.find(&format!("{name}.bias")) })
     }
 
     /// Normalizes the last dimension.

@@ -5,7 +5,7 @@ use harness_core::config::{ModelConfig, Positions as Form};
 use tch::{Device, Kind, Tensor};
 
 use super::mask::{self, Packing};
-use super::weights::{Initial, Weights};
+use super::weights::Weights;
 
 /// The longest wavelength of sinusoidal and rotary positions, over 2 pi (Vaswani et al. 2017, section 3.5).
 const BASE: f64 = 10_000.0;
@@ -31,15 +31,16 @@ pub struct InAttention {
 }
 
 impl Positions {
-    /// Names the weights.
-    pub fn new(config: &ModelConfig, weights: &mut dyn Weights) -> Self {
-        let shape = [i64::from(config.context_length), i64::from(config.width)];
-        let normal = Initial::Normal(config.initialization_deviation);
-        let learned =
-            (config.positions == Form::Learned).then(|| weights.float32("position_embedding", &shape, normal));
-        let (heads, head_width) = (i64::from(config.heads), i64::from(config.width / config.heads));
-        let (window, written_out) = (i64::from(config.attention_window), config.attention_soft_cap > 0.0);
-        Positions { form: config.positions, learned, heads, head_width, window, written_out }
+    /// The form that the config names, with its table if it has one.
+    pub fn new(config: &ModelConfig, weights: &Weights<'_>) -> Self {
+        Positions {
+            form: config.positions,
+            learned: weights.find_float32("position_embedding"),
+            heads: i64::from(config.heads),
+            head_width: i64::from(config.width / config.heads),
+            window: i64::from(config.attention_window),
+            written_out: config.attention_soft_cap > 0.0,
+        }
     }
 
     /// Adds the vectors of the positions to embedded tokens, (B, T, C).

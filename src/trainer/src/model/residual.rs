@@ -4,20 +4,15 @@
 use harness_core::config::{ModelConfig, NormPlacement, ResidualScaling};
 use tch::Tensor;
 
-use super::drop_out;
 use super::norm::Norm;
-use super::weights::{Initial, Weights};
+use super::weights::Weights;
 
-/// A learned gain of a branch begins here (Touvron et al. 2021, Going deeper with Image Transformers, section 2: 0.1
-/// for up to 18 layers).
-const FIRST_GAIN: f64 = 0.1;
-
-/// The way of one branch out of the residual stream and back.
+/// The way of one branch out of the residual stream and back. What is not there does nothing.
 pub struct Branch {
-    placement: NormPlacement,
-    norm: Norm,
+    input_norm: Option<Norm>,
     output_norm: Option<Norm>,
     gain: Gain,
+    sum_norm: Option<Norm>,
 }
 
 /// By what a branch is multiplied.
@@ -28,40 +23,50 @@ enum Gain {
 }
 
 impl Branch {
-    /// Names the weights; `name` is that of the branch.
-    pub fn new(config: &ModelConfig, name: &str, weights: &mut dyn Weights) -> Self {
-        let sandwich = config.norm_placement == NormPlacement::Sandwich;
+    /// The weights around the branch `name`.
+    pub fn new(config: &ModelConfig, name: &str, weights: &Weights<'_>) -> Self {
+        let norm = Norm::new(config.norm, &format!("{name}_norm"), weights);
+        let (input_norm, sum_norm) = match config.norm_placement {
+            NormPlacement::Pre | NormPlacement::Sandwich => (Some(norm), None),
+            NormPlacement::Post => (None, Some(norm)),
+        };
         Branch {
-            placement: config.norm_placement,
-            norm: Norm::new(config, &format!("{name}_norm"), weights),
-            output_norm: sandwich.then(|| Norm::new(config, &format!("{name}_output_norm"), weights)),
+            input_norm,
+            output_norm: Norm::find(config.norm, &format!("{name}_output_norm"), weights),
             gain: match config.residual_scaling {
                 ResidualScaling::None => Gain::One,
                 ResidualScaling::Depth => Gain::Fixed(1.0 / f64::from(2 * config.layers).sqrt()),
-                ResidualScaling::Learned => {
-                    let first = Initial::Constant(FIRST_GAIN);
-                    Gain::Learned(weights.get(&format!("{name}_gain"), &[i64::from(config.width)], first))
-                }
+                ResidualScaling::Learned => Gain::Learned(weights.get(&format!("{name}_gain"))),
             },
+            sum_norm,
         }
     }
 
-    /// The residual stream with the branch added; (B, T, C) all the way.
-    pub fn add_to(&self, x: &Tensor, compute: impl FnOnce(&Tensor) -> Tensor, dropout: f64) -> Tensor {
-        let scaled = |y: Tensor| match &self.gain {
+    /// What the branch reads of the stream, (B, T, C).
+    pub fn input(&self, x: &Tensor) -> Tensor {
+        normed(&self.input_norm, x.shallow_clone())
+    }
+
+    /// What it adds to the stream, from its output (B, T, C).
+    pub fn output(&self, y: Tensor) -> Tensor {
+        let y = normed(&self.output_norm, y);
+        match &self.gain {
             Gain::One => y,
             Gain::Fixed(factor) => y * *factor,
             Gain::Learned(gain) => y * gain,
-        };
-        match self.placement {
-            NormPlacement::Pre => x + drop_out(scaled(compute(&self.norm.forward(x))), dropout),
-            NormPlacement::Post => self.norm.forward(&(x + drop_out(scaled(compute(x)), dropout))),
-            NormPlacement::Sandwich => {
-                let y = compute(&self.norm.forward(x));
-                let y = self.output_norm.as_ref().map_or(y.shallow_clone(), |norm| norm.forward(&y));
-                x + drop_out(scaled(y), dropout)
-            }
         }
+    }
+
+    /// What becomes of the sum, (B, T, C).
+    pub fn sum(&self, x: Tensor) -> Tensor {
+        normed(&self.sum_norm, x)
+    }
+}
+
+fn normed(norm: &Option<Norm>, x: Tensor) -> Tensor {
+    match norm {
+        Some(norm) => norm.forward(&x),
+        None => x,
     }
 }
 
@@ -71,9 +76,9 @@ pub struct Mixture {
 }
 
 impl Mixture {
-    /// Names the weights, which begin as `first` and `second`.
-    pub fn new(name: &str, first: f64, second: f64, weights: &mut dyn Weights) -> Self {
-        Mixture { weights: weights.get(name, &[2], Initial::Pair(first, second)) }
+    /// The mixture `name`, if the model has it.
+    pub fn find(name: &str, weights: &Weights<'_>) -> Option<Self> {
+        weights.find(name).map(|weights| Mixture { weights })
     }
 
     /// The mixture.

@@ -2,7 +2,7 @@
 
 use harness_core::config::{
     FeedForward as Form, Initialization, ModelConfig, Norm as NormForm, NormPlacement, OptimizerConfig, OptimizerKind,
-    Positions as Places, ResidualScaling,
+    Positions as Places, ResidualScaling, Values,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -20,7 +20,7 @@ fn small() -> ModelConfig {
 fn build(config: &ModelConfig) -> (Parameters, Transformer) {
     let config = ModelConfig { initialization_deviation: 0.2, ..config.clone() };
     let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
-    let model = parameters.model(&config, VOCABULARY, Kind::Float);
+    let model = parameters.model(&config, Kind::Float);
     (parameters, model)
 }
 
@@ -100,13 +100,16 @@ fn shapes_are_as_the_comments_say() {
 #[test]
 fn the_config_lists_the_tensors_that_the_model_has() {
     for (name, config) in variants() {
-        let (parameters, _) = build(&config);
-        let built: Vec<(String, Vec<u64>)> = parameters
-            .named()
-            .map(|(name, tensor)| (name.to_owned(), tensor.size().iter().map(|&d| d as u64).collect()))
-            .collect();
-        assert_eq!(built, config.tensors(VOCABULARY), "{name}");
+        let (parameters, model) = build(&config);
+        for (spec, (tensor, value)) in config.tensors(VOCABULARY).iter().zip(parameters.named()) {
+            let shape: Vec<u64> = value.size().iter().map(|&d| d as u64).collect();
+            assert_eq!((tensor, &shape), (spec.name.as_str(), &spec.shape), "{name}");
+        }
         assert_eq!(parameters.count(), config.parameters(VOCABULARY).0, "{name}");
+        // A tensor that the model does not read has no gradient.
+        let _sum = model.backward(&tokens(2, 12), &tokens(2, 12), None, 1.0, 0.0).unwrap();
+        let unread: Vec<&str> = parameters.named().filter(|(_, t)| !t.grad().defined()).map(|(name, _)| name).collect();
+        assert!(unread.is_empty(), "{name}: {unread:?}");
     }
 }
 
@@ -127,20 +130,6 @@ fn initial_weights_are_those_of_gpt2() {
     }
 }
 
-#[test]
-fn initial_deviations_are_those_of_their_sources() {
-    let deviations = |initialization, number| {
-        let config = ModelConfig { layers: 8, initialization, initialization_deviation: 0.4, ..small() };
-        let found = Deviations::of_block(&config, number);
-        (found.reading, found.projecting)
-    };
-    assert_eq!(deviations(Initialization::Gpt2, 4), (0.4, 0.1));
-    assert_eq!(deviations(Initialization::DepthScaled, 4), (0.2, 0.2));
-    assert_eq!(deviations(Initialization::Plain, 4), (0.4, 0.4));
-    let wide = ModelConfig { mup_base_width: 4, ..small() };
-    assert_eq!(Deviations::of_block(&wide, 1), Deviations { reading: 0.01, projecting: 0.005 });
-}
-
 /// At its base width a model is the same with and without transfer.
 #[test]
 fn width_transfer_changes_nothing_at_the_base_width() {
@@ -149,8 +138,8 @@ fn width_transfer_changes_nothing_at_the_base_width() {
     assert!(with.logits(&tokens(2, 12)).equal(&without.logits(&tokens(2, 12))));
     for kind in [OptimizerKind::Adamw, OptimizerKind::Muon, OptimizerKind::Lion, OptimizerKind::Sgd] {
         let rule = OptimizerConfig { kind, ..OptimizerConfig::default() };
-        for (name, shape) in config.tensors(VOCABULARY) {
-            assert_eq!(rule.update_rule(&config, &name, &shape).learning_rate_ratio, 1.0, "{name}");
+        for tensor in config.tensors(VOCABULARY) {
+            assert_eq!(rule.update_rule(&config, &tensor).learning_rate_ratio, 1.0, "{}", tensor.name);
         }
     }
 }
@@ -176,13 +165,13 @@ fn growth(kind: OptimizerKind, learning_rate: f64, base_width: u32) -> [f64; 2] 
         let (inputs, targets) = (tokens(8, 12), tokens(8, 13).narrow(1, 1, 12));
         let one = Tensor::full([], 1.0, (Kind::Float, Device::Cpu));
         for _ in 0..5 {
-            let model = parameters.model(&config, VOCABULARY, Kind::Float);
+            let model = parameters.model(&config, Kind::Float);
             let _sum = model.backward(&inputs, &targets, None, 1.0 / 96.0, 0.0).unwrap();
             let gradients: Vec<Tensor> = parameters.tensors().iter().map(Tensor::grad).collect();
             optimizer.step(&gradients, &one, learning_rate).unwrap();
             native::clear_gradients(parameters.tensors()).unwrap();
         }
-        let mut model = parameters.model(&config, VOCABULARY, Kind::Float);
+        let mut model = parameters.model(&config, Kind::Float);
         let size = |x: Tensor| x.square().mean(Kind::Float).sqrt().double_value(&[]);
         let logits = tch::no_grad(|| size(model.logits(&inputs)));
         (model.final_norm, model.logit_scale) = (None, 1.0);
@@ -268,12 +257,15 @@ fn the_order_of_earlier_tokens_changes_later_logits() {
     }
 }
 
+fn positions(config: &ModelConfig) -> Positions {
+    Positions::new(config, &Parameters::initialize(config, VOCABULARY, 1, Device::Cpu).cast(Kind::Float))
+}
+
 /// A property that defines rotary positions: scores depend on the distance alone (Su et al. 2021, equation 11).
 #[test]
 fn rotary_scores_depend_on_the_distance_alone() {
     let config = ModelConfig { positions: Places::Rotary, ..small() };
-    let mut create = weights::Create::new(Device::Cpu);
-    let seen = Positions::new(&config, &mut create).in_attention(12, None, Kind::Float, Device::Cpu);
+    let seen = positions(&config).in_attention(12, None, Kind::Float, Device::Cpu);
     let same = |x: &Tensor| seen.turn(x.expand([1, 1, 12, 8], false).contiguous()).squeeze_dim(0).squeeze_dim(0);
     let (query, key) =
         (same(&Tensor::randn([8], (Kind::Float, Device::Cpu))), same(&Tensor::randn([8], (Kind::Float, Device::Cpu))));
@@ -288,8 +280,7 @@ fn rotary_scores_depend_on_the_distance_alone() {
 #[test]
 fn alibi_subtracts_slope_times_distance() {
     let config = ModelConfig { positions: Places::Alibi, heads: 4, ..small() };
-    let mut create = weights::Create::new(Device::Cpu);
-    let seen = Positions::new(&config, &mut create).in_attention(5, None, Kind::Float, Device::Cpu);
+    let seen = positions(&config).in_attention(5, None, Kind::Float, Device::Cpu);
     let mask = seen.mask().unwrap();
     for (head, slope) in [0.25, 0.0625, 0.015625, 0.00390625].into_iter().enumerate() {
         for (query, key) in (0..5i64).flat_map(|query| (0..5i64).map(move |key| (query, key))) {
@@ -347,21 +338,14 @@ fn attention_is_its_definition_with_window_cap_and_documents() {
             positions: Places::None,
             ..small()
         };
-        let (mut create, parameters) = (weights::Create::new(Device::Cpu), Parameters::initialize);
-        let parameters = parameters(&config, VOCABULARY, 1, Device::Cpu);
-        let attention = Attention::new(
-            &config,
-            Deviations::of_block(&config, 1),
-            false,
-            "blocks.0.attention",
-            &mut parameters.cast(Kind::Float),
-        );
+        let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
+        let attention = Attention::new(&config, "blocks.0.attention", &parameters.cast(Kind::Float));
         let documents = packed.then(|| Packing::documents(&first, 0, false));
-        let seen = Positions::new(&config, &mut create).in_attention(12, documents.as_ref(), Kind::Float, Device::Cpu);
+        let seen = positions(&config).in_attention(12, documents.as_ref(), Kind::Float, Device::Cpu);
         let x = Tensor::randn([1, 12, 16], (Kind::Float, Device::Cpu));
         let numbers = if packed { numbers } else { [0; 12] };
         let (ours, expected) =
-            (attention.forward(&x, &seen, &mut None, 0.0), naive_attention(&config, &parameters, &x, &numbers));
+            (attention.forward(&x, None, &seen, 0.0).0, naive_attention(&config, &parameters, &x, &numbers));
         assert!(largest_difference(&ours, &expected) < 1e-5, "window {window}, cap {cap}, packed {packed}");
     }
 }
@@ -430,7 +414,7 @@ fn grouped_queries_share_keys_and_values() {
             into.shallow_clone().copy_(&from);
         }
     });
-    let full_model = many.model(&full, VOCABULARY, Kind::Float);
+    let full_model = many.model(&full, Kind::Float);
     assert!(largest_difference(&grouped_model.logits(&tokens(2, 12)), &full_model.logits(&tokens(2, 12))) < 1e-5);
 }
 
@@ -439,7 +423,7 @@ fn plain(config: &ModelConfig, model: &Transformer, head: &Tensor, inputs: &Tens
     let (b, t) = targets.size2().unwrap();
     let mut objective = Tensor::zeros([], (Kind::Float, Device::Cpu));
     let mut next = None;
-    for (ahead, state) in (0..).zip(model.states(inputs, None, 0.0, &model.future)) {
+    for (ahead, state) in (0..).zip(multi_token::states(model, inputs, None, 0.0)) {
         let state = state.narrow(1, 0, t - ahead); // token `ahead` after the next one
         let mut logits = state.matmul(&head.tr()).view([-1, i64::from(VOCABULARY)]);
         if config.logit_soft_cap > 0.0 {
@@ -485,7 +469,7 @@ fn passes_add_up_to_the_gradient_of_the_whole_batch() {
         let (parameters, _) = build(&small());
         let (inputs, targets) = (tokens(4, 12), tokens(4, 13).narrow(1, 1, 12));
         let gradients = |passes: i64| {
-            let model = parameters.model(&small(), VOCABULARY, kind);
+            let model = parameters.model(&small(), kind);
             for pass in 0..passes {
                 let rows = 4 / passes;
                 let inputs = inputs.narrow(0, pass * rows, rows);
@@ -497,7 +481,9 @@ fn passes_add_up_to_the_gradient_of_the_whole_batch() {
             found
         };
         let tolerance = if kind == Kind::Float { 1e-5 } else { 5e-2 };
-        for ((name, whole), parts) in parameters.names().iter().zip(gradients(1)).zip(gradients(4)) {
+        for ((name, whole), parts) in
+            parameters.specs().iter().map(|spec| &spec.name).zip(gradients(1)).zip(gradients(4))
+        {
             // The key's bias has no gradient but rounding: softmax does not see a constant added to its scores.
             let scale = whole.abs().max().double_value(&[]).max(1e-4);
             let difference = largest_difference(&whole, &parts);
@@ -510,7 +496,7 @@ fn passes_add_up_to_the_gradient_of_the_whole_batch() {
 fn bfloat16_is_float32_but_for_rounding() {
     for (name, config) in variants() {
         let (parameters, model) = build(&config);
-        let rounded = parameters.model(&config, VOCABULARY, Kind::BFloat16);
+        let rounded = parameters.model(&config, Kind::BFloat16);
         let (a, b) = (model.logits(&tokens(2, 12)), rounded.logits(&tokens(2, 12)));
         let scale = a.abs().max().double_value(&[]);
         assert!(largest_difference(&a, &b) < 0.1 * scale, "{name}");

@@ -42,7 +42,7 @@ impl Adamw {
             let zeros = || members.iter().map(|p| p.detach().zeros_like()).collect();
             let count = |p: &Tensor| Tensor::full([], steps as f64, (Kind::Float, p.device()));
             Group {
-                names: places.iter().map(|&i| parameters.names()[i].clone()).collect(),
+                names: places.iter().map(|&i| parameters.specs()[i].name.clone()).collect(),
                 first_moments: zeros(),
                 second_moments: zeros(),
                 steps: members.iter().map(count).collect(),
@@ -127,7 +127,7 @@ mod tests {
             let scaled = native::gradient_norm(&gradients, rule.gradient_clip_norm).unwrap();
             assert!((scaled.norm.double_value(&[]) - norm).abs() < 1e-5 * norm);
             for (i, gradient) in gradients.iter().enumerate() {
-                let name = &parameters.names()[i];
+                let name = &parameters.specs()[i].name;
                 let (ratio, own_decay) = match name {
                     _ if name.ends_with("_embedding") => (0.5, None),
                     _ if name.ends_with(".bias") => (2.0, Some(0.1)),

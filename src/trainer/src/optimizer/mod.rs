@@ -33,6 +33,5 @@ pub fn build(config: &OptimizerConfig, model: &ModelConfig, parameters: &Paramet
 
 /// How each parameter is updated, in the order of the parameters.
 fn rules(config: &OptimizerConfig, model: &ModelConfig, parameters: &Parameters) -> Vec<UpdateRule> {
-    let shape = |tensor: &Tensor| tensor.size().iter().map(|&side| side as u64).collect::<Vec<_>>();
-    parameters.named().map(|(name, tensor)| config.update_rule(model, name, &shape(tensor))).collect()
+    parameters.specs().iter().map(|tensor| config.update_rule(model, tensor)).collect()
 }

@@ -34,7 +34,7 @@ impl Momentum {
             rule,
             config: config.clone(),
             updates,
-            names: parameters.names().to_vec(),
+            names: parameters.named().map(|(name, _)| name.to_owned()).collect(),
             parameters: parameters.tensors().iter().map(Tensor::shallow_clone).collect(),
             moments: parameters.tensors().iter().map(|p| p.detach().zeros_like()).collect(),
         }
@@ -104,7 +104,7 @@ mod tests {
             for _ in 0..2 {
                 let gradients: Vec<Tensor> = parameters.tensors().iter().map(|p| p.detach().randn_like()).collect();
                 for (i, gradient) in gradients.iter().enumerate() {
-                    let rate = if parameters.names()[i].contains(".attention.") { 0.03 } else { 0.01 };
+                    let rate = if parameters.specs()[i].name.contains(".attention.") { 0.03 } else { 0.01 };
                     let decay = if gradient.dim() >= 2 { 0.2 } else { 0.0 };
                     for (j, g) in values(gradient).into_iter().map(|g| g / 2.0).enumerate() {
                         let (p, m) = (&mut expected[i][j], &mut moments[i][j]);

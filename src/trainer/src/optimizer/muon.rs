@@ -5,7 +5,7 @@
 //! The update is scaled by 0.2 sqrt(max(rows, columns)), which gives it the root mean square of an AdamW update, so
 //! that both share the learning rate and the weight decay (Liu et al. 2025, Muon is Scalable for LLM Training, 2.2).
 
-use harness_core::config::{OptimizerConfig, UpdateRule, is_hidden};
+use harness_core::config::{OptimizerConfig, Role, UpdateRule};
 use tch::{Kind, Tensor};
 
 use super::Optimizer;
@@ -33,13 +33,12 @@ pub struct Muon {
 impl Muon {
     /// Moments of 0; `steps` is for AdamW's bias correction.
     pub fn new(config: &OptimizerConfig, parameters: &Parameters, rules: &[UpdateRule], steps: u64) -> Self {
-        let shape = |i: usize| parameters.tensors()[i].size().iter().map(|&side| side as u64).collect::<Vec<_>>();
-        let inside = |i: &usize| is_hidden(&parameters.names()[*i], &shape(*i));
+        let inside = |i: &usize| parameters.specs()[*i].role == Role::Hidden;
         let (places, rest): (Vec<usize>, Vec<usize>) = (0..parameters.tensors().len()).partition(inside);
         let members: Vec<Tensor> = places.iter().map(|&i| parameters.tensors()[i].shallow_clone()).collect();
         Muon {
             config: config.clone(),
-            names: places.iter().map(|&i| parameters.names()[i].clone()).collect(),
+            names: places.iter().map(|&i| parameters.specs()[i].name.clone()).collect(),
             moments: members.iter().map(|p| p.detach().zeros_like()).collect(),
             parameters: members,
             updates: places.iter().map(|&i| rules[i]).collect(),
@@ -125,7 +124,7 @@ mod tests {
             let before: Vec<Tensor> = parameters.tensors().iter().map(|p| double(p).copy()).collect();
             for (i, gradient) in gradients.iter().map(double).enumerate() {
                 moments[i] = &moments[i] * 0.95 + &gradient;
-                if parameters.names()[i].starts_with("blocks.") && gradient.dim() == 2 {
+                if parameters.specs()[i].name.starts_with("blocks.") && gradient.dim() == 2 {
                     let longer = gradient.size().into_iter().max().unwrap() as f64;
                     let update = polynomial(&(gradient + &moments[i] * 0.95)) * (0.2 * longer.sqrt());
                     expected[i] = &expected[i] * (1.0 - 0.01 * 0.2) - update * 0.01;

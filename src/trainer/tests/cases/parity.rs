@@ -75,7 +75,7 @@ fn the_logits_are_the_same(name: &str) {
     let tokens = &peer.recorded.tokens;
     let flat: Vec<i64> = tokens.iter().flatten().copied().collect();
     let input = Tensor::from_slice(&flat).view([tokens.len() as i64, tokens[0].len() as i64]);
-    let logits = tch::no_grad(|| parameters.model(model, vocabulary, Kind::Float).logits(&input)).flatten(0, 2);
+    let logits = tch::no_grad(|| parameters.model(model, Kind::Float).logits(&input)).flatten(0, 2);
     let found: Vec<f32> = Vec::try_from(logits).unwrap();
     assert_eq!(found.len(), peer.recorded.logits.len());
     let largest = found.iter().zip(&peer.recorded.logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -90,7 +90,7 @@ fn lm_evaluation_harness_gives_the_same_scores(name: &str) {
     let (model, vocabulary) = (&peer.described.model, peer.described.vocabulary_size);
     let parameters = Parameters::initialize(model, vocabulary, 1, Device::Cpu);
     checkpoint::restore_initial(&initial_weights(&peer, &place), &parameters).unwrap();
-    let model_of = tch::no_grad(|| parameters.model(model, vocabulary, Kind::Float));
+    let model_of = tch::no_grad(|| parameters.model(model, Kind::Float));
     let span = |scored: &Scored| {
         Span::after(&scored.context, &scored.continuation, model.context_length as usize).expect("a request fits")
     };

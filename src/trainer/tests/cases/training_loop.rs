@@ -237,7 +237,7 @@ fn the_inside_of_the_model_is_measured_as_often_as_asked() {
         .filter_map(|m| if let Message::Layers { rows } = m { Some(rows) } else { None })
         .flatten()
         .collect();
-    let tensors: Vec<String> = job.model.tensors(job.vocabulary_size).into_iter().map(|(name, _)| name).collect();
+    let tensors: Vec<String> = job.model.tensors(job.vocabulary_size).into_iter().map(|tensor| tensor.name).collect();
     for (step, rows) in [1, 10, 20, 30].iter().zip(layers.chunks(tensors.len())) {
         let mut names: Vec<&String> = rows.iter().map(|row| &row.tensor).collect();
         names.sort();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness_core::contract::{self, About, Message};
+use harness_record::format::{self, Launch};
 
 use super::child::supervise;
 use super::{Ended, Interrupts, Launcher, Start};
@@ -25,6 +26,10 @@ impl Local {
 impl Launcher for Local {
     fn program(&self) -> &Path {
         &self.trainer
+    }
+
+    fn recorded(&self) -> Launch {
+        Launch { launcher: format::Launcher::Local, world_size: 1 }
     }
 
     fn about(&self) -> Result<About, RunError> {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use harness_core::contract::{About, Failure, Message};
+use harness_record::format::Launch;
 
 use crate::run::error::RunError;
 
@@ -24,6 +25,9 @@ pub type Interrupts = Arc<AtomicUsize>;
 pub trait Launcher {
     /// The program, whose digest stands in the record.
     fn program(&self) -> &Path;
+
+    /// How it starts the trainer, for the record.
+    fn recorded(&self) -> Launch;
 
     /// What the program says of itself.
     fn about(&self) -> Result<About, RunError>;

@@ -1,0 +1,108 @@
+//! `harness rename`: gives an experiment another name. Its records stay as they were sealed, and go on naming the old one.
+
+use harness_core::files;
+use harness_core::names::{ExperimentName, Project, RunId};
+
+use super::{Failure, Outcome, Workplace, terminal};
+use crate::exit_code;
+use harness_record as record;
+
+/// Give an experiment another name.
+///
+/// Renames its folder, and the name in `extends` of the experiments that extend it. Sealed runs are not touched: an audit
+/// reads the old name in them, notes it and contradicts nothing. What the paper says of the experiment is yours to change;
+/// the places are listed.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The experiment.
+    old: String,
+    /// Its new name.
+    new: String,
+}
+
+pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+    let project = &workplace.project;
+    let (old, new): (ExperimentName, ExperimentName) = (arguments.old.parse()?, arguments.new.parse()?);
+    let (from, to) = (project.experiment(&old), project.experiment(&new));
+    if !from.is_dir() {
+        return Err(Failure::usage(format!(
+            "there is no experiment `{old}`\nhint: experiments are the folders under experiments/"
+        )));
+    }
+    if to.exists() {
+        return Err(Failure::usage(format!("there is an experiment `{new}` already\nhint: take another name")));
+    }
+    if let Some(run) = record::runs_of_every_kind(project, &old)?.into_iter().find(|run| is_open(project, &old, run)) {
+        return Err(Failure::usage(format!(
+            "run {run} of `{old}` is not sealed, and a run that goes on would lose its folder\nhint: wait for it, or \
+             `harness run {old} --resume`, or `harness drop {run} --because ...`"
+        )));
+    }
+    files::rename(&from, &to)?;
+    for child in record::experiments(project)? {
+        let config = project.experiment(&child).join("experiment.toml");
+        let text = files::read_to_string(&config)?;
+        let renamed = with_parent(&text, &old, &new);
+        if renamed != text {
+            files::write(&config, renamed.as_bytes())?;
+            terminal::tell(&format!("experiments/{child}/experiment.toml extends `{new}` now"));
+        }
+    }
+    for place in places(project, &old)? {
+        terminal::tell(&format!("{place} names `{old}`: yours to change"));
+    }
+    terminal::tell("hint: git add --all experiments && git commit; git sees that the files were renamed");
+    terminal::say(&format!("experiments/{new}"));
+    Ok(exit_code::SUCCESS)
+}
+
+/// Whether a run was neither sealed nor dropped.
+fn is_open(project: &Project, experiment: &ExperimentName, run: &RunId) -> bool {
+    let is_sealed = project.run(experiment, run).join(record::format::file::MANIFEST).is_file();
+    !is_sealed && record::runs(project, experiment).is_ok_and(|runs| runs.contains(run))
+}
+
+/// A config with another parent, if it has this one; all else stays as it was written.
+fn with_parent(text: &str, old: &ExperimentName, new: &ExperimentName) -> String {
+    let line = |line: &str| {
+        let renamed = || {
+            let (key, value) = line.split_once('=').filter(|(key, _)| key.trim() == "extends")?;
+            let quoted = ['"', '\''].map(|quote| (format!("{quote}{old}{quote}"), format!("{quote}{new}{quote}")));
+            let (old, new) = quoted.into_iter().find(|(old, _)| value.trim_start().starts_with(old.as_str()))?;
+            Some(format!("{key}={}", value.replacen(&old, &new, 1)))
+        };
+        renamed().unwrap_or_else(|| line.to_owned())
+    };
+    text.split_inclusive('\n').map(line).collect()
+}
+
+/// Files of the paper that name an experiment in quotes.
+fn places(project: &Project, name: &ExperimentName) -> Result<Vec<String>, files::FileError> {
+    let quoted = format!("\"{name}\"");
+    let mut places = Vec::new();
+    for folder in ["report", "report/sections"] {
+        for file in files::list(&project.root().join(folder))? {
+            let path = format!("{folder}/{file}");
+            let is_text = [".typ", ".toml", ".bib"].iter().any(|ending| file.ends_with(ending));
+            if is_text && files::read_to_string(&project.root().join(&path))?.contains(&quoted) {
+                places.push(path);
+            }
+        }
+    }
+    Ok(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_parent_is_renamed() {
+        let rename = |text: &str| with_parent(text, &"base".parse().unwrap(), &"extends".parse().unwrap());
+        assert_eq!(rename("extends = \"base\" # base\n"), "extends = \"extends\" # base\n");
+        assert_eq!(rename("extends='base'\r\n"), "extends='extends'\r\n");
+        for other in ["extends = \"baseline\"\n", "title = \"base\"\n", "# extends = \"base\"\n"] {
+            assert_eq!(rename(other), other);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What the default model does without: [`multi_token`] predicts further tokens in training, [`observe`] measures the
+//! activations of a pass, [`kernel`] tells which kernel attention takes.
+
+pub mod kernel;
+pub mod multi_token;
+pub mod observe;
