@@ -1,14 +1,14 @@
 # Each target is a line or two that a person could type. `make` alone lists them.
 
-# release, or dev: the profile of the tests, which starts faster where the tests were just built
-PROFILE = release
+# dev, which is built once for the tests and the demonstration, or release, for long training and benchmarks
+PROFILE = dev
 # auto, cpu, cuda, or the folder of a libtorch of your own
 LIBTORCH ?= auto
 # where PyTorch, transformers and lm-evaluation-harness are, which only comparisons with them need
 PEERS ?= .tools/peers
 
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
-BIN := $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+BIN = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test --lib --bins --tests)
 
 # Cargo takes LIBTORCH for a folder, so only a folder may reach it; else .cargo/config.toml has it.
@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test test-dashboard test-resume check exp report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build demo test error-rates test-dashboard test-resume schemas check doc exp report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,7 +28,7 @@ setup: ## install into .tools/ what is missing (LIBTORCH=cpu or LIBTORCH=cuda pi
 	@setup/typst.sh
 	@setup/fonts.sh
 
-build: setup ## build harness and harness-trainer (PROFILE=dev for the profile of the tests)
+build: setup ## build harness and harness-trainer (PROFILE=release for long training)
 	cargo build --workspace --bins --locked --profile $(PROFILE)
 
 demo: build ## the whole job in minutes: corpus, two experiments, paper, audit
@@ -37,7 +37,9 @@ demo: build ## the whole job in minutes: corpus, two experiments, paper, audit
 test: setup ## run all tests
 	cargo build --workspace --all-targets --locked
 	$(CARGO_TEST) --workspace --locked
-	cargo test --workspace --locked --doc --quiet
+
+error-rates: setup ## measure how often the tests of `harness compare` err: the tables of docs/statistics.md (minutes)
+	cargo test --package harness-analyse --test error_rates --locked -- --ignored --nocapture
 
 test-resume: setup ## kill 20 runs at random moments and resume them: bit-identical? (minutes)
 	cargo build --workspace --bins --locked
@@ -48,10 +50,18 @@ test-dashboard: ## open the dashboard in headless Chromium and use it (screensho
 	cargo test --locked --package harness --test runner -- cases::dashboard
 	.tools/browser/python/bin/python tests/browser/dashboard.py .tools/browser/chromium $(or $(CARGO_TARGET_DIR),target)/tmp target/dashboard
 
+schemas: build ## write again the JSON Schemas by which editors complete experiments and recipes
+	mkdir -p experiments/schema
+	for kind in experiment corpus task; do $(BIN)/harness schema $$kind > experiments/schema/$$kind.json; done
+
 check: setup ## check format and lints, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 
+doc: setup ## write the documentation of the crates (target/doc), warnings denied
+	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --workspace --no-deps --locked --document-private-items
+
+exp: PROFILE = release
 exp: build ## run one experiment: make exp NAME=lr-warmup [SEED=2] [ARGS=...]
 	@test -n "$(NAME)" || { echo "error: no experiment named"; echo "hint: make exp NAME=lr-warmup"; exit 2; } >&2
 	$(BIN)/harness run $(NAME) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -72,6 +82,7 @@ deny: ## check licences, advisories and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny is not installed"; echo "hint: cargo install cargo-deny --locked"; exit 1; } >&2
 	cargo deny --workspace check
 
+bench-overhead: PROFILE = release
 bench-overhead: ## time training under harness run against the bare trainer, in turn (minutes; PROFILE=dev for debug programs)
 	cargo build --workspace --bins --locked --profile $(PROFILE)
 	python3 tests/bench/train/overhead.py $(BIN) experiments/corpora/grammar.toml

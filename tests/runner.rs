@@ -21,6 +21,7 @@ mod cases {
     mod repository;
     mod resume;
     mod runs;
+    mod schemas;
     mod slices;
     mod tasks;
     mod watch;

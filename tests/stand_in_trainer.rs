@@ -4,7 +4,8 @@
 //! `STAND_IN=die:5` kills it after step 5, `fail:5` makes it report an error, `garbage:5` makes it write nonsense,
 //! `slow` lets each step take 50 ms, `old` speaks another version of the contract. `better:30` gives losses lower by
 //! 0.030 nats and right answers more probable by 0.30, `spike:9` a loss of 9 nats at the step before the last,
-//! `overfit:2` a validation loss that rises by 2 thousandths of a nat with each step of the second half.
+//! `overfit:2` a validation loss that rises by 2 thousandths of a nat with each step of the second half, `nan:9` evaluations that
+//! are no numbers after step 9, `tie:1` the same score for all choices.
 
 use std::env;
 use std::io::{self, BufRead};
@@ -266,13 +267,14 @@ fn evaluate(job: &Job, step: u64) {
                 let mut random =
                     random::Random::new(job.seed ^ step << 32 ^ request.item << 8 ^ u64::from(request.choice));
                 let right = if request.gold { 1.0 + told("better") / 1e2 } else { 0.0 };
+                let nats = if told("tie") > 0.0 { -10.0 } else { right - 10.0 - random.uniform() * 3.0 };
                 ChoiceScore {
                     item: request.item,
                     choice: request.choice,
                     gold: request.gold,
                     characters: request.characters,
                     tokens: request.continuation.len() as u64,
-                    log_probability_nats: Some(right - 10.0 - random.uniform() * 3.0),
+                    log_probability_nats: Some(if is_number(step) { nats } else { f64::NAN }),
                     greedy: random.uniform() < 0.3,
                     bytes: request.bytes,
                     words: request.words,
@@ -296,6 +298,12 @@ fn evaluate(job: &Job, step: u64) {
     }
 }
 
+/// Whether evaluations after a step are numbers.
+fn is_number(step: u64) -> bool {
+    let until = told("nan") as u64;
+    until == 0 || step <= until
+}
+
 fn validation(job: &Job, step: u64) -> Vec<WindowLoss> {
     let stream = TokenStream::open(&job.validation_shards).unwrap();
     let context = u64::from(job.model.context_length);
@@ -309,7 +317,8 @@ fn validation(job: &Job, step: u64) -> Vec<WindowLoss> {
             // Documents differ from each other, and models in which of them they find hard.
             let mut random = random::Random::new(document << 16 ^ first_token);
             let hard = random.uniform() + 0.1 * random::Random::new(random.next_u64() ^ job.seed).uniform();
-            let loss_nats = tokens as f64 * (loss(job.seed, step) + late + hard);
+            let number = if is_number(step) { 1.0 } else { f64::NAN };
+            let loss_nats = number * tokens as f64 * (loss(job.seed, step) + late + hard);
             rows.push(WindowLoss { document, first_token, tokens, loss_nats });
             first_token += tokens;
         }

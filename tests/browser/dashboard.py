@@ -1,7 +1,7 @@
 """The dashboard in a real browser, opened from disk: curves are drawn, hovering, zooming and sorting work, nothing is
 written to the console as an error, and nothing is asked of the network.
 
-Usage: dashboard.py CHROMIUM PAGES SCREENSHOTS, with the pages that `cargo test --test dashboard` keeps. `make
+Usage: dashboard.py CHROMIUM PAGES SCREENSHOTS, with the pages that `cargo test --package harness --test runner -- cases::dashboard` keeps. `make
 test-dashboard` does all of it. Ends with 1 at the first thing that does not hold.
 """
 

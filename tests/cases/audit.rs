@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{Project, flip};
+use crate::common::{Project, flip, seal_again};
 use harness_core::files::list_recursive;
 
 /// Damages a file, audits, and puts the file back.
@@ -120,6 +120,12 @@ fn one_byte_of_the_data_is_found() {
     fs::remove_dir_all(&store).unwrap();
     let ran = project.harness(&["audit", "tiny"]).expect(3);
     assert!(ran.stdout.contains("harness data prepare tiny"), "{}", ran.stdout);
+    let prepare = "harness task prepare grammar-agreement --corpus tiny";
+    assert!(ran.stdout.contains(prepare), "{}", ran.stdout);
+    // What is advised brings back everything.
+    project.harness(&["data", "prepare", "tiny"]).expect(0);
+    project.harness(&prepare.split(' ').skip(1).collect::<Vec<_>>()).expect(0);
+    project.harness(&["audit", "tiny"]).expect(0);
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -169,12 +175,7 @@ fn a_run_sealed_anew_after_an_edit_contradicts_itself() {
     let text = fs::read_to_string(&path).unwrap();
     let (head, last) = text.trim_end().rsplit_once(',').unwrap();
     fs::write(&path, format!("{head},{}\n", last.parse::<f64>().unwrap() * 0.5)).unwrap();
-    let files = list_recursive(&run).unwrap();
-    let lines = files
-        .iter()
-        .filter(|f| *f != "MANIFEST")
-        .map(|f| format!("{}  {f}\n", harness_core::Digest::of(&fs::read(run.join(f)).unwrap())));
-    fs::write(run.join("MANIFEST"), lines.collect::<String>()).unwrap();
+    seal_again(&run);
     let ran = project.harness(&["audit", "tiny"]).expect(1);
     assert!(ran.stdout.contains("not the one its record names"), "{}", ran.stdout);
 }

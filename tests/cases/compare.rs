@@ -25,6 +25,11 @@ fn effect<'a>(report: &'a Value, metric: &str) -> &'a Value {
     effects.iter().find(|e| e["metric"] == metric).unwrap_or_else(|| panic!("no {metric} in {report:#}"))
 }
 
+/// The kinds of the notes of a comparison.
+fn kinds(comparison: &Value) -> Vec<String> {
+    comparison["notes"].as_array().unwrap().iter().map(|note| note["kind"].as_str().unwrap().to_owned()).collect()
+}
+
 const BITS: &str = "validation.bits_per_byte";
 const GROUP: &str = "tasks.grammar-agreement.accuracy";
 
@@ -51,8 +56,10 @@ fn between_two_runs_a_difference_is_found_and_a_null_is_not() {
     );
     let (bits, group) = (effect(&found, BITS), effect(&found, GROUP));
     assert!(bits["difference"].as_f64().unwrap() < 0.0 && group["difference"].as_f64().unwrap() > 0.0);
-    assert_eq!((&bits["verdict"], &group["verdict"]), (&Value::from("better"), &Value::from("better")));
-    assert_eq!(bits["test"], "bootstrap_over_documents");
+    // One run a side says nothing of training: never "better".
+    let differ = Value::from("models_differ");
+    assert_eq!((&bits["verdict"], &group["verdict"]), (&differ, &differ));
+    assert_eq!((&bits["test"], &group["test"]), (&"t_over_documents".into(), &"mcnemar_over_tasks".into()));
     assert_eq!(
         bits["units"],
         Project::json(&project.latest("tiny").join("plan/corpus-manifest.json"))["documents"]["validation"]
@@ -68,7 +75,7 @@ fn between_two_runs_a_difference_is_found_and_a_null_is_not() {
     // The other way round the same, with the sign turned.
     let back = json(&project, &["compare", "change", "tiny"]);
     let turned = effect(&back, BITS);
-    assert_eq!(turned["verdict"], "worse");
+    assert_eq!(turned["verdict"], "models_differ");
     let close = |a: &Value, b: f64| assert!((a.as_f64().unwrap() - b).abs() < 1e-12, "{a} {b}");
     close(&turned["interval"][0], -bits["interval"][1].as_f64().unwrap());
     close(&turned["p_holm"], bits["p_holm"].as_f64().unwrap());
@@ -88,11 +95,15 @@ fn over_seeds_a_difference_is_found_and_a_null_is_not() {
     }
     let null = json(&project, &["compare", "tiny", "change"]);
     let comparison = &null["comparisons"][0];
-    assert_eq!((&comparison["basis"], &comparison["notes"]), (&Value::from("seeds"), &Value::Array(Vec::new())));
+    assert_eq!(comparison["basis"], "seeds");
+    // How long the stand-in takes is not the same each time.
+    assert!(kinds(comparison).iter().all(|kind| kind == "budgets_differ"), "{comparison:#}");
     for metric in [BITS, GROUP] {
         let effect = effect(&null, metric);
         assert_eq!(effect["verdict"], "not_distinguishable", "{effect:#}");
-        assert_eq!(effect["test"], "welch_over_seeds");
+        assert_eq!(effect["test"], "pooled_t_over_seeds");
+        let (smallest, range) = (&effect["smallest_detectable"], &effect["smallest_detectable_range"]);
+        assert!(range[0].as_f64() < smallest.as_f64() && smallest.as_f64() < range[1].as_f64(), "{effect:#}");
         assert_eq!(effect["reference_runs"].as_array().unwrap().len(), 4);
         let low = effect["interval_over_seeds_and_units"][0].as_f64().unwrap();
         assert!(low < effect["difference"].as_f64().unwrap());
@@ -110,8 +121,9 @@ fn over_seeds_a_difference_is_found_and_a_null_is_not() {
     let one = runs.last().unwrap().file_name().unwrap().to_str().unwrap();
     let single = json(&project, &["compare", "tiny", one]);
     assert_eq!(single["comparisons"][0]["basis"], "one_run_against_seeds");
-    assert_eq!(effect(&single, BITS)["test"], "pooled_t_over_seeds");
-    assert_eq!(effect(&single, BITS)["degrees_of_freedom"], 3.0);
+    let bits = effect(&single, BITS);
+    assert_eq!((&bits["verdict"], &bits["not_judged"]["because"]), (&"not_judged".into(), &"one_run_on_a_side".into()));
+    assert!(bits["p_value"].is_null() && bits["interval"].is_null() && bits["test"].is_null(), "{bits:#}");
 
     let diagnosis = json(&project, &["diagnose", "tiny"]);
     assert_eq!(diagnosis["seeds"], serde_json::json!([1, 2, 3, 4]));
@@ -125,9 +137,20 @@ fn tables_say_what_the_numbers_mean() {
     run(&project, "tiny", 3, "");
     run(&project, "change", 4, "better:60");
     let ran = project.harness(&["compare", "tiny", "change", "--flips", "grammar-agreement.simple"]).expect(0);
-    for words in ["better", "One run a side", "training tokens", "equal", "documents", "only by `change`", "nats"] {
+    for words in [
+        "these two models differ",
+        "One run a side",
+        "training tokens",
+        "equal",
+        "documents",
+        "only for `change`",
+        "nats",
+    ] {
         assert!(ran.stdout.contains(words), "no `{words}` in\n{}", ran.stdout);
     }
+    let tables = ran.stdout.lines().filter(|line| line.starts_with("validation.") || line.starts_with("tasks."));
+    assert!(tables.clone().count() > 3 && tables.clone().all(|line| line.chars().count() <= 100), "{}", ran.stdout);
+    assert!(!tables.clone().any(|line| line.contains("better") || line.contains("worse")), "{}", ran.stdout);
     let texts = ran.stdout.lines().filter(|line| line.starts_with("    + ")).count();
     assert!(texts > 0 && ran.stderr.is_empty(), "{}", ran.all());
 
@@ -136,7 +159,7 @@ fn tables_say_what_the_numbers_mean() {
     let csv = project.harness(&["compare", "tiny", "change", "--csv"]).expect(0).stdout;
     let mut lines = csv.lines();
     let columns = lines.next().unwrap().split(',').count();
-    assert!(columns == 23 && csv.lines().count() == 6, "{csv}");
+    assert!(columns == 25 && csv.lines().count() == 6, "{csv}");
 
     let unknown = project.harness(&["compare", "tiny", "change", "--flips", "blimp"]).expect(2);
     assert!(unknown.stderr.contains("grammar-agreement.simple"), "{}", unknown.stderr);
@@ -176,8 +199,9 @@ fn documents_of_a_task_are_compared_like_the_validation_text() {
     run(&project, "change", 3, "better:60");
     let report = json(&project, &["compare", "tiny", "change"]);
     let found = effect(&report, metric);
-    assert_eq!((&found["test"], &found["units"]), (&Value::from("bootstrap_over_documents"), &Value::from(30)));
-    assert_eq!((&found["family"], &found["verdict"]), (&Value::from("primary"), &Value::from("better")), "{found:#}");
+    assert_eq!((&found["test"], &found["units"]), (&Value::from("t_over_documents"), &Value::from(30)));
+    let differ = (&Value::from("primary"), &Value::from("models_differ"));
+    assert_eq!((&found["family"], &found["verdict"]), differ, "{found:#}");
     assert!(found["difference"].as_f64().unwrap() < 0.0 && found["p_holm"].as_f64() >= found["p_value"].as_f64());
     // Every number over documents has the spread of the documents as its error.
     let values = json(&project, &["show", "change", "--values"]);
@@ -202,12 +226,118 @@ fn what_is_not_the_same_is_said() {
     assert!(comparison["notes"].to_string().contains("grammar-agreement.simple"), "{report:#}");
     let tokens = &comparison["budget"][0];
     assert_eq!((&tokens["equal"], tokens["ratio"].as_f64()), (&Value::from(false), Some(1.5)));
+    assert!(kinds(comparison).contains(&"budgets_differ".to_owned()), "{report:#}");
+    let text = comparison["notes"].to_string();
+    assert!(text.contains("the other side spent 1.50 times the training tokens"), "{text}");
+    for (quantity, ratio) in [("bytes of text read", 1.5), ("epochs", 1.5)] {
+        let line = comparison["budget"].as_array().unwrap().iter().find(|line| line["quantity"] == quantity).unwrap();
+        assert!((line["ratio"].as_f64().unwrap() - ratio).abs() < 1e-9, "{line}");
+    }
     assert_eq!(comparison["effects"].as_array().unwrap().len(), 1);
 
     // A changed record is refused, not skipped.
     crate::common::flip(&project.latest("tiny").join("steps.csv"), 60);
     let refused = project.harness(&["compare", "tiny", "longer"]).expect(1);
     assert!(refused.stderr.contains("was changed after it was sealed"), "{}", refused.stderr);
+}
+
+#[test]
+fn seeds_that_both_sides_share_are_blocks_and_several_comparisons_are_corrected_together() {
+    let project = two_experiments();
+    project.write("experiments/other/experiment.toml", &TINY.replace("Tiny", "Other"));
+    project.commit("Propose another");
+    for seed in 1..=3 {
+        run(&project, "tiny", seed, "");
+        run(&project, "change", seed, &format!("better:{}", 50 + 10 * seed));
+        run(&project, "other", seed, &format!("better:{seed}"));
+    }
+    let alone = json(&project, &["compare", "tiny", "change"]);
+    let comparison = &alone["comparisons"][0];
+    assert_eq!((&comparison["basis"], &comparison["corrected_over"]), (&"shared_seeds".into(), &1.into()));
+    let bits = effect(&alone, BITS);
+    assert_eq!((&bits["test"], bits["degrees_of_freedom"].as_f64()), (&"blocks_over_seeds".into(), Some(2.0)));
+    assert_eq!(bits["verdict"], "better", "{bits:#}");
+    // Eight tries find something by chance in a fifth of the cases, so both changes are one family.
+    let both = json(&project, &["compare", "tiny", "change", "other"]);
+    assert_eq!(both["comparisons"][1]["corrected_over"], 2);
+    let (one, two) = (bits["p_holm"].as_f64().unwrap(), effect(&both, BITS)["p_holm"].as_f64().unwrap());
+    assert!(two > one && bits["p_value"] == effect(&both, BITS)["p_value"], "{one} {two}");
+}
+
+#[test]
+fn what_was_declared_after_some_runs_is_told_and_so_is_a_side_that_was_better_before() {
+    let project = two_experiments();
+    run(&project, "tiny", 1, "");
+    run(&project, "tiny", 2, "");
+    run(&project, "change", 1, "overfit:100");
+    project
+        .write("experiments/change/experiment.toml", &TINY.replace("Tiny", "Change").replace("It runs.", "It was so."));
+    project.commit("Say afterwards what was expected");
+    run(&project, "change", 2, "overfit:100");
+    let report = json(&project, &["compare", "tiny", "change"]);
+    let notes = report["comparisons"][0]["notes"].as_array().unwrap();
+    let late = notes.iter().find(|note| note["kind"] == "declared_late").unwrap_or_else(|| panic!("{report:#}"));
+    assert_eq!((&late["side"], &late["after"], &late["of"]), (&"change".into(), &1.into(), &2.into()));
+    assert_eq!(late["what"], serde_json::json!(["hypothesis"]));
+    assert!(late["text"].as_str().unwrap().contains("changed after 1 of 2 runs"), "{late}");
+    let best = notes.iter().find(|note| note["kind"] == "best_is_not_last").unwrap_or_else(|| panic!("{report:#}"));
+    assert!(best["best"].as_f64() < best["last"].as_f64() && best["side"] == "change", "{best}");
+}
+
+#[test]
+fn what_is_no_number_is_no_score_no_verdict_and_no_finding() {
+    let project = two_experiments();
+    run(&project, "tiny", 3, "");
+    run(&project, "change", 3, "nan:5");
+    let values = json(&project, &["show", "change", "--values"]);
+    for key in [BITS, "validation.loss", "validation.perplexity"] {
+        assert!(values["values"][key].is_null(), "{key}: {values:#}");
+    }
+    let task = "tasks.grammar-agreement.simple";
+    let items = &values["values"][format!("{task}.items")]["number"];
+    assert_eq!(&values["values"][format!("{task}.unanswered")]["number"], items);
+    assert_eq!(values["values"][format!("{task}.accuracy")]["number"], 0.0);
+    assert_eq!(values["values"][format!("{task}.accuracy_if_guessed")]["number"], 0.5);
+    for names in [["tiny", "change"], ["change", "tiny"]] {
+        let report = json(&project, &["compare", names[0], names[1]]);
+        let comparison = &report["comparisons"][0];
+        for effect in comparison["effects"].as_array().unwrap() {
+            assert!(
+                effect["p_value"].is_null() && effect["interval"].is_null() && effect["p_holm"].is_null(),
+                "{effect:#}"
+            );
+            let why = (&effect["verdict"], &effect["not_judged"]["because"]);
+            assert_eq!(why, (&"not_judged".into(), &"not_finite".into()), "{effect:#}");
+        }
+        assert!(comparison["notes"].to_string().contains("is not a finite number in"), "{report:#}");
+    }
+    let diagnosis = json(&project, &["diagnose", "change"]);
+    assert_eq!(finding(&diagnosis, "non_finite")["outcome"], "found");
+    for check in ["still_improving", "overfitting", "saturated_early", "underfitting", "generalization_gap"] {
+        let finding = finding(&diagnosis, check);
+        assert_eq!(finding["outcome"], "not_judged", "{finding:#}");
+        assert!(finding["statement"].as_str().unwrap().contains("not a finite number"), "{finding:#}");
+    }
+    assert!(!diagnosis.to_string().contains("NaN"), "{diagnosis:#}");
+    let figure = project.harness(&["plot", "validation", "tiny", "change"]).expect(0);
+    assert!(figure.all().contains("no finite value from"), "{}", figure.all());
+}
+
+#[test]
+fn a_tie_is_no_answer() {
+    let project = two_experiments();
+    run(&project, "tiny", 3, "");
+    run(&project, "change", 3, "tie:1");
+    let values = json(&project, &["show", "change", "--values"]);
+    assert_eq!(values["values"]["tasks.grammar-agreement.accuracy"]["number"], 0.0);
+    assert_eq!(values["values"]["tasks.grammar-agreement.accuracy_if_guessed"]["number"], 0.5);
+    let report = json(&project, &["compare", "tiny", "change"]);
+    assert_eq!(effect(&report, GROUP)["not_judged"]["because"], "unanswered");
+    assert!(kinds(&report["comparisons"][0]).contains(&"items_unanswered".to_owned()));
+    assert_eq!(effect(&report, BITS)["not_judged"], Value::Null);
+    let diagnosis = json(&project, &["diagnose", "change"]);
+    assert_eq!(finding(&diagnosis, "task_unanswered")["outcome"], "found");
+    assert_eq!(finding(&diagnosis, "task_at_chance")["outcome"], "not_judged");
 }
 
 fn finding<'a>(report: &'a Value, check: &str) -> &'a Value {

@@ -3,14 +3,14 @@
 //! detectable is found as often as stated, both within Monte Carlo error. Streams are fixed, so the counts are too.
 
 use crate::common::{Project, TINY};
-use harness_analyse::compare::{Asked, Comparison, Effect, Verdict};
+use harness_analyse::compare::{Asked, Comparison, Effect};
 use harness_analyse::{RunAnalysis, Side, compare};
 use harness_core::files;
 use harness_core::names::Project as Folders;
 use harness_core::random::Random;
 use harness_core::scores::{ChoiceScore, WindowLoss, read_csv, to_csv};
 use harness_record::SealedRun;
-use harness_statistics::power::{POWER, detectable_over_seeds, detectable_t, mcnemar_power};
+use harness_statistics::power::{POWER, detectable_over_clusters, detectable_over_seeds, mcnemar_power};
 
 const LEVEL: f64 = 0.05;
 const BITS: &str = "validation.bits_per_byte";
@@ -71,7 +71,7 @@ fn effect<'a>(comparison: &'a Comparison, metric: &str) -> &'a Effect {
 }
 
 fn is_called(effect: &Effect) -> bool {
-    matches!(effect.verdict, Verdict::Better | Verdict::Worse)
+    effect.verdict.is_decided()
 }
 
 /// Holds a share of `simulations` against a probability, at three standard errors.
@@ -119,10 +119,12 @@ fn over_documents() {
         };
         (0..simulations).filter(one).count()
     };
-    near(calls(400, 0.0), 400, LEVEL);
+    // The cautions for few and skewed documents keep the rate below the level.
+    let null = calls(400, 0.0);
+    assert!((4..=28).contains(&null), "{null} of 400");
     let weight: f64 = tokens.iter().sum();
     let error = 0.1 * tokens.iter().map(|n| n * n).sum::<f64>().sqrt() / weight;
-    near(calls(150, -detectable_t(tokens.len() as f64 - 1.0) * error), 150, POWER);
+    near(calls(150, -detectable_over_clusters(tokens.len(), LEVEL).unwrap() * error), 150, POWER);
 }
 
 #[test]
@@ -175,5 +177,5 @@ fn over_seeds() {
         (0..simulations).filter(one).count()
     };
     near(calls(300, 0.0), 300, LEVEL);
-    near(calls(150, -0.01 * detectable_over_seeds(SEEDS, SEEDS).unwrap()), 150, POWER);
+    near(calls(150, -0.01 * detectable_over_seeds(SEEDS, SEEDS, LEVEL).unwrap()), 150, POWER);
 }

@@ -39,7 +39,7 @@ fn says(ran: &Ran, word: &str) {
 #[test]
 fn a_model_goes_out_and_comes_back_with_the_same_loss() {
     let Some(trainer) = trainer() else { return };
-    let project = trained(&trainer, &[("steps = 20", "steps = 20\naverage_decay = 0.9")]);
+    let project = trained(&trainer, &[("steps = 20", "steps = 20\nema_decay = 0.9")]);
     let folder = project.path("export");
     let export = folder.to_str().unwrap();
     project.harness(&["export", "hf", "tiny", export]).expect(0);

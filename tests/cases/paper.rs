@@ -49,7 +49,7 @@ fn replace(bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
 #[test]
 fn every_number_of_the_paper_is_followed_back() {
     let Some(project) = study() else { return };
-    project.harness(&["report"]).expect(0);
+    let made = project.harness(&["report"]).expect(0);
     project.harness(&["audit"]).expect(0);
     let pdf = "report/build/paper.pdf";
     let report = project.harness(&["audit", "--json", pdf]).expect(0);
@@ -66,6 +66,9 @@ fn every_number_of_the_paper_is_followed_back() {
 
     let proof = Project::json(&project.path("report/build/paper.json"));
     let bound = proof["bound"].as_array().unwrap();
+    // One count with one meaning: places of the paper where a number is bound.
+    assert_eq!(report["bound_numbers"], bound.len());
+    assert!(made.stdout.contains(&format!("{} bound numbers", bound.len())), "{}", made.all());
     let bits = bound.iter().find(|b| b["key"] == "validation.bits_per_byte" && b["kind"] == "value").unwrap();
     let shown = bits["shown"].as_str().unwrap();
     let other = shown.replace(&shown[2..3], if &shown[2..3] == "1" { "2" } else { "1" });
@@ -82,10 +85,20 @@ fn every_number_of_the_paper_is_followed_back() {
     let other = listed.replacen(&shown[..1], if shown.starts_with('9') { "8" } else { "9" }, 1);
     let ran = audit_damaged(&project, "report/build/paper.json", |b| replace(b, &listed, &other)).expect(1);
     assert!(ran.stdout.contains("tiny:data.funnel.read.bytes"), "{}", ran.stdout);
-    let manifest = format!("experiments/tiny/runs/{}/plan/corpus-manifest.json", read["run"].as_str().unwrap());
+    let manifest = format!("experiments/tiny/runs/{}/plan/corpus-manifest.json", read["runs"][0].as_str().unwrap());
     let stage = "\"stage\": \"read\",\n      \"documents\": ";
     let ran = audit_damaged(&project, &manifest, |b| replace(b, stage, &format!("{stage}1"))).expect(1);
     assert!(ran.stdout.contains("corpus-manifest.json") && ran.stdout.contains("data."), "{}", ran.stdout);
+    // A count is checked against the words that show it.
+    let count =
+        bound.iter().find(|b| b["kind"] == "count" && b["count"] == "tasks").expect("the paper counts its tasks");
+    let said = format!(
+        "\"count\": \"tasks\",\n      \"experiment\": \"tiny\",\n      \"shown\": \"{}\"",
+        count["shown"].as_str().unwrap()
+    );
+    let other = said.replace(&format!("\"shown\": {}", count["shown"]), "\"shown\": \"eleven\"");
+    let ran = audit_damaged(&project, "report/build/paper.json", |b| replace(b, &said, &other)).expect(1);
+    assert!(ran.stdout.contains("which `eleven` does not say"), "{}", ran.stdout);
     let middle = |mut b: Vec<u8>| {
         let at = b.len() / 2;
         b[at] ^= 1;
@@ -126,7 +139,7 @@ fn the_differences_of_the_paper_are_those_of_compare() {
     let effects = report["comparisons"][0]["effects"].as_array().unwrap();
     assert!(effects.len() > 3);
     for effect in effects {
-        let of_paper = &values["differences"]["wider tiny"][effect["metric"].as_str().unwrap()];
+        let of_paper = &values["differences"]["wider"]["tiny"]["differences"][effect["metric"].as_str().unwrap()];
         assert_eq!(of_paper["number"], effect["difference"], "{effect:#}");
         for part in ["interval", "standard_error", "p_holm", "test", "verdict"] {
             assert_eq!(of_paper[part], effect[part], "{part} of {effect:#}");
@@ -186,6 +199,20 @@ fn the_students_prose_is_theirs_and_its_mistakes_are_shown_at_their_line() {
     project.write(&first, own);
     project.harness(&["report"]).expect(0);
     assert_eq!(fs::read(project.path("report/build/paper.pdf")).unwrap(), pdf, "the same inputs give the same bytes");
+}
+
+/// The words of a template are its own: an audit compares what they mean.
+#[test]
+fn a_course_that_edits_its_template_keeps_its_audit() {
+    let Some(project) = study() else { return };
+    let template = project.path("templates/values.typ");
+    let own = fs::read_to_string(&template).unwrap();
+    let edited =
+        own.replace("direction: found.direction), found.words,", "direction: found.direction), \"anders als\",");
+    assert_ne!(own, edited);
+    fs::write(&template, edited).unwrap();
+    project.harness(&["report"]).expect(0);
+    project.harness(&["audit", "report/build/paper.pdf"]).expect(0);
 }
 
 #[test]

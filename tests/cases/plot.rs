@@ -35,7 +35,7 @@ fn every_kind_is_drawn_and_says_what_it_shows() {
         let svg = fs::read_to_string(project.path(path)).unwrap();
         if kind == "slices" {
             let alt = ran.stdout.lines().nth(1).unwrap();
-            assert!(alt.contains("Of the 2 seeds of tiny the latest, 4, is shown."), "{alt}");
+            assert!(alt.contains("Of the 2 seeds of tiny, only the latest, 4, is shown."), "{alt}");
             assert!(alt.contains("Tokens of the document"), "{alt}");
         }
         assert!(
@@ -111,7 +111,7 @@ fn pictures_need_the_fonts_and_mistakes_are_explained() {
     let cases: [(&[&str], &[&str]); 6] = [
         (&["plot", "valdation", "tiny"], &["no figure `valdation`", "did you mean `validation`?"]),
         (&["plot", "tasks", "tiny", "--x", "flops"], &["`tasks` cannot be drawn over flops", "hint:"]),
-        (&["plot", "forest", "tiny"], &["nothing to show of `tiny`", "hint:"]),
+        (&["plot", "forest", "tiny"], &["nothing to show for `tiny`", "hint:"]),
         (&["plot", "validation", "tinny"], &["tinny", "tiny"]),
         (&["plot", "validation", "tiny", "--out", "figure.pdf"], &["does not give the format", "hint:"]),
         (&["plot", "validation", "tiny", "--out", "figure.svg", "--format", "png"], &["does not end in .png", "hint:"]),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::{Project, Ran, flip, repository};
+use crate::common::{Project, Ran, flip, repository, seal_again};
 use harness_core::files::list_recursive;
 
 fn audit_json(project: &Project) -> serde_json::Value {
@@ -16,14 +16,6 @@ fn runs_json(project: &Project) -> Vec<serde_json::Value> {
 
 fn id(run: &Path) -> String {
     run.file_name().unwrap().to_str().unwrap().to_owned()
-}
-
-/// Writes MANIFEST anew, as a program that sealed these files would have.
-fn seal_again(run: &Path) {
-    let files = list_recursive(run).unwrap();
-    let digest = |file: &String| harness_core::Digest::of(&fs::read(run.join(file)).unwrap());
-    let lines = files.iter().filter(|file| *file != "MANIFEST").map(|file| format!("{}  {file}\n", digest(file)));
-    fs::write(run.join("MANIFEST"), lines.collect::<String>()).unwrap();
 }
 
 fn replace(path: &Path, old: &str, new: &str) {

@@ -118,6 +118,28 @@ fn one_crate_asks_for_the_features_of_the_whole_workspace() {
     }
 }
 
+/// The least Rust that `Cargo.toml` promises is enough for every dependency; clippy holds our own code to it.
+#[test]
+fn no_dependency_needs_a_later_rust_than_we_promise() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--offline", "--locked", "--format-version", "1"]).current_dir(repository());
+    let metadata: serde_json::Value = serde_json::from_slice(&cargo.output().unwrap().stdout).unwrap();
+    let least = |package: &serde_json::Value| -> Vec<u32> {
+        package["rust_version"]
+            .as_str()
+            .unwrap_or("0")
+            .trim_end_matches(".0")
+            .split('.')
+            .map(|part| part.parse().unwrap())
+            .collect()
+    };
+    let packages = metadata["packages"].as_array().unwrap();
+    let promised = least(packages.iter().find(|package| package["name"] == "harness").unwrap());
+    for package in packages {
+        assert!(least(package) <= promised, "{} needs Rust {}", package["name"], package["rust_version"]);
+    }
+}
+
 #[test]
 fn rooms_import_only_what_is_to_their_left() {
     let order = ["run", "watch", "exchange", "dashboard", "audit", "cli"];
@@ -189,4 +211,31 @@ fn every_experiment_and_recipe_loads() {
     let output = Command::new(env!("CARGO_BIN_EXE_harness")).args(["data", "list"]).current_dir(repository).output();
     assert!(output.unwrap().status.success());
     assert!(Path::new(&repository.join("README.md")).is_file());
+}
+
+/// What a page points to: targets of links, and paths of the repository in code.
+fn pointed_to(page: &str, text: &str) -> Vec<String> {
+    let folder = Path::new(page).parent().unwrap();
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let links =
+        links.map(|link| link.split('#').next().unwrap()).filter(|link| !link.is_empty() && !link.contains("://"));
+    let links = links.map(|link| folder.join(link).to_str().unwrap().to_owned());
+    let is_path = |code: &&str| {
+        let known = ["src/", "docs/", "setup/", "templates/", "tests/"].iter().any(|root| code.starts_with(root));
+        known && !code.contains(['<', '*', '{', ' ', '\u{2026}'])
+    };
+    links.chain(text.split('`').skip(1).step_by(2).filter(is_path).map(str::to_owned)).collect()
+}
+
+#[test]
+fn what_the_pages_point_to_is_there() {
+    let pages = list_recursive(&repository().join("docs")).unwrap().into_iter().map(|page| format!("docs/{page}"));
+    let pages: Vec<String> = pages.chain(["README.md".to_owned(), "CONTRIBUTING.md".to_owned()]).collect();
+    let mut missing = Vec::new();
+    for page in pages.iter().filter(|page| page.ends_with(".md")) {
+        let text = fs::read_to_string(repository().join(page)).unwrap();
+        let found = pointed_to(page, &text);
+        missing.extend(found.into_iter().filter(|path| !repository().join(path).exists()).map(|path| (page, path)));
+    }
+    assert!(missing.is_empty(), "these pages name what is not there: {missing:?}");
 }

@@ -47,7 +47,7 @@ fn kill_after_a_checkpoint(project: &Project, harness: &mut Child, earlier_runs:
 /// An experiment that is long enough to be killed in the middle, with everything that a resumption has to bring back:
 /// random masks, moments, an average, stages, and documents that do not see each other.
 fn project() -> Project {
-    let training = "steps = 1500\naverage_decay = 0.99\ndocument_mask = true\n\
+    let training = "steps = 1500\nema_decay = 0.99\ndocument_mask = true\n\
                     batch_size_stages = [{ steps = 300, batch_size = 1 }]\n\
                     sequence_length_stages = [{ steps = 500, sequence_length = 8 }]";
     let config = crate::common::TINY

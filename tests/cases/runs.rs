@@ -1,6 +1,7 @@
 //! Runs from the command line to the sealed record, however they end.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -252,6 +253,25 @@ fn programs_of_other_sources_than_the_commit_are_refused_or_recorded() {
     project.write("src/trainer/src/main.rs", "fn main() {}\n");
     project.harness(&["run", "tiny", "--allow-dirty"]).expect(0);
     assert!(reason().contains("working tree differed"), "{}", reason());
+}
+
+#[test]
+fn an_evaluation_whose_supervisor_died_is_started_again() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let name = |run: PathBuf| run.file_name().unwrap().to_str().unwrap().to_owned();
+    let trained = name(project.latest("tiny"));
+    project.harness(&["evaluate", "tiny"]).expect(0);
+    let evaluation = project.latest("tiny");
+    for file in ["MANIFEST", "record.json"] {
+        fs::remove_file(evaluation.join(file)).unwrap();
+    }
+    let log = fs::read_to_string(evaluation.join("log.jsonl")).unwrap();
+    fs::write(evaluation.join("log.jsonl"), log.split_inclusive('\n').next().unwrap()).unwrap();
+    let open = project.harness(&["export", "tensorboard", &name(evaluation), "out"]).expect(1);
+    let hint = format!("hint: `harness evaluate {trained}` starts the evaluation again");
+    assert!(open.stderr.contains(&hint), "{}", open.stderr);
+    project.harness(&["evaluate", &trained]).expect(0);
 }
 
 #[test]

@@ -87,6 +87,29 @@ fn a_run_that_goes_on_shows_curves_speed_and_what_is_left() {
 }
 
 #[test]
+fn of_a_job_of_another_version_the_config_says_what_was_to_be_done() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let run = project.latest("tiny");
+    fs::write(run.join("plan/job.json"), "{\"version\": 1}").unwrap();
+    let mut watcher = Watcher::open(&run).unwrap();
+    let state = watcher.look().unwrap();
+    assert_eq!((state.planned_steps(), state.tokens_left()), (20, 0));
+    assert!(state.course.evaluations.is_empty());
+}
+
+#[test]
+fn an_evaluation_of_an_early_checkpoint_has_no_training_left() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    project.harness(&["evaluate", "tiny", "--checkpoint", "8"]).expect(0);
+    let mut watcher = Watcher::open(&project.latest("tiny")).unwrap();
+    let state = watcher.look().unwrap();
+    assert_eq!((state.planned_steps(), state.tokens_left()), (8, 0));
+    assert_eq!(state.left().unwrap().seconds, 0.0);
+}
+
+#[test]
 fn a_run_without_steps_and_with_broken_numbers_is_shown() {
     let project = Project::new();
     let mut state = half_way(&project);

@@ -216,6 +216,14 @@ pub fn signal(pid: u32, signal: Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
+/// Writes MANIFEST anew, as a program that sealed these files would have.
+pub fn seal_again(run: &Path) {
+    let files = harness_core::files::list_recursive(run).unwrap();
+    let digest = |file: &String| harness_core::Digest::of(&fs::read(run.join(file)).unwrap());
+    let lines = files.iter().filter(|file| *file != "MANIFEST").map(|file| format!("{}  {file}\n", digest(file)));
+    fs::write(run.join("MANIFEST"), lines.collect::<String>()).unwrap();
+}
+
 /// Changes one byte of a file.
 pub fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();

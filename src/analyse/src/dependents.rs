@@ -52,8 +52,9 @@ const TOKENS: [&str; 6] = [
 ];
 
 /// What is computed from the rows of a task.
-const TASK: [&str; 10] = [
+const TASK: [&str; 12] = [
     "accuracy",
+    "accuracy_if_guessed",
     "accuracy_mutual_information",
     "accuracy_normalized",
     "accuracy_per_token",
@@ -62,6 +63,7 @@ const TASK: [&str; 10] = [
     "items",
     "loss",
     "perplexity",
+    "unanswered",
     "word_perplexity",
 ];
 

@@ -10,22 +10,25 @@ mod choices;
 pub mod compare;
 mod dependents;
 pub mod diagnose;
+mod rows;
 pub mod slices;
 pub mod spikes;
 mod values;
 
 use std::collections::BTreeMap;
 
-use harness_core::corpus_manifest::Manifest;
-use harness_core::scores::{ActivationStatistics, ChoiceScore, LayerNorms, StepLine, TableError, WindowLoss};
+use harness_core::scores::{ActivationStatistics, ChoiceScore, LayerNorms, StepLine, TableError};
 use harness_core::task_kind::Metric;
 
 use harness_record::SealedRun;
+pub use harness_statistics::{AgainstChance, Share};
 
-pub use compare::{Asked, CompareError, Comparison, Side, compare};
+pub use choices::{Answer, Unanswered, Why, answers};
+pub use compare::{Asked, CompareError, Comparison, Side, compare, compare_all};
 pub use dependents::{all_measured, is_among, numbers_from};
 pub use diagnose::{Finding, diagnose, diagnose_seeds};
-pub use values::{Ratio, Unit, Value, show};
+pub use rows::RunName;
+pub use values::{Ratio, Unit, Value, recipe_sources, show};
 
 /// A curve: step, tokens and value at each evaluation.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +52,7 @@ pub struct RunAnalysis {
     pub layers: Vec<LayerNorms>,
     /// Statistics inside the model on the probe batch, at intervals; empty if they were not recorded.
     pub activations: Vec<ActivationStatistics>,
-    /// Validation bits per byte at each evaluation.
+    /// Validation bits per byte at each evaluation; not finite where the model gave no number.
     pub validation_curve: Vec<CurvePoint>,
     /// For each task or group with more than one evaluation or one: the quoted metric at each evaluation.
     pub task_curves: BTreeMap<String, Vec<CurvePoint>>,
@@ -82,15 +85,17 @@ pub struct TaskResult {
     pub title: String,
     /// Which metric is usually quoted.
     pub metric: Metric,
+    /// Items that the quoted metric leaves unanswered. They count as not right, under every metric.
+    pub unanswered: Unanswered,
     /// Share of items answered right.
-    pub accuracy: harness_statistics::Share,
+    pub accuracy: Share,
     /// Share of items answered right by log-probability per character; for tasks with choices.
-    pub accuracy_normalized: Option<harness_statistics::Share>,
+    pub accuracy_normalized: Option<Share>,
     /// Share of items answered right by log-probability per token; for tasks with choices.
-    pub accuracy_per_token: Option<harness_statistics::Share>,
+    pub accuracy_per_token: Option<Share>,
     /// Share of items answered right by how much the context raises the log-probability; where the choices were also
     /// scored without it.
-    pub accuracy_mutual_information: Option<harness_statistics::Share>,
+    pub accuracy_mutual_information: Option<Share>,
     /// exp of the mean negative log-probability of the word; for last-word tasks.
     pub perplexity: Option<Ratio>,
     /// The score file, relative to the run folder (empty for a group).
@@ -99,7 +104,7 @@ pub struct TaskResult {
 
 impl TaskResult {
     /// The accuracy by the metric that the task quotes.
-    pub fn quoted_accuracy(&self) -> harness_statistics::Share {
+    pub fn quoted_accuracy(&self) -> Share {
         let quoted = match self.metric {
             Metric::AccuracyPerCharacter => self.accuracy_normalized,
             Metric::AccuracyPerToken => self.accuracy_per_token,
@@ -107,6 +112,19 @@ impl TaskResult {
             _ => None,
         };
         quoted.unwrap_or(self.accuracy)
+    }
+
+    /// The quoted accuracy if the items without an answer had been guessed: what a model that says nothing would be expected
+    /// to score.
+    pub fn accuracy_if_guessed(&self) -> f64 {
+        self.quoted_accuracy().mean + self.chance * self.unanswered.total() as f64 / self.items as f64
+    }
+
+    /// What the quoted accuracy says against guessing, by the one rule for it; none where items are without an answer, which
+    /// would count as wrong.
+    pub fn against_chance(&self) -> Option<AgainstChance> {
+        let answered = self.unanswered.total() == 0;
+        answered.then(|| self.quoted_accuracy().against_chance(self.items, self.chance))
     }
 }
 
@@ -134,12 +152,6 @@ pub fn accuracy_name(metric: Metric) -> &'static str {
 /// The key of the accuracy of a task or group by a metric.
 pub fn accuracy_key(id: &str, metric: Metric) -> String {
     format!("tasks.{id}.{}", accuracy_name(metric))
-}
-
-/// Bytes of the text of a validation window: its share of its document's, by tokens.
-pub(crate) fn bytes_of_window(corpus: &Manifest, row: &WindowLoss) -> f64 {
-    let document = corpus.validation_documents.get(row.document as usize);
-    document.map_or(0.0, |document| row.tokens as f64 * document.bytes as f64 / document.tokens.max(1) as f64)
 }
 
 /// Why a run could not be analysed.

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
 
 use harness_core::config::flat;
-use harness_core::corpus_manifest::Manifest;
+use harness_core::corpus_manifest::{Manifest, SourceRecord};
 use harness_core::files;
-use harness_core::scores::{ChoiceScore, StepLine, WindowLoss, read_csv};
+use harness_core::scores::{ChoiceScore, StepLine, read_csv};
 use harness_core::task_kind::{Kind, Metric};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::slices::{
-    By, Calibration, FEWEST_DOCUMENTS, Scored, Slice, by_phenomenon, calibration, mean_accuracy, slices_of_run,
-};
-use super::{AnalyseError, CurvePoint, RunAnalysis, TaskResult, accuracy_name, bytes_of_window, choice_score};
-use crate::choices::right_choices;
+use super::slices::{By, Calibration, Scored, Slice, by_phenomenon, calibration, mean_accuracy, slices_of_run};
+use super::{AnalyseError, CurvePoint, RunAnalysis, TaskResult, accuracy_name};
+use crate::choices::{Unanswered, answers, right};
+use crate::rows::{by_document, windows};
 use harness_record::SealedRun;
 use harness_record::format::{Task, file};
 use harness_statistics::cluster::{Cluster, clustered_mean};
@@ -132,12 +131,18 @@ impl Builder {
         self.add_with_error(key, ratio.number, ratio.standard_error, unit, files);
     }
 
+    /// What is not a finite number is no value: the key is not there then, also where an earlier evaluation had one.
     fn add_with_error(&mut self, key: impl Into<String>, number: f64, error: Option<f64>, unit: Unit, files: &[&str]) {
+        let key = key.into();
+        if !number.is_finite() {
+            self.values.remove(&key);
+            return;
+        }
         let mut files: Vec<String> = files.iter().map(|f| (*f).to_owned()).collect();
         files.sort();
         files.dedup();
-        let key = key.into();
-        self.values.insert(key.clone(), Value { key, number, unit, standard_error: error, files });
+        let standard_error = error.filter(|error| error.is_finite());
+        self.values.insert(key.clone(), Value { key, number, unit, standard_error, files });
     }
 }
 
@@ -315,12 +320,38 @@ fn describe_corpus(corpus: &Manifest, values: &mut Builder) {
             }
         }
     }
+    for (name, sources) in recipe_sources(corpus) {
+        let sum = |number: fn(&SourceRecord) -> u64| sources.iter().map(number).sum::<u64>() as f64;
+        for (what, number) in [
+            ("documents", sum(|s| s.train_documents + s.validation_documents)),
+            ("bytes", sum(|s| s.train_bytes + s.validation_bytes)),
+            ("tokens", sum(|s| s.train_tokens + s.validation_tokens)),
+        ] {
+            values.add(format!("data.sources.{name}.{what}"), number, Unit::Count, &files);
+        }
+    }
+    for found in &corpus.contamination {
+        for (what, number) in [
+            ("items", found.items),
+            ("items_too_short", found.items_too_short),
+            ("items_found", found.items_found),
+            ("documents", found.documents),
+        ] {
+            values.add(format!("data.contamination.{}.{what}", found.task), number as f64, Unit::Count, &files);
+        }
+    }
     let source_bytes: u64 = corpus.sources.iter().map(|source| source.bytes).sum();
     values.add("data.source_bytes", source_bytes as f64, Unit::Count, &files);
     let groups: u64 = corpus.duplicate_group_sizes.iter().map(|size| size.groups).sum();
     values.add("data.duplicate_groups", groups as f64, Unit::Count, &files);
     values.add("data.unused_token_ids", f64::from(corpus.tokenizer.unused_tokens), Unit::Count, &files);
     values.add("data.train_bytes_per_token", corpus.tokenizer.train_bytes_per_token, Unit::Decimal, &files);
+}
+
+/// The sources of a corpus as its recipe names them: the files of a pattern are one.
+pub fn recipe_sources(corpus: &Manifest) -> Vec<(&str, &[SourceRecord])> {
+    let files = corpus.sources.chunk_by(|a, b| a.pattern.is_some() && a.pattern == b.pattern);
+    files.map(|of| (of[0].pattern.as_ref().unwrap_or(&of[0].name).as_str(), of)).collect()
 }
 
 fn describe_training(run: &SealedRun, steps: &[StepLine], values: &mut Builder) {
@@ -357,7 +388,7 @@ fn describe_training(run: &SealedRun, steps: &[StepLine], values: &mut Builder) 
 /// Bits per byte of one evaluation: all nats of the validation text over its bytes, so that it does not depend on
 /// the tokenizer. The rows must cover each validation token exactly once.
 fn validation(run: &SealedRun, path: &str, step: u64, values: &mut Builder) -> Result<f64, AnalyseError> {
-    let rows: Vec<WindowLoss> = read_csv(&run.path(path))?;
+    let rows = windows(run, path)?;
     let data = &run.open.data;
     let shards = data.shards.iter().filter(|s| s.split == "validation");
     let expected: u64 = shards.map(|s| s.tokens.saturating_sub(s.documents)).sum();
@@ -372,9 +403,15 @@ fn validation(run: &SealedRun, path: &str, step: u64, values: &mut Builder) -> R
     if step == 0 {
         values.add("validation.initial_bits_per_byte", bits, Unit::BitsPerByte, &files);
     }
-    let [by_bytes, by_tokens] = clusters(run, &rows);
-    let per_byte = Ratio::of(nats, data.validation_bytes as f64, &by_bytes);
-    let per_token = Ratio::of(nats, tokens as f64, &by_tokens);
+    // Documents are independent of each other; the windows of one are not.
+    let documents = &run.corpus.validation_documents;
+    let sums = by_document(&rows, documents.len(), |row| row.loss_nats);
+    let over = |sum: f64, weights: Vec<f64>| {
+        let clusters = sums.iter().zip(&weights).map(|(&sum, &weight)| Cluster { sum, weight });
+        Ratio::of(nats, sum, &clusters.collect::<Vec<_>>())
+    };
+    let per_byte = over(data.validation_bytes as f64, documents.iter().map(|d| d.bytes as f64).collect());
+    let per_token = over(tokens as f64, by_document(&rows, documents.len(), |row| row.tokens as f64));
     values.add_ratio("validation.bits_per_byte", per_byte.scaled(1.0 / LN_2), Unit::BitsPerByte, &files);
     values.add_ratio("validation.loss", per_token, Unit::NatsPerToken, &files);
     values.add_ratio("validation.perplexity", per_token.exponential(), Unit::Perplexity, &files);
@@ -382,26 +419,12 @@ fn validation(run: &SealedRun, path: &str, step: u64, values: &mut Builder) -> R
     Ok(bits)
 }
 
-/// Nats of the validation text by the units that are taken as independent, over bytes and over tokens: documents, or
-/// windows where there are few documents, as in comparisons.
-fn clusters(run: &SealedRun, rows: &[WindowLoss]) -> [Vec<Cluster>; 2] {
-    let by_document = run.corpus.validation_documents.len() >= FEWEST_DOCUMENTS;
-    let over = |weight: &dyn Fn(&WindowLoss) -> f64| {
-        let cluster = |unit: &[WindowLoss]| Cluster {
-            sum: unit.iter().map(|row| row.loss_nats).sum(),
-            weight: unit.iter().map(weight).sum(),
-        };
-        rows.chunk_by(|a, b| by_document && a.document == b.document).map(cluster).collect()
-    };
-    [over(&|row| bytes_of_window(&run.corpus, row)), over(&|row| row.tokens as f64)]
-}
-
 /// A sum over a sum, or a function of it, with the standard error that the spread of its clusters gives it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratio {
     /// The number itself.
     pub number: f64,
-    /// None for fewer than two clusters.
+    /// None for fewer than five clusters.
     pub standard_error: Option<f64>,
 }
 
@@ -427,7 +450,7 @@ impl Ratio {
 fn describe_tokens(run: &SealedRun, values: &mut Builder) -> Result<(Option<Calibration>, Vec<Slice>), AnalyseError> {
     let Some(scored) = Scored::of(run)? else { return Ok((None, Vec::new())) };
     let files = [scored.file.as_str(), &scored.windows_file, file::RECORD];
-    let calibration = calibration(&scored.losses, &scored.units().1, false);
+    let calibration = calibration(&scored.losses, &scored.documents(), false);
     if let Some(found) = &calibration {
         let key = "validation.first_choice_accuracy";
         values.add_with_error(key, found.accuracy, found.accuracy_standard_error, Unit::Share, &files);
@@ -506,8 +529,7 @@ fn documents(run: &SealedRun, task: &Task, path: &str, values: &mut Builder) -> 
 fn task_result(run: &SealedRun, task: &Task, path: &str) -> Result<TaskResult, AnalyseError> {
     let rows = task_rows(run, task, path)?;
     let last_word = task.kind == Kind::LastWord;
-    let right_by = |metric: Metric| share(&right_choices(&rows, |row| choice_score(metric, row)));
-    let greedy = || share(&rows.iter().map(|row| row.greedy).collect::<Vec<_>>());
+    let right_by = |metric: Metric| share(&right(&answers(&rows, task.kind, metric)));
     let unconditional = rows.iter().any(|row| row.unconditional_log_probability_nats.is_some());
     if task.metric == Metric::AccuracyMutualInformation && !unconditional {
         return Err(inconsistent(run, format!("`{path}` lacks the scores without context that its metric needs")));
@@ -520,7 +542,8 @@ fn task_result(run: &SealedRun, task: &Task, path: &str) -> Result<TaskResult, A
         chance: task.chance,
         title: task.title.clone(),
         metric: task.metric,
-        accuracy: if last_word { greedy() } else { right_by(Metric::Accuracy) },
+        unanswered: Unanswered::among(&answers(&rows, task.kind, task.metric)),
+        accuracy: right_by(Metric::Accuracy),
         accuracy_normalized: (!last_word).then(|| right_by(Metric::AccuracyPerCharacter)),
         accuracy_per_token: (!last_word).then(|| right_by(Metric::AccuracyPerToken)),
         accuracy_mutual_information: unconditional.then(|| right_by(Metric::AccuracyMutualInformation)),
@@ -553,6 +576,7 @@ fn group_results(tasks: &[TaskResult]) -> Vec<TaskResult> {
             chance: members.iter().map(|t| t.chance).sum::<f64>() / members.len() as f64,
             title: members[0].title.clone(),
             metric: members[0].metric,
+            unanswered: members.iter().fold(Unanswered::default(), |sum, t| sum.plus(t.unanswered)),
             accuracy: mean_over(&members, |t| Some(t.accuracy)).expect("every task has an accuracy"),
             accuracy_normalized: mean_over(&members, |t| t.accuracy_normalized),
             accuracy_per_token: mean_over(&members, |t| t.accuracy_per_token),
@@ -582,6 +606,11 @@ fn add_task(result: &TaskResult, members: &[TaskResult], values: &mut Builder) {
     }
     if let Some(perplexity) = result.perplexity {
         values.add_ratio(key("perplexity"), perplexity, Unit::Perplexity, &files);
+    }
+    if result.unanswered.total() > 0 {
+        values.add(key("unanswered"), result.unanswered.total() as f64, Unit::Count, &files);
+        let guessed = members.iter().map(TaskResult::accuracy_if_guessed).sum::<f64>() / members.len() as f64;
+        values.add(key("accuracy_if_guessed"), guessed, Unit::Share, &files);
     }
     values.add(key("chance"), result.chance, Unit::Share, &[file::OPEN]);
     values.add(key("items"), result.items as f64, Unit::Count, &files);

@@ -10,3 +10,6 @@ pub const BUILD: Build = Build {
     profile: env!("HARNESS_PROFILE"),
     rustc: env!("HARNESS_RUSTC"),
 };
+
+/// The command that builds both programs anew, in the profile of this one.
+pub const MAKE: &str = if cfg!(debug_assertions) { "make build" } else { "make build PROFILE=release" };

@@ -125,7 +125,7 @@ impl Manifest {
         } else {
             "add text, or cut the sources into more documents (`split` in [documents] of the recipe)"
         };
-        format!("{more}: of {all} documents no share holds enough out")
+        format!("{more}: holding enough of {all} documents out leaves few to train on")
     }
 }
 

@@ -61,7 +61,7 @@ impl Memory {
             OptimizerKind::Lion | OptimizerKind::Sgd => all,
             OptimizerKind::Muon => 2 * all - count(&|tensor| tensor.role == Role::Hidden),
         };
-        let averaged = if training.average_decay > 0.0 { 2 } else { 1 };
+        let averaged = if training.ema_decay > 0.0 { 2 } else { 1 };
         let rows = u64::from(training.sequences_per_pass()) * u64::from(model.context_length);
         let head = u64::from(vocabulary_size) * u64::from(model.width);
         // The copy of the head with rows of zeros.
@@ -99,9 +99,9 @@ impl Memory {
 /// C width, K width of all heads of keys, F feed-forward width, T context.
 fn activation_bytes_per_token(model: &ModelConfig, e: u64) -> u64 {
     let c = u64::from(model.width);
-    let blocks = u64::from(model.layers + model.future_tokens);
+    let blocks = u64::from(model.layers + model.multi_token_prediction);
     // The last norm with its input and gradient, for each predicted token.
-    let ends = 3 * c * e * u64::from(1 + model.future_tokens);
+    let ends = 3 * c * e * u64::from(1 + model.multi_token_prediction);
     blocks * block_bytes_per_token(model, e) + ends
 }
 

@@ -4,12 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
 /// The name of an experiment: its folder under `experiments/`. Lower-case letters, digits and `-`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct ExperimentName(String);
 
@@ -42,8 +43,8 @@ impl FromStr for ExperimentName {
             && name.len() <= 64
             && !name.starts_with('-')
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !["corpora", "tasks", "runs"].contains(&name);
-        let rule = "use 1 to 64 lower-case letters, digits and `-`; `corpora`, `tasks` and `runs` are taken";
+            && !["corpora", "tasks", "runs", "schema"].contains(&name);
+        let rule = "use 1 to 64 lower-case letters, digits and `-`; `corpora`, `tasks`, `runs` and `schema` are taken";
         valid.then(|| ExperimentName(name.to_owned())).ok_or_else(|| BadName {
             name: name.chars().take(80).collect(),
             what: "an experiment",

@@ -15,8 +15,6 @@ pub enum Purpose {
     DataOrder,
     /// Generated corpora and tasks.
     Generation,
-    /// Bootstrap resamples.
-    Bootstrap,
     /// Tokens drawn from a model's distribution.
     Sampling,
 }
@@ -28,7 +26,6 @@ impl Purpose {
             Purpose::Dropout => 0x6472_6f70,
             Purpose::DataOrder => 0x6f72_6465,
             Purpose::Generation => 0x6765_6e65,
-            Purpose::Bootstrap => 0x626f_6f74,
             Purpose::Sampling => 0x7361_6d70,
         }
     }

@@ -1,9 +1,13 @@
 //! What the items of a validation task ask, and which number is quoted of the answers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The task that the test side of a corpus is scored as; no recipe has its name.
+pub const TEST_SIDE: &str = "test-side";
+
 /// What an item asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Of two sentences, the right one should be more probable.
@@ -20,7 +24,7 @@ pub enum Kind {
 }
 
 /// Which number is quoted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// The choice of highest log-probability is right (`acc` of lm-evaluation-harness).
@@ -54,12 +58,5 @@ impl Kind {
             Kind::MinimalPairs => &[Accuracy, AccuracyPerCharacter, AccuracyPerToken],
             Kind::MultipleChoice => &[Accuracy, AccuracyPerCharacter, AccuracyPerToken, AccuracyMutualInformation],
         }
-    }
-}
-
-impl Metric {
-    /// Whether it is a share of items, with a chance level.
-    pub fn is_accuracy(self) -> bool {
-        !matches!(self, Metric::BitsPerByte | Metric::WordPerplexity)
     }
 }

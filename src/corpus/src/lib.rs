@@ -4,7 +4,7 @@
 //! In the order of the flow: [`recipe`] says what is wanted; [`fetch`] brings the files that it names and looks up those
 //! that its patterns stand for; [`read`] cuts them into documents; [`clean`] repairs or removes documents step by step;
 //! [`dedup`] leaves out what repeats something else; [`split`] holds documents out; [`tokenize`] learns the vocabulary;
-//! [`write`] writes the shards and says what happened. [`prepare()`] runs them, each stage cached by the digest of what it
+//! [`mod@write`] writes the shards and says what happened. [`prepare()`] runs them, each stage cached by the digest of what it
 //! depends on, and [`PreparedCorpus`] is what comes out. [`tasks`] does the same for validation tasks, and [`grammar`]
 //! generates the corpus and tasks of the demonstration.
 //!
@@ -33,6 +33,7 @@ mod spill;
 mod split;
 mod store;
 pub mod tasks;
+mod test_side;
 mod text;
 mod tokenize;
 mod unpack;
@@ -50,5 +51,6 @@ pub use progress::{Progress, Silent, Unit};
 pub use recipe::toml_text::known_recipes;
 pub use recipe::{LockFile, Recipe, RecipeError, Remote, Step, UnlockedRecipe};
 pub use store::Store;
+pub use test_side::test_side;
 pub use tokenize::{Encoder, Tokenizer, TokenizerError, from_gpt2 as gpt2_tokenizer};
 pub use unpack::Packing;

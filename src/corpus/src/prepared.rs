@@ -75,6 +75,11 @@ impl PreparedCorpus {
         self.manifest.validation.shards.iter().map(|file| self.folder.join(&file.path)).collect()
     }
 
+    /// The test shards in order; none unless the recipe asks for a test side.
+    pub fn test_shards(&self) -> Vec<PathBuf> {
+        self.manifest.test.shards.iter().map(|file| self.folder.join(&file.path)).collect()
+    }
+
     /// `tokenizer.json`.
     pub fn tokenizer_path(&self) -> PathBuf {
         self.folder.join("tokenizer.json")

@@ -46,7 +46,8 @@ pub fn draw(spent: &[Spent], hours: Hours) -> Figure {
     let panel = RowPanel::new(&labels, LINE + 20, LINE + 20, x);
     let svg = canvas::svg(COLUMN_WIDTH, panel.height(), |canvas| {
         let mut left = 60;
-        for (kind, name) in [(Part::Training, "training"), (Part::Other, "evaluation, rest"), (Part::Lost, "lost runs")]
+        for (kind, name) in
+            [(Part::Training, "training"), (Part::Other, "evaluation, other"), (Part::Lost, "lost runs")]
         {
             kind.draw(canvas, (left, LINE / 2 - 28), (left + 90, LINE / 2 + 28), GREY);
             canvas.text(name, (left + 115, LINE / 2), Anchor::Left, INK);
@@ -80,7 +81,7 @@ pub fn draw(spent: &[Spent], hours: Hours) -> Figure {
     };
     let texts: Vec<String> = spent.iter().map(of).collect();
     let total: f64 = spent.iter().map(whole).sum::<f64>() * factor;
-    Figure { svg, alt: format!("{unit} in {word}, {total:.1} in all: {}.", texts.join("; ")) }
+    Figure { svg, alt: format!("{unit} in {word}, {total:.1} in total: {}.", texts.join("; ")) }
 }
 
 /// How a part of a bar looks; told apart without colour.

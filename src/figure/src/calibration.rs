@@ -39,8 +39,8 @@ pub fn draw(subjects: &[Reliability]) -> Figure {
         subjects.iter().map(|s| s.bins.iter().map(|b| (b.confidence, b.accuracy)).collect()).collect();
     let shares: Vec<Vec<(f64, f64)>> = subjects.iter().map(outline).collect();
     let most = range(shares.iter().flatten().map(|p| p.1)).map_or(1.0, |r| r.1);
-    let x = Axis::linear((0.0, 1.0), 5, "Probability of the first choice");
-    let y = Axis::linear((0.0, 1.0), 5, "Share right");
+    let x = Axis::linear((0.0, 1.0), 5, "Probability of the top-1 token");
+    let y = Axis::linear((0.0, 1.0), 5, "Top-1 accuracy");
     let y_below = Axis::linear((0.0, 1.1 * most), 2, "Tokens (%)");
     let height = 1900;
     let svg = canvas::svg(COLUMN_WIDTH, height, |canvas| {
@@ -78,7 +78,7 @@ pub fn draw(subjects: &[Reliability]) -> Figure {
         format!("{}: expected calibration error {:.1} percent", s.subject.name, 100.0 * s.expected_calibration_error)
     };
     let texts: Vec<String> = subjects.iter().map(of).collect();
-    let alt = format!("Share of first choices that are right by their probability. {}.", texts.join("; "));
+    let alt = format!("Accuracy of the top-1 token by its probability. {}.", texts.join("; "));
     Figure { svg, alt }
 }
 

@@ -69,7 +69,7 @@ pub fn draw(traces: &[Trace], progress: Progress) -> Figure {
         limits.sort_by(f64::total_cmp);
         limits.dedup();
         for limit in limits.iter().filter(|l| **l > below.y.low() && **l < below.y.high()) {
-            below.reference(canvas, *limit, "clipped above", &[]);
+            below.reference(canvas, *limit, "clipping norm", &[]);
         }
     });
     let peaks: Vec<String> = traces

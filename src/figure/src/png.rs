@@ -14,13 +14,13 @@ const SCALE: f32 = 300.0 / 720.0;
 #[derive(Debug, thiserror::Error)]
 pub enum PngError {
     /// The font of the figures is not among those handed in.
-    #[error("the font {0} of the figures is missing\nhint: `make setup` installs it into .tools/fonts")]
+    #[error("the figures' font, {0}, is missing\nhint: `make setup` installs it into .tools/fonts")]
     NoFont(&'static str),
     /// The drawing could not be read back.
-    #[error("the figure is no drawing: {0}")]
+    #[error("could not read the drawing: {0}")]
     Svg(#[from] usvg::Error),
     /// The drawing is empty or too large.
-    #[error("a picture of {width} x {height} pixels cannot be drawn")]
+    #[error("could not draw a picture of {width} x {height} pixels")]
     Size {
         /// Its width.
         width: u32,
@@ -28,7 +28,7 @@ pub enum PngError {
         height: u32,
     },
     /// The picture could not be packed.
-    #[error("the picture could not be packed: {0}")]
+    #[error("could not encode the picture: {0}")]
     Pack(String),
 }
 

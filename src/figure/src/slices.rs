@@ -74,7 +74,7 @@ pub fn draw(subjects: &[Subject], cuts: &[Cut]) -> Figure {
             canvas.line(&[(zero, panel.top()), (zero, panel.bottom())], GREY, 10, &[]);
         }
         if cuts.is_empty() {
-            canvas.text("no losses of single tokens", (60, legend), Anchor::Left, INK);
+            canvas.text("no per-token losses", (60, legend), Anchor::Left, INK);
         }
         for (cut, heading) in cuts.iter().zip(&headings) {
             for (index, row) in cut.rows.iter().enumerate() {

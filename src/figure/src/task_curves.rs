@@ -39,7 +39,7 @@ pub fn draw(tasks: &[Task], progress: Progress) -> Figure {
     let height = top + rows * pitch + 60;
     let svg = canvas::svg(COLUMN_WIDTH, height, |canvas| {
         canvas.legend(&names, 60, COLUMN_WIDTH - 60, 0, true);
-        canvas.text("Accuracy (%), grey line: guessing", (60, top - LINE / 2 - 8), Anchor::Left, INK);
+        canvas.text("Accuracy (%), grey line: chance", (60, top - LINE / 2 - 8), Anchor::Left, INK);
         let left = left_margin(&y) - 90;
         let width = (COLUMN_WIDTH - 2 * left - 60) / 2;
         for (index, (task, bands)) in tasks.iter().zip(&bands).enumerate() {
@@ -70,7 +70,7 @@ pub fn draw(tasks: &[Task], progress: Progress) -> Figure {
             .zip(bands)
             .filter_map(|(c, b)| Some(format!("{} {:.1}", c.subject.name, 100.0 * b.mean.last()?.1)))
             .collect();
-        format!("{} (guessing {:.1}): {}", task.name, 100.0 * task.chance, ends.join(", "))
+        format!("{} (chance {:.1}): {}", task.name, 100.0 * task.chance, ends.join(", "))
     };
     let ends: Vec<String> = tasks.iter().zip(&bands).map(of).collect();
     let along = progress.words();

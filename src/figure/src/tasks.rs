@@ -35,7 +35,7 @@ pub fn draw(subjects: &[Subject], rows: &[Row]) -> Figure {
         canvas.legend(&names, 30, COLUMN_WIDTH - 60, 0, false);
         let y = legend + LINE / 2 - 10;
         canvas.line(&[(60, y - 38), (60, y + 38)], GREY, 14, &[]);
-        canvas.text("accuracy of guessing", (125, y), Anchor::Left, INK);
+        canvas.text("chance", (125, y), Anchor::Left, INK);
         panel.draw(canvas);
         for (index, row) in rows.iter().enumerate() {
             let middle = panel.middle(index);
@@ -61,7 +61,7 @@ fn alt(subjects: &[Subject], rows: &[Row]) -> String {
             .zip(&row.scores)
             .filter_map(|(subject, score)| score.map(|s| format!("{} {:.1}", subject.name, 100.0 * s.mean)))
             .collect();
-        format!("{} (guessing {:.1}): {}", row.name, 100.0 * row.chance, scores.join(", "))
+        format!("{} (chance {:.1}): {}", row.name, 100.0 * row.chance, scores.join(", "))
     };
     let rows: Vec<String> = rows.iter().map(row).collect();
     format!("Accuracy in percent with 95 percent intervals. {}.", rows.join("; "))

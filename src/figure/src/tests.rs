@@ -92,7 +92,7 @@ fn heat_maps() -> Vec<(&'static str, Figure)> {
         quantities: vec![
             quantity("Root mean square of the residual stream", 7, true, |r, c| 0.1 * libm::exp(r / 3.0 + c / 20.0)),
             quantity("Attention entropy (nats)", 6, false, |r, c| 4.0 - 0.3 * r - 0.02 * c),
-            quantity("Silent feed-forward units (share)", 6, false, |r, c| 0.002 * r * c),
+            quantity("Dead feed-forward units (share)", 6, false, |r, c| 0.002 * r * c),
         ],
     };
     vec![("layer_norms", layer_norms::draw(&[norms])), ("activations", activations::draw(&[activations]))]

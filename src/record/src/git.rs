@@ -405,7 +405,18 @@ fn without_credentials(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use git2::ErrorClass;
+
     use super::*;
+
+    #[test]
+    fn whoever_does_not_own_a_repository_is_told_how_to_trust_it() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let problem = "repository path '/x' is not owned by current user";
+        let told = refusal(folder, git2::Error::new(ErrorCode::Owner, ErrorClass::Config, problem)).to_string();
+        assert!(told.contains(problem) && told.contains("git config --global --add safe.directory /"), "{told}");
+        assert!(!told.contains("git init"), "{told}");
+    }
 
     #[test]
     fn remotes_are_recorded_without_secrets_or_local_paths() {

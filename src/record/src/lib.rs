@@ -11,6 +11,7 @@ mod dropped;
 pub mod environment;
 pub mod format;
 pub mod git;
+mod openings;
 mod seal;
 pub mod select;
 mod verify;
@@ -26,6 +27,7 @@ use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
 
 pub use dropped::{Dropped, drop_run, dropped};
+pub use openings::{Opening, openings};
 pub use seal::{Inherited, Recorder, SealError, pretty};
 pub use select::{LeftOut, Reason, RunSet, Seen};
 pub use verify::{Checkpoints, Finding, Problem, Verified, parse_manifest, verify};
@@ -66,13 +68,19 @@ pub enum RecordError {
     },
     /// The run was never sealed.
     #[error(
-        "run `{run}` of `{experiment}` is not sealed: it is still going on, or its supervisor was killed\nhint: `harness run {experiment} --resume` goes on from its last checkpoint"
+        "run `{run}` of `{experiment}` is not sealed: it is still running, or its supervisor was killed\nhint: {}",
+        match evaluates {
+            None => format!("`harness run {experiment} --resume` continues it from its last checkpoint"),
+            Some(of) => format!("`harness evaluate {of}` starts the evaluation again"),
+        }
     )]
     NotSealed {
         /// The run.
         run: RunId,
         /// Its experiment.
         experiment: ExperimentName,
+        /// The run whose checkpoints it evaluates, if it does not train.
+        evaluates: Option<RunId>,
     },
     /// Another version of this program wrote it.
     #[error(
@@ -121,7 +129,8 @@ impl SealedRun {
             return Err(changed(format!("`{}` is missing", file::MANIFEST)));
         }
         let Some(root) = verified.root else {
-            return Err(RecordError::NotSealed { run: run.clone(), experiment: experiment.clone() });
+            let (run, experiment) = (run.clone(), experiment.clone());
+            return Err(RecordError::NotSealed { run, experiment, evaluates: evaluates(&folder) });
         };
         if let Some(finding) = verified.findings.iter().find(|f| f.is_contradiction()) {
             return Err(changed(finding.to_string()));

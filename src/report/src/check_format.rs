@@ -1,9 +1,8 @@
 //! Checks of the conference's rules that need to know where things landed. Findings are warnings: a draft may
 //! break a rule, a submission may not.
 
-use serde_json::Value as Json;
-
 use super::Mode;
+use super::model::Outline;
 
 /// Something that the conference would object to.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -29,10 +28,9 @@ fn content_pages(mode: Mode) -> Option<u64> {
 const TOP_PT: f64 = 90.0;
 
 /// Checks the outline that the paper left: every heading with its page.
-pub fn check_format(mode: Mode, outline: &Json) -> Vec<Finding> {
-    let empty = Vec::new();
-    let headings = outline["headings"].as_array().unwrap_or(&empty);
-    let find = |name: &str| headings.iter().position(|h| h["text"].as_str() == Some(name));
+pub fn check_format(mode: Mode, outline: &Outline) -> Vec<Finding> {
+    let headings = &outline.headings;
+    let find = |name: &str| headings.iter().position(|h| h.text == name);
     let mut findings = Vec::new();
     let Some(limitations) = find("Limitations") else {
         findings.push(Finding {
@@ -43,8 +41,8 @@ pub fn check_format(mode: Mode, outline: &Json) -> Vec<Finding> {
         });
         return findings;
     };
-    let page = headings[limitations]["page"].as_u64().unwrap_or(0);
-    let at_top = headings[limitations]["y_pt"].as_f64().unwrap_or(f64::MAX) <= TOP_PT;
+    let page = headings[limitations].page;
+    let at_top = headings[limitations].y_pt <= TOP_PT;
     if let Some(limit) = content_pages(mode)
         && (page > limit + 1 || page == limit + 1 && !at_top)
     {
@@ -54,11 +52,11 @@ pub fn check_format(mode: Mode, outline: &Json) -> Vec<Finding> {
             hint: "`Limitations`, references and appendices do not count: move tables to the appendix".to_owned(),
         });
     }
-    let numbered_after = headings[limitations + 1..].iter().take_while(|h| h["text"].as_str() != Some("References"));
+    let numbered_after = headings[limitations + 1..].iter().take_while(|h| h.text != "References");
     for heading in numbered_after {
         let allowed = ["Ethical considerations", "Ethical Considerations", "Ethics Statement", "Acknowledgments"];
-        let text = heading["text"].as_str().unwrap_or_default();
-        if heading["level"].as_u64() == Some(1) && !allowed.contains(&text) {
+        let text = heading.text.as_str();
+        if heading.level == 1 && !allowed.contains(&text) {
             findings.push(Finding {
                 rule: "order",
                 problem: format!("the section `{text}` stands between `Limitations` and the references"),
@@ -78,13 +76,14 @@ pub fn check_format(mode: Mode, outline: &Json) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::model::Heading;
 
-    fn outline(page: u64, y_pt: f64) -> Json {
-        let heading = |text: &str, page: u64, y_pt: f64| json!({"text": text, "level": 1, "page": page, "y_pt": y_pt});
-        json!({"pages": 12, "headings": [heading("Conclusion", 8, 300.0), heading("Limitations", page, y_pt), heading("References", 10, 80.0)]})
+    fn outline(page: u64, y_pt: f64) -> Outline {
+        let heading = |text: &str, page: u64, y_pt: f64| Heading { text: text.to_owned(), level: 1, page, y_pt };
+        let headings =
+            vec![heading("Conclusion", 8, 300.0), heading("Limitations", page, y_pt), heading("References", 10, 80.0)];
+        Outline { pages: 12, headings }
     }
 
     #[test]
@@ -100,7 +99,7 @@ mod tests {
 
     #[test]
     fn limitations_are_required() {
-        let findings = check_format(Mode::Final, &json!({"pages": 3, "headings": []}));
+        let findings = check_format(Mode::Final, &Outline { pages: 3, headings: Vec::new() });
         assert_eq!(findings[0].rule, "limitations");
     }
 }

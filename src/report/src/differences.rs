@@ -1,28 +1,22 @@
 //! Differences between two experiments of the paper. That of a metric which `harness compare` tests is the one it
-//! prints, with its interval, test and verdict: one rule for the command line, the figures and the paper. Of any other
-//! value, such as a speed, the quoted runs are subtracted and nothing is tested.
+//! prints, with its interval, test, verdict and notes: one rule for the command line, the figures and the paper. Of any
+//! other value, such as a speed, the means over the same runs are subtracted and nothing is tested.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use harness_analyse::compare::{Effect, Note, TestKind, Verdict, judge};
+use harness_analyse::{Asked, CompareError, Side, Value, compare};
 use serde::Serialize;
 
-use super::study::{Entry, Study};
-use harness_analyse::compare::{Effect, TestKind, Verdict};
-use harness_analyse::{Asked, CompareError, Side, Unit, Value, compare, show};
+use super::families::{Entry, Families};
+use super::model::{Direction, Number, Piece};
 
 /// A difference between two experiments: the first minus the second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
-    /// The exact difference; of the means, where seeds are compared.
-    pub number: f64,
-    /// The text that shows it.
-    pub shown: String,
-    /// The unit of both numbers.
-    pub unit: Unit,
-    /// Its standard error, where it was tested.
-    pub standard_error: Option<f64>,
-    /// The text that shows it.
-    pub shown_error: Option<String>,
+    /// Of the means over the seeds of both.
+    #[serde(flatten)]
+    pub difference: Number,
     /// Its 95 % interval, not corrected for the family.
     pub interval: Option<[f64; 2]>,
     /// How it was tested.
@@ -31,122 +25,134 @@ pub struct Difference {
     pub p_holm: Option<f64>,
     /// What that comes to for the first; none where nothing is tested.
     pub verdict: Option<Verdict>,
+    /// What may be said of the first.
+    pub direction: Direction,
+    /// [`Direction::words`]
+    pub words: &'static str,
 }
 
-/// For each pair of experiments, the first minus the second by key.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Differences(BTreeMap<(String, String), BTreeMap<String, Difference>>);
+/// Two experiments held against each other.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Pair {
+    /// By key.
+    pub differences: BTreeMap<String, Difference>,
+    /// What else a reader of these differences has to know.
+    pub notes: Vec<Vec<Piece>>,
+}
+
+/// Pairs of experiments: the first, then what is subtracted from it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Differences(BTreeMap<String, BTreeMap<String, Pair>>);
 
 impl Differences {
     /// Differences of each experiment from its reference, and of the other pairs that are asked for.
-    pub(super) fn of(study: &Study, pairs: &[(String, String)]) -> Result<Self, CompareError> {
-        let to_reference = |entry: &Entry| Some((entry.name().to_owned(), study.reference(entry)?.name().to_owned()));
+    pub fn of(families: &Families, pairs: &[(String, String)]) -> Result<Self, CompareError> {
+        let to_reference =
+            |entry: &Entry| Some((entry.name().to_owned(), families.reference(entry)?.name().to_owned()));
         let wanted: BTreeSet<(String, String)> =
-            study.entries.iter().filter_map(to_reference).chain(pairs.iter().cloned()).collect();
-        let mut all = BTreeMap::new();
-        for pair in wanted {
-            if let (Some(first), Some(second)) = (study.entry(&pair.0), study.entry(&pair.1)) {
-                all.insert(pair, between(first, second)?);
+            families.entries.iter().filter_map(to_reference).chain(pairs.iter().cloned()).collect();
+        let mut all: BTreeMap<String, BTreeMap<String, Pair>> = BTreeMap::new();
+        // What is held against one experiment is corrected together, whichever of it is quoted.
+        let mut against: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        wanted.into_iter().for_each(|(first, second)| against.entry(second).or_default().push(first));
+        for (second, firsts) in against {
+            let Some(reference) = families.entry(&second) else { continue };
+            let (mut entries, mut comparisons) = (Vec::new(), Vec::new());
+            for entry in firsts.iter().filter_map(|first| families.entry(first)) {
+                match compare(&side(reference), &side(entry), &Asked::default()) {
+                    Ok(comparison) => {
+                        entries.push(entry);
+                        comparisons.push(comparison);
+                    }
+                    Err(CompareError::NothingShared { notes, .. }) => {
+                        let pair = pair(entry, reference, &[], &notes);
+                        all.entry(entry.name().to_owned()).or_default().insert(second.clone(), pair);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            judge(&mut comparisons);
+            for (entry, comparison) in entries.into_iter().zip(&comparisons) {
+                let pair = pair(entry, reference, &comparison.effects, &comparison.notes);
+                all.entry(entry.name().to_owned()).or_default().insert(second.clone(), pair);
             }
         }
         Ok(Differences(all))
     }
 
-    /// One difference, if both experiments have the value.
-    pub fn get(&self, first: &str, second: &str, key: &str) -> Option<&Difference> {
-        self.0.get(&(first.to_owned(), second.to_owned()))?.get(key)
+    /// Sets what is to be known of the runs of both before what is to be known of a comparison.
+    pub fn add_notes(&mut self, notes: &BTreeMap<String, Vec<String>>) {
+        for (first, pairs) in &mut self.0 {
+            for (second, pair) in pairs {
+                let of_both = [second, first].into_iter().filter_map(|name| notes.get(name)).flatten();
+                let mut all: Vec<Vec<Piece>> = of_both.map(|note| Piece::sentence(note)).collect();
+                all.append(&mut pair.notes);
+                pair.notes = all;
+            }
+        }
     }
 
-    /// Every pair with its differences by key.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (&(String, String), &BTreeMap<String, Difference>)> {
-        self.0.iter()
+    /// One difference, if both experiments have the value.
+    pub fn get(&self, first: &str, second: &str, key: &str) -> Option<&Difference> {
+        self.0.get(first)?.get(second)?.differences.get(key)
     }
 
     /// What the tests say of an experiment's metric against its reference.
-    pub(super) fn verdict(&self, study: &Study, entry: &Entry, key: &str) -> Option<Verdict> {
-        self.get(entry.name(), study.reference(entry)?.name(), key)?.verdict
+    pub fn verdict(&self, families: &Families, entry: &Entry, key: &str) -> Option<Verdict> {
+        self.get(entry.name(), families.reference(entry)?.name(), key)?.verdict
     }
 }
 
-fn between(first: &Entry, second: &Entry) -> Result<BTreeMap<String, Difference>, CompareError> {
-    let effects = match compare(&side(second), &side(first), &Asked::default()) {
-        Ok(comparison) => comparison.effects,
-        Err(CompareError::NothingShared { .. }) => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    let mut differences = BTreeMap::new();
-    for (key, value) in &first.quoted.values {
-        let Some(other) = second.quoted.values.get(key) else { continue };
+fn pair(first: &Entry, second: &Entry, effects: &[Effect], notes: &[Note]) -> Pair {
+    let mut pair = Pair { notes: notes.iter().map(|note| Piece::sentence(&note.text())).collect(), ..Pair::default() };
+    for (key, value) in &first.values {
+        let Some(other) = second.values.get(key) else { continue };
         let difference = match effects.iter().find(|effect| effect.metric == *key) {
             Some(effect) => tested(effect),
             None => untested(value, other),
         };
-        differences.insert(key.clone(), difference);
+        pair.differences.insert(key.clone(), difference);
     }
-    Ok(differences)
+    pair
 }
 
 fn side(entry: &Entry) -> Side {
-    let runs = entry.of_latest_plan().into_iter().cloned().collect();
+    let runs = entry.seeds.iter().copied().cloned().collect();
     Side { name: entry.name().to_owned(), runs, left_out: Vec::new(), notes: Vec::new() }
 }
 
+/// A direction only where the test gives one.
+fn direction(effect: &Effect) -> Direction {
+    match effect.verdict {
+        Verdict::Better | Verdict::Worse if effect.difference < 0.0 => Direction::Lower,
+        Verdict::Better | Verdict::Worse => Direction::Higher,
+        Verdict::ModelsDiffer => Direction::Different,
+        Verdict::NotDistinguishable => Direction::NotDistinguishable,
+        Verdict::NotJudged => Direction::NotTested,
+    }
+}
+
 fn tested(effect: &Effect) -> Difference {
+    let direction = direction(effect);
     Difference {
-        number: effect.difference,
-        shown: shown_difference(effect.difference, effect.unit),
-        unit: effect.unit,
-        standard_error: effect.standard_error,
-        shown_error: effect.standard_error.map(|error| show(error, effect.unit)),
+        difference: Number::difference(effect.difference, effect.standard_error, effect.unit),
         interval: effect.interval,
         test: effect.test,
         p_holm: effect.p_holm,
         verdict: Some(effect.verdict),
+        direction,
+        words: direction.words(),
     }
 }
 
 fn untested(first: &Value, second: &Value) -> Difference {
-    let number = first.number - second.number;
     Difference {
-        number,
-        shown: shown_difference(number, first.unit),
-        unit: first.unit,
-        standard_error: None,
-        shown_error: None,
+        difference: Number::difference(first.number - second.number, None, first.unit),
         interval: None,
         test: None,
         p_holm: None,
         verdict: None,
-    }
-}
-
-/// The text that shows a difference: signed, under the rounding rule of its unit. What rounds to zero has no sign.
-fn shown_difference(difference: f64, unit: Unit) -> String {
-    let text = show(difference.abs(), unit);
-    let zero = text.bytes().all(|b| !b.is_ascii_digit() || b == b'0');
-    match difference {
-        d if zero || d == 0.0 => text,
-        d if d < 0.0 => format!("-{text}"),
-        _ => format!("+{text}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_are_signed_and_zero_is_not() {
-        let cases = [
-            (0.012_3, Unit::BitsPerByte, "+0.012"),
-            (-0.012_3, Unit::BitsPerByte, "-0.012"),
-            (-0.000_1, Unit::BitsPerByte, "0.000"),
-            (0.031, Unit::Share, "+3.1"),
-            (-1200.0, Unit::Count, "-1,200"),
-            (0.0, Unit::Count, "0"),
-        ];
-        for (number, unit, expected) in cases {
-            assert_eq!(shown_difference(number, unit), expected);
-        }
+        direction: Direction::NotTested,
+        words: Direction::NotTested.words(),
     }
 }

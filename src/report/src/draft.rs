@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use harness_core::files;
+use harness_core::{Digest, files};
 use serde_json::{Value as Json, json};
 use tera::{Context, Tera};
 
 use super::error::ReportError;
-use super::scan::literal;
-use super::study::{Entry, Study};
+use super::families::{Entry, Families};
+use super::section::literal;
 use super::tables::changed_keys;
 use super::values::{accuracy_key, facts, title_of};
 use crate::plot::{headline_tasks, title_of_task};
@@ -26,26 +26,44 @@ pub(super) struct Draft {
     /// File name below `report/sections/`.
     pub name: String,
     pub text: String,
+    /// The experiment that the section is about, if it is about one.
+    pub experiment: Option<String>,
+}
+
+impl Draft {
+    /// The draft below the notes on its experiment (`notes.md`), which are for whoever writes the section: a comment.
+    pub fn below_notes(mut self, notes: &str) -> Self {
+        // Whatever ends a line ends a comment in Typst.
+        let ends = ['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
+        let lines = notes.trim().split(ends).filter(|line| !line.trim().is_empty());
+        let comment: String = lines.map(|line| format!("// {line}\n")).collect();
+        if !comment.is_empty() {
+            self.text = format!("// From notes.md; no part of the paper.\n{comment}\n{}", self.text);
+        }
+        self
+    }
 }
 
 /// Renders every section template of `templates/sections`.
-pub(super) fn sections(folder: &Path, study: &Study) -> Result<Vec<Draft>, ReportError> {
+pub(super) fn sections(folder: &Path, families: &Families) -> Result<Vec<Draft>, ReportError> {
     let mut drafts = Vec::new();
     for file in files::list(folder)?.iter().filter(|f| f.ends_with(".typ.tera")) {
         let template = files::read_to_string(&folder.join(file))?;
         let name = file.trim_end_matches(ENDING);
         let shown = format!("templates/sections/{file}");
         if name.contains(EACH) {
-            for entry in &study.entries {
-                let Some(reference) = study.reference(entry) else { continue };
-                let mut context = context(study);
-                context.insert("experiment", &experiment(study, entry));
-                context.insert("reference", &experiment(study, reference));
+            for entry in &families.entries {
+                let Some(reference) = families.reference(entry) else { continue };
+                let mut context = context(families);
+                context.insert("experiment", &experiment(families, entry));
+                context.insert("reference", &experiment(families, reference));
                 let text = render(&shown, &template, &context)?;
-                drafts.push(Draft { name: name.replace(EACH, entry.name()), text });
+                let experiment = Some(entry.name().to_owned());
+                drafts.push(Draft { name: name.replace(EACH, entry.name()), text, experiment });
             }
         } else {
-            drafts.push(Draft { name: name.to_owned(), text: render(&shown, &template, &context(study))? });
+            let text = render(&shown, &template, &context(families))?;
+            drafts.push(Draft { name: name.to_owned(), text, experiment: None });
         }
     }
     Ok(drafts)
@@ -73,42 +91,80 @@ pub(super) fn render(shown: &str, template: &str, context: &Context) -> Result<S
     tera.render(shown, context).map_err(wrong)
 }
 
-fn context(study: &Study) -> Context {
+fn context(families: &Families) -> Context {
     let mut context = Context::new();
-    let families: Vec<Json> = study
-        .families
-        .iter()
-        .enumerate()
+    let described: Vec<Json> = (families.families.iter().enumerate())
         .map(|(index, family)| {
-            let members: Vec<&Entry> = family.iter().map(|i| &study.entries[*i]).collect();
-            let mut described = experiment(study, members[0]);
+            let members: Vec<&Entry> = family.iter().map(|i| &families.entries[*i]).collect();
+            let mut described = experiment(families, members[0]);
             // Labels must differ between families; the first one's stay short.
             described["suffix"] = json!(if index == 0 { String::new() } else { format!("-{}", members[0].name()) });
-            described["members"] = json!(members.iter().map(|e| experiment(study, e)).collect::<Vec<_>>());
+            described["members"] = json!(members.iter().map(|e| experiment(families, e)).collect::<Vec<_>>());
             described["equal_budgets"] = json!(equal_budgets(&members));
-            described["changes"] = json!(members[1..].iter().map(|e| experiment(study, e)).collect::<Vec<_>>());
+            described["changes"] = json!(members[1..].iter().map(|e| experiment(families, e)).collect::<Vec<_>>());
+            described["repeated"] = json!(members.iter().any(|e| e.seeds.len() > 1));
+            described["all_repeated"] = json!(members.iter().all(|e| e.seeds.len() > 1));
+            described["equal_seeds"] = json!(members.iter().all(|e| e.seeds.len() == members[0].seeds.len()));
+            described["one_choice_each"] = json!(
+                members[1..]
+                    .iter()
+                    .all(|e| { families.reference(e).is_none_or(|reference| changed_keys(e, reference).len() == 1) })
+            );
+            described["compares_any"] = json!(has_bits(members[0]) && members[1..].iter().any(|e| has_bits(e)));
+            described["hypotheses_first"] = json!(members[1..].iter().all(|e| stated_first(e)));
             described
         })
         .collect();
-    context.insert("families", &families);
-    context.insert("experiments", &study.entries.iter().map(|e| experiment(study, e)).collect::<Vec<_>>());
-    context.insert("single_family", &(families.len() == 1));
+    let entries = &families.entries;
+    let changes = || entries.iter().filter(|e| e.reference.is_some());
+    context.insert("any_changes", &changes().next().is_some());
+    context.insert("hypotheses_first", &changes().all(stated_first));
+    context.insert(
+        "same_seeds",
+        &changes().all(|e| families.reference(e).is_some_and(|r| r.seed_numbers() == e.seed_numbers())),
+    );
+    context.insert("any_repeated", &entries.iter().any(|e| e.seeds.len() > 1));
+    context.insert("all_repeated", &entries.iter().all(|e| e.seeds.len() > 1));
+    context.insert("families", &described);
+    context.insert("experiments", &families.entries.iter().map(|e| experiment(families, e)).collect::<Vec<_>>());
+    context.insert("single_family", &(families.families.len() == 1));
+    context.insert("same_held_out_text", &same_held_out_text(families));
     // With few changes there is room for every figure of each.
-    context.insert("few_changes", &(study.entries.iter().filter(|e| e.reference.is_some()).count() <= 3));
+    context.insert("few_changes", &(families.entries.iter().filter(|e| e.reference.is_some()).count() <= 3));
     context
+}
+
+fn has_bits(entry: &Entry) -> bool {
+    entry.values.contains_key("validation.bits_per_byte")
+}
+
+/// Whether there is a hypothesis, with the words that it has now, since before the first run.
+fn stated_first(entry: &Entry) -> bool {
+    entry.has_hypothesis() && entry.runs_before_hypothesis() == 0
+}
+
+/// Whether the families were validated on the same text, so that their bits per byte can be compared.
+fn same_held_out_text(families: &Families) -> bool {
+    let text = |family: &Vec<usize>| -> Vec<Digest> {
+        let documents = &families.entries[family[0]].latest.run.corpus.validation_documents;
+        documents.iter().map(|document| document.sha256).collect()
+    };
+    let mut texts = families.families.iter().map(text);
+    let first = texts.next();
+    texts.all(|other| Some(&other) == first.as_ref())
 }
 
 /// Whether all experiments of a family have seen the same number of tokens.
 fn equal_budgets(members: &[&Entry]) -> bool {
-    let tokens = |e: &Entry| e.quoted.values.get("training.tokens").map(|v| v.number);
+    let tokens = |e: &Entry| e.values.get("training.tokens").map(|v| v.number);
     members.iter().all(|e| tokens(e) == tokens(members[0]))
 }
 
 /// One experiment as templates see it.
-fn experiment(study: &Study, entry: &Entry) -> Json {
-    let analysis = entry.quoted;
+fn experiment(families: &Families, entry: &Entry) -> Json {
+    let analysis = entry.latest;
     let config = &analysis.run.experiment;
-    let reference = study.reference(entry);
+    let reference = families.reference(entry);
     let tasks: Vec<Json> = headline_tasks(analysis)
         .into_iter()
         .map(|task| {
@@ -124,18 +180,20 @@ fn experiment(study: &Study, entry: &Entry) -> Json {
         .collect();
     let families: Vec<String> =
         analysis.tasks.iter().map(|t| t.group.clone().unwrap_or_else(|| t.id.clone())).collect();
-    let keys: BTreeMap<&str, bool> = analysis.values.keys().map(|k| (k.as_str(), true)).collect();
+    let keys: BTreeMap<&str, bool> = entry.values.keys().map(|k| (k.as_str(), true)).collect();
+    let has = |key: &str| keys.contains_key(key);
     let manifest = &analysis.run.corpus;
     json!({
         "name": entry.name(),
         "title": title_of(entry),
         "has": {
             "question": !config.question.trim().is_empty(),
-            "hypothesis": !config.hypothesis.trim().is_empty(),
+            "hypothesis": entry.has_hypothesis(),
             "rationale": !config.rationale.trim().is_empty(),
-            "unigram": keys.contains_key("data.unigram_bits_per_byte"),
-            "bigram": keys.contains_key("data.bigram_bits_per_byte"),
-            "initial": keys.contains_key("validation.initial_bits_per_byte"),
+            "validation": has_bits(entry),
+            "training": has("training.tokens"),
+            "loss": has("training.loss") && has("training.gradient_norm_p90"),
+            "initial": has("validation.initial_bits_per_byte"),
             "cleaning": !manifest.steps.is_empty(),
             "contamination": !manifest.contamination.is_empty(),
             "task_groups": !analysis.groups.is_empty(),
@@ -161,13 +219,52 @@ fn experiment(study: &Study, entry: &Entry) -> Json {
         "tokenizer": manifest.tokenizer.kind,
         "tasks": tasks,
         "cites": task_citations(&families),
-        "schedule": config.schedule.kind,
+        "is_gpt2": config.model.is_gpt2(),
+        "model": config.model.describe().iter().map(|sentence| source(sentence, entry.name())).collect::<Vec<_>>(),
+        "optimizer": source(config.optimizer.describe(), entry.name()),
+        "schedule": source(&config.schedule.describe(), entry.name()),
         "warmup": config.schedule.warmup_steps > 0,
-        "config": serde_json::to_value(config).unwrap_or_default(),
         "clips": config.optimizer.gradient_clip_norm > 0.0,
         "accumulates": config.training.passes() > 1,
-        "seeds": entry.seeds(),
+        "imported": config.imported.is_some(),
+        "seeds": entry.seeds.len(),
+        "hypothesis_first": stated_first(entry),
+        "compares_bits": has_bits(entry) && reference.is_some_and(has_bits),
+        "simpler": simpler(entry),
     })
+}
+
+/// The model by counts that does best on the validation text, and the key of its bits per byte: what a language model has
+/// to beat.
+fn simpler(entry: &Entry) -> Option<Json> {
+    let models = &entry.latest.run.corpus.baselines;
+    let best = models.iter().min_by(|a, b| a.bits_per_byte.total_cmp(&b.bits_per_byte))?;
+    Some(json!({ "model": best.model, "key": format!("data.{}_bits_per_byte", best.model) }))
+}
+
+/// A sentence on a config as source: `{model.width}` is the number of that key of the experiment, `[@one; @other]` a
+/// citation. The words between are the program's own.
+fn source(sentence: &str, experiment: &str) -> String {
+    let mut out = String::new();
+    let mut rest = sentence;
+    while let Some(at) = rest.find(['{', '[']) {
+        let is_number = rest[at..].starts_with('{');
+        let (inside, after) = rest[at + 1..].split_once(if is_number { '}' } else { ']' }).unwrap_or_default();
+        out.push_str(&rest[..at]);
+        if is_number {
+            out.push_str(&format!("#value({}, {})", literal(experiment), literal(&format!("config.{inside}"))));
+        } else {
+            let keys: Vec<String> = inside.split("; ").map(|key| literal(key.trim_start_matches('@'))).collect();
+            out.push_str(&format!("#citep({})", keys.join(", ")));
+        }
+        // Typst takes a semicolon behind a call as its end and prints none.
+        rest = after;
+        if let Some(behind) = rest.strip_prefix(';') {
+            out.push_str("#[;]");
+            rest = behind;
+        }
+    }
+    out + rest
 }
 
 /// A title within a sentence: its first letter is small, unless its first word has other capitals, as BLiMP has.
@@ -203,6 +300,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn numbers_of_a_sentence_are_bound_and_its_works_are_cited() {
+        assert_eq!(
+            source("Falls from {optimizer.learning_rate} [@a; @b]; or not [@c].", "base"),
+            "Falls from #value(\"base\", \"config.optimizer.learning_rate\") #citep(\"a\", \"b\")#[;] or not #citep(\"c\")."
+        );
+        assert_eq!(source("There are no biases.", "base"), "There are no biases.");
+    }
+
+    #[test]
     fn names_keep_their_capitals_within_a_sentence() {
         let cases = [
             ("Subject-verb agreement", "subject-verb agreement"),
@@ -222,5 +328,15 @@ mod tests {
     fn a_broken_template_is_named() {
         let error = render("templates/x.tera", "a\n{{ nothing.here }}", &Context::new()).unwrap_err().to_string();
         assert!(error.contains("`templates/x.tera`") && error.contains("nothing"), "{error}");
+    }
+
+    #[test]
+    fn notes_stay_comments() {
+        let draft = |text: &str| Draft { name: "60-x.typ".to_owned(), text: text.to_owned(), experiment: None };
+        let text = draft("= Title\n").below_notes("Try it\r\n\n#panic(\"a\")\u{2028}#panic(\"b\")\n").text;
+        let (notes, section) = text.split_once("\n\n").unwrap();
+        assert!(notes.lines().count() == 4 && notes.lines().all(|line| line.starts_with("// ")), "{text}");
+        assert_eq!((section, notes.contains('\u{2028}')), ("= Title\n", false));
+        assert_eq!(draft("= Title\n").below_notes(" \n"), draft("= Title\n"));
     }
 }

@@ -2,20 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use harness_core::files::{self, FileError};
-use harness_core::names::Project;
-use serde_json::Value as Json;
-
-use super::error::ReportError;
-use super::scan::{Argument, Section};
-use super::study::{Entry, Study};
-use crate::plot::{self, Kind, Lineage, Options, PlotError, Shown};
 use harness_analyse::RunAnalysis;
 use harness_analyse::slices::SliceError;
+use harness_core::files::{self, FileError};
+use harness_core::names::Project;
 use harness_figure::{Figure, Progress, Subject};
+use serde::{Deserialize, Serialize};
 
-/// Stands between a kind and its horizontal axis: `validation over flops`.
-const OVER: &str = " over ";
+use super::error::ReportError;
+use super::families::{Entry, Families};
+use super::model::FigureRef;
+use super::plot::{self, Kind, Lineage, Options, PlotError, Shown};
+use super::section::{Argument, Call, Function, Section};
+use super::values::VERSION;
+
+/// `figures.json`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Figures {
+    format: u32,
+    figures: Vec<ListedFigure>,
+}
+
+/// A figure as `values.typ` looks for it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct ListedFigure {
+    #[serde(flatten)]
+    figure: FigureRef,
+    /// Its file below `figures/`.
+    file: String,
+    /// What it shows, for who cannot see it.
+    alt: String,
+    /// The runs whose data it shows.
+    runs: Vec<String>,
+}
 
 /// A figure with the runs whose data it shows.
 #[derive(Clone, Debug)]
@@ -24,44 +43,61 @@ pub(super) struct Drawn {
     pub runs: Vec<String>,
 }
 
-/// The kind of a figure and its axis, as a section writes them.
-pub(super) fn parse(text: &str) -> Result<(Kind, Options), PlotError> {
-    let (kind, axis) = text.split_once(OVER).map_or((text, None), |(kind, axis)| (kind, Some(axis)));
-    let kind: Kind = kind.parse()?;
-    let Some(word) = axis else { return Ok((kind, Options::default())) };
-    let progress = Progress::ALL.into_iter().find(|progress| progress.word() == word);
-    progress
-        .map(|progress| (kind, Options { progress: Some(progress) }))
-        .ok_or_else(|| PlotError::UnknownAxis { text: word.to_owned() })
+/// The file of a figure.
+pub(super) fn file_name(figure: &FigureRef) -> String {
+    let over = figure.over.iter().map(|axis| format!("over-{axis}"));
+    let parts: Vec<String> =
+        std::iter::once(figure.kind.clone()).chain(over).chain(figure.experiments.clone()).collect();
+    format!("{}.svg", parts.join("."))
 }
 
-/// Draws what the sections ask for, by what they wrote with blanks between. All names are known by now.
+/// `figures.json` of what was drawn.
+pub(super) fn listed(drawn: &BTreeMap<FigureRef, Drawn>) -> Figures {
+    let list = |(figure, drawn): (&FigureRef, &Drawn)| ListedFigure {
+        figure: figure.clone(),
+        file: file_name(figure),
+        alt: drawn.figure.alt.clone(),
+        runs: drawn.runs.clone(),
+    };
+    Figures { format: VERSION, figures: drawn.iter().map(list).collect() }
+}
+
+/// Draws what the sections ask for. All names of experiments are known by now.
 pub(super) fn asked_for(
     project: &Project,
-    study: &Study,
+    families: &Families,
     sections: &[Section],
-) -> Result<BTreeMap<String, Drawn>, ReportError> {
-    let looks = looks(study);
+) -> Result<BTreeMap<FigureRef, Drawn>, ReportError> {
+    let looks = looks(families);
     let mut figures = BTreeMap::new();
     for section in sections {
-        for call in section.calls_of(&["figure-of"]) {
+        for call in section.calls_of(&[Function::FigureOf]) {
             let [kind, experiments @ ..] = call.arguments.as_slice() else { continue };
-            let words: Vec<&str> = call.arguments.iter().map(|a| a.text.as_str()).collect();
-            let key = words.join(" ");
-            if experiments.is_empty() || figures.contains_key(&key) {
+            let figure = FigureRef {
+                kind: kind.text.clone(),
+                over: call.over.as_ref().map(|axis| axis.text.clone()),
+                experiments: experiments.iter().map(|e| e.text.clone()).collect(),
+            };
+            if experiments.is_empty() || figures.contains_key(&figure) {
                 continue;
             }
-            let names: Vec<&str> = experiments.iter().map(|e| e.text.as_str()).collect();
-            let drawn = draw(project, study, &looks, &kind.text, &names);
-            figures.insert(key, drawn.map_err(|error| refused(section, kind, &error))?);
+            let drawn =
+                draw(project, families, &looks, &figure).map_err(|error| refused(section, call, kind, &error))?;
+            figures.insert(figure, drawn);
         }
     }
     Ok(figures)
 }
 
-fn draw(project: &Project, study: &Study, looks: &[String], kind: &str, names: &[&str]) -> Result<Drawn, PlotError> {
-    let (kind, options) = parse(kind)?;
-    let shown: Vec<Shown> = names.iter().filter_map(|name| study.entry(name)).map(|e| shown(e, looks)).collect();
+fn draw(project: &Project, families: &Families, looks: &[String], figure: &FigureRef) -> Result<Drawn, PlotError> {
+    let kind: Kind = figure.kind.parse()?;
+    let axis = |word: &String| {
+        let found = Progress::ALL.into_iter().find(|progress| progress.word() == word);
+        found.ok_or_else(|| PlotError::UnknownAxis { text: word.clone() })
+    };
+    let options = Options { progress: figure.over.as_ref().map(axis).transpose()? };
+    let shown: Vec<Shown> =
+        figure.experiments.iter().filter_map(|name| families.entry(name)).map(|e| shown(e, looks)).collect();
     let figure = plot::plot(project, kind, &shown, options)?;
     let runs = shown.iter().flat_map(|s| &s.runs).map(|run| run.run.open.run.to_string()).collect();
     Ok(Drawn { figure, runs })
@@ -70,8 +106,8 @@ fn draw(project: &Project, study: &Study, looks: &[String], kind: &str, names: &
 /// A figure of a paper, drawn again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redrawn {
-    /// As `figures.json` lists it.
-    pub name: String,
+    /// Which it is.
+    pub figure: FigureRef,
     /// Its file, relative to the project.
     pub file: String,
     /// What came of it.
@@ -90,22 +126,18 @@ pub enum Outcome {
 }
 
 /// Draws each figure that `figures.json` lists again from the runs of the paper.
-pub(super) fn redraw(project: &Project, study: &Study, folder: &str) -> Result<Vec<Redrawn>, FileError> {
+pub(super) fn redraw(project: &Project, families: &Families, folder: &str) -> Result<Vec<Redrawn>, FileError> {
     let text = files::read_to_string(&project.root().join(folder).join("figures.json"))?;
-    let listed: Json = serde_json::from_str(&text).unwrap_or_default();
-    let looks = looks(study);
+    let listed: Figures = serde_json::from_str(&text).unwrap_or_default();
+    let looks = looks(families);
     let mut out = Vec::new();
-    for (name, about) in listed["figures"].as_object().into_iter().flatten() {
-        let words: Vec<&str> = name.split(' ').collect();
-        // `kind over axis` or `kind`, then experiments.
-        let of_kind = if words.get(1) == Some(&OVER.trim()) { 3 } else { 1 };
-        let (kind, names) = words.split_at(of_kind.min(words.len()));
-        let file = format!("{folder}/figures/{}", about["file"].as_str().unwrap_or_default());
+    for ListedFigure { figure, file, .. } in listed.figures {
+        let file = format!("{folder}/figures/{file}");
         let first_line =
             |error: &dyn std::fmt::Display| error.to_string().lines().next().unwrap_or_default().to_owned();
-        let outcome = match names.iter().find(|n| study.entry(n).is_none()) {
+        let outcome = match figure.experiments.iter().find(|name| families.entry(name).is_none()) {
             Some(unknown) => Outcome::Differs(format!("it shows `{unknown}`, which is no experiment of the paper")),
-            None => match draw(project, study, &looks, &kind.join(" "), names) {
+            None => match draw(project, families, &looks, &figure) {
                 Err(error @ PlotError::Slices(SliceError::NotHere { .. })) => Outcome::Missing(first_line(&error)),
                 Err(error) => Outcome::Differs(first_line(&error)),
                 Ok(drawn) => match files::read(&project.root().join(&file)) {
@@ -115,32 +147,35 @@ pub(super) fn redraw(project: &Project, study: &Study, folder: &str) -> Result<V
                 },
             },
         };
-        out.push(Redrawn { name: name.clone(), file, outcome });
+        out.push(Redrawn { figure, file, outcome });
     }
     Ok(out)
 }
 
-fn refused(section: &Section, argument: &Argument, error: &PlotError) -> ReportError {
+/// An axis is refused at its own place, all else at the kind.
+fn refused(section: &Section, call: &Call, kind: &Argument, error: &PlotError) -> ReportError {
+    let is_axis = matches!(error, PlotError::UnknownAxis { .. } | PlotError::Axis { .. });
+    let argument = call.over.as_ref().filter(|_| is_axis).unwrap_or(kind);
     let text = error.to_string();
     let (problem, hint) = match text.split_once("\nhint: ") {
         Some((problem, hint)) => (problem.to_owned(), Some(hint.to_owned())),
         None => (text, None),
     };
-    ReportError::Source { problem, place: Box::new(section.place(argument)), hint }
+    ReportError::Source { problem, place: Box::new(section.place(argument.offset)), hint }
 }
 
 /// Experiments in the order of their looks.
-fn looks(study: &Study) -> Vec<String> {
+fn looks(families: &Families) -> Vec<String> {
     let lineage = |e: &Entry| {
-        let extends = e.quoted.run.experiment.extends.as_ref().map(ToString::to_string);
+        let extends = e.latest.run.experiment.extends.as_ref().map(ToString::to_string);
         Lineage { name: e.name().to_owned(), extends }
     };
-    plot::order(&study.entries.iter().map(lineage).collect::<Vec<_>>())
+    plot::order(&families.entries.iter().map(lineage).collect::<Vec<_>>())
 }
 
 /// An entry with the seeds of its latest plan.
 fn shown<'a>(entry: &Entry<'a>, looks: &[String]) -> Shown<'a> {
-    let runs = entry.of_latest_plan();
+    let runs = entry.seeds.clone();
     let is_other = |run: &&&RunAnalysis| runs.iter().all(|own| own.run.open.run != run.run.open.run);
     let others = entry.runs.iter().filter(is_other).map(|run| &run.run).collect();
     let look = looks.iter().position(|name| name == entry.name()).unwrap_or_default();

@@ -182,7 +182,7 @@ fn manifest(books: bool) -> serde_json::Value {
     let validation_counts = [0, 0, 0, 0, 0, 0, 0, 2, 4, 9, 10, 25, 28, 14, 5];
     let contamination = |task: &str| json!({ "task": task, "items": 400, "items_too_short": 20, "items_found": 3, "documents": 2, "examples": [1, 2, 3] });
     let baseline = |model: &str, bits: f64| json!({ "model": model, "estimate": "add-one", "train_tokens": 1000, "loss_nats_per_token": 4.0, "bits_per_byte": bits });
-    let held_out = |i: u32| json!({ "id": format!("held-out#{i}"), "sha256": digest(&format!("held out {i}")), "bytes": 4000, "tokens": 999 });
+    let held_out = |i: u32| json!({ "id": format!("held-out#{i}"), "sha256": digest(&format!("held out {i} {books}")), "bytes": 4000, "tokens": 999 });
     json!({
         "format": 4, "name": if books { "books" } else { "grammar" }, "key": digest("key"),
         "title": if books { "Twenty-five English books" } else { "Generated English-like text" },
@@ -384,7 +384,7 @@ fn open(
         plan: Plan {
             purpose: Purpose::Explore,
             study: None,
-            seed: 1,
+            seed: config.seed,
             seed_rule: Some(SeedRule::Config),
             config_sha256,
             plan_sha256: config.plan_digest(),

@@ -7,22 +7,25 @@
 //! and the digest of everything that went in. Sections are drafted once and never overwritten. It must never have: clap,
 //! tch, tokenizers, or a statistic of its own.
 //!
-//! In the order of the flow: [`study`] says what is compared with what; [`values`], [`tables`], [`figures`] and
-//! [`prose`] make data files of the records; [`draft`] writes sections; [`scan`] checks the names they use;
-//! [`bibliography`] sets what they cite; [`typst`] compiles; [`proof`] says what came out.
+//! In the order of the flow: [`families`] says what is compared with what; [`values`], [`tables`], [`figures`] and
+//! [`prose`] make data files of the records, in the types of [`model`]; [`draft`] writes sections; [`section`] reads them
+//! back, so that the names they use can be checked; [`bibliography`] sets what they cite; [`typst`] compiles; [`glyphs`]
+//! names what no font can show; [`proof`] says what came out.
 
 mod bibliography;
 mod check_format;
 mod differences;
 mod draft;
 mod error;
+mod families;
 mod figures;
+mod glyphs;
+pub mod model;
 mod paper_toml;
 pub mod plot;
 mod proof;
 mod prose;
-mod scan;
-mod study;
+mod section;
 mod tables;
 mod typst;
 mod values;
@@ -34,20 +37,22 @@ use harness_core::Digest;
 use harness_core::config::nearest;
 use harness_core::files;
 use harness_core::names::Project;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
-use harness_analyse::{CompareError, RunAnalysis};
+use harness_analyse::RunAnalysis;
 
 pub use check_format::{Finding, check_format};
-pub use differences::{Difference, Differences};
 pub use error::{Place, ReportError};
 pub use figures::{Outcome, Redrawn};
-pub use proof::{Bound, Proof, ProofRun, SourceFile};
+pub use proof::{Proof, ProofRun, SourceFile};
+pub use values::{Backing, Listed, Numbers};
 
 use bibliography::Library;
-use proof::Numbers;
-use scan::{Argument, Call, Section};
-use study::Study;
+use families::Families;
+use model::FigureRef;
+use prose::Segment;
+use section::{Argument, Call, Function, Section};
+use tables::Tables;
 
 /// The layout of the paper.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -74,10 +79,12 @@ impl Mode {
 }
 
 /// How to make the report.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The layout.
     pub mode: Mode,
+    /// By experiment, what a reader has to know of the choice of its runs.
+    pub notes: BTreeMap<String, Vec<String>>,
 }
 
 /// What was made.
@@ -113,32 +120,30 @@ const OWN_REFERENCES: &str = "report/references.bib";
 const NO_REFERENCES: &str = "% Works that only this paper cites. Those that the drafts cite are in templates/references.bib;\n\
     % an entry here goes before one of the same key there.\n";
 
-/// Makes the paper from sealed runs. Each experiment's latest run is the one that is quoted.
+/// Makes the paper from sealed runs. Numbers are means over the seeds of each experiment's latest plan.
 pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> Result<Report, ReportError> {
     if analyses.is_empty() {
         return Err(ReportError::NoRuns);
     }
     let typst = typst::Typst::find(project)?;
-    let study = Study::of(analyses);
+    let families = Families::of(analyses);
     let mut made = Maker { project, sources: Vec::new() };
 
-    let (created, redrafted) = draft_sections(project, &study)?;
-    let about = paper_toml::load(project, &study)?;
+    let (created, redrafted) = draft_sections(project, &families)?;
+    let about = paper_toml::load(project, &families)?;
     made.source(paper_toml::PATH);
     let sections = read_sections(project)?;
     sections.iter().for_each(|section| made.source(&section.path));
 
     let library = read_library(project, &mut made)?;
-    let prose = prose_of(&study);
-    let differences = Differences::of(&study, &pairs_asked_for(&sections))?;
-    let tables = tables::document(&study, &differences);
-    let counts = values::counts(&study, &differences);
-    let known = Known::of(&study, &counts, &library, &tables);
-    let cited = check_names(&known, &sections, &prose)?;
-    let figures = figures::asked_for(project, &study, &sections)?;
+    let mut numbers = Numbers::of(analyses, &pairs_asked_for(&sections))?;
+    numbers.differences.add_notes(&options.notes);
+    let tables = Tables::of(&numbers);
+    let known = Known { numbers: &numbers, experiments: families.names(), tables: &tables, references: library.keys() };
+    let cited = check_names(&known, &sections)?;
+    let figures = figures::asked_for(project, &families, &sections)?;
 
-    let catalogue = values::document(&study, &prose, &differences, &counts);
-    made.json("values.json", &catalogue)?;
+    made.json("values.json", &numbers.catalogue())?;
     made.json("tables.json", &tables)?;
     made.json("cites.json", &json!({ "format": values::VERSION, "references": library.references(&cited) }))?;
     made.json("about.json", &about)?;
@@ -146,48 +151,46 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     made.copy("acl.typ")?;
     made.copy("values.typ")?;
     made.paper(&sections)?;
-    made.summary(&study)?;
+    made.summary(&families)?;
 
     let pdf = project.root().join(PAPER_PDF);
     let temporary = project.root().join(BUILD).join("paper.pdf.partial");
     let timestamp = analyses.iter().filter_map(|a| proof::unix_seconds(&a.run.record.ended_at)).max().unwrap_or(0);
     let mode = options.mode.word();
-    let warnings = typst.compile(PAPER, &absolute(&temporary), mode, timestamp)?;
-    let noted = typst.bound(PAPER, mode)?;
+    let compiled = typst.compile(PAPER, &absolute(&temporary), mode, timestamp)?;
+    let notes = typst.notes(PAPER, mode)?;
+    let bound = proof::bound(&numbers, notes.bound)?;
     files::rename(&temporary, &pdf)?;
 
-    let outline = noted.iter().find(|n| n["kind"] == "outline").cloned().unwrap_or(Json::Null);
-    let numbers = Numbers { study: &study, differences: &differences, counts: &counts };
-    let proof = Proof::of(&numbers, options.mode, &typst.version, Digest::of_file(&pdf)?, made.digests()?, &noted);
-    let bound = proof.bound.len();
+    let proof = Proof {
+        format: Proof::VERSION,
+        pdf_sha256: Digest::of_file(&pdf)?,
+        mode: options.mode,
+        typst: typst.version.clone(),
+        sources: made.digests()?,
+        runs: proof::runs(&families),
+        bound,
+    };
     let proof_path = project.root().join(PAPER_PROOF);
     files::write(&proof_path, &pretty(&proof))?;
+    let mut findings = check_format(options.mode, &notes.outline);
+    findings.extend(swallowed(&sections));
+    findings.extend(glyphs::findings(project, &sections, &families, &compiled.blanks));
     Ok(Report {
         pdf,
         proof: proof_path,
-        pages: outline["pages"].as_u64().unwrap_or(0),
-        bound,
+        pages: notes.outline.pages,
+        bound: proof.bound.len(),
         created,
         redrafted,
-        findings: check_format(options.mode, &outline).into_iter().chain(swallowed(&sections)).collect(),
-        warnings,
+        findings,
+        warnings: compiled.warnings,
     })
 }
 
 /// Draws the figures of the paper over these runs again: which of them the runs still give, byte for byte.
 pub fn figures_drawn_again(project: &Project, analyses: &[RunAnalysis]) -> Result<Vec<Redrawn>, files::FileError> {
-    figures::redraw(project, &Study::of(analyses), BUILD)
-}
-
-/// The counts that a paper over these runs can show, by name, and the differences of these pairs of experiments: an audit
-/// computes them again.
-pub fn counts_and_differences(
-    analyses: &[RunAnalysis],
-    pairs: &[(String, String)],
-) -> Result<(BTreeMap<String, u64>, Differences), CompareError> {
-    let study = Study::of(analyses);
-    let differences = Differences::of(&study, pairs)?;
-    Ok((values::counts(&study, &differences), differences))
+    figures::redraw(project, &Families::of(analyses), BUILD)
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -201,8 +204,16 @@ fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
 }
 
 /// Writes the drafts: to the students' folder what is not there yet, to the build folder all of them.
-fn draft_sections(project: &Project, study: &Study) -> Result<(Vec<String>, Vec<String>), ReportError> {
-    let drafts = draft::sections(&project.templates().join("sections"), study)?;
+fn draft_sections(project: &Project, families: &Families) -> Result<(Vec<String>, Vec<String>), ReportError> {
+    let drafts = draft::sections(&project.templates().join("sections"), families)?;
+    let with_notes = |draft: draft::Draft| -> Result<draft::Draft, files::FileError> {
+        let path = draft.experiment.as_ref().map(|name| project.experiments().join(name).join("notes.md"));
+        match path.filter(|path| files::is_file(path)) {
+            Some(path) => Ok(draft.below_notes(&files::read_to_string(&path)?)),
+            None => Ok(draft),
+        }
+    };
+    let drafts = drafts.into_iter().map(with_notes).collect::<Result<Vec<_>, _>>()?;
     let (mut created, mut redrafted) = (Vec::new(), Vec::new());
     let beside = project.root().join(BUILD).join("draft");
     files::remove_folder(&beside)?;
@@ -269,28 +280,10 @@ fn read_library(project: &Project, made: &mut Maker) -> Result<Library, ReportEr
     Ok(library)
 }
 
-/// Texts of every experiment as pieces: experiment, then field.
-fn prose_of(study: &Study) -> Json {
-    let mut all = serde_json::Map::new();
-    for entry in &study.entries {
-        let config = &entry.quoted.run.experiment;
-        let fields = [
-            ("title", &config.title),
-            ("question", &config.question),
-            ("hypothesis", &config.hypothesis),
-            ("rationale", &config.rationale),
-        ];
-        let fields: serde_json::Map<String, Json> =
-            fields.into_iter().map(|(name, text)| (name.to_owned(), json!(prose::segments(text)))).collect();
-        all.insert(entry.name().to_owned(), Json::Object(fields));
-    }
-    Json::Object(all)
-}
-
 /// `#value(...);` prints no semicolon, which no reader of the source would guess.
 fn swallowed(sections: &[Section]) -> Vec<Finding> {
     let finding = |section: &Section, offset: usize| {
-        let place = Place::at(&section.path, &section.text, offset);
+        let place = section.place(offset);
         Finding {
             rule: "semicolon",
             problem: format!(
@@ -312,65 +305,67 @@ fn pairs_asked_for(sections: &[Section]) -> Vec<(String, String)> {
         [a, b, ..] => Some((a.text.clone(), b.text.clone())),
         _ => None,
     };
-    sections.iter().flat_map(|s| s.calls_of(&["delta", "compare"])).filter_map(pair).collect()
+    let functions = [Function::Delta, Function::Compare, Function::Notes];
+    sections.iter().flat_map(|s| s.calls_of(&functions)).filter_map(pair).collect()
 }
 
 /// Every name that a section may use.
 struct Known<'a> {
-    study: &'a Study<'a>,
+    numbers: &'a Numbers<'a>,
     experiments: Vec<&'a str>,
-    counts: &'a BTreeMap<String, u64>,
-    tables: Vec<&'a str>,
+    tables: &'a Tables,
     references: Vec<&'a str>,
 }
 
-impl<'a> Known<'a> {
-    fn of(study: &'a Study, counts: &'a BTreeMap<String, u64>, library: &'a Library, tables: &'a Json) -> Self {
-        Known {
-            study,
-            experiments: study.names(),
-            counts,
-            tables: tables["tables"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect(),
-            references: library.keys(),
-        }
-    }
-
+impl Known<'_> {
     fn values(&self, experiment: &str) -> Vec<&str> {
-        let entry = self.study.entry(experiment);
-        entry.map_or_else(Vec::new, |e| e.quoted.values.keys().map(String::as_str).collect())
+        let entry = self.numbers.families.entry(experiment);
+        entry.map_or_else(Vec::new, |e| e.values.keys().map(String::as_str).collect())
     }
 }
 
 /// Checks every literal name in the sections, and returns the keys that the paper cites.
-fn check_names(known: &Known, sections: &[Section], prose: &Json) -> Result<Vec<String>, ReportError> {
+fn check_names(known: &Known, sections: &[Section]) -> Result<Vec<String>, ReportError> {
     let mut cited = Vec::new();
     for section in sections {
+        if let Some(call) = section.calls.first().filter(|_| !section.imports) {
+            return Err(ReportError::Source {
+                problem: "the section uses functions of the paper without importing them".to_owned(),
+                place: Box::new(section.place(call.offset)),
+                hint: Some("put `#import \"/report/build/lib/values.typ\": *` into its first line".to_owned()),
+            });
+        }
         for call in &section.calls {
-            check_call(known, &Names { section, call }, prose, &mut cited)?;
+            check_call(known, &Names { section, call }, &mut cited)?;
         }
     }
     Ok(cited)
 }
 
-fn check_call(known: &Known, names: &Names, prose: &Json, cited: &mut Vec<String>) -> Result<(), ReportError> {
+fn check_call(known: &Known, names: &Names, cited: &mut Vec<String>) -> Result<(), ReportError> {
+    let families = &known.numbers.families;
     let arguments = names.call.arguments.as_slice();
     match names.call.function {
-        "value" | "fact" | "prose" => {
-            let [experiment, rest @ ..] = arguments else { return Ok(()) };
+        Function::Value | Function::Standing => {
+            let [experiment, keys @ ..] = arguments else { return Ok(()) };
             names.known(experiment, "experiment", &known.experiments)?;
-            let [name, ..] = rest else { return Ok(()) };
-            match (names.call.function, known.study.entry(&experiment.text)) {
-                ("value", _) => names.known(name, "value", &known.values(&experiment.text))?,
-                ("fact", Some(entry)) => {
-                    names.known(name, "fact", &values::facts(entry.quoted).into_keys().collect::<Vec<_>>())?;
-                }
-                _ => {
-                    names.known(name, "text", &["title", "question", "hypothesis", "rationale"])?;
-                    cited.extend(cited_by(prose, &experiment.text, &name.text, &known.references)?);
-                }
+            for key in keys {
+                names.known(key, "value", &known.values(&experiment.text))?;
             }
         }
-        "delta" | "compare" => {
+        Function::Fact | Function::Prose => {
+            let [experiment, rest @ ..] = arguments else { return Ok(()) };
+            names.known(experiment, "experiment", &known.experiments)?;
+            let (Some(name), Some(entry)) = (rest.first(), families.entry(&experiment.text)) else { return Ok(()) };
+            if names.call.function == Function::Fact {
+                names.known(name, "fact", &values::facts(entry.latest).into_keys().collect::<Vec<_>>())?;
+            } else {
+                let prose = values::prose_of(entry);
+                names.known(name, "text", &prose.keys().collect::<Vec<_>>())?;
+                cited.extend(cited_by(&prose[name.text.as_str()], entry.name(), &name.text, &known.references)?);
+            }
+        }
+        Function::Delta | Function::Compare | Function::Notes => {
             let [first, second, rest @ ..] = arguments else { return Ok(()) };
             for experiment in [first, second] {
                 names.known(experiment, "experiment", &known.experiments)?;
@@ -379,23 +374,23 @@ fn check_call(known: &Known, names: &Names, prose: &Json, cited: &mut Vec<String
                 }
             }
         }
-        "count" => {
+        Function::Count => {
             let [what, rest @ ..] = arguments else { return Ok(()) };
-            if let [experiment, ..] = rest {
+            let experiment = rest.first();
+            if let Some(experiment) = experiment {
                 names.known(experiment, "experiment", &known.experiments)?;
             }
-            let of = rest.first().map_or(String::new(), |e| format!("@{}", e.text));
-            let counts = known.counts.keys().filter_map(|k| k.strip_suffix(&of)).filter(|k| !k.contains('@'));
-            names.known(what, "count", &counts.collect::<Vec<_>>())?;
+            let counts = known.numbers.counts(experiment.map(|e| e.text.as_str()));
+            names.known(what, "count", &counts.into_iter().flatten().map(|(name, _)| *name).collect::<Vec<_>>())?;
         }
-        "table-of" => names.known_pair(arguments, "table", &known.tables)?,
-        "figure-of" => {
+        Function::TableOf => names.known_table(known.tables)?,
+        Function::FigureOf => {
             let [_, experiments @ ..] = arguments else { return Ok(()) };
             for experiment in experiments {
                 names.known(experiment, "experiment", &known.experiments)?;
             }
         }
-        _ => {
+        Function::Citep | Function::Citet => {
             for key in arguments {
                 names.known(key, "reference", &known.references)?;
                 cited.push(key.text.clone());
@@ -406,21 +401,17 @@ fn check_call(known: &Known, names: &Names, prose: &Json, cited: &mut Vec<String
 }
 
 /// What a text of an experiment cites. The text stands in a sealed record, so the bibliography has to follow it.
-fn cited_by(prose: &Json, experiment: &str, field: &str, keys: &[&str]) -> Result<Vec<String>, ReportError> {
+fn cited_by(prose: &[Segment], experiment: &str, field: &str, known: &[&str]) -> Result<Vec<String>, ReportError> {
     let mut cited = Vec::new();
-    for segment in prose[experiment][field].as_array().into_iter().flatten() {
-        for key in segment["keys"].as_array().into_iter().flatten().filter_map(Json::as_str) {
-            if !keys.contains(&key) {
-                let near = nearest(key, keys).map_or(String::new(), |n| format!("; did `{n}` mean the same?"));
-                return Err(ReportError::Citation {
-                    problem: format!(
-                        "the {field} of experiment `{experiment}` cites `@{key}`, which no bibliography has"
-                    ),
-                    hint: format!("add an entry `{key}` to {OWN_REFERENCES}{near}"),
-                });
-            }
-            cited.push(key.to_owned());
+    for key in prose.iter().flat_map(Segment::keys) {
+        if !known.contains(&key.as_str()) {
+            let near = nearest(key, known).map_or(String::new(), |n| format!("; did `{n}` mean the same?"));
+            return Err(ReportError::Citation {
+                problem: format!("the {field} of experiment `{experiment}` cites `@{key}`, which no bibliography has"),
+                hint: format!("add an entry `{key}` to {OWN_REFERENCES}{near}"),
+            });
         }
+        cited.push(key.clone());
     }
     Ok(cited)
 }
@@ -450,28 +441,35 @@ impl Names<'_> {
         Err(self.error(argument, format!("there is no {what} `{}`", argument.text), hint))
     }
 
-    /// A table, named by its kind and an experiment.
-    fn known_pair(&self, arguments: &[Argument], what: &str, known: &[&str]) -> Result<(), ReportError> {
-        let wanted = arguments.iter().map(|a| a.text.as_str()).collect::<Vec<_>>().join(" ");
-        let [kind, rest @ ..] = arguments else { return Ok(()) };
-        if known.contains(&wanted.as_str()) {
+    /// A table, named by its kind and, unless it is one of the whole paper, an experiment.
+    fn known_table(&self, tables: &Tables) -> Result<(), ReportError> {
+        let [kind, rest @ ..] = self.call.arguments.as_slice() else { return Ok(()) };
+        let named = |kinds: &BTreeMap<&'static str, model::Table>| kinds.contains_key(kind.text.as_str());
+        let (of_paper, of) = (named(&tables.paper), rest.first());
+        if of.is_none() && of_paper || of.is_some_and(|of| tables.experiments.get(&of.text).is_some_and(named)) {
             return Ok(());
         }
-        let mut kinds: Vec<&str> = known.iter().map(|n| n.split_once(' ').map_or(*n, |(kind, _)| kind)).collect();
+        let mut kinds: Vec<&str> =
+            tables.experiments.values().chain([&tables.paper]).flatten().map(|(k, _)| *k).collect();
+        kinds.sort_unstable();
         kinds.dedup();
-        self.known(kind, what, &kinds)?;
-        let of_kind = known.iter().filter_map(|n| n.split_once(' ')).filter(|(k, _)| *k == kind.text);
-        let names: Vec<&str> = of_kind.map(|(_, name)| name).collect();
-        let hint = format!("`{}` is there for {}", kind.text, names.join(", "));
-        match rest {
+        self.known(kind, "table", &kinds)?;
+        let names: Vec<&str> =
+            tables.experiments.iter().filter(|(_, kinds)| named(kinds)).map(|(name, _)| name.as_str()).collect();
+        let hint = if of_paper {
+            format!("write `#table-of(\"{}\")`: it is a table of the whole paper", kind.text)
+        } else {
+            format!("`{}` is there for {}", kind.text, names.join(", "))
+        };
+        match of {
             // Without a literal second argument nothing more can be said here.
-            [] => Ok(()),
-            [of, ..] => Err(self.error(of, format!("there is no {what} `{}` of `{}`", kind.text, of.text), hint)),
+            None => Ok(()),
+            Some(of) => Err(self.error(of, format!("there is no table `{}` of `{}`", kind.text, of.text), hint)),
         }
     }
 
     fn error(&self, argument: &Argument, problem: String, hint: String) -> ReportError {
-        ReportError::Source { problem, place: Box::new(self.section.place(argument)), hint: Some(hint) }
+        ReportError::Source { problem, place: Box::new(self.section.place(argument.offset)), hint: Some(hint) }
     }
 }
 
@@ -494,7 +492,7 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn json(&mut self, name: &str, value: &Json) -> Result<(), ReportError> {
+    fn json(&mut self, name: &str, value: &impl serde::Serialize) -> Result<(), ReportError> {
         self.write(name, &pretty(value))
     }
 
@@ -504,16 +502,12 @@ impl Maker<'_> {
         self.write(&format!("lib/{template}"), &bytes)
     }
 
-    fn figures(&mut self, figures: &BTreeMap<String, figures::Drawn>) -> Result<(), ReportError> {
+    fn figures(&mut self, figures: &BTreeMap<FigureRef, figures::Drawn>) -> Result<(), ReportError> {
         files::remove_folder(&self.project.root().join(BUILD).join("figures"))?;
-        let mut listed = serde_json::Map::new();
-        for (key, drawn) in figures {
-            let file = format!("{}.svg", key.replace(' ', "."));
-            let about = json!({ "file": file, "alt": drawn.figure.alt, "runs": drawn.runs });
-            self.write(&format!("figures/{file}"), drawn.figure.svg.as_bytes())?;
-            listed.insert(key.clone(), about);
+        for (figure, drawn) in figures {
+            self.write(&format!("figures/{}", figures::file_name(figure)), drawn.figure.svg.as_bytes())?;
         }
-        self.json("figures.json", &json!({ "format": values::VERSION, "figures": listed }))
+        self.json("figures.json", &figures::listed(figures))
     }
 
     /// `paper.typ`: the order of the parts.
@@ -539,10 +533,10 @@ impl Maker<'_> {
     }
 
     /// What an auditor who has only the PDF needs: the runs, and the digests of what the paper was made from.
-    fn summary(&mut self, study: &Study) -> Result<(), ReportError> {
+    fn summary(&mut self, families: &Families) -> Result<(), ReportError> {
         let mut sources = self.digests()?;
         sources.retain(|source| !source.path.starts_with(BUILD));
-        let summary = json!({ "format": values::VERSION, "runs": proof::runs(study), "sources": sources });
+        let summary = json!({ "format": values::VERSION, "runs": proof::runs(families), "sources": sources });
         self.json("summary.json", &summary)
     }
 

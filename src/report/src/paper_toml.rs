@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::error::{Place, ReportError};
-use super::study::Study;
+use super::families::Families;
 
 /// Where it lies, relative to the project.
 pub(super) const PATH: &str = "report/paper.toml";
@@ -44,18 +44,18 @@ email = "first.author@example.org"
 "#;
 
 /// Reads the file, making it if it is not there.
-pub(super) fn load(project: &Project, study: &Study) -> Result<Json, ReportError> {
+pub(super) fn load(project: &Project, families: &Families) -> Result<Json, ReportError> {
     let path = project.root().join(PATH);
     if !path.exists() {
-        files::write(&path, DRAFT.replace("TITLE", title(study)).as_bytes())?;
+        files::write(&path, DRAFT.replace("TITLE", title(families)).as_bytes())?;
     }
     let text = files::read_to_string(&path)?;
     let paper: Paper = toml::from_str(&text).map_err(|e| wrong(&text, &e))?;
     Ok(json!(paper))
 }
 
-fn title(study: &Study) -> &'static str {
-    if study.families.iter().any(|family| family.len() > 1) {
+fn title(families: &Families) -> &'static str {
+    if families.families.iter().any(|family| family.len() > 1) {
         "Pretraining Small Language Models under a Budget: A Baseline and Changes to It"
     } else {
         "Pretraining a Small Language Model under a Budget"

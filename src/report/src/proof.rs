@@ -1,15 +1,14 @@
 //! `paper.json`: what stands in the PDF and where it comes from. An audit reads it, computes each number again from
-//! its run, and compares.
-
-use std::collections::BTreeMap;
+//! its runs, and compares.
 
 use harness_core::Digest;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::Mode;
-use super::differences::Differences;
-use super::study::Study;
+use super::error::ReportError;
+use super::families::Families;
+use super::model::{Bound, Note};
+use super::values::Numbers;
 
 /// `paper.json`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,112 +51,32 @@ pub struct ProofRun {
     pub commit: String,
     /// Root of its corpus.
     pub data_root: Digest,
-    /// Whether the paper's numbers of this experiment come from it.
+    /// Whether the paper's numbers of this experiment rest on it.
     pub quoted: bool,
-}
-
-/// Something in the PDF that is bound to the records.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Bound {
-    /// `n1`, `n2`, ... in order of appearance.
-    pub id: String,
-    /// `value`, `delta` (a difference), `compare` (`lower than` and the like), `count`, or `recorded` (a number of a
-    /// record's file that has no key).
-    pub kind: String,
-    /// The experiment; absent for counts.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub experiment: Option<String>,
-    /// Its run.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub run: Option<String>,
-    /// Of a difference, the experiment that is subtracted.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub minus_experiment: Option<String>,
-    /// Its run.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub minus_run: Option<String>,
-    /// The key; of a count, its name; of a recorded number, the file of the run.
-    pub key: String,
-    /// The text in the PDF (with `-` for the minus sign and `e` for a power of ten).
-    pub shown: String,
-    /// The text of the standard error, where it is shown.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub shown_error: Option<String>,
-    /// The exact number; absent for recorded ones.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub number: Option<f64>,
-    /// The page of the PDF, from 1.
-    pub page: u64,
 }
 
 impl Proof {
     /// Version of `paper.json`. Raised with every change that an older reader would misread.
-    pub const VERSION: u32 = 1;
-
-    /// Puts together what Typst noted and what the records say.
-    pub(super) fn of(
-        numbers: &Numbers,
-        mode: Mode,
-        typst: &str,
-        pdf_sha256: Digest,
-        sources: Vec<SourceFile>,
-        noted: &[Json],
-    ) -> Self {
-        let bound = noted.iter().filter(|n| n["kind"] != "outline").enumerate();
-        let bound = bound.map(|(index, note)| bound_of(numbers, index, note)).collect();
-        Proof {
-            format: Proof::VERSION,
-            pdf_sha256,
-            mode,
-            typst: typst.to_owned(),
-            sources,
-            runs: runs(numbers.study),
-            bound,
-        }
-    }
+    pub const VERSION: u32 = 2;
 }
 
-/// Where the numbers of a paper come from.
-pub(super) struct Numbers<'a> {
-    pub study: &'a Study<'a>,
-    pub differences: &'a Differences,
-    pub counts: &'a BTreeMap<String, u64>,
-}
-
-fn bound_of(numbers: &Numbers, index: usize, note: &Json) -> Bound {
-    let Numbers { study, differences, counts } = *numbers;
-    let text = |field: &str| note[field].as_str().map(str::to_owned);
-    let (experiment, minus_experiment) = (text("experiment"), text("minus_experiment"));
-    let key = text("key").or_else(|| text("count")).or_else(|| text("file")).unwrap_or_default();
-    let kind = text("kind").unwrap_or_default();
-    let number = match kind.as_str() {
-        "value" => experiment.as_deref().and_then(|name| Some(study.entry(name)?.quoted.values.get(&key)?.number)),
-        "delta" | "compare" => {
-            let pair = experiment.as_deref().zip(minus_experiment.as_deref());
-            pair.and_then(|(first, second)| Some(differences.get(first, second, &key)?.number))
-        }
-        "count" => counts.get(&key).map(|n| *n as f64),
-        _ => None,
+/// What Typst noted, with what the runs say to it. A template that shows something else is refused.
+pub(super) fn bound(numbers: &Numbers, notes: Vec<Note>) -> Result<Vec<Bound>, ReportError> {
+    let bind = |(index, note): (usize, Note)| match numbers.check(&note) {
+        Ok(backing) => Ok(Bound { id: format!("n{}", index + 1), number: backing.number, runs: backing.runs, note }),
+        Err(problem) => Err(ReportError::Template {
+            template: "templates/values.typ".to_owned(),
+            problem: format!("it shows `{}` for {} on page {}: {problem}", note.shown, note.quantity, note.page),
+        }),
     };
-    Bound {
-        id: format!("n{}", index + 1),
-        kind,
-        run: text("run"),
-        minus_run: text("minus_run"),
-        shown: text("shown").unwrap_or_default(),
-        shown_error: text("shown_error"),
-        page: note["page"].as_u64().unwrap_or(0),
-        experiment,
-        minus_experiment,
-        key,
-        number,
-    }
+    notes.into_iter().enumerate().map(bind).collect()
 }
 
-/// Every run of the study.
-pub(super) fn runs(study: &Study) -> Vec<ProofRun> {
+/// Every run of the paper.
+pub(super) fn runs(families: &Families) -> Vec<ProofRun> {
     let mut runs = Vec::new();
-    for entry in &study.entries {
+    for entry in &families.entries {
+        let quoted = entry.run_ids();
         for analysis in &entry.runs {
             let open = &analysis.run.open;
             runs.push(ProofRun {
@@ -166,7 +85,7 @@ pub(super) fn runs(study: &Study) -> Vec<ProofRun> {
                 root: analysis.run.root,
                 commit: open.code.commit.clone(),
                 data_root: open.data.root,
-                quoted: open.run == entry.quoted.run.open.run,
+                quoted: quoted.contains(&open.run.to_string()),
             });
         }
     }

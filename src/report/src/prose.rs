@@ -13,6 +13,16 @@ pub(super) enum Segment {
     Citet { keys: Vec<String> },
 }
 
+impl Segment {
+    /// The works that it cites.
+    pub fn keys(&self) -> &[String] {
+        match self {
+            Segment::Citep { keys } | Segment::Citet { keys } => keys,
+            Segment::Text { .. } | Segment::Paragraph => &[],
+        }
+    }
+}
+
 /// Cuts a text into its pieces. Everything that is not a citation is text, whatever it looks like.
 pub(super) fn segments(text: &str) -> Vec<Segment> {
     let mut out: Vec<Segment> = Vec::new();

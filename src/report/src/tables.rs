@@ -1,77 +1,90 @@
-//! `tables.json`: the tables as data. A cell is text, or a reference to a value, a difference, a digest or a run,
-//! which `values.typ` looks up and sets; so each number of a table is bound as those of the prose are.
+//! `tables.json`: the tables as data. A cell is text, or names a value that `values.typ` looks up and sets; so each
+//! number of a table is bound as those of the prose are.
 
 use std::collections::BTreeMap;
 
-use harness_core::config::flat;
-use harness_core::task_kind::{Kind, Metric};
-use serde_json::{Value as Json, json};
-
-use super::differences::Differences;
-use super::study::{Entry, Study};
-use super::values::{accuracy_key, title_of};
-use crate::plot::{headline_tasks, task_title, title_in_group, title_of_task};
 use harness_analyse::compare::Verdict;
-use harness_analyse::{RunAnalysis, TaskResult, Unit, show};
+use harness_analyse::{RunAnalysis, TaskResult, recipe_sources};
+use harness_core::config::flat;
+use harness_core::corpus_manifest::{FunnelStage, SourceRecord, TaskContamination};
+use harness_core::task_kind::{Kind, Metric};
+use serde::Serialize;
+
+use super::families::{Entry, Families};
+use super::model::Align::{Left, Right};
+use super::model::{Align, Cell, Row, Table};
+use super::plot::{headline_tasks, task_title, title_in_group, title_of_task};
+use super::values::{Numbers, VERSION, accuracy_key, title_of};
 
 /// More columns of experiments than this do not fit one column of the page.
 const NARROW: usize = 3;
 
-fn text(text: impl Into<String>) -> Json {
-    json!({ "text": text.into() })
+fn text(text: impl Into<String>) -> Cell {
+    Cell::Text { text: text.into() }
 }
 
-fn code(text: impl Into<String>) -> Json {
-    json!({ "code": text.into() })
+fn code(text: impl Into<String>) -> Cell {
+    Cell::Code { text: text.into() }
 }
 
-fn value(experiment: &str, key: &str, error: bool, bold: bool) -> Json {
-    json!({ "value": [experiment, key], "error": error, "bold": bold })
+fn value(experiment: &str, key: &str, error: bool, bold: bool) -> Cell {
+    Cell::Value { experiment: experiment.to_owned(), key: key.to_owned(), error, bold }
 }
 
-/// A number of the records that is no value of its own, bound to the run and file it stands in.
-fn recorded(entry: &Entry, file: &str, shown: String) -> Json {
-    json!({ "recorded": shown, "run": entry.quoted.run.open.run, "experiment": entry.name(), "file": file })
+fn table(wide: bool, columns: &[Align], header: Row, rows: Vec<Row>) -> Table {
+    Table { wide, columns: columns.to_vec(), header, rows, rules: Vec::new() }
 }
 
-fn table(wide: bool, columns: &[&str], header: Vec<Json>, rows: Vec<Vec<Json>>) -> Json {
-    json!({ "wide": wide, "columns": columns, "header": header, "rows": rows, "rules": [] })
+/// `tables.json`
+#[derive(Debug, Serialize)]
+pub(super) struct Tables {
+    format: u32,
+    /// Of the whole paper, by kind.
+    pub paper: BTreeMap<&'static str, Table>,
+    /// By experiment and kind; what shows a family is under its baseline.
+    pub experiments: BTreeMap<String, BTreeMap<&'static str, Table>>,
 }
 
-/// All tables, by `kind name`.
-pub(super) fn document(study: &Study, differences: &Differences) -> Json {
-    let is_better = |entry: &Entry, key: &str| differences.verdict(study, entry, key) == Some(Verdict::Better);
-    let mut tables: BTreeMap<String, Json> = BTreeMap::new();
-    for family in &study.families {
-        let members: Vec<&Entry> = family.iter().map(|i| &study.entries[*i]).collect();
-        let base = members[0];
-        let mut add = |kind: &str, table: Json| tables.insert(format!("{kind} {}", base.name()), table);
-        add("data", data(base));
-        add("sources", sources(base));
-        add("cleaning", cleaning(base));
-        add("funnel", funnel(base));
-        add("lengths", lengths(base));
-        add("statement", statement(base));
-        add("contamination", contamination(base));
-        add("config", config(base));
-        add("changes", changes(&members));
-        add("full-config", full_config(&members));
-        add("tasks", tasks(base));
-        add("results", results(&members, &is_better));
-        add("all-tasks", all_tasks(&members, &is_better));
-        add("resources", resources(&members));
-        for entry in &members[1..] {
-            if let Some(reference) = study.reference(entry) {
-                tables.insert(format!("change {}", entry.name()), change(entry, reference));
+impl Tables {
+    pub fn of(numbers: &Numbers) -> Self {
+        let families = &numbers.families;
+        let is_better =
+            |entry: &Entry, key: &str| numbers.differences.verdict(families, entry, key) == Some(Verdict::Better);
+        let mut tables =
+            Tables { format: VERSION, paper: BTreeMap::from([("runs", runs(families))]), experiments: BTreeMap::new() };
+        for family in &families.families {
+            let members: Vec<&Entry> = family.iter().map(|i| &families.entries[*i]).collect();
+            let base = members[0];
+            let of_family = BTreeMap::from([
+                ("data", data(base)),
+                ("sources", sources(base)),
+                ("cleaning", cleaning(base)),
+                ("funnel", funnel(base)),
+                ("lengths", lengths(base)),
+                ("statement", statement(base)),
+                ("contamination", contamination(base)),
+                ("config", config(base)),
+                ("changes", changes(&members)),
+                ("full-config", full_config(&members)),
+                ("tasks", tasks(base)),
+                ("results", results(&members, &is_better)),
+                ("all-tasks", all_tasks(&members, &is_better)),
+                ("resources", resources(&members)),
+            ]);
+            tables.experiments.insert(base.name().to_owned(), of_family);
+            for entry in &members[1..] {
+                if let Some(reference) = families.reference(entry) {
+                    let of_change = BTreeMap::from([("change", change(entry, reference))]);
+                    tables.experiments.insert(entry.name().to_owned(), of_change);
+                }
             }
         }
+        tables
     }
-    tables.insert("runs".to_owned(), runs(study));
-    json!({ "format": super::values::VERSION, "tables": tables })
 }
 
 /// What was trained and validated on.
-fn data(base: &Entry) -> Json {
+fn data(base: &Entry) -> Table {
     let name = base.name();
     let row = |label: &str, train: &str, validation: &str| {
         vec![text(label), value(name, train, false, false), value(name, validation, false, false)]
@@ -79,40 +92,32 @@ fn data(base: &Entry) -> Json {
     let mut rows = vec![row("Documents", "data.train_documents", "data.validation_documents")];
     rows.push(row("Bytes of text", "data.train_bytes", "data.validation_bytes"));
     rows.push(row("Tokens", "data.train_tokens", "data.validation_tokens"));
-    table(false, &["left", "right", "right"], vec![text(""), text("Training"), text("Validation")], rows)
+    table(false, &[Left, Right, Right], vec![text(""), text("Training"), text("Validation")], rows)
 }
 
 /// Every source of the corpus; the files of a pattern are one.
-fn sources(base: &Entry) -> Json {
-    let files = &base.quoted.run.corpus.sources;
-    let sources = files.chunk_by(|a, b| a.pattern.is_some() && a.pattern == b.pattern);
-    let file = harness_record::format::file::CORPUS_MANIFEST;
-    let count = |n: u64| recorded(base, file, show(n as f64, Unit::Count));
-    let row = |of: &[harness_core::corpus_manifest::SourceRecord]| {
-        let name = of[0].pattern.as_ref().unwrap_or(&of[0].name);
+fn sources(base: &Entry) -> Table {
+    let row = |(name, of): (&str, &[SourceRecord])| {
         let title = if of[0].title.is_empty() { name } else { &of[0].title };
-        let sum = |number: fn(&harness_core::corpus_manifest::SourceRecord) -> u64| count(of.iter().map(number).sum());
-        vec![
-            match of {
-                [one] => json!({ "text": title, "link": one.url }),
-                several => text(format!("{title} ({} files)", several.len())),
-            },
-            text(of[0].licence.clone()),
-            sum(|s| s.train_documents + s.validation_documents),
-            sum(|s| s.train_bytes + s.validation_bytes),
-            sum(|s| s.train_tokens + s.validation_tokens),
-        ]
+        let title = match of {
+            [SourceRecord { url: Some(url), .. }] => Cell::Link { text: title.to_owned(), url: url.clone() },
+            [_] => text(title),
+            several => text(format!("{title} ({} files)", several.len())),
+        };
+        let number = |what: &str| value(base.name(), &format!("data.sources.{name}.{what}"), false, false);
+        vec![title, text(of[0].licence.clone()), number("documents"), number("bytes"), number("tokens")]
     };
     let header = ["Source", "Licence", "Documents", "Bytes", "Tokens"].map(text).to_vec();
-    table(true, &["left", "left", "right", "right", "right"], header, sources.map(row).collect())
+    let rows = recipe_sources(&base.latest.run.corpus).into_iter().map(row).collect();
+    table(true, &[Left, Left, Right, Right, Right], header, rows)
 }
 
 /// What each cleaning step did, and what is left once duplicates and the like are out.
-fn cleaning(base: &Entry) -> Json {
-    let manifest = &base.quoted.run.corpus;
+fn cleaning(base: &Entry) -> Table {
+    let manifest = &base.latest.run.corpus;
     let cell = |stage: &str, what: &str| value(base.name(), &format!("data.funnel.{stage}.{what}"), false, false);
     // The first stage is reading, then every step has one.
-    let row = |stage: &harness_core::corpus_manifest::FunnelStage| {
+    let row = |stage: &FunnelStage| {
         let of = |what: &str| cell(&stage.stage, what);
         vec![text(stage.stage.replace('_', " ")), of("documents"), of("changed"), of("bytes")]
     };
@@ -121,12 +126,12 @@ fn cleaning(base: &Entry) -> Json {
         rows.push(vec![text("after selection"), cell(&last.stage, "documents"), text("–"), cell(&last.stage, "bytes")]);
     }
     let header = ["Step", "Documents", "Changed", "Bytes"].map(text).to_vec();
-    table(false, &["left", "right", "right", "right"], header, rows)
+    table(false, &[Left, Right, Right, Right], header, rows)
 }
 
 /// From what was read to both sides: what each stage leaves.
-fn funnel(base: &Entry) -> Json {
-    let manifest = &base.quoted.run.corpus;
+fn funnel(base: &Entry) -> Table {
+    let manifest = &base.latest.run.corpus;
     let cell = |key: String| value(base.name(), &key, false, false);
     let mut rows = Vec::new();
     for (at, stage) in manifest.funnel.iter().enumerate() {
@@ -147,19 +152,19 @@ fn funnel(base: &Entry) -> Json {
     let rule = rows.len();
     for (side, label) in [("train", "training side"), ("validation", "validation side"), ("test", "test side")] {
         let of_side = |what: &str| format!("data.funnel.{side}.{what}");
-        if base.quoted.values.contains_key(&of_side("documents")) {
+        if base.values.contains_key(&of_side("documents")) {
             let cells = ["documents", "bytes", "bytes_share"].map(|what| cell(of_side(what)));
             rows.push(std::iter::once(text(label)).chain(cells).collect());
         }
     }
     let header = ["Stage", "Documents", "Bytes", "%"].map(text).to_vec();
-    let mut table = table(false, &["left", "right", "right", "right"], header, rows);
-    table["rules"] = json!([rule]);
+    let mut table = table(false, &[Left, Right, Right, Right], header, rows);
+    table.rules = vec![rule];
     table
 }
 
 /// Quartiles of the lengths of documents, by side.
-fn lengths(base: &Entry) -> Json {
+fn lengths(base: &Entry) -> Table {
     let row = |(label, what): (&str, &str)| {
         let of = |key: &str| value(base.name(), &format!("data.{key}.{what}"), false, false);
         let keys = ["train_document_bytes", "train_document_tokens", "validation_document_bytes"];
@@ -174,13 +179,13 @@ fn lengths(base: &Entry) -> Json {
         ("largest", "largest"),
     ];
     let header = ["", "Train. bytes", "tokens", "Val. bytes", "tokens"].map(text).to_vec();
-    table(false, &["left", "right", "right", "right", "right"], header, rows.into_iter().map(row).collect())
+    table(false, &[Left, Right, Right, Right, Right], header, rows.into_iter().map(row).collect())
 }
 
 /// What a data statement says in numbers, but for the sizes of both sides.
-fn statement(base: &Entry) -> Json {
+fn statement(base: &Entry) -> Table {
     let cell = |key: &str| value(base.name(), key, false, false);
-    let recipe = &base.quoted.run.corpus.recipe;
+    let recipe = &base.latest.run.corpus.recipe;
     // A zero would say that it was looked for.
     let looked_for = |key: &str| match key {
         "data.exact_duplicates" => recipe["duplicates"]["exact"] == true,
@@ -201,35 +206,33 @@ fn statement(base: &Entry) -> Json {
         ("Bytes per validation token", "data.bytes_per_token"),
     ];
     let rows = rows.iter().filter(|(_, key)| looked_for(key)).map(|(label, key)| vec![text(*label), cell(key)]);
-    table(false, &["left", "right"], vec![text("Property"), text("Value")], rows.collect())
+    table(false, &[Left, Right], vec![text("Property"), text("Value")], rows.collect())
 }
 
 /// How many items of each task share text with the corpus.
-fn contamination(base: &Entry) -> Json {
-    let file = harness_record::format::file::CORPUS_MANIFEST;
-    let count = |n: u64| recorded(base, file, show(n as f64, Unit::Count));
-    let mut rows = Vec::new();
-    for found in &base.quoted.run.corpus.contamination {
-        rows.push(vec![
-            text(task_title(&found.task)),
-            count(found.items),
-            count(found.items_too_short),
-            count(found.items_found),
-            count(found.documents),
-        ]);
-    }
+fn contamination(base: &Entry) -> Table {
+    let row = |found: &TaskContamination| {
+        let number =
+            |what: &str| value(base.name(), &format!("data.contamination.{}.{what}", found.task), false, false);
+        let counts = ["items", "items_too_short", "items_found", "documents"].map(number);
+        std::iter::once(text(task_title(&found.task))).chain(counts).collect()
+    };
     let header = ["Task", "Items", "Too short", "Found", "Documents"].map(text).to_vec();
-    table(false, &["left", "right", "right", "right", "right"], header, rows)
+    let rows = base.latest.run.corpus.contamination.iter().map(row).collect();
+    table(false, &[Left, Right, Right, Right, Right], header, rows)
 }
+
+/// What the claims rest on; no choice of the training.
+const PRIMARY_METRICS: &str = "primary_metrics";
 
 /// Keys that say who and why, not what; keys of the paper's own machinery.
 fn is_choice(key: &str) -> bool {
     !["title", "question", "hypothesis", "rationale", "extends", "evaluation.tasks", "corpus"].contains(&key)
 }
 
-fn config_cell(entry: &Entry, key: &str, shown: &str) -> Json {
+fn config_cell(entry: &Entry, key: &str, shown: &str) -> Cell {
     let key = format!("config.{key}");
-    if entry.quoted.values.contains_key(&key) {
+    if entry.values.contains_key(&key) {
         value(entry.name(), &key, false, false)
     } else {
         code(shown.trim_matches('"'))
@@ -244,6 +247,7 @@ fn in_words(key: &str) -> String {
 fn is_running(key: &str) -> bool {
     ["evaluation.", "metrics.", "training.keep."].iter().any(|section| key.starts_with(section))
         || [
+            PRIMARY_METRICS,
             "training.attention_kernel",
             "training.on_non_finite",
             "training.skip_at_most",
@@ -257,8 +261,8 @@ fn is_running(key: &str) -> bool {
 }
 
 /// The choices of the baseline that decide what is learned, by section.
-fn config(base: &Entry) -> Json {
-    let mut choices = flat(&base.quoted.run.experiment);
+fn config(base: &Entry) -> Table {
+    let mut choices: Vec<(String, String)> = choices(base).into_iter().collect();
     // A schedule without warm-up is a choice; a model or a training without one of the many pieces there are is not.
     let is_off = |key: &str, shown: &str| {
         shown == "[]"
@@ -280,16 +284,31 @@ fn config(base: &Entry) -> Json {
         rows.push(vec![text(if first { own } else { "" }), text(in_words(key)), config_cell(base, key, shown)]);
     }
     let header = ["Part", "Choice", "Value"].map(text).to_vec();
-    let mut table = table(false, &["left", "left", "right"], header, rows);
-    table["rules"] = json!(rules);
+    let mut table = table(false, &[Left, Left, Right], header, rows);
+    table.rules = rules;
     table
 }
 
-/// What two configs have different: key, reference, experiment.
+/// The config as it is written, by key. What differs between the seeds, as the seed does, is listed.
+fn choices(entry: &Entry) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    for (at, run) in entry.seeds.iter().enumerate() {
+        for (key, shown) in flat(&run.run.experiment) {
+            let listed = all.entry(key).or_default();
+            if at == 0 || !listed.split(", ").any(|own| own == shown) {
+                let comma = if at == 0 { "" } else { ", " };
+                *listed = format!("{listed}{comma}{shown}");
+            }
+        }
+    }
+    all
+}
+
+/// What two configs have different: key, reference, experiment. Which metrics are primary is no part of the training.
 fn differing(entry: &Entry, reference: &Entry) -> Vec<(String, Option<String>, Option<String>)> {
-    let of = |e: &Entry| -> BTreeMap<String, String> { flat(&e.quoted.run.experiment).into_iter().collect() };
-    let (before, after) = (of(reference), of(entry));
-    let mut keys: Vec<&String> = before.keys().chain(after.keys()).filter(|k| is_choice(k)).collect();
+    let (before, after) = (choices(reference), choices(entry));
+    let is_compared = |key: &&String| is_choice(key) && *key != PRIMARY_METRICS;
+    let mut keys: Vec<&String> = before.keys().chain(after.keys()).filter(is_compared).collect();
     keys.sort();
     keys.dedup();
     let row = |key: &&String| {
@@ -304,33 +323,32 @@ pub(super) fn changed_keys(entry: &Entry, reference: &Entry) -> Vec<String> {
     differing(entry, reference).into_iter().map(|(key, _, _)| key).collect()
 }
 
-fn change(entry: &Entry, reference: &Entry) -> Json {
+fn change(entry: &Entry, reference: &Entry) -> Table {
     let cell =
         |e: &Entry, key: &str, shown: Option<String>| shown.map_or_else(|| text("–"), |s| config_cell(e, key, &s));
     let rows = differing(entry, reference)
         .into_iter()
         .map(|(key, before, after)| vec![code(&*key), cell(reference, &key, before), cell(entry, &key, after)])
         .collect();
-    table(false, &["left", "right", "right"], vec![text("Choice"), code(reference.name()), code(entry.name())], rows)
+    table(false, &[Left, Right, Right], vec![text("Choice"), code(reference.name()), code(entry.name())], rows)
 }
 
 /// One row for each experiment: what it changes.
-fn changes(members: &[&Entry]) -> Json {
+fn changes(members: &[&Entry]) -> Table {
     let row = |entry: &&Entry| {
         let keys = changed_keys(entry, members[0]);
-        let own: BTreeMap<String, String> = flat(&entry.quoted.run.experiment).into_iter().collect();
+        let own = choices(entry);
         let stated: Vec<String> =
             keys.iter().map(|k| format!("{k} = {}", own.get(k).map_or("–", |v| v.trim_matches('"')))).collect();
         vec![code(entry.name()), text(title_of(entry)), code(stated.join(", "))]
     };
     let header = ["Experiment", "Title", "Change"].map(text).to_vec();
-    table(false, &["left", "left", "left"], header, members[1..].iter().map(row).collect())
+    table(false, &[Left, Left, Left], header, members[1..].iter().map(row).collect())
 }
 
 /// Every key of every config of the family; experiments that agree with the baseline show a dot.
-fn full_config(members: &[&Entry]) -> Json {
-    let maps: Vec<BTreeMap<String, String>> =
-        members.iter().map(|e| flat(&e.quoted.run.experiment).into_iter().collect()).collect();
+fn full_config(members: &[&Entry]) -> Table {
+    let maps: Vec<BTreeMap<String, String>> = members.iter().map(|e| choices(e)).collect();
     let mut keys: Vec<&String> = maps.iter().flat_map(BTreeMap::keys).filter(|k| is_choice(k)).collect();
     keys.sort_by_key(|k| (k.contains('.'), *k));
     keys.dedup();
@@ -345,15 +363,15 @@ fn full_config(members: &[&Entry]) -> Json {
     };
     let rows = keys.iter().map(row).collect();
     let header = std::iter::once(text("Key")).chain(members.iter().map(|e| code(e.name()))).collect();
-    let columns: Vec<&str> = std::iter::once("left").chain(members.iter().map(|_| "right")).collect();
+    let columns: Vec<Align> = std::iter::once(Left).chain(members.iter().map(|_| Right)).collect();
     table(members.len() > NARROW, &columns, header, rows)
 }
 
 /// What the tasks are.
-fn tasks(base: &Entry) -> Json {
+fn tasks(base: &Entry) -> Table {
     let row = |task: &&TaskResult| {
         let of_task = |t: &&harness_record::format::Task| t.id == task.id || t.group.as_ref() == Some(&task.id);
-        let kind = base.quoted.run.open.tasks.iter().find(of_task).map_or("", |t| kind_in_words(t.kind));
+        let kind = base.latest.run.open.tasks.iter().find(of_task).map_or("", |t| kind_in_words(t.kind));
         let key = |name: &str| format!("tasks.{}.{name}", task.id);
         vec![
             text(title_of_task(task)),
@@ -363,9 +381,9 @@ fn tasks(base: &Entry) -> Json {
             value(base.name(), &key("chance"), false, false),
         ]
     };
-    let rows = headline_tasks(base.quoted).iter().map(row).collect();
+    let rows = headline_tasks(base.latest).iter().map(row).collect();
     let header = ["Task", "Kind", "Items", "Metric", "Chance"].map(text).to_vec();
-    table(false, &["left", "left", "right", "left", "right"], header, rows)
+    table(false, &[Left, Left, Right, Left, Right], header, rows)
 }
 
 fn kind_in_words(kind: Kind) -> &'static str {
@@ -399,7 +417,7 @@ struct Measure {
 fn metrics(members: &[&Entry]) -> Vec<Measure> {
     let mut metrics =
         vec![Measure { key: "validation.bits_per_byte".to_owned(), title: "Bits per byte ↓".to_owned() }];
-    for task in headline_tasks(members[0].quoted) {
+    for task in headline_tasks(members[0].latest) {
         let title = title_of_task(task);
         metrics.push(Measure { key: accuracy_key(task), title: format!("{title} ↑") });
         if task.perplexity.is_some() {
@@ -411,9 +429,9 @@ fn metrics(members: &[&Entry]) -> Vec<Measure> {
 }
 
 /// Bold is what the tests call better than the experiment that it changes.
-fn results(members: &[&Entry], is_better: &dyn Fn(&Entry, &str) -> bool) -> Json {
+fn results(members: &[&Entry], is_better: &dyn Fn(&Entry, &str) -> bool) -> Table {
     let metrics = metrics(members);
-    let cell = |entry: &Entry, metric: &Measure| match entry.quoted.values.get(&metric.key) {
+    let cell = |entry: &Entry, metric: &Measure| match entry.values.get(&metric.key) {
         None => text("–"),
         Some(v) => value(entry.name(), &metric.key, v.standard_error.is_some(), is_better(entry, &metric.key)),
     };
@@ -423,9 +441,9 @@ fn results(members: &[&Entry], is_better: &dyn Fn(&Entry, &str) -> bool) -> Json
             std::iter::once(text(metric.title.clone())).chain(cells).collect()
         };
         let header = std::iter::once(text("Metric")).chain(members.iter().map(|e| code(e.name()))).collect();
-        let columns: Vec<&str> = std::iter::once("left").chain(members.iter().map(|_| "right")).collect();
+        let columns: Vec<Align> = std::iter::once(Left).chain(members.iter().map(|_| Right)).collect();
         let mut table = table(false, &columns, header, metrics.iter().map(row).collect());
-        table["rules"] = json!([1]);
+        table.rules = vec![1];
         return table;
     }
     let row = |entry: &&Entry| {
@@ -433,28 +451,28 @@ fn results(members: &[&Entry], is_better: &dyn Fn(&Entry, &str) -> bool) -> Json
         std::iter::once(code(entry.name())).chain(cells).collect()
     };
     let header = std::iter::once(text("Experiment")).chain(metrics.iter().map(|m| text(m.title.clone()))).collect();
-    let columns: Vec<&str> = std::iter::once("left").chain(metrics.iter().map(|_| "right")).collect();
+    let columns: Vec<Align> = std::iter::once(Left).chain(metrics.iter().map(|_| Right)).collect();
     table(true, &columns, header, members.iter().map(row).collect())
 }
 
 /// Every task, members of groups included.
-fn all_tasks(members: &[&Entry], is_better: &dyn Fn(&Entry, &str) -> bool) -> Json {
+fn all_tasks(members: &[&Entry], is_better: &dyn Fn(&Entry, &str) -> bool) -> Table {
     let row = |task: &TaskResult| {
         let key = accuracy_key(task);
-        let cell = |entry: &&Entry| match entry.quoted.values.get(&key) {
+        let cell = |entry: &&Entry| match entry.values.get(&key) {
             None => text("–"),
             Some(_) => value(entry.name(), &key, true, is_better(entry, &key)),
         };
         let chance = value(members[0].name(), &format!("tasks.{}.chance", task.id), false, false);
         [text(title_in_group(task)), chance].into_iter().chain(members.iter().map(cell)).collect()
     };
-    let rows = members[0].quoted.tasks.iter().map(row).collect();
+    let rows = members[0].latest.tasks.iter().map(row).collect();
     let header = [text("Task"), text("Chance")].into_iter().chain(members.iter().map(|e| code(e.name()))).collect();
-    let columns: Vec<&str> = ["left", "right"].into_iter().chain(members.iter().map(|_| "right")).collect();
+    let columns: Vec<Align> = [Left, Right].into_iter().chain(members.iter().map(|_| Right)).collect();
     table(members.len() >= NARROW, &columns, header, rows)
 }
 
-fn resources(members: &[&Entry]) -> Json {
+fn resources(members: &[&Entry]) -> Table {
     const ROWS: [(&str, &str); 8] = [
         ("model.parameters", "Parameters"),
         ("model.parameters_without_embeddings", "  without embeddings"),
@@ -466,7 +484,7 @@ fn resources(members: &[&Entry]) -> Json {
         ("resources.peak_memory_bytes", "Peak memory (MiB)"),
     ];
     let cell = |entry: &Entry, key: &str| {
-        if entry.quoted.values.contains_key(key) { value(entry.name(), key, false, false) } else { text("–") }
+        if entry.values.contains_key(key) { value(entry.name(), key, false, false) } else { text("–") }
     };
     if members.len() <= NARROW {
         let row = |(key, title): (&str, &str)| {
@@ -474,7 +492,7 @@ fn resources(members: &[&Entry]) -> Json {
             std::iter::once(text(title)).chain(cells).collect()
         };
         let header = std::iter::once(text("")).chain(members.iter().map(|e| code(e.name()))).collect();
-        let columns: Vec<&str> = std::iter::once("left").chain(members.iter().map(|_| "right")).collect();
+        let columns: Vec<Align> = std::iter::once(Left).chain(members.iter().map(|_| Right)).collect();
         return table(false, &columns, header, ROWS.into_iter().map(row).collect());
     }
     let kept = [ROWS[0], ROWS[3], ROWS[4], ROWS[5], ROWS[6]];
@@ -482,35 +500,34 @@ fn resources(members: &[&Entry]) -> Json {
         std::iter::once(code(entry.name())).chain(kept.iter().map(|(key, _)| cell(entry, key))).collect()
     };
     let header = std::iter::once(text("Experiment")).chain(kept.iter().map(|(_, title)| text(*title))).collect();
-    let columns: Vec<&str> = std::iter::once("left").chain(kept.iter().map(|_| "right")).collect();
+    let columns: Vec<Align> = std::iter::once(Left).chain(kept.iter().map(|_| Right)).collect();
     table(true, &columns, header, members.iter().map(row).collect())
 }
 
 /// More runs than this are listed in one line each, with the first digits of their digests.
 const RUNS_IN_FULL: usize = 12;
+/// Digits of a digest where it is cut.
+const DIGITS: usize = 16;
 
 /// Every run with its digests: where each number of the paper leads.
-fn runs(study: &Study) -> Json {
-    let all: Vec<&RunAnalysis> = study.entries.iter().flat_map(|e| &e.runs).copied().collect();
+fn runs(families: &Families) -> Table {
+    let all: Vec<&RunAnalysis> = families.entries.iter().flat_map(|e| &e.runs).copied().collect();
     let short = all.len() > RUNS_IN_FULL;
+    let digest = |text: String| Cell::Digest { text: if short { text.chars().take(DIGITS).collect() } else { text } };
     let row = |analysis: &&RunAnalysis| {
         let open = &analysis.run.open;
-        let state = match &open.not_citable_because {
-            Some(_) => "not citable",
-            None => analysis.run.record.status.word(),
-        };
-        let name = json!({ "code": open.experiment });
-        let seed = format!("seed {}", open.plan.seed);
-        let digests = [json!(open.code.commit), json!(open.data.root), json!(analysis.run.root)];
-        let digests = digests.into_iter().map(|digest| json!({ "digest": digest, "short": short }));
+        let name = code(open.experiment.as_str());
         let (first, lines) = if short {
             (vec![name], vec![text(open.run.as_str())])
         } else {
-            (vec![], vec![name, text(open.run.as_str()), text(seed), text(state)])
+            let seed = text(format!("seed {}", open.plan.seed));
+            (vec![], vec![name, text(open.run.as_str()), seed, text(analysis.run.record.status.word())])
         };
-        first.into_iter().chain([json!({ "run": open.run, "lines": lines })]).chain(digests).collect()
+        let run = Cell::Run { run: open.run.to_string(), lines };
+        let digests = [open.code.commit.clone(), open.data.root.to_string(), analysis.run.root.to_string()].map(digest);
+        first.into_iter().chain([run]).chain(digests).collect()
     };
-    let rows = all.iter().map(row).collect();
     let header: &[&str] = &["Experiment", "Run", "Commit", "Data root", "Run root"][usize::from(!short)..];
-    table(true, &vec!["left"; header.len()], header.iter().map(|h| text(*h)).collect(), rows)
+    let rows = all.iter().map(row).collect();
+    table(true, &vec![Left; header.len()], header.iter().map(|h| text(*h)).collect(), rows)
 }

@@ -8,6 +8,7 @@ use harness_core::names::Project;
 use tempfile::TempDir;
 
 use super::fixture::{Synthetic, analysis, books, demo};
+use super::model::{Direction, Note, Quantity, Shown};
 use super::*;
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -41,7 +42,7 @@ fn has_typst(project: &Project) -> bool {
 }
 
 fn built(project: &Project, analyses: &[RunAnalysis], mode: Mode) -> Report {
-    build(project, analyses, &Options { mode }).unwrap_or_else(|e| panic!("{e}"))
+    build(project, analyses, &Options { mode, ..Options::default() }).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn proof(report: &Report) -> Proof {
@@ -82,12 +83,12 @@ fn a_study_becomes_a_paper_with_its_proof() {
         assert_eq!(proof.pdf_sha256, Digest::of_file(&report.pdf).unwrap());
         assert!(proof.bound.len() > 100);
         for bound in &proof.bound {
-            assert!(bound.page >= 1 && bound.page <= report.pages, "{bound:?}");
-            assert!(bound.kind == "recorded" || bound.number.is_some(), "{bound:?}");
-            if bound.kind == "value" {
-                let name = bound.experiment.as_deref().unwrap();
-                let run = analyses.iter().find(|a| a.run.open.experiment.as_str() == name).unwrap();
-                assert_eq!(bound.shown, run.value(&bound.key).unwrap().shown());
+            assert!(bound.note.page >= 1 && bound.note.page <= report.pages, "{bound:?}");
+            if let Quantity::Value { experiment, key } = &bound.note.quantity {
+                let run = analyses.iter().find(|a| a.run.open.experiment.as_str() == experiment).unwrap();
+                let value = run.value(key).unwrap();
+                assert_eq!(bound.note.shown, Shown::number(value.number, value.unit));
+                assert_eq!((bound.number, &bound.runs), (value.number, &vec![run.run.open.run.to_string()]));
             }
         }
         for source in &proof.sources {
@@ -177,9 +178,9 @@ fn a_wrong_name_is_shown_at_its_place_with_the_nearest() {
         ("#prose(\"baseline\", \"reason\")", &["no text `reason`", "hypothesis"]),
         ("#table-of(\"result\", \"baseline\")", &["no table `result`", "`results`"]),
         ("#figure-of(\"valdation\", \"baseline\")", &["no figure `valdation`", ":2:12", "`validation`"]),
-        ("#figure-of(\"validation over time\", \"baseline\")", &["no axis `time`", "wall_time"]),
-        ("#figure-of(\"tasks over flops\", \"baseline\")", &["`tasks` cannot be drawn over flops"]),
-        ("#figure-of(\"delta\", \"baseline\")", &["`delta` has nothing to show of `baseline`", "name two"]),
+        ("#figure-of(\"validation\", \"baseline\", over: \"time\")", &["no axis `time`", "wall_time", ":2:44"]),
+        ("#figure-of(\"tasks\", \"baseline\", over: \"flops\")", &["`tasks` cannot be drawn over flops"]),
+        ("#figure-of(\"delta\", \"baseline\")", &["`delta` has nothing to show for `baseline`", "name two"]),
         ("#figure-of(\"delta\", \"baselin\")", &["no experiment `baselin`", "`baseline`"]),
         ("#citep(\"radford2018language\")", &["no reference `radford2018language`", "`radford2019language`"]),
         (
@@ -309,7 +310,336 @@ fn experiments_on_other_data_are_not_compared() {
     let mut synthetic = demo();
     synthetic[1].books = true;
     let analyses = runs(&project, &synthetic);
-    let study = Study::of(&analyses);
+    let study = Families::of(&analyses);
     assert_eq!(study.families.len(), 2, "lr-warmup extends baseline, but its data root is another");
     assert!(study.entries.iter().all(|e| e.reference.is_none()));
+}
+
+/// The demo with each of its experiments once more under seed 2.
+fn two_seeds() -> Vec<Synthetic> {
+    let mut synthetic = demo();
+    for (mut again, run) in demo().into_iter().zip(["20261123T083000Z-0000000e", "20261123T083500Z-0000000f"]) {
+        again.run = run;
+        again.config = again.config.replace("seed = 1", "seed = 2");
+        synthetic.push(again);
+    }
+    synthetic
+}
+
+/// The drafted section of this name.
+fn drafted(analyses: &[RunAnalysis], name: &str) -> String {
+    let folder = Path::new(REPOSITORY).join("templates/sections");
+    let drafts = draft::sections(&folder, &Families::of(analyses)).unwrap_or_else(|e| panic!("{e}"));
+    let draft = drafts.into_iter().find(|draft| draft.name == name).unwrap_or_else(|| panic!("no {name}"));
+    draft.text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn note(quantity: Quantity, shown: &str) -> Note {
+    Note { quantity, shown: Shown::Text(shown.to_owned()), shown_error: None, page: 1 }
+}
+
+#[test]
+fn numbers_are_means_over_the_seeds_of_the_latest_plan() {
+    let (_folder, project) = project();
+    let analyses = runs(&project, &two_seeds());
+    let numbers = Numbers::of(&analyses, &[]).unwrap();
+    let key = "training.loss";
+    let of = |name: &str| -> Vec<f64> {
+        let own = analyses.iter().filter(|a| a.run.open.experiment.as_str() == name);
+        own.map(|a| a.values[key].number).collect()
+    };
+    let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+    let (baseline, warm) = (of("baseline"), of("lr-warmup"));
+    assert!(baseline.len() == 2 && baseline[0] != baseline[1]);
+    let (baseline, warm) = (mean(baseline), mean(warm));
+    let value = Quantity::Value { experiment: "baseline".into(), key: key.into() };
+    let found = numbers.check(&note(value.clone(), &format!("{baseline:.3}"))).unwrap();
+    assert_eq!(found.number, baseline);
+    assert_eq!(found.runs, ["20261123T081500Z-00ab12cd", "20261123T083000Z-0000000e"]);
+    assert!(numbers.check(&note(value, "9.999")).unwrap_err().contains("the paper shows `9.999`"));
+    let difference = Quantity::Difference { experiment: "lr-warmup".into(), minus: "baseline".into(), key: key.into() };
+    let sign = if warm < baseline { "\u{2212}" } else { "+" };
+    let found = numbers.check(&note(difference, &format!("{sign}{:.3}", (warm - baseline).abs()))).unwrap();
+    assert_eq!(found.number, warm - baseline);
+    assert_eq!(found.runs.len(), 4);
+}
+
+#[test]
+fn a_number_that_is_none_is_not_in_the_paper() {
+    let (_folder, project) = project();
+    let mut analyses = runs(&project, &demo());
+    for (at, number) in [(0, f64::NAN), (1, f64::INFINITY)] {
+        analyses[at].values.get_mut("training.loss").unwrap().number = number;
+    }
+    let numbers = Numbers::of(&analyses, &[]).unwrap();
+    for name in ["baseline", "lr-warmup"] {
+        let listed = &numbers.listed_values()[name];
+        assert!(!listed.contains_key("training.loss") && listed.contains_key("training.tokens"));
+    }
+    assert!(!drafted(&analyses, "55-analysis.typ").contains("training.loss"));
+}
+
+#[test]
+fn what_is_to_be_known_of_the_choice_of_runs_is_among_the_notes() {
+    let (_folder, project) = project();
+    let analyses = runs(&project, &demo());
+    let mut numbers = Numbers::of(&analyses, &[]).unwrap();
+    let notes = BTreeMap::from([("baseline".to_owned(), vec!["`baseline`: 1 run left out: deleted".to_owned()])]);
+    numbers.differences.add_notes(&notes);
+    let catalogue = serde_json::to_value(numbers.catalogue()).unwrap();
+    let first = &catalogue["differences"]["lr-warmup"]["baseline"]["notes"][0];
+    let expected =
+        json!([{ "kind": "code", "text": "baseline" }, { "kind": "text", "text": ": 1 run left out: deleted." }]);
+    assert_eq!(first, &expected);
+}
+
+#[test]
+fn words_say_what_the_runs_say() {
+    let (_folder, project) = project();
+    let mut synthetic = demo();
+    // A loss of about 4 nats per token is more than the 1.75 bits per byte of the bigram model.
+    synthetic[0].offset = 4.0;
+    let analyses = runs(&project, &synthetic);
+    let numbers = Numbers::of(&analyses, &[]).unwrap();
+    let bits = analyses[0].values["validation.bits_per_byte"].number;
+    assert!(bits > 1.75, "{bits}");
+    let standing = |direction| Quantity::Standing {
+        experiment: "baseline".into(),
+        key: "validation.bits_per_byte".into(),
+        than: "data.bigram_bits_per_byte".into(),
+        direction,
+    };
+    let count = || Quantity::Count { count: "tasks".into(), experiment: Some("baseline".into()) };
+    let cases = [
+        (note(standing(Direction::Higher), "higher than"), true),
+        (note(standing(Direction::Higher), "gr\u{f6}\u{df}er als"), true),
+        (note(standing(Direction::Lower), "lower than"), false),
+        (note(standing(Direction::Higher), "lower than"), false),
+        (note(standing(Direction::Lower), "kleiner als"), false),
+        (note(count(), "four"), true),
+        (note(count(), "Four"), true),
+        (note(count(), "4"), true),
+        (note(count(), "six"), false),
+        (note(count(), "vierzehn"), false),
+    ];
+    for (note, holds) in cases {
+        assert_eq!(numbers.check(&note).is_ok(), holds, "{note:?}: {:?}", numbers.check(&note));
+    }
+    let simpler = "#standing(\"baseline\", \"validation.bits_per_byte\", \"data.bigram_bits_per_byte\")";
+    for section in ["00-abstract.typ", "50-results.typ", "80-conclusion.typ"] {
+        assert!(drafted(&analyses, section).contains(simpler), "{section} does not say where the model stands");
+    }
+}
+
+#[test]
+fn sentences_are_chosen_by_facts() {
+    let (_folder, project) = project();
+    let one = runs(&project, &demo());
+    let two = runs(&project, &two_seeds());
+    let other_seed = {
+        let mut synthetic = demo();
+        synthetic[1].config = synthetic[1].config.replace("seed = 1", "seed = 7");
+        synthetic[1].run = "20261123T082000Z-00000007";
+        runs(&project, &synthetic)
+    };
+    let later_hypothesis = {
+        let mut synthetic = two_seeds();
+        synthetic[3].config = synthetic[3].config.replace("the early loss is smoother", "all is well");
+        synthetic[3].run = "20261123T083500Z-0000001f";
+        runs(&project, &synthetic)
+    };
+    let uneven = runs(&project, &two_seeds()[..3]);
+    let one_seed = "we do not claim that other seeds would show it again";
+    let in_changes = "60-changes-lr-warmup.typ";
+    let first = "there before its first run";
+    let cases: [(&str, &[RunAnalysis], &str, bool); 24] = [
+        ("00-abstract.typ", &one, one_seed, true),
+        ("00-abstract.typ", &two, one_seed, false),
+        (
+            "00-abstract.typ",
+            &two,
+            "The tests are over seeds, #count(\"seeds\", \"baseline\", words: true) for each",
+            true,
+        ),
+        ("00-abstract.typ", &uneven, "for each experiment", false),
+        ("60-changes.typ", &one, "the seeds included", true),
+        ("60-changes.typ", &two, "the seeds included", true),
+        ("60-changes.typ", &other_seed, "the seeds included", false),
+        ("60-changes.typ", &uneven, "the seeds included", false),
+        ("60-changes.typ", &one, first, true),
+        ("60-changes.typ", &later_hypothesis, first, false),
+        ("10-introduction.typ", &one, "stated before its first run", true),
+        ("10-introduction.typ", &later_hypothesis, "stated before", false),
+        ("80-conclusion.typ", &later_hypothesis, "stated before", false),
+        (in_changes, &later_hypothesis, "(Stated after #count(\"runs-before-hypothesis\"", true),
+        (in_changes, &one, "Stated after", false),
+        (in_changes, &one, "an observation about these two models", true),
+        (in_changes, &two, "an observation about these two models", false),
+        (in_changes, &two, "The tests are over seeds.", true),
+        (in_changes, &uneven, "nothing is tested", true),
+        (in_changes, &one, "the two models differ on", true),
+        (in_changes, &two, "the two models differ on", false),
+        (in_changes, &one, "#notes(\"lr-warmup\", \"baseline\")", true),
+        ("90-limitations.typ", &two, "latest run", false),
+        ("90-limitations.typ", &one, "we report no test over seeds", true),
+    ];
+    for (section, analyses, sentence, stands) in cases {
+        let text = drafted(analyses, section);
+        assert_eq!(text.contains(sentence), stands, "`{sentence}` in {section}:\n{text}");
+    }
+}
+
+#[test]
+fn the_method_is_told_as_the_config_has_it() {
+    let (_folder, project) = project();
+    let with = |from: &str, to: &str| {
+        let mut one = demo().remove(0);
+        assert!(one.config.contains(from));
+        one.config = one.config.replace(from, to);
+        let fresh = tempfile::tempdir().unwrap();
+        drafted(&[analysis(&Project::at(fresh.path()), &one)], "30-model.typ")
+    };
+    let stable = "[schedule]\nkind = \"warmup_stable_decay\"\ncooldown_steps = 50\n";
+    let text = with("[schedule]\n", stable);
+    let cooldown =
+        "then falls over the last #value(\"baseline\", \"config.schedule.cooldown_steps\") steps in a straight line";
+    assert!(text.contains("stays at its peak of") && text.contains(cooldown), "{text}");
+    let text = with("[schedule]\n", "[schedule]\nkind = \"constant\"\n");
+    assert!(text.contains("stays at its peak of") && !text.contains("straight line"), "{text}");
+    let text = with("[schedule]\n", "[schedule]\nkind = \"inverse_sqrt\"\n");
+    assert!(text.contains("square root of the step"), "{text}");
+    let projections = "that of projections into the residual stream is divided";
+    let text = with("seed = 1", "seed = 1");
+    assert!(text.contains(projections) && text.contains("with the architecture of GPT-2"), "{text}");
+    let text = with("[model]\n", "[model]\ninitialization = \"plain\"\n");
+    assert!(!text.contains(projections) && text.contains("All weights are drawn"), "{text}");
+    assert!(!text.contains("architecture of GPT-2"), "{text}");
+    let text = with("[model]\n", "[model]\npositions = \"rotary\"\n");
+    assert!(text.contains("#citep(\"su2024roformer\")") && !text.contains("learned vector"), "{text}");
+    drop(project);
+}
+
+#[test]
+fn bits_per_byte_compare_where_the_held_out_text_is_the_same() {
+    let (_folder, project) = project();
+    let mut synthetic = demo();
+    synthetic.push(books());
+    let mut analyses = runs(&project, &synthetic);
+    let text = drafted(&analyses, "90-limitations.typ");
+    assert!(text.contains("cannot be compared with each other"), "{text}");
+    let documents = analyses[0].run.corpus.validation_documents.clone();
+    analyses[2].run.corpus.validation_documents = documents;
+    let text = drafted(&analyses, "90-limitations.typ");
+    assert!(text.contains("their bits per byte can be compared"), "{text}");
+}
+
+#[test]
+fn a_template_that_says_another_number_is_refused() {
+    let (_folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    let analyses = runs(&project, &demo());
+    let path = project.templates().join("values.typ");
+    let honest = files::read_to_string(&path).unwrap();
+    let cases = [
+        ("    shown\n  })\n  if noun", "    [six]\n  })\n  if noun", None),
+        (
+            "experiment: experiment), shown)\n    shown",
+            "experiment: experiment), \"six\")\n    [six]",
+            Some("the count is 4, which `six` does not say"),
+        ),
+        (
+            "direction: found.direction), found.words,",
+            "direction: \"higher\"), found.words,",
+            Some("the paper says higher than"),
+        ),
+        ("direction: found.direction), found.words,", "direction: found.direction), \"wie\",", None),
+        ("(kind: \"value\",", "(kind: \"guess\",", Some("unknown variant `guess`")),
+    ];
+    for (from, to, refused) in cases {
+        assert!(honest.contains(from), "{from}");
+        files::write(&path, honest.replace(from, to).as_bytes()).unwrap();
+        let made = build(&project, &analyses, &Options::default());
+        match (made, refused) {
+            (Ok(_), None) => {}
+            (Err(error), Some(part)) => {
+                let message = error.to_string();
+                assert!(message.contains("templates/values.typ") && message.contains(part), "{message}\nlacks {part}");
+            }
+            (made, _) => panic!("{to}: {made:?}"),
+        }
+    }
+}
+
+#[test]
+fn runs_without_validation_and_with_declared_metrics_make_papers_too() {
+    let (_folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    let mut synthetic = demo();
+    for one in &mut synthetic {
+        let never = "validation_at = \"none\"\ntasks_at = \"none\"";
+        one.config = one.config.replace("validation_at = { every = 25 }", never);
+        one.tasks = false;
+    }
+    let report = built(&project, &runs(&project, &synthetic), Mode::Final);
+    assert_eq!(report.findings, []);
+    keep(&report, "without-validation");
+
+    files::remove_folder(&project.report()).unwrap();
+    files::remove_folder(&project.experiments()).unwrap();
+    let mut synthetic = two_seeds();
+    let metrics = "primary_metrics = [\"validation.bits_per_byte\", \"tasks.grammar-agreement.accuracy\", \
+        \"tasks.grammar-anaphora.accuracy\", \"tasks.grammar-determiner.accuracy\"]\n";
+    for (at, one) in synthetic.iter_mut().enumerate() {
+        one.config = format!("{metrics}{}", one.config);
+        one.tasks = at % 2 == 0;
+    }
+    let report = built(&project, &runs(&project, &synthetic), Mode::Final);
+    assert_eq!(report.findings, []);
+    keep(&report, "declared");
+    let catalogue = files::read_to_string(&project.root().join("report/build/values.json")).unwrap();
+    assert!(catalogue.contains("because not scored alike in every run"), "the notes are in the paper");
+}
+
+#[test]
+fn characters_that_no_font_has_are_told_with_their_place() {
+    let (_folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    let analyses = runs(&project, &demo()[..1]);
+    let toml = "title = \"A \u{12000} Title\"\n[[authors]]\nname = \"Na\u{ef}ve \u{411}\u{3a9}\"\naffiliation = \"\u{d55c}\"\n";
+    files::write(&project.root().join("report/paper.toml"), toml.as_bytes()).unwrap();
+    let own = "= Own\nText\nand a smile: \u{1f600}\n";
+    files::write(&project.root().join("report/sections/81-own.typ"), own.as_bytes()).unwrap();
+    let report = built(&project, &analyses, Mode::Final);
+    let found: Vec<&str> = report.findings.iter().filter(|f| f.rule == "glyph").map(|f| f.problem.as_str()).collect();
+    for part in [
+        "report/paper.toml:1:12: ",
+        "`\u{12000}` (U+12000)",
+        "report/paper.toml:4:16",
+        "(U+D55C)",
+        "report/sections/81-own.typ:3:14",
+        "(U+1F600)",
+    ] {
+        assert!(found.iter().any(|problem| problem.contains(part)), "{part} in {found:?}");
+    }
+    assert_eq!(found.len(), 3, "letters that are shown are not told: {found:?}");
+    keep(&report, "glyphs");
+}
+
+#[test]
+fn a_section_without_the_import_is_named() {
+    let (_folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    let analyses = runs(&project, &demo()[..1]);
+    let own = "= Own\nIt is #value(\"baseline\", \"training.loss\").\n";
+    files::write(&project.root().join("report/sections/81-own.typ"), own.as_bytes()).unwrap();
+    let message = build(&project, &analyses, &Options::default()).unwrap_err().to_string();
+    assert!(message.contains("report/sections/81-own.typ:2:8") && message.contains("#import"), "{message}");
 }

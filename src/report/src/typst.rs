@@ -4,15 +4,37 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use harness_core::names::Project;
-use serde_json::Value as Json;
+use serde::Deserialize;
 
 use super::error::ReportError;
+use super::glyphs::Blank;
+use super::model::{Note, Outline};
 
 /// The version of Typst that the templates are written for.
 const SERIES: &str = "0.15.";
 
-/// What `values.typ` notes under its label, in the order of the document.
-const BOUND: &str = "query(<bound>).map(it => it.value)";
+/// The standard for archives that allows attachments. It refuses characters without a glyph.
+const ARCHIVAL: &str = "a-3b";
+/// What marks an objection of the standard.
+const OBJECTION: &str = "PDF/A";
+
+/// What `values.typ` notes under its labels, in the order of the document.
+const NOTES: &str = "(bound: query(<bound>).map(it => it.value), outline: query(<outline>).first().value)";
+
+/// What the paper shows, and where things landed.
+#[derive(Debug, Deserialize)]
+pub(super) struct Notes {
+    pub bound: Vec<Note>,
+    pub outline: Outline,
+}
+
+/// What Typst says of a paper that it compiled.
+#[derive(Debug, Default)]
+pub(super) struct Compiled {
+    pub warnings: Vec<String>,
+    /// Texts that no font can show.
+    pub blanks: Vec<Blank>,
+}
 
 /// A `typst` that fits.
 #[derive(Debug)]
@@ -45,21 +67,37 @@ impl Typst {
         Ok(Typst { program, fonts: fonts.is_dir().then_some(fonts), root, version })
     }
 
-    /// Compiles `paper` (relative to the project) to `pdf`, and returns Typst's warnings.
-    pub fn compile(&self, paper: &str, pdf: &Path, mode: &str, timestamp: i64) -> Result<Vec<String>, ReportError> {
-        let mut command = self.command("compile", mode);
-        command.args(["--format", "pdf", "--creation-timestamp"]).arg(timestamp.to_string());
-        let output = self.run(command.arg(paper).arg(pdf))?;
-        let warnings = String::from_utf8_lossy(&output.stderr);
-        Ok(warnings.lines().filter(|l| !l.trim().is_empty()).map(str::to_owned).collect())
+    /// Compiles `paper` (relative to the project) to `pdf`: for archives, unless something in it may not be.
+    pub fn compile(&self, paper: &str, pdf: &Path, mode: &str, timestamp: i64) -> Result<Compiled, ReportError> {
+        let compile = |standard: &[&str]| {
+            let mut command = self.command("compile", mode);
+            command.args(["--format", "pdf", "--creation-timestamp"]).arg(timestamp.to_string()).args(standard);
+            let output = self.run(command.arg(paper).arg(pdf))?;
+            let lines = String::from_utf8_lossy(&output.stderr);
+            Ok(lines.lines().filter(|l| !l.trim().is_empty()).map(str::to_owned).collect::<Vec<_>>())
+        };
+        match compile(&["--pdf-standard", ARCHIVAL]) {
+            Ok(warnings) => Ok(Compiled { warnings, blanks: Vec::new() }),
+            Err(ReportError::Compile { messages }) if messages.contains(OBJECTION) => {
+                let mut warnings = compile(&[])?;
+                let (of_glyphs, others): (Vec<&str>, Vec<&str>) =
+                    messages.lines().partition(|line| Blank::of_message(line).is_some());
+                let objections = others.into_iter().filter(|line| line.contains(OBJECTION));
+                warnings.extend(objections.map(|line| line.replacen(": error: ", ": ", 1)));
+                Ok(Compiled { warnings, blanks: of_glyphs.into_iter().filter_map(Blank::of_message).collect() })
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// What the paper shows, in order: the metadata that `values.typ` leaves.
-    pub fn bound(&self, paper: &str, mode: &str) -> Result<Vec<Json>, ReportError> {
+    /// What `values.typ` left in the paper.
+    pub fn notes(&self, paper: &str, mode: &str) -> Result<Notes, ReportError> {
         let mut command = self.command("eval", mode);
-        let output = self.run(command.arg("--in").arg(paper).arg(BOUND))?;
-        serde_json::from_slice(&output.stdout)
-            .map_err(|e| ReportError::Typst { problem: format!("`typst eval` gave no list: {e}") })
+        let output = self.run(command.arg("--in").arg(paper).arg(NOTES))?;
+        serde_json::from_slice(&output.stdout).map_err(|e| ReportError::Template {
+            template: "templates/values.typ".to_owned(),
+            problem: format!("it notes what `harness report` cannot read: {e}"),
+        })
     }
 
     fn command(&self, action: &str, mode: &str) -> Command {

@@ -1,29 +1,227 @@
 //! `values.json`: every number the paper can ask for, with the text that shows it, and the texts of the records
-//! (hypotheses, machine) as data, so that nothing a record holds can become markup.
+//! (hypotheses, machine) as data, so that nothing a record holds can become markup. An audit makes it again.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value as Json, json};
+use harness_analyse::compare::Verdict;
+use harness_analyse::{self as analyse, AgainstChance, CompareError, RunAnalysis, Share, TaskResult, Value};
+use harness_core::Digest;
+use serde::Serialize;
 
 use super::differences::Differences;
-use super::study::{Entry, Study};
-use crate::plot::headline_tasks;
-use harness_analyse::compare::Verdict;
-use harness_analyse::{self as analyse, RunAnalysis, TaskResult, Unit, Value};
+use super::families::{Entry, Families};
+use super::model::{Count, Direction, Note, Number, Quantity, Shown};
+use super::plot::headline_tasks;
+use super::prose::{self, Segment};
 
 /// Version of `values.json` and of the other data files of a paper.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
-/// The unit as it is written after a number; differences of shares are in points.
-fn unit_text(unit: Unit) -> &'static str {
-    match unit {
-        Unit::BitsPerByte => "bits per byte",
-        Unit::NatsPerToken => "nats per token",
-        Unit::Share => "%",
-        Unit::Seconds => "s",
-        Unit::Bytes => "MiB",
-        Unit::Flops => "FLOPs",
-        Unit::Count | Unit::Perplexity | Unit::Number | Unit::Decimal => "",
+/// Every number that a paper over some runs can show.
+#[derive(Debug)]
+pub struct Numbers<'a> {
+    pub(super) families: Families<'a>,
+    pub(super) differences: Differences,
+    counts: Counts,
+    standings: BTreeMap<String, Standings>,
+}
+
+/// What the runs say to something that a page shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backing {
+    /// The exact number: of a direction, the difference.
+    pub number: f64,
+    /// The runs that it rests on, oldest first; empty for counts of the paper.
+    pub runs: Vec<String>,
+}
+
+impl<'a> Numbers<'a> {
+    /// Of these runs, with the differences of these pairs of experiments beside those from each one's reference.
+    pub fn of(analyses: &'a [RunAnalysis], pairs: &[(String, String)]) -> Result<Self, CompareError> {
+        let families = Families::of(analyses);
+        let differences = Differences::of(&families, pairs)?;
+        let standings: BTreeMap<String, Standings> =
+            families.entries.iter().map(|entry| (entry.name().to_owned(), standings(entry))).collect();
+        let counts = Counts::of(&families, &differences, &standings);
+        Ok(Numbers { families, differences, counts, standings })
+    }
+
+    /// The counts of the paper (for `None`) or of an experiment, by name.
+    pub(super) fn counts(&self, experiment: Option<&str>) -> Option<&BTreeMap<&'static str, Count>> {
+        match experiment {
+            None => Some(&self.counts.paper),
+            Some(name) => self.counts.experiments.get(name),
+        }
+    }
+
+    /// Whether a page shows what the runs give.
+    pub fn check(&self, note: &Note) -> Result<Backing, String> {
+        let backing = |number: f64, experiments: &[&str]| Backing {
+            number,
+            runs: experiments.iter().filter_map(|name| self.families.entry(name)).flat_map(Entry::run_ids).collect(),
+        };
+        match &note.quantity {
+            Quantity::Value { experiment, key } => {
+                let entry = self.families.entry(experiment);
+                let value = entry.and_then(|e| e.values.get(key)).ok_or("the runs have no such value")?;
+                same(note, &number_of(value))?;
+                Ok(backing(value.number, &[experiment]))
+            }
+            Quantity::Difference { experiment, minus, key } => {
+                let found = self.differences.get(experiment, minus, key);
+                let found = found.ok_or("the runs have no such value in common")?;
+                same(note, &found.difference)?;
+                Ok(backing(found.difference.number, &[experiment, minus]))
+            }
+            Quantity::Direction { experiment, against, key, direction } => {
+                let found = self.differences.get(experiment, against, key);
+                let found = found.ok_or("the runs have no such value in common")?;
+                says(note, *direction, found.direction)?;
+                Ok(backing(found.difference.number, &[experiment, against]))
+            }
+            Quantity::Standing { experiment, key, than, direction } => {
+                let found = self.standings.get(experiment).and_then(|of| of.get(key)?.get(than));
+                let found = found.ok_or("these two values are not held against each other")?;
+                says(note, *direction, found.direction)?;
+                Ok(backing(found.number, &[experiment]))
+            }
+            Quantity::Count { count, experiment } => {
+                let counts = self.counts(experiment.as_deref());
+                let found = counts.and_then(|of| of.get(count.as_str())).ok_or("the runs give no such count")?;
+                match &note.shown {
+                    Shown::Text(text) if found.is_said_by(text) => {}
+                    other => return Err(format!("the count is {}, which `{other}` does not say", found.number)),
+                }
+                Ok(backing(found.number as f64, &experiment.iter().map(String::as_str).collect::<Vec<_>>()))
+            }
+        }
+    }
+
+    /// `values.json`
+    pub(super) fn catalogue(&self) -> Catalogue<'_> {
+        let quoted = |entry: &Entry| Quoted {
+            title: title_of(entry),
+            reference: self.families.reference(entry).map(|e| e.name().to_owned()),
+            runs: entry.run_ids(),
+            facts: facts(entry.latest),
+            prose: prose_of(entry),
+            values: entry.values.iter().map(|(key, value)| (key.clone(), listed(value))).collect(),
+            standings: self.standings[entry.name()].clone(),
+            counts: self.counts.experiments[entry.name()].clone(),
+        };
+        Catalogue {
+            format: VERSION,
+            experiments: self.families.entries.iter().map(|e| (e.name().to_owned(), quoted(e))).collect(),
+            differences: &self.differences,
+            counts: &self.counts.paper,
+            runs: self.families.entries.iter().flat_map(|e| &e.runs).map(|a| RunIdentity::of(a)).collect(),
+        }
+    }
+
+    /// The values of each experiment as `values.json` lists them.
+    pub fn listed_values(&self) -> BTreeMap<String, BTreeMap<String, Listed>> {
+        let of = |entry: &Entry| entry.values.iter().map(|(key, value)| (key.clone(), listed(value))).collect();
+        self.families.entries.iter().map(|entry| (entry.name().to_owned(), of(entry))).collect()
+    }
+}
+
+/// Whether a number is shown as the runs give it. The standard error may be left out.
+fn same(note: &Note, expected: &Number) -> Result<(), String> {
+    if note.shown != expected.shown {
+        return Err(format!("the runs give `{}`, the paper shows `{}`", expected.shown, note.shown));
+    }
+    match (&note.shown_error, &expected.shown_error) {
+        (Some(shown), Some(error)) if shown != error => {
+            Err(format!("the standard error is `{error}`, the paper shows `{shown}`"))
+        }
+        (Some(shown), None) => Err(format!("there is no standard error, the paper shows `{shown}`")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether words say what the test gives. A template may have words of its own, but not those of another direction.
+fn says(note: &Note, said: Direction, found: Direction) -> Result<(), String> {
+    let worded = match &note.shown {
+        Shown::Text(text) => Direction::said_by(text),
+        Shown::PowerOfTen { .. } => None,
+    };
+    match worded.filter(|worded| *worded != found).or_else(|| (said != found).then_some(said)) {
+        None => Ok(()),
+        Some(other) => Err(format!("it is {} it, the paper says {}", found.words(), other.words())),
+    }
+}
+
+/// A value as it is listed in `values.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+pub struct Listed {
+    /// The number with what a page may show of it.
+    #[serde(flatten)]
+    pub number: Number,
+    /// Files of each run that it was computed from.
+    pub files: Vec<String>,
+}
+
+fn number_of(value: &Value) -> Number {
+    Number::value(value.number, value.standard_error, value.unit)
+}
+
+fn listed(value: &Value) -> Listed {
+    Listed { number: number_of(value), files: value.files.clone() }
+}
+
+/// `values.json`
+#[derive(Debug, Serialize)]
+pub(super) struct Catalogue<'a> {
+    format: u32,
+    experiments: BTreeMap<String, Quoted>,
+    differences: &'a Differences,
+    counts: &'a BTreeMap<&'static str, Count>,
+    runs: Vec<RunIdentity>,
+}
+
+/// What is quoted of an experiment.
+#[derive(Debug, Serialize)]
+struct Quoted {
+    title: String,
+    reference: Option<String>,
+    runs: Vec<String>,
+    facts: BTreeMap<&'static str, String>,
+    prose: BTreeMap<&'static str, Vec<Segment>>,
+    values: BTreeMap<String, Listed>,
+    standings: Standings,
+    counts: BTreeMap<&'static str, Count>,
+}
+
+/// A run as the paper names it.
+#[derive(Debug, Serialize)]
+struct RunIdentity {
+    experiment: String,
+    run: String,
+    root: Digest,
+    commit: String,
+    data_root: Digest,
+    plan: Digest,
+    seed: u64,
+    opened_at: String,
+    ended_at: String,
+    status: &'static str,
+}
+
+impl RunIdentity {
+    fn of(analysis: &RunAnalysis) -> Self {
+        let (open, record) = (&analysis.run.open, &analysis.run.record);
+        RunIdentity {
+            experiment: open.experiment.to_string(),
+            run: open.run.to_string(),
+            root: analysis.run.root,
+            commit: open.code.commit.clone(),
+            data_root: open.data.root,
+            plan: open.plan.plan_sha256,
+            seed: open.plan.seed,
+            opened_at: open.opened_at.clone(),
+            ended_at: record.ended_at.clone(),
+            status: record.status.word(),
+        }
     }
 }
 
@@ -32,51 +230,125 @@ pub(super) fn accuracy_key(task: &TaskResult) -> String {
     analyse::accuracy_key(&task.id, task.metric)
 }
 
-/// Beyond this many standard errors an accuracy is told from guessing (95 %, normal approximation).
-const DECIDED: f64 = 1.96;
+/// Where values of an experiment stand to numbers without an error: by key, then by the key of the other.
+type Standings = BTreeMap<String, BTreeMap<String, Standing>>;
 
-/// Whether an accuracy cannot be told from guessing.
-pub(super) fn at_chance(task: &TaskResult) -> bool {
-    let share = task.quoted_accuracy();
-    (share.mean - task.chance).abs() <= DECIDED * share.standard_error
+/// Where a value stands to a number that has no error of its own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Standing {
+    /// The value minus the number.
+    number: f64,
+    direction: Direction,
+    /// [`Direction::words`]
+    words: &'static str,
 }
 
-/// Counts by name: of the whole paper (`runs`) and of an experiment (`tasks@baseline`).
-pub(super) fn counts(study: &Study, differences: &Differences) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
-    let mut add = |name: String, count: usize| counts.insert(name, count as u64);
-    add("experiments".into(), study.entries.len());
-    add("runs".into(), study.entries.iter().map(|e| e.runs.len()).sum());
-    let mut corpora: Vec<_> = study.entries.iter().map(|e| e.quoted.run.open.data.root).collect();
-    corpora.sort_unstable();
-    corpora.dedup();
-    add("corpora".into(), corpora.len());
-    for entry in &study.entries {
-        let at = |what: &str| format!("{what}@{}", entry.name());
-        let headline = headline_tasks(entry.quoted);
-        add(at("runs"), entry.runs.len());
-        add(at("seeds"), entry.seeds());
-        add(at("tasks"), headline.len());
-        add(at("all-tasks"), entry.quoted.tasks.len());
-        add(at("sources"), entry.quoted.run.corpus.sources.len());
-        add(at("tasks-at-chance"), headline.iter().filter(|t| at_chance(t)).count());
-        add(
-            at("tasks-above-chance"),
-            headline.iter().filter(|t| !at_chance(t) && t.quoted_accuracy().mean > t.chance).count(),
-        );
-        add(at("family"), study.family_of(entry.name()).len());
-        add(at("changes"), study.family_of(entry.name()).len() - 1);
-        if entry.reference.is_some() {
-            let verdict = |task: &&TaskResult| differences.verdict(study, entry, &accuracy_key(task));
-            let verdicts: Vec<Option<Verdict>> = headline.iter().map(verdict).collect();
-            let of = |wanted: Verdict| verdicts.iter().filter(|found| **found == Some(wanted)).count();
-            let (better, worse) = (of(Verdict::Better), of(Verdict::Worse));
-            add(at("tasks-better"), better);
-            add(at("tasks-worse"), worse);
-            add(at("tasks-undecided"), verdicts.len() - better - worse);
-        }
+/// Beyond this many standard errors a loss is told from a number (95 %, normal approximation).
+const DECIDED: f64 = 1.96;
+
+/// Bits per byte against simpler models of the same text, and accuracies against guessing.
+fn standings(entry: &Entry) -> Standings {
+    const BITS: &str = "validation.bits_per_byte";
+    let models = entry.latest.run.corpus.baselines.iter();
+    let bits = models.map(|model| (BITS.to_owned(), format!("data.{}_bits_per_byte", model.model)));
+    let tasks = headline_tasks(entry.latest).into_iter();
+    let accuracies = tasks.map(|task| (accuracy_key(task), format!("tasks.{}.chance", task.id)));
+    let mut standings = Standings::new();
+    for (key, than) in bits.chain(accuracies) {
+        let (Some(value), Some(other)) = (entry.values.get(&key), entry.values.get(&than)) else { continue };
+        let number = value.number - other.number;
+        let of_task = |name: &str| entry.values.get(&format!("{}.{name}", than.strip_suffix(".chance")?));
+        let direction = match (value.standard_error, of_task("items")) {
+            (None, _) => Direction::NotTested,
+            // What was not answered counts as wrong, which says nothing against guessing.
+            (_, Some(_)) if of_task("unanswered").is_some() => Direction::NotTested,
+            (Some(standard_error), Some(items)) => {
+                let share = Share { mean: value.number, standard_error };
+                match share.against_chance(items.number as u64, other.number) {
+                    AgainstChance::Above => Direction::Higher,
+                    AgainstChance::Below => Direction::Lower,
+                    AgainstChance::NotToldApart => Direction::NotDistinguishable,
+                }
+            }
+            (Some(error), None) if number.abs() <= DECIDED * error => Direction::NotDistinguishable,
+            (Some(_), None) if number < 0.0 => Direction::Lower,
+            (Some(_), None) => Direction::Higher,
+        };
+        let standing = Standing { number, direction, words: direction.words() };
+        standings.entry(key).or_default().insert(than, standing);
     }
-    counts
+    standings
+}
+
+/// Counts by name: of the whole paper, and of each experiment.
+#[derive(Debug, Default)]
+struct Counts {
+    paper: BTreeMap<&'static str, Count>,
+    experiments: BTreeMap<String, BTreeMap<&'static str, Count>>,
+}
+
+impl Counts {
+    fn of(families: &Families, differences: &Differences, standings: &BTreeMap<String, Standings>) -> Self {
+        let mut corpora: Vec<_> = families.entries.iter().map(|e| e.latest.run.open.data.root).collect();
+        corpora.sort_unstable();
+        corpora.dedup();
+        let mut counts = Counts::default();
+        for (name, count) in [
+            ("experiments", families.entries.len()),
+            ("runs", families.entries.iter().map(|e| e.runs.len()).sum()),
+            ("corpora", corpora.len()),
+        ] {
+            counts.paper.insert(name, Count::of(count as u64));
+        }
+        for entry in &families.entries {
+            let own = counts.experiments.entry(entry.name().to_owned()).or_default();
+            let mut add = |name: &'static str, count: usize| own.insert(name, Count::of(count as u64));
+            let headline = headline_tasks(entry.latest);
+            let family = families.family_of(entry.name());
+            let seeds = family.iter().map(|member| member.seeds.len());
+            add("runs", entry.runs.len());
+            add("runs-before-hypothesis", entry.runs_before_hypothesis());
+            add("seeds", entry.seeds.len());
+            add("fewest-seeds", seeds.clone().min().unwrap_or(0));
+            add("most-seeds", seeds.max().unwrap_or(0));
+            add("tasks", headline.len());
+            add("all-tasks", entry.latest.tasks.len());
+            add("sources", entry.latest.run.corpus.sources.len());
+            let chance = |task: &&TaskResult| {
+                let of = standings.get(entry.name())?.get(&accuracy_key(task))?;
+                Some(of.get(&format!("tasks.{}.chance", task.id))?.direction)
+            };
+            let stands = |wanted: Direction| headline.iter().filter(|task| chance(task) == Some(wanted)).count();
+            add("tasks-above-chance", stands(Direction::Higher));
+            add("tasks-below-chance", stands(Direction::Lower));
+            add("tasks-at-chance", stands(Direction::NotDistinguishable));
+            add("family", family.len());
+            add("changes", family.len() - 1);
+            if entry.reference.is_some() {
+                let verdict = |task: &&TaskResult| differences.verdict(families, entry, &accuracy_key(task));
+                let verdicts: Vec<Option<Verdict>> = headline.iter().map(verdict).collect();
+                let of = |wanted: Verdict| verdicts.iter().filter(|found| **found == Some(wanted)).count();
+                let (better, worse, different) = (of(Verdict::Better), of(Verdict::Worse), of(Verdict::ModelsDiffer));
+                add("tasks-better", better);
+                add("tasks-worse", worse);
+                add("tasks-different", different);
+                add("tasks-undecided", verdicts.len() - better - worse - different);
+            }
+        }
+        counts
+    }
+}
+
+/// The texts of an experiment as pieces, by field.
+pub(super) fn prose_of(entry: &Entry) -> BTreeMap<&'static str, Vec<Segment>> {
+    let config = &entry.latest.run.experiment;
+    let fields = [
+        ("title", &config.title),
+        ("question", &config.question),
+        ("hypothesis", &config.hypothesis),
+        ("rationale", &config.rationale),
+    ];
+    fields.into_iter().map(|(name, text)| (name, prose::segments(text))).collect()
 }
 
 /// Facts of a run that are not numbers, by name.
@@ -120,64 +392,8 @@ pub(super) fn facts(analysis: &RunAnalysis) -> BTreeMap<&'static str, String> {
     facts
 }
 
-/// The run as the paper names it.
-fn identity(analysis: &RunAnalysis) -> Json {
-    let (open, record) = (&analysis.run.open, &analysis.run.record);
-    json!({
-        "experiment": open.experiment,
-        "run": open.run,
-        "root": analysis.run.root,
-        "commit": open.code.commit,
-        "data_root": open.data.root,
-        "plan": open.plan.plan_sha256,
-        "seed": open.plan.seed,
-        "opened_at": open.opened_at,
-        "ended_at": record.ended_at,
-        "status": record.status,
-        "not_citable_because": open.not_citable_because,
-    })
-}
-
-/// One value as data.
-fn value(value: &Value) -> Json {
-    json!({
-        "shown": value.shown(),
-        "number": value.number,
-        "unit": value.unit,
-        "unit_text": unit_text(value.unit),
-        "shown_error": value.shown_standard_error(),
-        "standard_error": value.standard_error,
-        "files": value.files,
-    })
-}
-
-/// `values.json`
-pub(super) fn document(study: &Study, prose: &Json, differences: &Differences, counts: &BTreeMap<String, u64>) -> Json {
-    let mut experiments = serde_json::Map::new();
-    for entry in &study.entries {
-        let mut described = identity(entry.quoted);
-        let values: BTreeMap<&String, Json> = entry.quoted.values.iter().map(|(k, v)| (k, value(v))).collect();
-        described["title"] = json!(title_of(entry));
-        described["reference"] = json!(study.reference(entry).map(Entry::name));
-        described["facts"] = json!(facts(entry.quoted));
-        described["prose"] = prose[entry.name()].clone();
-        described["values"] = json!(values);
-        experiments.insert(entry.name().to_owned(), described);
-    }
-    let by_pair: BTreeMap<String, Json> =
-        differences.pairs().map(|((first, second), by_key)| (format!("{first} {second}"), json!(by_key))).collect();
-    let runs: Vec<Json> = study.entries.iter().flat_map(|e| &e.runs).map(|a| identity(a)).collect();
-    json!({
-        "format": VERSION,
-        "experiments": experiments,
-        "differences": by_pair,
-        "counts": counts,
-        "runs": runs,
-    })
-}
-
 /// The title of an experiment, or its name.
 pub(super) fn title_of(entry: &Entry) -> String {
-    let title = entry.quoted.run.experiment.title.trim();
+    let title = entry.latest.run.experiment.title.trim();
     if title.is_empty() { entry.name().to_owned() } else { title.to_owned() }
 }

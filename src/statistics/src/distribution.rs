@@ -50,6 +50,36 @@ pub fn binomial_mass(successes: u64, trials: u64, p: f64) -> f64 {
     libm::exp(ln_choose + k * libm::log(p) + (n - k) * libm::log1p(-p))
 }
 
+/// The x below which a share `p` of the chi-squared distribution with `df` degrees of freedom lies; `p` strictly between 0
+/// and 1.
+pub fn chi_squared_quantile(p: f64, df: f64) -> f64 {
+    let mut high = df.max(1.0);
+    while incomplete_gamma(df / 2.0, high / 2.0) < p {
+        high *= 2.0;
+    }
+    bisect(0.0, high, &|x| incomplete_gamma(df / 2.0, x / 2.0) - p)
+}
+
+/// Regularized lower incomplete gamma function P(a, x): the series of DLMF 8.11.4, whose terms are all positive.
+fn incomplete_gamma(a: f64, x: f64) -> f64 {
+    if x <= 0.0 {
+        return 0.0;
+    }
+    let mut term = libm::exp(a * libm::log(x) - x - libm::lgamma(a + 1.0));
+    let (mut sum, mut n) = (term, 0.0);
+    while term > 1e-17 * sum || n < x - a {
+        n += 1.0;
+        term *= x / (a + n);
+        sum += term;
+    }
+    sum.min(1.0)
+}
+
+/// P(F > `ratio`) for the ratio of two variances with the degrees of freedom given (Abramowitz and Stegun 1964, 26.6.2).
+pub fn f_at_least(ratio: f64, numerator_df: f64, denominator_df: f64) -> f64 {
+    incomplete_beta(denominator_df / 2.0, numerator_df / 2.0, denominator_df / (denominator_df + numerator_df * ratio))
+}
+
 /// Density of s = sqrt(chi-squared / df), what a sample standard deviation divided by the true one follows.
 pub fn deviation_density(s: f64, df: f64) -> f64 {
     let half = df / 2.0;
@@ -179,6 +209,27 @@ mod tests {
             (5000.0, 5200.0, 0.48, 0.019_676_003_601_151_345),
         ] {
             near(incomplete_beta(a, b, x), expected, 1e-10);
+        }
+    }
+
+    #[test]
+    fn chi_squared_and_f_agree_with_scipy() {
+        // scipy.stats.chi2.ppf(p, df) and scipy.stats.f.sf(x, a, b)
+        for (p, df, expected) in [
+            (0.025, 1.0, 0.000_982_069_117_175_255_5),
+            (0.975, 2.0, 7.377_758_908_227_871),
+            (0.025, 7.5, 1.930_588_620_610_999_2),
+            (0.975, 200.0, 241.057_895_506_310_93),
+        ] {
+            near(chi_squared_quantile(p, df), expected, 1e-10);
+        }
+        for (ratio, a, b, expected) in [
+            (9.0, 1.0, 1.0, 0.204_832_764_699_133_45),
+            (19.0, 2.0, 2.0, 0.05),
+            (3.0, 4.0, 2.0, 0.265_306_122_448_979_6),
+            (9.6, 4.0, 4.0, 0.025_020_654_634_362_54),
+        ] {
+            near(f_at_least(ratio, a, b), expected, 1e-10);
         }
     }
 

@@ -1,7 +1,9 @@
-//! Tests of a difference between two sides: over seeds (Welch's t, pooled t), over items (exact McNemar), and the
-//! correction for testing a family of metrics (Holm).
+//! Tests of a difference between two sides: over seeds (blocks, pooled t, Welch's t, by one rule), over items (exact
+//! McNemar, also over the tasks of a group), and the correction for testing a family of metrics (Holm). Nothing that is not
+//! finite is tested. Tests over documents are in [`super::cluster`].
 
-use super::distribution::{binomial_at_least, t_quantile, t_two_sided};
+use super::distribution::{binomial_at_least, f_at_least, normal_cdf, t_quantile, t_two_sided};
+use super::shares::tango;
 use super::{mean, variance};
 
 /// The share of true nulls that a test may call a difference.
@@ -24,33 +26,75 @@ pub struct TTest {
     pub high: f64,
 }
 
+/// Which test of a difference of means over seeds was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeedTest {
+    /// Differences within the seeds that both sides share.
+    Blocks,
+    /// One variance for both sides.
+    Pooled,
+    /// A variance for each side.
+    Welch,
+}
+
+/// The test of a difference of means over seeds, by a rule that is known before the results: blocks where both sides share
+/// their list of seeds (`first` and `second` are then in the order of that list); else the pooled t, but Welch's where the
+/// variances differ by more than a factor of [`FARTHEST_VARIANCES`] and the F test tells them apart at 1 %. The pooled t holds its
+/// level against unequal variances only for equal numbers, so for unequal numbers the more cautious of the two counts.
+/// `None` unless each side has two values, all of them finite, and some value differs.
+pub fn over_seeds(first: &[f64], second: &[f64], shared: bool) -> Option<(SeedTest, TTest)> {
+    if shared {
+        return Some((SeedTest::Blocks, blocks(first, second)?));
+    }
+    let (pooled, welch) = (pooled_t(first, second)?, welch(first, second)?);
+    let by_variance = [variance(first), variance(second)];
+    let (larger, smaller) = if by_variance[0] > by_variance[1] { (0, 1) } else { (1, 0) };
+    let df = [first.len() as f64 - 1.0, second.len() as f64 - 1.0];
+    let ratio = by_variance[larger] / by_variance[smaller];
+    let far = ratio > FARTHEST_VARIANCES && 2.0 * f_at_least(ratio, df[larger], df[smaller]) <= 0.01;
+    let cautious = first.len() != second.len() && welch.p_value > pooled.p_value;
+    Some(if far || cautious { (SeedTest::Welch, welch) } else { (SeedTest::Pooled, pooled) })
+}
+
+/// The ratio of variances, a factor of 3 in the standard deviation, beyond which two sides do not share one.
+pub const FARTHEST_VARIANCES: f64 = 9.0;
+
+/// The t test of paired differences: two treatments in randomised blocks (Fisher 1935, The Design of Experiments, chapter
+/// 4). `None` for fewer than two pairs, or where every difference is the same.
+pub fn blocks(first: &[f64], second: &[f64]) -> Option<TTest> {
+    assert_eq!(first.len(), second.len(), "paired seeds");
+    let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| b - a).collect();
+    let error = libm::sqrt(variance(&differences) / differences.len() as f64);
+    (differences.len() > 1 && error > 0.0 && error.is_finite())
+        .then(|| t_test(mean(&differences), error, differences.len() as f64 - 1.0))
+}
+
 /// Welch's t test for unequal variances, with the degrees of freedom of Welch and Satterthwaite (Welch 1947,
 /// Biometrika 34:28). `None` unless each side has two values and some value differs within a side.
 pub fn welch(first: &[f64], second: &[f64]) -> Option<TTest> {
     let parts = [first, second].map(|values| (variance(values) / values.len() as f64, values.len() as f64 - 1.0));
     let squared_error: f64 = parts.iter().map(|(part, _)| part).sum();
-    if parts.iter().any(|(_, df)| *df < 1.0) || squared_error <= 0.0 {
+    if parts.iter().any(|(_, df)| *df < 1.0) || !(squared_error > 0.0 && squared_error.is_finite()) {
         return None;
     }
     let df = squared_error * squared_error / parts.iter().map(|(part, df)| part * part / df).sum::<f64>();
     Some(t_test(mean(second) - mean(first), libm::sqrt(squared_error), df))
 }
 
-/// Student's t test with one pooled variance. With a single value on a side the variance is that of the other side:
-/// the test of a single case against a small sample (Crawford and Howell 1998, The Clinical Neuropsychologist 12:482).
+/// Student's t test with one pooled variance. `None` unless each side has two values and some value differs within a side.
 pub fn pooled_t(first: &[f64], second: &[f64]) -> Option<TTest> {
     let counts = [first.len() as f64, second.len() as f64];
-    let df = counts[0] + counts[1] - 2.0;
-    if first.is_empty() || second.is_empty() || df < 1.0 {
-        return None;
-    }
-    let squares = [first, second].map(|v| if v.len() > 1 { variance(v) * (v.len() as f64 - 1.0) } else { 0.0 });
-    let pooled = (squares[0] + squares[1]) / df;
-    let error = libm::sqrt(pooled * (1.0 / counts[0] + 1.0 / counts[1]));
-    (error > 0.0).then(|| t_test(mean(second) - mean(first), error, df))
+    let error = pooled_deviation(first, second)? * libm::sqrt(1.0 / counts[0] + 1.0 / counts[1]);
+    (error > 0.0 && error.is_finite()).then(|| t_test(mean(second) - mean(first), error, counts[0] + counts[1] - 2.0))
 }
 
-fn t_test(difference: f64, standard_error: f64, df: f64) -> TTest {
+/// The standard deviation within two sides, taken to be one for both. `None` unless each side has two values.
+pub fn pooled_deviation(first: &[f64], second: &[f64]) -> Option<f64> {
+    let squares = [first, second].map(|v| (v.len() > 1).then(|| variance(v) * (v.len() as f64 - 1.0)));
+    Some(libm::sqrt((squares[0]? + squares[1]?) / ((first.len() + second.len()) as f64 - 2.0)))
+}
+
+pub(crate) fn t_test(difference: f64, standard_error: f64, df: f64) -> TTest {
     let reach = t_quantile(1.0 - LEVEL / 2.0, df) * standard_error;
     TTest {
         difference,
@@ -70,6 +114,8 @@ pub struct McNemar {
     pub only_first: u64,
     /// Items that only the second model answered right.
     pub only_second: u64,
+    /// Items.
+    pub items: u64,
     /// Two-sided exact p-value; 1 without discordant pairs.
     pub p_value: f64,
 }
@@ -80,7 +126,68 @@ pub fn mcnemar(first: &[bool], second: &[bool]) -> McNemar {
     let count = |f: bool, s: bool| first.iter().zip(second).filter(|&(&a, &b)| a == f && b == s).count() as u64;
     let (only_first, only_second) = (count(true, false), count(false, true));
     let (n, most) = (only_first + only_second, only_first.max(only_second));
-    McNemar { only_first, only_second, p_value: (2.0 * binomial_at_least(most, n, 0.5)).min(1.0) }
+    let p_value = (2.0 * binomial_at_least(most, n, 0.5)).min(1.0);
+    McNemar { only_first, only_second, items: first.len() as u64, p_value }
+}
+
+impl McNemar {
+    /// Share right of the second model minus that of the first.
+    pub fn difference(&self) -> f64 {
+        (self.only_second as f64 - self.only_first as f64) / self.items as f64
+    }
+
+    /// Its variance, as a mean of differences of -1, 0 and 1.
+    pub fn variance(&self) -> f64 {
+        let (share, difference) = ((self.only_first + self.only_second) as f64 / self.items as f64, self.difference());
+        (share - difference * difference) / self.items as f64
+    }
+
+    /// Tango's 95 % interval of the difference.
+    pub fn interval(&self) -> [f64; 2] {
+        tango(self.only_first, self.only_second, self.items)
+    }
+}
+
+/// McNemar's test over several tasks: of the unweighted mean of their differences.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stratified {
+    /// Mean over the tasks of the difference.
+    pub difference: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+    /// 95 % interval.
+    pub interval: [f64; 2],
+    /// Two-sided p-value; 1 without discordant pairs.
+    pub p_value: f64,
+    /// What the null hypothesis gives the difference as standard error, and the correction for whole counts that the
+    /// p-value takes off it.
+    pub null: [f64; 2],
+}
+
+/// The test of a mean over tasks. Under the null hypothesis each discordant item falls to either side with equal
+/// probability, so the sum of the differences has variance sum of discordant / items^2 over the tasks; the p-value is
+/// normal with a correction of half a step of the largest task (Edwards 1948, Psychometrika 13:185). The interval puts
+/// those of the tasks together (Zou and Donner 2008, Statistics in Medicine 27:1693). `tasks` must not be empty.
+pub fn stratified_mcnemar(tasks: &[McNemar]) -> Stratified {
+    let count = tasks.len() as f64;
+    let root = |of: &dyn Fn(&McNemar) -> f64| libm::sqrt(tasks.iter().map(of).sum::<f64>()) / count;
+    let difference = tasks.iter().map(McNemar::difference).sum::<f64>() / count;
+    let spread = root(&|task| (task.only_first + task.only_second) as f64 / (task.items as f64 * task.items as f64));
+    let step = 1.0 / (count * tasks.iter().map(|task| task.items).max().expect("a group has a task") as f64);
+    let p_value = if spread > 0.0 { 2.0 * normal_cdf(-((difference.abs() - step) / spread).max(0.0)) } else { 1.0 };
+    let reach = |end: usize| {
+        root(&|task| {
+            let reach = task.interval()[end] - task.difference();
+            reach * reach
+        })
+    };
+    Stratified {
+        difference,
+        standard_error: root(&McNemar::variance),
+        interval: [difference - reach(0), difference + reach(1)],
+        p_value,
+        null: [spread, step],
+    }
 }
 
 /// Holm's step-down correction (Holm 1979, Scandinavian Journal of Statistics 6:65): p-values that can be held
@@ -130,16 +237,74 @@ mod tests {
     }
 
     #[test]
-    fn one_run_against_several_agrees_with_scipy() {
-        // scipy.stats.ttest_ind([1.221], BASE, equal_var=True)
+    fn the_pooled_test_agrees_with_scipy() {
+        // scipy.stats.ttest_ind([1.221, 1.226, 1.219, 1.224], BASE)
         let expected = [
-            -2.817_028_962_206_945_3,
-            3.0,
-            0.066_902_492_518_737_12,
-            -0.020_764_743_509_135_514,
-            0.001_264_743_509_135_663,
+            -3.760_699_023_168_005,
+            6.0,
+            0.009_390_804_056_597_063,
+            -0.013_617_891_088_221_08,
+            -0.002_882_108_911_778_656_5,
         ];
-        agrees(pooled_t(&BASE, &[1.221]).unwrap(), expected);
+        agrees(pooled_t(&BASE, &[1.221, 1.226, 1.219, 1.224]).unwrap(), expected);
+        assert_eq!(pooled_t(&[1.0], &[1.0, 2.0]), None, "one value says nothing of its side's spread");
+    }
+
+    #[test]
+    fn blocks_agree_with_scipy() {
+        // scipy.stats.ttest_rel([1.226, 1.221, 1.227, 1.219], BASE)
+        let expected = [
+            -7.205_766_921_229_045,
+            3.0,
+            0.005_509_469_103_300_153,
+            -0.010_812_395_134_417_807,
+            -0.004_187_604_865_582_206,
+        ];
+        agrees(blocks(&BASE, &[1.226, 1.221, 1.227, 1.219]).unwrap(), expected);
+        assert_eq!(blocks(&[1.0, 2.0], &[2.0, 3.0]), None, "no spread, no test");
+    }
+
+    #[test]
+    fn the_test_over_seeds_is_chosen_by_rule() {
+        let other = [1.226, 1.221, 1.227, 1.219];
+        let kind = |first: &[f64], second: &[f64], shared| over_seeds(first, second, shared).map(|(kind, _)| kind);
+        assert_eq!(kind(&BASE, &other, true), Some(SeedTest::Blocks));
+        assert_eq!(kind(&BASE, &other, false), Some(SeedTest::Pooled));
+        assert_eq!(kind(&BASE, &[1.1, 1.3, 0.9, 1.4], false), Some(SeedTest::Welch), "variances far apart");
+        assert_eq!(
+            kind(&[1.0, 1.01], &[1.0, 1.2], false),
+            Some(SeedTest::Pooled),
+            "of two values a side nobody can tell"
+        );
+        // Two seeds that vary more against five: the pooled p-value is too small.
+        let (few, many) = ([1.20, 1.24], [1.30, 1.302, 1.304, 1.301, 1.303]);
+        let found = over_seeds(&few, &many, false).unwrap().1;
+        assert!(found.p_value >= pooled_t(&few, &many).unwrap().p_value.max(welch(&few, &many).unwrap().p_value));
+    }
+
+    #[test]
+    fn what_is_not_finite_is_not_tested() {
+        for bad in [f64::NAN, f64::INFINITY] {
+            for shared in [true, false] {
+                assert_eq!(over_seeds(&[1.0, bad], &[1.0, 2.0], shared), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_of_one_task_is_that_task() {
+        let first: Vec<bool> = (0..400).map(|i| i % 3 > 0).collect();
+        let second: Vec<bool> = (0..400).map(|i| i % 3 > 0 || i % 7 == 0).collect();
+        let one = mcnemar(&first, &second);
+        let group = stratified_mcnemar(&[one]);
+        assert!((group.difference - one.difference()).abs() < 1e-15);
+        assert!(group.interval.iter().zip(one.interval()).all(|(a, b)| (a - b).abs() < 1e-12));
+        // statsmodels.stats.contingency_tables.mcnemar([[0, 0], [19, 0]], exact=False, correction=True).pvalue
+        let few = McNemar { only_first: 5, only_second: 19, items: 400, p_value: f64::NAN };
+        assert!((stratified_mcnemar(&[few]).p_value - 0.007_963_489_206_550_003).abs() < 1e-12);
+        let same = mcnemar(&first, &first);
+        let group = stratified_mcnemar(&[same, same]);
+        assert!(group.p_value == 1.0 && group.interval[0] < 0.0 && group.interval[1] > 0.0);
     }
 
     #[test]

@@ -235,7 +235,7 @@ impl Verified {
                 ("batch size", as_json(&m.training.batch_size), as_json(&job.training.batch_size)),
                 ("curriculum", curriculum(&m.training), curriculum(&job.training)),
                 ("document mask", as_json(&m.training.document_mask), as_json(&job.training.document_mask)),
-                ("average", as_json(&m.training.average_decay), as_json(&job.training.average_decay)),
+                ("average", as_json(&m.training.ema_decay), as_json(&job.training.ema_decay)),
                 ("optimizer", as_json(&m.optimizer.kind), as_json(&job.optimizer.kind)),
             ]);
         }

@@ -92,7 +92,7 @@ pub fn name(device: Device) -> String {
     }
 }
 
-/// The switches as libtorch has them now; `attention_kernel` as from [`crate::model::Transformer::attention_kernel`].
+/// The switches as libtorch has them now; `attention_kernel` as [`crate::native::attention_kernel`] says it.
 pub fn determinism(
     precision: Precision,
     attention_kernel: Option<&str>,

@@ -1,7 +1,7 @@
 //! Evaluation: the loss of every window of the held-out documents, and the log-probability of every choice of a
 //! task. One row per item; nothing is averaged here.
 //!
-//! Both become [`Span`]s, which [`reading`](crate::reading) lays out in sequences of few lengths. A batch holds
+//! Both become [`Span`]s, which [`crate::reading`] lays out in sequences of few lengths. A batch holds
 //! sequences of one length: how many they are, and so the batch size, changes no score but for the last bits of a sum.
 
 use std::time::Instant;
@@ -350,7 +350,7 @@ mod tests {
             heads: 2,
             width: 16,
             context_length: CONTEXT as u32,
-            initialization_deviation: 0.3,
+            init_std: 0.3,
             ..ModelConfig::default()
         };
         Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu).model(&config, Kind::Float)
@@ -466,14 +466,8 @@ mod tests {
 
     #[test]
     fn a_model_that_is_not_finite_answers_nothing() {
-        let config = ModelConfig {
-            layers: 1,
-            heads: 1,
-            width: 4,
-            context_length: 8,
-            initialization_deviation: 20.0,
-            ..ModelConfig::default()
-        };
+        let config =
+            ModelConfig { layers: 1, heads: 1, width: 4, context_length: 8, init_std: 20.0, ..ModelConfig::default() };
         // Weights that are not finite, and finite ones that make the products with the head overflow.
         for (name, factor) in
             [("token_embedding", f64::NAN), ("token_embedding", f64::INFINITY), ("final_norm.weight", 1e38)]

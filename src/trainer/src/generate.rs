@@ -193,7 +193,7 @@ mod tests {
                 heads: 2,
                 width: 16,
                 context_length: 8,
-                initialization_deviation: 0.5,
+                init_std: 0.5,
                 ..ModelConfig::default()
             },
             vocabulary_size: 40,

@@ -55,7 +55,7 @@ impl Probe {
 /// How the documents of a pass lie in it, if they must not see each other.
 pub fn packing(job: &Job, tokens: &Tensor) -> Option<Packing> {
     let training = &job.training;
-    training.document_mask.then(|| Packing::documents(tokens, job.separator, training.restart_positions))
+    training.document_mask.then(|| Packing::documents(tokens, job.separator, training.reset_position_ids))
 }
 
 /// A forward pass over tokens (B, T), watched. Logits are looked at for so many positions at most, spread evenly.

@@ -113,7 +113,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         checkpoint.restore_weights(&parameters)?;
         position = checkpoint.position();
     }
-    let average = Average::begin(training.average_decay, &parameters);
+    let average = Average::begin(training.ema_decay, &parameters);
     if let (Some(checkpoint), Some(average)) = (&resumed, &average) {
         checkpoint.restore_average(average.weights())?;
     }

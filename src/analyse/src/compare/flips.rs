@@ -4,8 +4,10 @@ use serde::Serialize;
 
 use harness_core::task_kind::{Kind, Metric};
 
-use super::rows::{Items, items, shared_tasks};
+use super::rows::shared_tasks;
 use super::{CompareError, Side};
+use crate::choices::Answer;
+use crate::rows::{Items, items};
 
 /// The items of one task, by who answered them right. With several runs a side, an item is answered right when most of
 /// the runs do.
@@ -19,6 +21,8 @@ pub struct Flips {
     pub both_right: u64,
     /// Items that neither side answered right.
     pub both_wrong: u64,
+    /// Items that some run left unanswered; they are in no other count.
+    pub unanswered: u64,
     /// Items that only the reference answered right, the largest loss of margin first.
     pub only_reference: Vec<Flip>,
     /// Items that only the other side answered right, the largest gain of margin first.
@@ -65,13 +69,19 @@ pub fn flips(reference: &Side, other: &Side, task: &str) -> Result<Flips, Compar
         margin_unit,
         both_right: 0,
         both_wrong: 0,
+        unanswered: 0,
         only_reference: vec![],
         only_other: vec![],
     };
     for (at, &item) in sides[0][0].index.iter().enumerate() {
         let over_runs =
             |runs: &[Items], of: &dyn Fn(&Items) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
-        let right = sides.each_ref().map(|runs| over_runs(runs, &|run| f64::from(u8::from(run.right[at]))));
+        if sides.iter().flatten().any(|run| matches!(run.answers[at], Answer::Unanswered(_))) {
+            flips.unanswered += 1;
+            continue;
+        }
+        let is_right = |run: &Items| f64::from(u8::from(run.answers[at] == Answer::Right));
+        let right = sides.each_ref().map(|runs| over_runs(runs, &is_right));
         let margin = sides.each_ref().map(|runs| over_runs(runs, &|run| run.margin_nats[at]));
         let flip = Flip {
             item,

@@ -3,11 +3,13 @@
 //! Comes in: two [`Side`]s, each one or more sealed runs of one plan. Goes out: a [`Comparison`]: for each metric the
 //! difference with its interval, test and verdict, corrected over the family of metrics, and the two budgets. What is
 //! claimed depends on the runs: with one run a side the tests are over held-out documents and items and speak of two
-//! trained models; with several seeds they are over seeds and speak of two ways of training.
+//! trained models; with several seeds they are over seeds and speak of two ways of training. Which test is taken when, and
+//! what it was measured to do, is in docs/statistics.md.
 
 mod budget;
 mod effects;
 mod flips;
+mod notes;
 mod rows;
 mod side;
 mod tokens;
@@ -16,17 +18,22 @@ use harness_core::names::ExperimentName;
 use harness_core::scores::TableError;
 use serde::Serialize;
 
-use super::{AnalyseError, Unit};
+use super::{AnalyseError, RunName, Unit};
 use harness_record::RecordError;
-use harness_statistics::hypothesis::{LEVEL, holm};
+use harness_statistics::hypothesis::{LEVEL, Stratified, holm};
+use harness_statistics::power::{
+    detectable_in_blocks, detectable_over_clusters, detectable_over_seeds, detectable_paired_shares,
+    detectable_stratified, deviation_range,
+};
 
 pub use budget::BudgetLine;
+pub use effects::{Measured, Rows, tested};
 pub use flips::{Flip, Flips, flips};
-pub use rows::{planned_alike, quoted_items};
-pub use side::{RunName, Side};
+pub use notes::Note;
+pub use side::Side;
 
 /// Version of the JSON form. Raised with every change that an older reader would misread.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The family of the metrics that the paper's claims rest on.
 pub const PRIMARY: &str = "primary";
 /// Where a family was declared: the metrics that would be primary otherwise.
@@ -85,8 +92,11 @@ pub struct Comparison {
     pub effects: Vec<Effect>,
     /// What each side cost.
     pub budget: Vec<BudgetLine>,
-    /// What else a reader has to know: runs left out, metrics that cannot be compared.
-    pub notes: Vec<String>,
+    /// What else a reader has to know: runs left out, metrics that cannot be compared, unequal budgets.
+    #[serde(serialize_with = "notes::with_text")]
+    pub notes: Vec<Note>,
+    /// How many comparisons with this reference the p-values are corrected over.
+    pub corrected_over: usize,
 }
 
 /// One side of a comparison.
@@ -96,7 +106,7 @@ pub struct SideSummary {
     pub name: String,
     /// The experiment.
     pub experiment: ExperimentName,
-    /// The runs, oldest first.
+    /// The runs, in the order of their seeds.
     pub runs: Vec<RunName>,
 }
 
@@ -104,11 +114,13 @@ pub struct SideSummary {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
-    /// One run a side: over documents and items.
+    /// One run a side: over documents and items. Says whether two trained models differ, nothing of ways of training.
     OneRunEach,
-    /// One run on one side, several seeds on the other: over seeds, equal variances taken for granted.
+    /// One run on one side, several seeds on the other: nothing is tested, because nothing is known of the spread of the one.
     OneRunAgainstSeeds,
-    /// Several seeds on both sides: over seeds.
+    /// The same seeds on both sides, which are blocks.
+    SharedSeeds,
+    /// Several seeds on both sides, not the same.
     Seeds,
 }
 
@@ -116,46 +128,155 @@ pub enum Basis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TestKind {
-    /// Paired bootstrap over the validation documents.
-    BootstrapOverDocuments,
-    /// Paired bootstrap over the validation windows: there are few documents.
-    BootstrapOverWindows,
-    /// Exact McNemar test over the items; the interval is a paired bootstrap.
+    /// t over documents, with errors for few, unequal and skewed ones.
+    TOverDocuments,
+    /// Exact McNemar test over the items of a task.
     ExactMcnemar,
-    /// Paired bootstrap over the items within each task of a group.
-    BootstrapOverItems,
+    /// McNemar's test over the items of the tasks of a group.
+    McnemarOverTasks,
+    /// t over the differences within shared seeds.
+    BlocksOverSeeds,
+    /// t over seeds with one variance for both sides.
+    PooledTOverSeeds,
     /// Welch's t over seeds.
     WelchOverSeeds,
-    /// Student's t over seeds with one run on a side.
-    PooledTOverSeeds,
 }
 
 impl TestKind {
     /// For tables.
     pub fn words(self) -> &'static str {
         match self {
-            TestKind::BootstrapOverDocuments => "bootstrap, documents",
-            TestKind::BootstrapOverWindows => "bootstrap, windows",
-            TestKind::ExactMcnemar => "exact McNemar, items",
-            TestKind::BootstrapOverItems => "bootstrap, items",
-            TestKind::WelchOverSeeds => "Welch t, seeds",
-            TestKind::PooledTOverSeeds => "pooled t, seeds",
+            TestKind::TOverDocuments => "t, documents",
+            TestKind::ExactMcnemar => "exact McNemar",
+            TestKind::McnemarOverTasks => "McNemar, all tasks",
+            TestKind::BlocksOverSeeds => "t within seeds",
+            TestKind::PooledTOverSeeds => "pooled t",
+            TestKind::WelchOverSeeds => "Welch's t",
         }
     }
 }
 
-/// What a metric says of the other side.
+/// What a metric says of the other side. Only tests over seeds give a direction: two seeds of one config are told apart by
+/// their documents and items half of the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Better, the corrected p-value being at most 5 %.
+    /// Training so is better, the corrected p-value over seeds being at most 5 %.
     Better,
     /// Worse, likewise.
     Worse,
+    /// These two trained models differ, one run each: the corrected p-value over documents or items is at most 5 %.
+    ModelsDiffer,
     /// The difference could be noise.
     NotDistinguishable,
-    /// The values leave nothing to test.
+    /// Nothing is tested: [`Effect::not_judged`] says why.
     NotJudged,
+}
+
+impl Verdict {
+    /// Whether a difference was found, of training or of two models.
+    pub fn is_decided(self) -> bool {
+        matches!(self, Verdict::Better | Verdict::Worse | Verdict::ModelsDiffer)
+    }
+
+    /// For tables.
+    pub fn words(self) -> &'static str {
+        match self {
+            Verdict::Better => "better",
+            Verdict::Worse => "worse",
+            Verdict::ModelsDiffer => "these two models differ",
+            Verdict::NotDistinguishable => "not distinguishable",
+            Verdict::NotJudged => "not judged",
+        }
+    }
+}
+
+/// Why a metric is not judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "because", rename_all = "snake_case")]
+pub enum NotJudged {
+    /// Fewer than five documents: their windows are not independent of each other.
+    FewDocuments {
+        /// So many.
+        documents: u64,
+    },
+    /// One side is a single run, the other several seeds.
+    OneRunOnASide,
+    /// Scores are not finite.
+    NotFinite {
+        /// Answers that they would have been, over all runs.
+        items: u64,
+    },
+    /// The runs leave different items unanswered.
+    Unanswered {
+        /// Unanswered items, over all runs.
+        items: u64,
+    },
+    /// The runs of a side, or the documents, do not differ at all.
+    NoSpread,
+}
+
+impl NotJudged {
+    /// The reason, and what could be done.
+    pub fn words(self) -> String {
+        match self {
+            NotJudged::FewDocuments { documents } => format!(
+                "{documents} documents are too few, and the windows of one are not independent: hold out more, or split by more \
+                 documents (`harness data show` says how)"
+            ),
+            NotJudged::OneRunOnASide => {
+                "one side is a single run, so nothing is known of its spread over seeds: run it with more seeds"
+                    .to_owned()
+            }
+            NotJudged::NotFinite { items } => format!("{items} answers are not finite numbers"),
+            NotJudged::Unanswered { items } => {
+                format!(
+                    "the runs leave different items unanswered ({items} in all), so the difference is not one of answers"
+                )
+            }
+            NotJudged::NoSpread => "the values do not vary at all".to_owned(),
+        }
+    }
+}
+
+/// What the smallest detectable difference depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Power {
+    None,
+    Clusters { clusters: f64, error: f64 },
+    Paired { items: u64, discordant: f64 },
+    Stratified(Stratified),
+    Blocks { pairs: usize, deviation: f64 },
+    Seeds { first: usize, second: usize, deviation: f64 },
+}
+
+impl Power {
+    /// The smallest difference that the test finds with 80 % power at a level, and the range that follows from how well its
+    /// standard deviation over seeds is known.
+    fn smallest(self, level: f64) -> (Option<f64>, Option<[f64; 2]>) {
+        let over_seeds = |effect: Option<f64>, deviation: f64, df: f64| {
+            let range = |effect: f64| deviation_range(deviation, df).map(|end| effect * end);
+            (effect.map(|effect| effect * deviation), effect.map(range))
+        };
+        match self {
+            Power::None => (None, None),
+            Power::Clusters { clusters, error } => {
+                // Unequal clusters count for fewer.
+                let count = (libm::round(clusters) as usize).max(harness_statistics::cluster::FEWEST_CLUSTERS);
+                let effect = detectable_over_clusters(count, level).map(|effect| effect * error);
+                (effect.filter(|effect| *effect > 0.0), None)
+            }
+            Power::Paired { items, discordant } => (detectable_paired_shares(items, discordant, level), None),
+            Power::Stratified(test) => (detectable_stratified(&test, level), None),
+            Power::Blocks { pairs, deviation } => {
+                over_seeds(detectable_in_blocks(pairs, level), deviation, pairs as f64 - 1.0)
+            }
+            Power::Seeds { first, second, deviation } => {
+                let df = (first + second) as f64 - 2.0;
+                over_seeds(detectable_over_seeds(first, second, level), deviation, df)
+            }
+        }
+    }
 }
 
 /// The difference in one metric.
@@ -192,9 +313,11 @@ pub struct Effect {
     pub p_value: Option<f64>,
     /// The same after Holm's correction over the family.
     pub p_holm: Option<f64>,
-    /// The smallest true difference that this test finds with 80 % power at 5 %, uncorrected; none if there is no such.
+    /// The smallest true difference that this test finds with 80 % power after the correction; none if there is no such.
     pub smallest_detectable: Option<f64>,
-    /// Documents, windows or items that a value of one run rests on.
+    /// The range in which it lies with 95 % probability, as the standard deviation over few seeds is hardly known.
+    pub smallest_detectable_range: Option<[f64; 2]>,
+    /// Documents or items that a value of one run rests on.
     pub units: u64,
     /// Items that only the reference, and only the other side, answered right; for one run a side.
     pub discordant: Option<[u64; 2]>,
@@ -202,27 +325,37 @@ pub struct Effect {
     pub interval_over_seeds_and_units: Option<[f64; 2]>,
     /// What it comes to.
     pub verdict: Verdict,
+    /// Why nothing was tested; with [`Verdict::NotJudged`] only.
+    pub not_judged: Option<NotJudged>,
+    #[serde(skip)]
+    pub(crate) power: Power,
 }
 
 impl Effect {
     /// The verdict as a sentence fragment.
     pub fn words(&self) -> String {
-        match (self.verdict, self.smallest_detectable) {
-            (Verdict::Better, _) => "better".to_owned(),
-            (Verdict::Worse, _) => "worse".to_owned(),
-            (Verdict::NotJudged, _) if self.reference_runs.len().max(self.other_runs.len()) > 1 => {
-                "not judged: the runs of a side do not differ at all".to_owned()
+        let verdict = self.verdict.words();
+        match (self.verdict, self.not_judged, self.smallest_detectable) {
+            (Verdict::NotJudged, Some(why), _) => format!("{verdict}: {}", why.words()),
+            (Verdict::NotDistinguishable, _, Some(_)) => {
+                format!("{verdict} at this n: smallest detectable effect {}", self.shown_detectable())
             }
-            (Verdict::NotJudged, _) => format!("not judged: {} to resample", self.units),
-            (Verdict::NotDistinguishable, Some(effect)) => {
-                let effect = show_difference(effect, self.unit);
-                let effect = effect.trim_start_matches('+');
-                format!("not distinguishable at this n: smallest detectable effect {effect}")
+            (Verdict::NotDistinguishable, _, None) if self.unit == Unit::Share => {
+                format!("{verdict} at this n: too few items answered differently")
             }
-            (Verdict::NotDistinguishable, None) if self.discordant.is_some() => {
-                "not distinguishable at this n: too few items answered differently".to_owned()
+            _ => verdict.to_owned(),
+        }
+    }
+
+    /// The smallest detectable difference, with its range where that is known.
+    pub fn shown_detectable(&self) -> String {
+        let shown = |effect: f64| show_difference(effect, self.unit).trim_start_matches('+').to_owned();
+        match (self.smallest_detectable, self.smallest_detectable_range) {
+            (Some(effect), Some([low, high])) => {
+                format!("{} ({} to {})", shown(effect), shown(low).trim_end_matches(" points"), shown(high))
             }
-            (Verdict::NotDistinguishable, None) => "not distinguishable: every unit differs by the same".to_owned(),
+            (Some(effect), None) => shown(effect),
+            (None, _) => "-".to_owned(),
         }
     }
 }
@@ -254,7 +387,7 @@ pub enum CompareError {
     /// The two have nothing in common.
     #[error(
         "`{reference}` and `{other}` share no metric: {}\nhint: compare runs on the same corpus and tasks",
-        notes.join("; ")
+        notes.iter().map(Note::text).collect::<Vec<_>>().join("; ")
     )]
     NothingShared {
         /// The reference.
@@ -262,7 +395,7 @@ pub enum CompareError {
         /// The other side.
         other: String,
         /// Why each metric is left out.
-        notes: Vec<String>,
+        notes: Vec<Note>,
     },
     /// A metric of a family that is not compared.
     #[error("`{metric}` is not among the metrics compared\nhint: these are: {}", known.join(", "))]
@@ -284,7 +417,24 @@ pub enum CompareError {
 
 /// Holds the other side against the reference.
 pub fn compare(reference: &Side, other: &Side, asked: &Asked) -> Result<Comparison, CompareError> {
-    let mut notes: Vec<String> = reference.notes.iter().chain(&other.notes).cloned().collect();
+    let mut comparison = compared(reference, other, asked)?;
+    judge(std::slice::from_mut(&mut comparison));
+    Ok(comparison)
+}
+
+/// Holds each of the others against the reference. The p-values of a family are corrected over all of them: whoever tries
+/// eight changes finds one by chance in a fifth of the cases.
+pub fn compare_all(reference: &Side, others: &[Side], asked: &Asked) -> Result<Vec<Comparison>, CompareError> {
+    let mut comparisons =
+        others.iter().map(|other| compared(reference, other, asked)).collect::<Result<Vec<_>, _>>()?;
+    judge(&mut comparisons);
+    Ok(comparisons)
+}
+
+/// Everything but the verdicts.
+fn compared(reference: &Side, other: &Side, asked: &Asked) -> Result<Comparison, CompareError> {
+    let budget = budget::budget(reference, other);
+    let mut notes: Vec<Note> = [reference, other].into_iter().flat_map(notes::on_side).collect();
     let basis = basis(reference, other);
     let mut effects = effects::effects(reference, other, basis, &mut notes)?;
     if asked.slices {
@@ -295,11 +445,7 @@ pub fn compare(reference: &Side, other: &Side, asked: &Asked) -> Result<Comparis
         return Err(CompareError::NothingShared { reference, other, notes });
     }
     let family = declare(reference, other, asked, &mut effects, &mut notes)?;
-    judge(&mut effects);
-    let programs = |side: &Side| side.runs[0].run.open.binaries.built_from_sha256.clone();
-    if programs(reference) != programs(other) {
-        notes.push("the two sides ran programs built from different sources".to_owned());
-    }
+    notes.extend(notes::between(reference, other, &budget));
     Ok(Comparison {
         format: FORMAT,
         reference: reference.summary(),
@@ -308,8 +454,9 @@ pub fn compare(reference: &Side, other: &Side, asked: &Asked) -> Result<Comparis
         claim: claim(basis, reference, other),
         family,
         effects,
-        budget: budget::budget(reference, other),
+        budget,
         notes,
+        corrected_over: 1,
     })
 }
 
@@ -317,6 +464,7 @@ fn basis(reference: &Side, other: &Side) -> Basis {
     match (reference.runs.len(), other.runs.len()) {
         (1, 1) => Basis::OneRunEach,
         (1, _) | (_, 1) => Basis::OneRunAgainstSeeds,
+        _ if reference.seeds() == other.seeds() => Basis::SharedSeeds,
         _ => Basis::Seeds,
     }
 }
@@ -328,7 +476,7 @@ fn declare(
     other: &Side,
     asked: &Asked,
     effects: &mut [Effect],
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
 ) -> Result<Family, CompareError> {
     let declared = |side: &Side| side.runs[side.runs.len() - 1].run.experiment.primary_metrics.clone();
     let (of_reference, of_other) = (declared(reference), declared(other));
@@ -339,7 +487,7 @@ fn declare(
         (true, true, true) => return Ok(Family { metrics: Vec::new(), declared_by: DeclaredBy::Nobody }),
     };
     if declared_by == DeclaredBy::Config && !of_reference.is_empty() && of_reference != metrics {
-        notes.push(format!("the two declare different `primary_metrics`; those of `{}` are taken", other.name));
+        notes.push(Note::PrimaryMetricsDiffer { taken: other.name.clone() });
     }
     for metric in &metrics {
         if effects.iter().all(|effect| effect.metric != *metric) {
@@ -348,7 +496,7 @@ fn declare(
             if declared_by == DeclaredBy::CommandLine {
                 return Err(CompareError::UnknownMetric { metric, known });
             }
-            notes.push(format!("`{metric}` is declared in `primary_metrics`, but is not among the metrics compared"));
+            notes.push(Note::MetricNotCompared { metric });
         }
     }
     for effect in effects {
@@ -361,23 +509,39 @@ fn declare(
     Ok(Family { metrics, declared_by })
 }
 
-/// Corrects the p-values of each family and gives the verdicts.
-fn judge(effects: &mut [Effect]) {
-    let mut families: Vec<String> = effects.iter().map(|e| e.family.clone()).collect();
+/// Corrects the p-values of each family, over all comparisons with one reference, and gives the verdicts; instead of those
+/// that there are.
+pub fn judge(comparisons: &mut [Comparison]) {
+    let count = comparisons.len();
+    comparisons.iter_mut().for_each(|comparison| comparison.corrected_over = count);
+    let over_seeds = |comparison: &Comparison| comparison.basis != Basis::OneRunEach;
+    let mut members: Vec<(bool, &mut Effect)> = comparisons
+        .iter_mut()
+        .flat_map(|comparison| {
+            let over_seeds = over_seeds(comparison);
+            comparison.effects.iter_mut().map(move |effect| (over_seeds, effect))
+        })
+        .filter(|(_, effect)| effect.p_value.is_some())
+        .collect();
+    let mut families: Vec<String> = members.iter().map(|(_, effect)| effect.family.clone()).collect();
     families.sort();
     families.dedup();
     for family in families {
-        let mut members: Vec<&mut Effect> =
-            effects.iter_mut().filter(|e| e.family == family && e.p_value.is_some()).collect();
-        let corrected = holm(&members.iter().filter_map(|e| e.p_value).collect::<Vec<_>>());
-        for (effect, p) in members.iter_mut().zip(corrected) {
+        let mut of_family: Vec<&mut (bool, &mut Effect)> =
+            members.iter_mut().filter(|(_, effect)| effect.family == family).collect();
+        let p_values: Vec<f64> = of_family.iter().filter_map(|(_, effect)| effect.p_value).collect();
+        // What is left of the level if the others of the family are nothing.
+        let level = LEVEL / p_values.len() as f64;
+        for ((over_seeds, effect), p) in of_family.iter_mut().zip(holm(&p_values)) {
             effect.p_holm = Some(p);
             let improved = (effect.difference < 0.0) == effect.lower_is_better;
-            effect.verdict = match (p <= LEVEL, improved) {
-                (false, _) => Verdict::NotDistinguishable,
-                (true, true) => Verdict::Better,
-                (true, false) => Verdict::Worse,
+            effect.verdict = match (p <= LEVEL, over_seeds, improved) {
+                (false, _, _) => Verdict::NotDistinguishable,
+                (true, false, _) => Verdict::ModelsDiffer,
+                (true, true, true) => Verdict::Better,
+                (true, true, false) => Verdict::Worse,
             };
+            (effect.smallest_detectable, effect.smallest_detectable_range) = effect.power.smallest(level);
         }
     }
 }
@@ -392,23 +556,16 @@ fn claim(basis: Basis, reference: &Side, other: &Side) -> String {
              another seed could turn it around. Runs with other seeds can show that.",
             other.name, reference.name
         ),
-        Basis::OneRunAgainstSeeds => {
-            let single = if first == 1 { reference } else { other };
-            format!(
-                "{first} against {second} runs: the tests are over seeds and take for granted that `{}`, with its one \
-                 run, varies over seeds as much as the other side does. Documents and items are taken as they are.",
-                single.name
-            )
-        }
+        Basis::OneRunAgainstSeeds => format!(
+            "{first} against {second} runs: nothing is judged, because one run says nothing of its spread over seeds."
+        ),
+        Basis::SharedSeeds => format!(
+            "The same {first} seeds on both sides: the tests are over differences within seeds, so a verdict is about the two \
+             ways of training, on this corpus and these items."
+        ),
         Basis::Seeds => format!(
-            "{first} against {second} seeds: the tests are over seeds, so a verdict is about the two ways of training, \
-             on this corpus and these items. Equal seeds of two experiments are not taken as pairs.{}",
-            if first.min(second) < 4 {
-                " With fewer than four seeds a side no rank or permutation test could reach 5 %; Welch's t leans on \
-                 normal values instead."
-            } else {
-                ""
-            }
+            "{first} against {second} seeds, not the same: the tests are over seeds, so a verdict is about the two ways of \
+             training, on this corpus and these items. With the same seeds on both sides they would be pairs."
         ),
     }
 }

@@ -1,12 +1,10 @@
 //! The runs of a name, analysed: which those are, [`RunSet`] says.
 
-use harness_core::Digest;
-use harness_core::names::{Project, RunId};
-use serde::Serialize;
+use harness_core::names::Project;
 
 use super::{CompareError, SideSummary};
-use crate::RunAnalysis;
-use harness_record::{self as record, LeftOut, RecordError, RunSet, SealedRun};
+use crate::{RunAnalysis, RunName};
+use harness_record::{self as record, LeftOut, RecordError, RunSet};
 
 /// One side of a comparison: runs of one plan that differ in their seeds.
 #[derive(Clone, Debug)]
@@ -19,24 +17,6 @@ pub struct Side {
     pub left_out: Vec<LeftOut>,
     /// What a reader has to know of the choice.
     pub notes: Vec<String>,
-}
-
-/// A run as comparisons name it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RunName {
-    /// The run.
-    pub run: RunId,
-    /// Digest of its MANIFEST.
-    pub root: Digest,
-    /// Its seed.
-    pub seed: u64,
-}
-
-impl RunName {
-    /// The name of a run.
-    pub fn of(run: &SealedRun) -> Self {
-        RunName { run: run.open.run.clone(), root: run.root, seed: run.open.plan.seed }
-    }
 }
 
 impl Side {
@@ -55,11 +35,23 @@ impl Side {
         Ok(Side { name: set.name, runs, left_out: set.left_out, notes })
     }
 
+    /// The runs in the order of their seeds: how values, rows and names of a comparison are ordered, so that shared seeds are
+    /// pairs.
+    pub fn by_seed(&self) -> Vec<&RunAnalysis> {
+        let mut runs: Vec<&RunAnalysis> = self.runs.iter().collect();
+        runs.sort_by_key(|run| run.run.open.plan.seed);
+        runs
+    }
+
+    pub(super) fn seeds(&self) -> Vec<u64> {
+        self.by_seed().iter().map(|run| run.run.open.plan.seed).collect()
+    }
+
     pub(super) fn summary(&self) -> SideSummary {
         SideSummary {
             name: self.name.clone(),
             experiment: self.runs[0].run.open.experiment.clone(),
-            runs: self.runs.iter().map(|analysis| RunName::of(&analysis.run)).collect(),
+            runs: self.by_seed().iter().map(|analysis| RunName::of(&analysis.run)).collect(),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Differences in the losses of single tokens: by position, source and length, and in calibration. Rows beside the
 //! metrics, to say where a difference comes from; families of their own, so that they take nothing from the claim.
 
-use super::effects::{Draws, Measured, draws, tested};
-use super::{Basis, CALIBRATION, CompareError, Effect, SLICES, Side, TestKind};
-use crate::slices::calibration::{error_of, sums_by_unit};
-use crate::slices::{FEWEST_DOCUMENTS, Scored, Unit as Cluster, sums_of_run};
+use super::effects::{Measured, Rows, tested};
+use super::{Basis, CALIBRATION, CompareError, Effect, Note, SLICES, Side};
+use crate::slices::calibration::parts_of_error;
+use crate::slices::{Scored, sums_of_run};
 use crate::{RunAnalysis, Unit};
-use harness_statistics::resample::{NESTED_RESAMPLES, key, nested_draws_of, unit_draws};
+use harness_statistics::cluster::FEWEST_CLUSTERS;
 
 /// Effects of the slices that the sealed runs give, and of calibration. Empty, with a note, where the runs did not
 /// predict the same tokens in the same windows.
@@ -14,15 +14,16 @@ pub(super) fn effects(
     reference: &Side,
     other: &Side,
     basis: Basis,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
 ) -> Result<Vec<Effect>, CompareError> {
     let mut scored: [Vec<Scored>; 2] = [Vec::new(), Vec::new()];
     for (side, scored) in [reference, other].iter().zip(&mut scored) {
-        for run in &side.runs {
+        for run in side.by_seed() {
             match Scored::of(&run.run)? {
                 Some(found) => scored.push(found),
                 None => {
-                    notes.push(format!("no slices: run `{}` has no losses of single tokens", run.run.open.run));
+                    let because = format!("run `{}` has no losses of single tokens", run.run.open.run);
+                    notes.push(Note::NoSlices { because });
                     return Ok(Vec::new());
                 }
             }
@@ -35,86 +36,70 @@ pub(super) fn effects(
     };
     let same_text = reference.runs.iter().chain(&other.runs).all(|run| text(run) == text(&reference.runs[0]));
     if !same_text || !scored.iter().flatten().all(|scored| scored.same_windows(first)) {
-        notes.push("no slices: the runs did not predict the same tokens in the same windows".to_owned());
+        let because = "the runs did not predict the same tokens in the same windows".to_owned();
+        notes.push(Note::NoSlices { because });
         return Ok(Vec::new());
     }
-    let (cluster, units) = first.units();
-    let kind = match cluster {
-        Cluster::Document => TestKind::BootstrapOverDocuments,
-        Cluster::Window => TestKind::BootstrapOverWindows,
-    };
-    let mut effects = slices([reference, other], &scored, &units, basis, kind, notes);
-    effects.extend(calibration(&scored, &units, basis, kind));
+    let documents = first.documents();
+    let mut effects = slices([reference, other], &scored, &documents, basis, notes);
+    effects.extend(calibration(&scored, &documents, basis));
     Ok(effects)
 }
 
 fn slices(
     sides: [&Side; 2],
     scored: &[Vec<Scored>; 2],
-    units: &[u32],
+    documents: &[u32],
     basis: Basis,
-    kind: TestKind,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
 ) -> Vec<Effect> {
     let sums = [0, 1].map(|side: usize| -> Vec<_> {
-        sides[side].runs.iter().zip(&scored[side]).map(|(run, scored)| sums_of_run(&run.run, scored, units)).collect()
+        let runs = sides[side].by_seed().into_iter().zip(&scored[side]);
+        runs.map(|(run, scored)| sums_of_run(&run.run, scored, documents)).collect()
     });
     let (mut effects, mut small) = (Vec::new(), 0);
     for (index, (by, name, clusters)) in sums[0][0].iter().enumerate() {
-        let used: Vec<usize> = (0..clusters.len()).filter(|&unit| clusters[unit].weight > 0.0).collect();
-        if used.len() < FEWEST_DOCUMENTS {
+        let used: Vec<usize> = (0..clusters.len()).filter(|&document| clusters[document].weight > 0.0).collect();
+        if used.len() < FEWEST_CLUSTERS {
             small += 1;
             continue;
         }
         // The same tokens in the same windows: the weights are those of every run.
-        let weights: Vec<f64> = used.iter().map(|&unit| clusters[unit].weight).collect();
+        let weights: Vec<f64> = used.iter().map(|&document| clusters[document].weight).collect();
         let values = sums.each_ref().map(|runs| -> Vec<Vec<f64>> {
-            runs.iter().map(|slices| used.iter().map(|&unit| slices[index].2[unit].sum).collect()).collect()
+            runs.iter().map(|slices| used.iter().map(|&document| slices[index].2[document].sum).collect()).collect()
         });
         let tokens: f64 = weights.iter().sum();
-        let means = |runs: &Vec<Vec<f64>>| runs.iter().map(|run| run.iter().sum::<f64>() / tokens).collect();
+        let means = |runs: &Vec<Vec<f64>>| runs.iter().map(|run| run.iter().sum::<f64>() / tokens).collect::<Vec<_>>();
         let measured = Measured {
             metric: format!("validation.{by}.{name}.loss"),
             family: SLICES.to_owned(),
             unit: Unit::NatsPerToken,
             lower_is_better: true,
             runs: [means(&values[0]), means(&values[1])],
-            units: used.len() as u64,
         };
-        let draws = draws(&values, &weights, &measured.metric, basis);
-        effects.push(tested(measured, basis, &draws, kind));
+        if measured.runs.iter().flatten().all(|mean| mean.is_finite()) {
+            effects.push(tested(measured, basis, &Rows::Documents { sums: values, weights }));
+        }
     }
     if small > 0 {
-        notes.push(format!("{small} slices are in fewer than {FEWEST_DOCUMENTS} documents and were not tested"));
+        notes.push(Note::SlicesNotTested { slices: small });
     }
     effects
 }
 
-fn calibration(scored: &[Vec<Scored>; 2], units: &[u32], basis: Basis, kind: TestKind) -> Option<Effect> {
-    let sums =
-        scored.each_ref().map(|runs| runs.iter().map(|scored| sums_by_unit(&scored.losses, units)).collect::<Vec<_>>());
+fn calibration(scored: &[Vec<Scored>; 2], documents: &[u32], basis: Basis) -> Option<Effect> {
+    let parts = |scored: &Scored| parts_of_error(&scored.losses, documents).iter().map(|part| part.sum).collect();
+    let sums = scored.each_ref().map(|runs| runs.iter().map(parts).collect::<Vec<Vec<f64>>>());
     let count = sums[0][0].len();
-    let ones = vec![1.0; count];
-    let metric = "validation.calibration_error".to_owned();
-    let differences = match basis {
-        Basis::OneRunEach => unit_draws(count, key(&metric), NESTED_RESAMPLES, |times| {
-            error_of(&sums[1][0], times) - error_of(&sums[0][0], times)
-        }),
-        Basis::OneRunAgainstSeeds => Vec::new(),
-        Basis::Seeds => {
-            let runs = sums.each_ref().map(Vec::len);
-            let error = |side: usize, run: usize, times: &[f64]| error_of(&sums[side][run], times);
-            nested_draws_of(runs, count, key(&metric), NESTED_RESAMPLES, error)
-        }
-    };
-    let errors = sums.each_ref().map(|runs| runs.iter().map(|run| error_of(run, &ones)).collect());
+    let error = |parts: &Vec<f64>| parts.iter().sum::<f64>() / count as f64;
     let measured = Measured {
-        metric,
+        metric: "validation.calibration_error".to_owned(),
         family: CALIBRATION.to_owned(),
         unit: Unit::Share,
         lower_is_better: true,
-        runs: errors,
-        units: count as u64,
+        runs: sums.each_ref().map(|runs| runs.iter().map(error).collect()),
     };
-    (count > 0).then(|| tested(measured, basis, &Draws { differences, units: count }, kind))
+    let finite = measured.runs.iter().flatten().all(|error| error.is_finite());
+    (count > 0 && finite).then(|| tested(measured, basis, &Rows::Documents { sums, weights: vec![1.0; count] }))
 }

@@ -1,12 +1,21 @@
 //! Did the model learn as much as this budget allows? Against simple baselines, over the course of training, and on
 //! held-out text against training text.
 
-use super::{Change, Check, DETECTABLE_SHARE, DETECTABLE_SOURCE, Finding, OWN_CONVENTION, figure};
+use super::{Change, Check, DETECTABLE_SHARE, DETECTABLE_SOURCE, Finding, OWN_CONVENTION, Turn, figure};
 use crate::{CurvePoint, RunAnalysis, Unit};
 use harness_statistics::{mean, slope};
 
 fn value(analysis: &RunAnalysis, key: &str) -> Option<f64> {
     analysis.values.get(key).map(|v| v.number)
+}
+
+/// The validation curve; where it leaves the finite numbers, that.
+pub(super) fn finite_curve(analysis: &RunAnalysis) -> Result<&[CurvePoint], String> {
+    let curve = &analysis.validation_curve;
+    match curve.iter().find(|point| !point.value.is_finite()) {
+        Some(point) => Err(format!("the validation loss is not a finite number after step {}", point.step)),
+        None => Ok(curve),
+    }
 }
 
 pub(super) fn baselines(analysis: &RunAnalysis) -> Finding {
@@ -16,6 +25,9 @@ pub(super) fn baselines(analysis: &RunAnalysis) -> Finding {
         "no fewer bits per byte on held-out text than the best n-gram baseline of the corpus",
         "Godbole et al. 2023, Deep Learning Tuning Playbook: a first model has to be clearly better than chance",
     );
+    if let Err(why) = finite_curve(analysis) {
+        return check.not_judged(why);
+    }
     let best = analysis.run.corpus.baselines.iter().min_by(|a, b| a.bits_per_byte.total_cmp(&b.bits_per_byte));
     let (Some(bits), Some(best)) = (value(analysis, "validation.bits_per_byte"), best) else {
         return check.not_judged("there is no validation loss, or no baseline");
@@ -24,7 +36,7 @@ pub(super) fn baselines(analysis: &RunAnalysis) -> Finding {
     let check = check
         .evidence("validation", bits, Unit::BitsPerByte)
         .evidence("best baseline", best.bits_per_byte, Unit::BitsPerByte)
-        .evidence("training tokens per parameter", per_parameter.map_or(f64::NAN, |(t, p)| t / p), Unit::Decimal);
+        .evidence_if("training tokens per parameter", per_parameter.map(|(t, p)| t / p), Unit::Decimal);
     if bits < best.bits_per_byte {
         return check.clear(format!("better than the {} model of the corpus", best.model));
     }
@@ -32,8 +44,9 @@ pub(super) fn baselines(analysis: &RunAnalysis) -> Finding {
         format!("not better than the {} model of the corpus", best.model),
         vec![
             Change::free("look for a mistake first: a loss near that of the first step, a wrong corpus or tokenizer"),
-            Change::costing("raise the learning rate by a factor of three", 1.0, analysis),
-            Change::costing("train for twice as many steps", 2.0, analysis),
+            Change::costing("raise the learning rate by a factor of three", 1.0, analysis)
+                .turning(Turn::RaiseLearningRate),
+            Change::costing("train for twice as many steps", 2.0, analysis).turning(Turn::TrainLonger),
         ],
     )
 }
@@ -56,25 +69,31 @@ pub(super) fn still_improving(analysis: &RunAnalysis) -> Finding {
          not rise over it",
         DETECTABLE_SOURCE,
     );
-    let Some(fall) = late_fall(&analysis.validation_curve) else {
+    let curve = match finite_curve(analysis) {
+        Ok(curve) => curve,
+        Err(why) => return check.not_judged(why),
+    };
+    let Some(fall) = late_fall(curve) else {
         return check.not_judged("there is no evaluation between half and four fifths of the run");
     };
     let fifth = analysis.steps.len().div_ceil(5);
     let late: Vec<(f64, f64)> =
         analysis.steps[analysis.steps.len() - fifth..].iter().map(|s| (s.step as f64, s.loss_nats)).collect();
-    let (trend, error) = if late.len() > 2 { slope(&late) } else { (f64::NAN, f64::NAN) };
+    let trend = (late.len() > 2).then(|| slope(&late));
     let check = check
         .evidence("fall of bits per byte over the last fifth", fall, Unit::Share)
-        .evidence("slope of the training loss, nats per 1,000 steps", 1e3 * trend, Unit::Number)
-        .evidence("its standard error", 1e3 * error, Unit::Number);
-    if fall <= DETECTABLE_SHARE || trend > 2.0 * error {
+        .evidence_if("slope of the training loss, nats per 1,000 steps", trend.map(|t| 1e3 * t.0), Unit::Number)
+        .evidence_if("its standard error", trend.map(|t| 1e3 * t.1), Unit::Number);
+    if fall <= DETECTABLE_SHARE || trend.is_some_and(|(slope, error)| slope > 2.0 * error) {
         return check.clear("it has levelled off at the end");
     }
     check.found(
         format!("still improving at the end, by {:.2} % over the last fifth", 100.0 * fall),
         vec![
-            Change::costing("train for a quarter more steps, the schedule stretched with them", 1.25, analysis),
-            Change::costing("raise the learning rate, so that the same steps go further", 1.0, analysis),
+            Change::costing("train for a quarter more steps, the schedule stretched with them", 1.25, analysis)
+                .turning(Turn::TrainLonger),
+            Change::costing("raise the learning rate, so that the same steps go further", 1.0, analysis)
+                .turning(Turn::RaiseLearningRate),
             Change::costing("take a smaller model and more steps for the same FLOPs", 1.0, analysis),
         ],
     )
@@ -87,7 +106,10 @@ pub(super) fn saturated_early(analysis: &RunAnalysis) -> Finding {
         "by half of the steps validation bits per byte are within 0.10 % of the lowest that ever came",
         DETECTABLE_SOURCE,
     );
-    let curve = &analysis.validation_curve;
+    let curve = match finite_curve(analysis) {
+        Ok(curve) => curve,
+        Err(why) => return check.not_judged(why),
+    };
     let (Some(last), Some(best)) = (curve.last(), curve.iter().map(|p| p.value).reduce(f64::min)) else {
         return check.not_judged("there is no validation loss");
     };
@@ -103,7 +125,8 @@ pub(super) fn saturated_early(analysis: &RunAnalysis) -> Finding {
     check.found(
         format!("nothing is gained after step {reached}"),
         vec![
-            Change::costing("stop there, the schedule shortened with the steps", share, analysis),
+            Change::costing("stop there, the schedule shortened with the steps", share, analysis)
+                .turning(Turn::TrainShorter),
             Change::costing("spend the same on a larger model or on more text", 1.0, analysis),
         ],
     )
@@ -116,7 +139,10 @@ pub(super) fn overfitting(analysis: &RunAnalysis) -> Finding {
         "validation bits per byte end more than 0.10 % above their lowest while the training loss goes on falling",
         DETECTABLE_SOURCE,
     );
-    let curve = &analysis.validation_curve;
+    let curve = match finite_curve(analysis) {
+        Ok(curve) => curve,
+        Err(why) => return check.not_judged(why),
+    };
     let best = curve.iter().min_by(|a, b| a.value.total_cmp(&b.value));
     let (Some(last), Some(best), true) = (curve.last(), best, curve.len() > 2) else {
         return check.not_judged("there are too few evaluations");
@@ -148,9 +174,14 @@ pub(super) fn overfitting(analysis: &RunAnalysis) -> Finding {
     check.found(
         format!("validation rises from step {} on while training goes on falling", best.step),
         vec![
-            Change::costing("stop there, the schedule shortened with the steps", share, analysis),
-            Change::costing("more text, so that less of it is repeated", 1.0, analysis),
-            Change::costing("dropout, or more weight decay", 1.0, analysis),
+            Change::costing("stop there, the schedule shortened with the steps", share, analysis)
+                .turning(Turn::TrainShorter),
+            Change::costing(
+                "more text, so that less of it is repeated; or dropout, or more weight decay",
+                1.0,
+                analysis,
+            )
+            .turning(Turn::Regularise),
         ],
     )
 }
@@ -162,6 +193,9 @@ pub(super) fn gap(analysis: &RunAnalysis) -> Finding {
         "validation loss 10 % above the late training loss",
         OWN_CONVENTION,
     );
+    if let Err(why) = finite_curve(analysis) {
+        return check.not_judged(why);
+    }
     let (Some(validation), Some(training)) = (value(analysis, "validation.loss"), value(analysis, "training.loss"))
     else {
         return check.not_judged("there is no validation loss");
@@ -180,7 +214,7 @@ pub(super) fn gap(analysis: &RunAnalysis) -> Finding {
             Change::free(
                 "rule out other reasons: validation begins each document without context; the sources may differ",
             ),
-            Change::costing("more text, or dropout, or more weight decay", 1.0, analysis),
+            Change::costing("more text, or dropout, or more weight decay", 1.0, analysis).turning(Turn::Regularise),
         ],
     )
 }
@@ -193,17 +227,17 @@ pub(super) fn repeated_data(analysis: &RunAnalysis) -> Finding {
         "Muennighoff et al. 2023, Scaling Data-Constrained Language Models: up to 4 epochs are nearly as good as new text",
     );
     let Some(epochs) = value(analysis, "training.epochs") else { return check.not_judged("no steps were done") };
-    let tokens = value(analysis, "data.train_tokens").unwrap_or(f64::NAN);
+    let tokens = value(analysis, "data.train_tokens");
     let check =
-        check.evidence("epochs", epochs, Unit::Decimal).evidence("training tokens there are", tokens, Unit::Count);
+        check.evidence("epochs", epochs, Unit::Decimal).evidence_if("training tokens there are", tokens, Unit::Count);
     if epochs <= 4.0 {
         return check.clear(format!("each text was seen {epochs:.1} times"));
     }
     check.found(
         format!("each text was seen {epochs:.1} times"),
         vec![
-            Change::costing("add text, for the same number of steps", 1.0, analysis),
-            Change::costing("stop after 4 epochs", 4.0 / epochs, analysis),
+            Change::costing("add text, for the same number of steps", 1.0, analysis).turning(Turn::Regularise),
+            Change::costing("stop after 4 epochs", 4.0 / epochs, analysis).turning(Turn::TrainShorter),
         ],
     )
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use harness_core::config::Role;
 use harness_core::scores::{ActivationStatistics, LayerNorms};
 
-use super::{Change, Check, Finding, figure};
+use super::{Change, Check, Finding, Turn, figure, rounded};
 use crate::{RunAnalysis, Unit};
 use harness_statistics::quantile;
 
@@ -64,8 +64,14 @@ pub(super) fn update_ratio(analysis: &RunAnalysis) -> Finding {
         return check.found(
             format!("{count} of {} matrices move by more than 1 % a step, most `{highest}`", ratios.len()),
             vec![
-                Change::costing(format!("lower the peak learning rate, for example to {}", rate / 3.0), 1.0, analysis),
-                Change::costing("clip the gradient at a lower norm, or warm up for longer", 1.0, analysis),
+                Change::costing(
+                    format!("lower the peak learning rate, for example to {}", rounded(rate / 3.0, 2)),
+                    1.0,
+                    analysis,
+                )
+                .turning(Turn::LowerLearningRate),
+                Change::costing("clip the gradient at a lower norm, or warm up for longer", 1.0, analysis)
+                    .turning(Turn::Clip),
             ],
         );
     }
@@ -73,11 +79,14 @@ pub(super) fn update_ratio(analysis: &RunAnalysis) -> Finding {
         let count = ratios.values().filter(|ratio| **ratio < USUAL_RATIOS[0]).count();
         return check.found(
             format!("{count} of {} matrices move by less than 0.01 % a step, least `{lowest}`", ratios.len()),
-            vec![Change::costing(
-                format!("raise the peak learning rate, for example to {}", rate * 3.0),
-                1.0,
-                analysis,
-            )],
+            vec![
+                Change::costing(
+                    format!("raise the peak learning rate, for example to {}", rounded(rate * 3.0, 2)),
+                    1.0,
+                    analysis,
+                )
+                .turning(Turn::RaiseLearningRate),
+            ],
         );
     }
     check.clear("every matrix moves at a usual pace")
@@ -112,23 +121,22 @@ pub(super) fn norm_growth(analysis: &RunAnalysis) -> Finding {
     let Some((growth, tensor)) = worst else {
         return check.not_judged("no norms of tensors were recorded over the second half (`metrics.layers_every`)");
     };
-    let check = check.evidence("largest growth of a matrix over the second half", growth, Unit::Share).evidence(
+    let check = check.evidence("largest growth of a matrix over the second half", growth, Unit::Share).evidence_if(
         "residual stream at the end over that at half",
-        stream.unwrap_or(f64::NAN),
+        stream,
         Unit::Decimal,
     );
-    if growth <= 0.5 && stream.is_none_or(|stream| stream <= 2.0) {
-        return check.clear("weights and residual stream keep their size");
-    }
-    let statement = if growth > 0.5 {
-        format!("`{tensor}` grows by {:.0} % over the second half", 100.0 * growth)
-    } else {
-        format!("the residual stream grows by a factor of {:.1} over the second half", stream.unwrap_or(f64::NAN))
+    let statement = match stream {
+        _ if growth > 0.5 => format!("`{tensor}` grows by {:.0} % over the second half", 100.0 * growth),
+        Some(stream) if stream > 2.0 => {
+            format!("the residual stream grows by a factor of {stream:.1} over the second half")
+        }
+        _ => return check.clear("weights and residual stream keep their size"),
     };
     check.found(
         statement,
         vec![
-            Change::costing("more weight decay on the matrices", 1.0, analysis),
+            Change::costing("more weight decay on the matrices", 1.0, analysis).turning(Turn::Regularise),
             Change::costing("normalise queries and keys (QK-norm), or add a z-loss for the logits", 1.0, analysis),
             Change::costing("lower the final learning rate", 1.0, analysis),
         ],
@@ -212,11 +220,11 @@ pub(super) fn attention_entropy(analysis: &RunAnalysis) -> Finding {
         return check.not_judged("attention was not measured at two steps (`metrics.activations_every`)");
     };
     let scores = last_of(analysis, |row| row.attention_entropy_nats.and(row.logit_scale));
-    let largest = scores.iter().map(|(_, score)| *score).fold(f64::NAN, f64::max);
+    let largest = scores.iter().map(|(_, score)| *score).reduce(f64::max);
     let check = check
         .evidence("lowest entropy of a layer, nats", entropy, Unit::Decimal)
         .evidence("of what it was at first", share, Unit::Share)
-        .evidence("largest attention score", largest, Unit::Decimal);
+        .evidence_if("largest attention score", largest, Unit::Decimal);
     if share >= 0.1 {
         return check.clear("attention spreads over the context");
     }
@@ -224,7 +232,8 @@ pub(super) fn attention_entropy(analysis: &RunAnalysis) -> Finding {
         format!("the attention of `{place}` has collapsed to {:.1} % of its entropy", 100.0 * share),
         vec![
             Change::costing("normalise queries and keys (QK-norm)", 1.0, analysis),
-            Change::costing("lower the peak learning rate, or warm up for longer", 1.0, analysis),
+            Change::costing("lower the peak learning rate, or warm up for longer", 1.0, analysis)
+                .turning(Turn::LowerLearningRate),
         ],
     )
 }

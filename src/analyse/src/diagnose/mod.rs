@@ -2,7 +2,8 @@
 //! against and where that comes from, what could be changed and roughly what that would cost.
 //!
 //! Comes in: a [`RunAnalysis`]. Goes out: [`Finding`]s, in the order of the checklist, also for what is in order: a
-//! check that found nothing is part of the diagnosis. A finding is a reason to look, not a proof.
+//! check that found nothing is part of the diagnosis. A finding is a reason to look, not a proof; [`ranked`] puts what is
+//! worth most first and keeps its advice where that of another contradicts it.
 
 pub mod figure;
 mod fit;
@@ -20,7 +21,7 @@ use super::{RunAnalysis, Unit, show};
 pub use seeds::diagnose_seeds;
 
 /// Version of the JSON form. Raised with every change that an older reader would misread.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The difference in bits per byte, relative, that three runs a side can just tell from the noise between seeds.
 const DETECTABLE_SHARE: f64 = 0.001;
@@ -90,6 +91,7 @@ impl Evidence {
         // Percent of a thousandth: one decimal would show 0.0.
         let number = match self.unit {
             Unit::Share if self.number.abs() < 0.01 => format!("{:.3}", 100.0 * self.number),
+            Unit::Number => rounded(self.number, 3),
             unit => show(self.number, unit),
         };
         format!("{number}{suffix}")
@@ -112,6 +114,38 @@ pub struct Change {
     pub what: String,
     /// Roughly what it costs, taken from this run; none if it costs no training.
     pub cost: Option<Cost>,
+    /// What it turns, and which way; none where no other advice can speak against it.
+    pub turns: Option<Turn>,
+}
+
+/// A setting that several findings give advice on, and its direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// A higher peak learning rate.
+    RaiseLearningRate,
+    /// A lower one.
+    LowerLearningRate,
+    /// More steps.
+    TrainLonger,
+    /// Fewer.
+    TrainShorter,
+    /// More dropout or weight decay, or more text.
+    Regularise,
+    /// Clipping at another norm.
+    Clip,
+}
+
+impl Turn {
+    /// What both directions of a setting have in common.
+    fn setting(self) -> u8 {
+        match self {
+            Turn::RaiseLearningRate | Turn::LowerLearningRate => 0,
+            Turn::TrainLonger | Turn::TrainShorter => 1,
+            Turn::Regularise => 2,
+            Turn::Clip => 3,
+        }
+    }
 }
 
 /// A price in terms of the run that was diagnosed.
@@ -132,7 +166,13 @@ impl Change {
     }
 
     fn free(what: impl Into<String>) -> Self {
-        Change { what: what.into(), cost: None }
+        Change { what: what.into(), cost: None, turns: None }
+    }
+
+    /// The same with what it turns.
+    fn turning(mut self, turn: Turn) -> Self {
+        self.turns = Some(turn);
+        self
     }
 
     /// A change that takes `runs` trainings of the length of this one.
@@ -143,7 +183,7 @@ impl Change {
             training_flops: runs * value("training.flops"),
             wall_time_s: runs * value("resources.wall_time_s"),
         };
-        Change { what: what.into(), cost: Some(cost) }
+        Change { what: what.into(), cost: Some(cost), turns: None }
     }
 }
 
@@ -155,9 +195,17 @@ impl Cost {
     }
 }
 
+/// A number with so many significant digits, as people write it.
+fn rounded(number: f64, digits: usize) -> String {
+    let text = format!("{number:.*e}", digits.saturating_sub(1));
+    text.parse::<f64>().map_or(text, |number| show(number, Unit::Number))
+}
+
 /// A finding under construction: evidence first, judgement last.
 struct Check {
     finding: Finding,
+    /// Evidence that is no finite number: nothing follows from it.
+    not_finite: Option<&'static str>,
 }
 
 impl Check {
@@ -173,6 +221,7 @@ impl Check {
                 figure,
                 changes: Vec::new(),
             },
+            not_finite: None,
         }
     }
 
@@ -184,20 +233,36 @@ impl Check {
     fn evidence(mut self, name: &'static str, number: f64, unit: Unit) -> Self {
         if number.is_finite() {
             self.finding.evidence.push(Evidence::new(name, number, unit));
+        } else {
+            self.not_finite = self.not_finite.or(Some(name));
         }
         self
     }
 
-    fn found(mut self, statement: impl Into<String>, changes: Vec<Change>) -> Finding {
-        self.finding.outcome = Outcome::Found;
-        self.finding.statement = statement.into();
-        self.finding.changes = changes;
-        self.finding
+    /// Evidence that there may not be.
+    fn evidence_if(self, name: &'static str, number: Option<f64>, unit: Unit) -> Self {
+        match number {
+            Some(number) => self.evidence(name, number, unit),
+            None => self,
+        }
     }
 
-    fn clear(mut self, statement: impl Into<String>) -> Finding {
-        self.finding.outcome = Outcome::Clear;
-        self.finding.statement = statement.into();
+    fn found(self, statement: impl Into<String>, changes: Vec<Change>) -> Finding {
+        self.judged(Outcome::Found, statement.into(), changes)
+    }
+
+    fn clear(self, statement: impl Into<String>) -> Finding {
+        self.judged(Outcome::Clear, statement.into(), Vec::new())
+    }
+
+    /// Nothing is found, nor clear, on evidence that is not finite.
+    fn judged(mut self, outcome: Outcome, statement: String, changes: Vec<Change>) -> Finding {
+        if let Some(name) = self.not_finite {
+            return self.not_judged(format!("not a finite number: {name}"));
+        }
+        self.finding.outcome = outcome;
+        self.finding.statement = statement;
+        self.finding.changes = changes;
         self.finding
     }
 
@@ -205,6 +270,51 @@ impl Check {
         self.finding.statement = why.into();
         self.finding
     }
+}
+
+/// The checks in the order of what they are worth: first what makes all other numbers of a run doubtful, then what costs most
+/// of the loss, then what a run could do better, last what its measurements can show.
+const WORTH: [&str; 26] = [
+    "non_finite",
+    "underfitting",
+    "loss_spikes",
+    "late_rise",
+    "learning_rate_high",
+    "overfitting",
+    "repeated_data",
+    "learning_rate_low",
+    "warm_up",
+    "clipping",
+    "update_ratio",
+    "norm_growth",
+    "still_improving",
+    "saturated_early",
+    "generalization_gap",
+    "context_unused",
+    "dead_units",
+    "attention_entropy",
+    "data_bound",
+    "throughput",
+    "calibration",
+    "task_unanswered",
+    "task_at_chance",
+    "task_saturated",
+    "task_noise",
+    "seed_noise",
+];
+
+/// Puts what was found first, what is worth most before all else, and takes from each finding the advice on a setting that
+/// one before it has advised on already: two pieces of advice on one setting contradict each other, if only in the amount.
+pub fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let worth = |finding: &Finding| WORTH.iter().position(|check| *check == finding.check).unwrap_or(WORTH.len());
+    // Stable: within a check the order of the tasks stays.
+    findings.sort_by_key(|finding| (finding.outcome, worth(finding)));
+    let mut advised: Vec<u8> = Vec::new();
+    for finding in &mut findings {
+        finding.changes.retain(|change| change.turns.is_none_or(|turn| !advised.contains(&turn.setting())));
+        advised.extend(finding.changes.iter().filter_map(|change| Some(change.turns?.setting())));
+    }
+    findings
 }
 
 /// Goes through the checklist.

@@ -1,10 +1,10 @@
 //! Is the learning rate right? One run cannot say what another rate would have given, but it shows the signs of a rate
 //! at the edge of stability, and of one that leaves the budget unused.
 
-use super::fit::late_fall;
+use super::fit::{finite_curve, late_fall};
 use super::inside::usual_update_ratio;
 use super::stability::{roughness, spikes_of};
-use super::{Change, Check, DETECTABLE_SHARE, Finding, Outcome, figure};
+use super::{Change, Check, DETECTABLE_SHARE, Finding, Outcome, Turn, figure, rounded};
 use crate::spikes::FEWEST_STEPS;
 use crate::{RunAnalysis, Unit};
 
@@ -43,7 +43,7 @@ pub(super) fn too_high(analysis: &RunAnalysis) -> Finding {
     let check = check
         .evidence("peak learning rate", rate, Unit::Number)
         .evidence("signs", signs.len() as f64, Unit::Count)
-        .evidence("median ratio of update to weight", usual_update_ratio(analysis).unwrap_or(f64::NAN), Unit::Number);
+        .evidence_if("median ratio of update to weight", usual_update_ratio(analysis), Unit::Number);
     if signs.len() < 2 && !infinite {
         let rest =
             signs.first().map_or_else(|| "none of the signs".to_owned(), |sign| format!("only one sign: {sign}"));
@@ -53,7 +53,8 @@ pub(super) fn too_high(analysis: &RunAnalysis) -> Finding {
     check.found(
         format!("the rate of {rate} looks too high: {seen}"),
         vec![
-            Change::costing(format!("lower the peak learning rate to {}", rate / 2.0), 1.0, analysis),
+            Change::costing(format!("lower the peak learning rate to {}", rounded(rate / 2.0, 2)), 1.0, analysis)
+                .turning(Turn::LowerLearningRate),
             Change::costing(
                 "bracket it: three runs of a fifth of the steps at a third, one and three times the rate",
                 0.6,
@@ -72,7 +73,11 @@ pub(super) fn too_low(analysis: &RunAnalysis) -> Finding {
         PLAYBOOK,
     );
     let rate = analysis.run.experiment.optimizer.learning_rate;
-    let (Some(ratio), Some(fall)) = (usual_update_ratio(analysis), late_fall(&analysis.validation_curve)) else {
+    let curve = match finite_curve(analysis) {
+        Ok(curve) => curve,
+        Err(why) => return check.not_judged(why),
+    };
+    let (Some(ratio), Some(fall)) = (usual_update_ratio(analysis), late_fall(curve)) else {
         return check.not_judged("norms of tensors (`metrics.layers_every`) or evaluations are missing");
     };
     let signs = signs(analysis);
@@ -87,7 +92,8 @@ pub(super) fn too_low(analysis: &RunAnalysis) -> Finding {
     check.found(
         format!("the rate of {rate} looks too low: small, even steps, and still improving at the end"),
         vec![
-            Change::costing(format!("raise the peak learning rate to {}", rate * 3.0), 1.0, analysis),
+            Change::costing(format!("raise the peak learning rate to {}", rounded(rate * 3.0, 2)), 1.0, analysis)
+                .turning(Turn::RaiseLearningRate),
             Change::costing(
                 "bracket it: three runs of a fifth of the steps at one, three and ten times the rate",
                 0.6,

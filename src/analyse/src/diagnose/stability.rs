@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use harness_core::scores::StepLine;
 
-use super::{Change, Check, Finding, OWN_CONVENTION, figure};
+use super::{Change, Check, Finding, OWN_CONVENTION, Turn, figure, rounded};
 use crate::spikes::{self, FEWEST_STEPS, spikes};
 use crate::{RunAnalysis, Unit};
 use harness_statistics::{mean, quantile, variance};
@@ -37,13 +37,14 @@ pub(super) fn non_finite(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "non_finite",
         figure::TRAINING_LOSS,
-        "a loss or gradient norm that is no finite number, also one whose step was skipped",
+        "a training or validation loss or a gradient norm that is no finite number, also one whose step was skipped",
         "by definition",
     );
     let failure = analysis.run.record.failure.as_ref().filter(|failure| failure.kind == "non_finite");
     let in_rows = analysis.steps.iter().filter(|s| !(s.loss_nats.is_finite() && s.gradient_norm.is_finite()));
     let skipped = skipped(analysis);
-    let steps = in_rows.map(|s| s.step).chain(failure.map(|f| f.step)).chain(skipped.iter().copied());
+    let evaluated = analysis.validation_curve.iter().filter(|point| !point.value.is_finite()).map(|point| point.step);
+    let steps = in_rows.map(|s| s.step).chain(failure.map(|f| f.step)).chain(skipped.iter().copied()).chain(evaluated);
     let Some(step) = steps.min() else {
         return check.clear("every loss and gradient norm is finite");
     };
@@ -61,8 +62,10 @@ pub(super) fn non_finite(analysis: &RunAnalysis) -> Finding {
     check.found(
         statement,
         vec![
-            Change::costing(format!("halve the peak learning rate to {}", rate / 2.0), 1.0, analysis),
-            Change::costing("lengthen the warm-up, or clip the gradient at a lower norm", 1.0, analysis),
+            Change::costing(format!("halve the peak learning rate to {}", rounded(rate / 2.0, 2)), 1.0, analysis)
+                .turning(Turn::LowerLearningRate),
+            Change::costing("lengthen the warm-up, or clip the gradient at a lower norm", 1.0, analysis)
+                .turning(Turn::Clip),
         ],
     )
 }
@@ -90,8 +93,8 @@ pub(super) fn loss_spikes(analysis: &RunAnalysis) -> Finding {
         .found(
             statement,
             vec![
-                Change::costing("lower the peak learning rate", 1.0, analysis),
-                Change::costing("clip at the 90th percentile of the gradient norm", 1.0, analysis),
+                Change::costing("lower the peak learning rate", 1.0, analysis).turning(Turn::LowerLearningRate),
+                Change::costing("clip at the 90th percentile of the gradient norm", 1.0, analysis).turning(Turn::Clip),
                 Change::free("look at the batch of that step: steps.csv and the data order name its windows"),
             ],
         )
@@ -125,7 +128,7 @@ pub(super) fn late_rise(analysis: &RunAnalysis) -> Finding {
     check.found(
         "the training loss rises towards the end",
         vec![
-            Change::costing("lower the peak learning rate", 1.0, analysis),
+            Change::costing("lower the peak learning rate", 1.0, analysis).turning(Turn::LowerLearningRate),
             Change::costing("let the schedule decay to a lower final rate", 1.0, analysis),
         ],
     )
@@ -149,12 +152,13 @@ pub(super) fn clipping(analysis: &RunAnalysis) -> Finding {
     check.found(
         format!("{} % of the steps were clipped at a norm of {limit}", share.shown()),
         vec![
-            Change::costing(format!("clip at the 90th percentile, {}", p90.shown()), 1.0, analysis),
+            Change::costing(format!("clip at the 90th percentile, {}", p90.shown()), 1.0, analysis).turning(Turn::Clip),
             Change::costing(
                 "lower the peak learning rate instead, and say so: most updates already are smaller",
                 1.0,
                 analysis,
-            ),
+            )
+            .turning(Turn::LowerLearningRate),
         ],
     )
 }
@@ -228,7 +232,7 @@ pub(super) fn warm_up(analysis: &RunAnalysis) -> Finding {
         .evidence("highest early loss after it", seen.highest_loss, Unit::NatsPerToken)
         .evidence("gradient norm at step 1", seen.first_norm, Unit::Decimal)
         .evidence("highest early gradient norm after it", seen.highest_norm, Unit::Decimal)
-        .evidence("early spikes", seen.spikes.map_or(f64::NAN, |spikes| spikes as f64), Unit::Count)
+        .evidence_if("early spikes", seen.spikes.map(|spikes| spikes as f64), Unit::Count)
         .evidence("early skipped steps", seen.skipped as f64, Unit::Count);
     if !seen.is_rough() {
         return check.clear("the first steps are smooth");

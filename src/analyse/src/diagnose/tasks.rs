@@ -2,8 +2,9 @@
 
 use super::{Change, Check, Finding, OWN_CONVENTION, figure};
 use crate::{RunAnalysis, TaskResult, Unit};
+use harness_statistics::AgainstChance;
+use harness_statistics::hypothesis::LEVEL;
 use harness_statistics::power::{detectable_paired_shares, detectable_unpaired_shares};
-use harness_statistics::wilson;
 
 /// Two models of a kind that are close to each other disagree on about this share of a task's items.
 const USUAL_DISCORDANCE: f64 = 0.1;
@@ -19,9 +20,38 @@ pub(super) fn diagnose(analysis: &RunAnalysis) -> Vec<Finding> {
             if members.is_empty() {
                 members.push(task);
             }
-            [at_chance(task, &members), saturated(task, &members), noise(analysis, task)]
+            [unanswered(task), at_chance(task, &members), saturated(task, &members), noise(analysis, task)]
         })
         .collect()
+}
+
+fn unanswered(task: &TaskResult) -> Finding {
+    let check = Check::new(
+        "task_unanswered",
+        figure::TASKS,
+        "an item with a score that is not finite, with a choice longer than the window, or with the same score for right and \
+         wrong: it counts as not right",
+        "by definition",
+    );
+    let none = task.unanswered;
+    let check = check
+        .about(&task.id)
+        .evidence("not finite", none.not_finite as f64, Unit::Count)
+        .evidence("too long", none.too_long as f64, Unit::Count)
+        .evidence("same score", none.ties as f64, Unit::Count)
+        .evidence("accuracy", task.quoted_accuracy().mean, Unit::Share)
+        .evidence("accuracy if they had been guessed", task.accuracy_if_guessed(), Unit::Share);
+    if none.total() == 0 {
+        return check.clear("every item is answered");
+    }
+    let mut changes = Vec::new();
+    if none.not_finite > 0 {
+        changes.push(Change::free("look at the training first: the model gives no numbers"));
+    }
+    if none.too_long + none.ties > 0 {
+        changes.push(Change::free("a longer `context_length`, or items that differ in what the model sees of them"));
+    }
+    check.found(format!("{} of {} items are not answered", none.total(), task.items), changes)
 }
 
 fn at_chance(task: &TaskResult, members: &[&TaskResult]) -> Finding {
@@ -31,15 +61,12 @@ fn at_chance(task: &TaskResult, members: &[&TaskResult]) -> Finding {
         "the 95 % interval of the accuracy does not lie above that of guessing",
         "Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference",
     );
-    let interval = |task: &TaskResult| wilson(task.quoted_accuracy().mean, task.items);
     let ids = |of: &dyn Fn(&TaskResult) -> bool| -> Vec<&str> {
         members.iter().filter(|task| of(task)).map(|task| task.id.as_str()).collect()
     };
-    let below = ids(&|task| interval(task).1 < task.chance);
-    let guessed = ids(&|task| {
-        let (low, high) = interval(task);
-        (low..=high).contains(&task.chance)
-    });
+    let says = |task: &TaskResult, wanted: AgainstChance| task.against_chance() == Some(wanted);
+    let below = ids(&|task| says(task, AgainstChance::Below));
+    let guessed = ids(&|task| says(task, AgainstChance::NotToldApart));
     let check = check
         .about(&task.id)
         .evidence("accuracy", task.quoted_accuracy().mean, Unit::Share)
@@ -48,6 +75,9 @@ fn at_chance(task: &TaskResult, members: &[&TaskResult]) -> Finding {
         .evidence("items", task.items as f64, Unit::Count)
         .evidence("tasks at chance", guessed.len() as f64, Unit::Count)
         .evidence("tasks below chance", below.len() as f64, Unit::Count);
+    if task.unanswered.total() > 0 {
+        return check.not_judged("items are not answered, which counts as wrong");
+    }
     if guessed.is_empty() && below.is_empty() {
         return check.clear("better than guessing");
     }
@@ -81,7 +111,7 @@ fn saturated(task: &TaskResult, members: &[&TaskResult]) -> Finding {
     );
     let full = |task: &&&TaskResult| {
         let left = 1.0 - task.quoted_accuracy().mean;
-        detectable_paired_shares(task.items, left).is_none()
+        detectable_paired_shares(task.items, left, LEVEL).is_none()
     };
     let saturated: Vec<&str> = members.iter().filter(full).map(|t| t.id.as_str()).collect();
     let check = check.about(&task.id).evidence("accuracy", task.quoted_accuracy().mean, Unit::Share).evidence(
@@ -111,7 +141,7 @@ fn noise(analysis: &RunAnalysis, task: &TaskResult) -> Finding {
         unpaired,
         Unit::Share,
     );
-    let Some(paired) = detectable_paired_shares(task.items, USUAL_DISCORDANCE) else {
+    let Some(paired) = detectable_paired_shares(task.items, USUAL_DISCORDANCE, LEVEL) else {
         let statement = format!("{} items cannot tell two close models apart", task.items);
         return check.found(statement, vec![Change::free("score more items, or choose a larger task")]);
     };

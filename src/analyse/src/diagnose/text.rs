@@ -1,7 +1,7 @@
 //! What the losses of single tokens say: whether probabilities can be taken at their word, and whether the model makes
 //! use of its context.
 
-use super::{Change, Check, Finding, figure};
+use super::{Change, Check, Finding, Turn, figure};
 use crate::slices::{By, Slice};
 use crate::{RunAnalysis, Unit};
 
@@ -30,12 +30,14 @@ pub(super) fn calibration(analysis: &RunAnalysis) -> Finding {
     let (what, change) = if excess > 0.0 {
         (
             "too sure",
-            Change::costing("fewer epochs, dropout, or more text: too sure is a form of overfitting", 1.0, analysis),
+            Change::costing("fewer epochs, dropout, or more text: too sure is a form of overfitting", 1.0, analysis)
+                .turning(Turn::Regularise),
         )
     } else {
         (
             "not sure enough",
-            Change::costing("train for longer: a model that still learns spreads its probability", 1.25, analysis),
+            Change::costing("train for longer: a model that still learns spreads its probability", 1.25, analysis)
+                .turning(Turn::TrainLonger),
         )
     };
     check.found(
@@ -85,7 +87,8 @@ pub(super) fn context_use(analysis: &RunAnalysis) -> Finding {
                 "look whether the texts allow it: long documents may be other texts than short ones, and generated ones may \
                  have nothing to say about what is far away",
             ),
-            Change::costing("train for longer: use of the far context comes late", 1.25, analysis),
+            Change::costing("train for longer: use of the far context comes late", 1.25, analysis)
+                .turning(Turn::TrainLonger),
             Change::costing("a shorter context for the same tokens, which makes each step cheaper", 1.0, analysis),
         ],
     )

@@ -4,14 +4,10 @@
 use harness_core::token_losses::TokenLosses;
 use serde::Serialize;
 
-use harness_statistics::cluster::{Cluster, clustered_mean};
-use harness_statistics::resample::unit_draws;
-use harness_statistics::variance;
+use harness_statistics::cluster::{Cluster, clustered_mean, jackknife};
 
 /// Bins, as in Guo et al. 2017, On Calibration of Modern Neural Networks, section 5.
 pub const BINS: usize = 15;
-/// Resamples for the standard error.
-const RESAMPLES: usize = 1_000;
 
 /// The calibration of the next-token distribution, by its first choice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,7 +22,7 @@ pub struct Calibration {
     pub mean_probability: f64,
     /// Expected calibration error over bins of equal width (Guo et al. 2017, equation 3).
     pub error: f64,
-    /// Its standard error: standard deviation over bootstrap resamples of documents.
+    /// Its standard error, by document: that of the jackknife.
     pub error_standard_error: Option<f64>,
     /// The same over bins of equally many tokens (Nguyen and O'Connor 2015, Posterior Calibration and Exploratory Analysis
     /// for NLP Models), which small models, rarely sure of anything, do not leave empty.
@@ -78,27 +74,42 @@ fn bin_of(probability: f64) -> usize {
     (libm::ceil(probability * BINS as f64) as usize).clamp(1, BINS) - 1
 }
 
-/// Sums of each unit (document or window) in each bin of equal width: what resampling needs.
-pub fn sums_by_unit(losses: &TokenLosses, units: &[u32]) -> Vec<[BinSums; BINS]> {
-    let mut sums = vec![[BinSums::default(); BINS]; units.last().map_or(0, |unit| *unit as usize + 1)];
+/// Sums of each document in each bin of equal width.
+fn sums_by_document(losses: &TokenLosses, documents: &[u32]) -> Vec<[BinSums; BINS]> {
+    let mut sums = vec![[BinSums::default(); BINS]; documents.last().map_or(0, |document| *document as usize + 1)];
     let tokens = losses.first_choice_probability.iter().zip(&losses.first_choice_right);
-    for ((&probability, &right), &unit) in tokens.zip(units) {
-        sums[unit as usize][bin_of(f64::from(probability))].add(f64::from(probability), right);
+    for ((&probability, &right), &document) in tokens.zip(documents) {
+        sums[document as usize][bin_of(f64::from(probability))].add(f64::from(probability), right);
     }
     sums
 }
 
-/// Expected calibration error of units, each counted so many times: sum over bins of |right - probability| / tokens.
-pub fn error_of(sums: &[[BinSums; BINS]], times: &[f64]) -> f64 {
+/// The parts of the documents in the expected calibration error over bins of equal width.
+pub fn parts_of_error(losses: &TokenLosses, documents: &[u32]) -> Vec<Cluster> {
+    let sums = sums_by_document(losses, documents);
+    let total = total(&sums);
+    let without = |document: &[BinSums; BINS]| {
+        let mut rest = total;
+        rest.iter_mut().zip(document).for_each(|(rest, bin)| {
+            rest.tokens -= bin.tokens;
+            rest.probability -= bin.probability;
+            rest.right -= bin.right;
+        });
+        expected_error(&rest)
+    };
+    jackknife(expected_error(&total), &sums.iter().map(without).collect::<Vec<_>>())
+}
+
+fn total(sums: &[[BinSums; BINS]]) -> [BinSums; BINS] {
     let mut total = [BinSums::default(); BINS];
-    for (unit, times) in sums.iter().zip(times).filter(|(_, times)| **times > 0.0) {
-        for (total, bin) in total.iter_mut().zip(unit) {
-            total.tokens += times * bin.tokens;
-            total.probability += times * bin.probability;
-            total.right += times * bin.right;
-        }
+    for bins in sums {
+        total.iter_mut().zip(bins).for_each(|(total, bin)| {
+            total.tokens += bin.tokens;
+            total.probability += bin.probability;
+            total.right += bin.right;
+        });
     }
-    expected_error(&total)
+    total
 }
 
 fn expected_error(bins: &[BinSums]) -> f64 {
@@ -106,32 +117,23 @@ fn expected_error(bins: &[BinSums]) -> f64 {
     bins.iter().map(|bin| (bin.right - bin.probability).abs()).sum::<f64>() / tokens
 }
 
-/// Calibration of a run; `units` holds the document or window of each token. `None` without tokens.
-pub fn calibration(losses: &TokenLosses, units: &[u32], with_error: bool) -> Option<Calibration> {
-    let by_unit = sums_by_unit(losses, units);
-    let accuracy: Vec<Cluster> = by_unit
+/// Calibration of a run; `documents` holds the document of each token. `None` without tokens.
+pub fn calibration(losses: &TokenLosses, documents: &[u32], with_error: bool) -> Option<Calibration> {
+    let by_document = sums_by_document(losses, documents);
+    let accuracy: Vec<Cluster> = by_document
         .iter()
         .map(|bins| Cluster { sum: bins.iter().map(|b| b.right).sum(), weight: bins.iter().map(|b| b.tokens).sum() })
         .collect();
     let accuracy = clustered_mean(&accuracy)?;
-    let mut equal_width = [BinSums::default(); BINS];
-    for bins in &by_unit {
-        for (total, bin) in equal_width.iter_mut().zip(bins) {
-            total.tokens += bin.tokens;
-            total.probability += bin.probability;
-            total.right += bin.right;
-        }
-    }
+    let equal_width = total(&by_document);
     let tokens = losses.len();
     let probability = equal_width.iter().map(|bin| bin.probability).sum::<f64>();
     let edge = |index: usize| index as f64 / BINS as f64;
     let filled = equal_width.iter().enumerate().filter(|(_, bin)| bin.tokens > 0.0);
     let bins = filled.map(|(index, bin)| bin.bin(edge(index), edge(index + 1))).collect();
     let (equal_mass, bins_equal_mass) = equal_mass(losses);
-    let error_standard_error = (with_error && by_unit.len() > 1).then(|| {
-        let draws = unit_draws(by_unit.len(), 0, RESAMPLES, |times| error_of(&by_unit, times));
-        libm::sqrt(variance(&draws))
-    });
+    let error = || clustered_mean(&parts_of_error(losses, documents))?.standard_error;
+    let error_standard_error = with_error.then(error).flatten();
     Some(Calibration {
         tokens: tokens as u64,
         accuracy: accuracy.mean,

@@ -5,7 +5,6 @@ use harness_core::files::FileError;
 use harness_core::shards::ShardError;
 
 use crate::AnalyseError;
-use crate::compare::CompareError;
 
 /// Why there are no slices.
 #[derive(Debug, thiserror::Error)]
@@ -13,9 +12,6 @@ pub enum SliceError {
     /// A run could not be analysed.
     #[error(transparent)]
     Analyse(#[from] AnalyseError),
-    /// The items of a task could not be read.
-    #[error(transparent)]
-    Compare(Box<CompareError>),
     /// A file could not be read.
     #[error(transparent)]
     File(#[from] FileError),
@@ -88,10 +84,4 @@ pub enum SliceError {
         /// How they differ.
         why: &'static str,
     },
-}
-
-impl From<CompareError> for SliceError {
-    fn from(error: CompareError) -> Self {
-        SliceError::Compare(Box::new(error))
-    }
 }

@@ -22,8 +22,7 @@ use harness_core::Digest;
 use harness_core::names::Project;
 use serde::Serialize;
 
-use super::compare::RunName;
-use super::{AnalyseError, RunAnalysis};
+use super::{AnalyseError, RunAnalysis, RunName};
 use harness_record::SealedRun;
 use harness_statistics::cluster::Cluster;
 
@@ -32,13 +31,13 @@ pub use calibration::{Bin, Calibration, calibration};
 pub use error::SliceError;
 pub use passages::{Passage, PassageToken};
 pub use phenomena::{PhenomenonChange, PhenomenonSlice, by_phenomenon, mean_accuracy};
-pub use scored::{FEWEST_DOCUMENTS, Scored, Unit};
+pub use scored::Scored;
 use slicing::{slicing_by_text, slicing_of_run, sources};
 use table::Table;
 use text::Text;
 
 /// Version of the JSON form. Raised with every change that an older reader would misread.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Everything about one run, or about one against another.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -51,8 +50,6 @@ pub struct Report {
     pub other: Option<RunName>,
     /// Steps done at the evaluation, of each run.
     pub steps: Vec<u64>,
-    /// What standard errors are clustered by: `document`, or `window` where there are few documents.
-    pub clustered_by: &'static str,
     /// All tokens together.
     pub total: Slice,
     /// The slices of tokens.
@@ -80,11 +77,11 @@ pub struct Slice {
     pub tokens: u64,
     /// Their share of all tokens.
     pub share: f64,
-    /// Documents (or windows) that have any.
+    /// Documents that have any.
     pub clusters: u64,
     /// Mean loss in nats per token.
     pub loss_nats: f64,
-    /// Its standard error, clustered; none for a single cluster.
+    /// Its standard error, by document; none for fewer than five.
     pub standard_error: Option<f64>,
     /// Bits for each byte of the slice's own text; none where the text was not read.
     pub bits_per_byte: Option<f64>,
@@ -101,7 +98,7 @@ pub struct Change {
     pub other_bits_per_byte: Option<f64>,
     /// Other minus reference, in nats per token.
     pub difference_nats: f64,
-    /// Its standard error, clustered, the tokens being pairs.
+    /// Its standard error, by document, the tokens being pairs.
     pub standard_error: Option<f64>,
     /// 95 % interval, not corrected for the number of slices.
     pub interval: Option<[f64; 2]>,
@@ -143,7 +140,7 @@ pub fn slices(
     }
     let bytes: Option<Vec<u32>> =
         text.as_ref().map(|text| text.predicted().map(|token| text.bytes(token).len() as u32).collect());
-    let (unit, units) = first.units();
+    let units = first.documents();
     let table = Table {
         reference: &first.losses.loss_nats,
         other: second.as_ref().map(|scored| scored.losses.loss_nats.as_slice()),
@@ -176,7 +173,6 @@ pub fn slices(
         reference: RunName::of(&reference.run),
         other: other.map(|other| RunName::of(&other.run)),
         steps: scored.iter().map(|scored| scored.step).collect(),
-        clustered_by: unit.word(),
         total: table.total(),
         slices: found,
         phenomena,
@@ -189,7 +185,7 @@ pub fn slices(
 
 /// The slices that need the sealed run alone, for its values: by position, source and length.
 pub fn slices_of_run(run: &SealedRun, scored: &Scored) -> Vec<Slice> {
-    let units = scored.units().1;
+    let units = scored.documents();
     let table = Table { reference: &scored.losses.loss_nats, other: None, bytes: None, units: &units };
     let by = [By::Position, By::Source, By::Length];
     let sources = sources(&run.corpus);
@@ -204,7 +200,7 @@ pub fn slices_of_run(run: &SealedRun, scored: &Scored) -> Vec<Slice> {
     slices
 }
 
-/// Sums of the losses in each slice, for each document or window (by `units`): what comparisons resample.
+/// Sums of the losses in each slice, for each document (by `units`): what comparisons test.
 pub fn sums_of_run(run: &SealedRun, scored: &Scored, units: &[u32]) -> Vec<(By, String, Vec<Cluster>)> {
     let table = Table { reference: &scored.losses.loss_nats, other: None, bytes: None, units };
     let mut out = Vec::new();

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{By, SliceError};
-use crate::compare::{planned_alike, quoted_items};
+use crate::choices::{answered_alike, right};
+use crate::rows::{items, planned_alike};
 use crate::{RunAnalysis, TaskResult};
 use harness_record::SealedRun;
-use harness_statistics::distribution::{normal_cdf, normal_quantile};
-use harness_statistics::hypothesis::{LEVEL, holm};
-use harness_statistics::{Share, mean, mean_of_shares, variance};
+use harness_statistics::hypothesis::{LEVEL, holm, mcnemar, stratified_mcnemar};
+use harness_statistics::{Share, mean, mean_of_shares};
 
 /// The score of one phenomenon.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -44,9 +44,9 @@ pub struct PhenomenonChange {
     pub difference: f64,
     /// Its standard error, the items being pairs.
     pub standard_error: f64,
-    /// 95 % interval, normal, not corrected for the number of slices.
+    /// 95 % interval, not corrected for the number of slices.
     pub interval: [f64; 2],
-    /// Two-sided p-value, normal; none where the items of no task differ in what the change did to them.
+    /// Two-sided p-value of McNemar's test over the tasks; none where the two runs left different items unanswered.
     pub p_value: Option<f64>,
     /// The same after Holm's correction over the slices of the table.
     pub p_holm: Option<f64>,
@@ -118,7 +118,7 @@ fn change(
     other: &RunAnalysis,
     tasks: &[&TaskResult],
 ) -> Result<Option<PhenomenonChange>, SliceError> {
-    let (mut others, mut squares, mut differences) = (Vec::new(), 0.0, Vec::new());
+    let (mut others, mut tests, mut answered) = (Vec::new(), Vec::new(), true);
     for task in tasks {
         let Some(planned) = reference.run.open.tasks.iter().find(|planned| planned.id == task.id) else {
             return Ok(None);
@@ -127,22 +127,18 @@ fn change(
         if !planned_alike(reference, other, &task.id) {
             return Ok(None);
         }
-        let right = [(reference, *task), (other, result)].map(|(run, result)| quoted_items(run, planned, result));
-        let [first, second] = right;
-        let (first, second): (Vec<bool>, Vec<bool>) = (first?, second?);
-        let pairs: Vec<f64> = first.iter().zip(&second).map(|(&a, &b)| f64::from(i8::from(b) - i8::from(a))).collect();
+        let [first, second] = [items(reference, planned, task)?.answers, items(other, planned, result)?.answers];
+        answered &= answered_alike(&[&first, &second]);
         others.push(result);
-        squares += if pairs.len() > 1 { variance(&pairs) / pairs.len() as f64 } else { 0.0 };
-        differences.push(mean(&pairs));
+        tests.push(mcnemar(&right(&first), &right(&second)));
     }
-    let (difference, standard_error) = (mean(&differences), libm::sqrt(squares) / tasks.len() as f64);
-    let reach = normal_quantile(1.0 - LEVEL / 2.0) * standard_error;
+    let test = stratified_mcnemar(&tests);
     Ok(Some(PhenomenonChange {
         other_accuracy: mean_accuracy(&others).mean,
-        difference,
-        standard_error,
-        interval: [difference - reach, difference + reach],
-        p_value: (standard_error > 0.0).then(|| 2.0 * normal_cdf(-(difference / standard_error).abs())),
+        difference: test.difference,
+        standard_error: test.standard_error,
+        interval: test.interval,
+        p_value: answered.then_some(test.p_value),
         p_holm: None,
     }))
 }

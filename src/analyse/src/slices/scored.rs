@@ -8,11 +8,6 @@ use super::SliceError;
 use crate::AnalyseError;
 use harness_record::SealedRun;
 
-/// Below this number of documents their spread says little, and windows are the units of the spread instead, here as in
-/// comparisons. A convention of this project: with 20 units the expanded percentile interval is still within a point of its
-/// coverage on bell-shaped data.
-pub const FEWEST_DOCUMENTS: usize = 20;
-
 /// Each predicted token of the validation text, in the order of its documents.
 pub struct Scored {
     /// The step it was evaluated after.
@@ -25,25 +20,6 @@ pub struct Scored {
     pub windows: Vec<WindowLoss>,
     /// Loss, probability of the first choice and whether it was right, for each token.
     pub losses: TokenLosses,
-}
-
-/// Where the losses of tokens lie among units that are independent of each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Documents.
-    Document,
-    /// Windows: there are fewer than [`FEWEST_DOCUMENTS`] documents.
-    Window,
-}
-
-impl Unit {
-    /// The word in tables and JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Unit::Document => "document",
-            Unit::Window => "window",
-        }
-    }
 }
 
 impl Scored {
@@ -133,18 +109,14 @@ impl Scored {
         }
     }
 
-    /// What the tokens are resampled or clustered by, and for each token the index of its unit.
-    pub fn units(&self) -> (Unit, Vec<u32>) {
-        let mut documents: Vec<u64> = self.windows.iter().map(|w| w.document).collect();
-        documents.dedup();
-        let unit = if documents.len() < FEWEST_DOCUMENTS { Unit::Window } else { Unit::Document };
+    /// For each token the index of its document, among those that were scored: the units that are independent of each other.
+    pub fn documents(&self) -> Vec<u32> {
         let mut of = Vec::with_capacity(self.losses.len());
         let mut index = 0;
         for (at, window) in self.windows.iter().enumerate() {
-            let begins = at > 0 && (unit == Unit::Window || self.windows[at - 1].document != window.document);
-            index += u32::from(begins);
+            index += u32::from(at > 0 && self.windows[at - 1].document != window.document);
             of.extend((0..window.tokens).map(|_| index));
         }
-        (unit, of)
+        of
     }
 }

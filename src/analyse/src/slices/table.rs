@@ -2,7 +2,7 @@
 
 use super::slicing::Slicing;
 use super::{By, Change, Slice};
-use harness_statistics::cluster::{Cluster, ClusteredMean, clustered_mean};
+use harness_statistics::cluster::{Cluster, cluster_test, clustered_mean};
 
 /// The losses of one or two runs, token by token.
 pub struct Table<'a> {
@@ -12,7 +12,7 @@ pub struct Table<'a> {
     pub other: Option<&'a [f32]>,
     /// Bytes of text behind each token.
     pub bytes: Option<&'a [u32]>,
-    /// The document or window of each token.
+    /// The document of each token.
     pub units: &'a [u32],
 }
 
@@ -37,7 +37,7 @@ impl Table<'_> {
             let bytes: Option<f64> =
                 bytes.as_ref().map(|bytes| bytes[index].iter().map(|c| c.weight).sum()).filter(|bytes| *bytes > 0.0);
             let bits = |mean: f64| bytes.map(|bytes| mean * count / std::f64::consts::LN_2 / bytes);
-            let change = change.as_ref().and_then(|change| clustered_mean(&change[index]));
+            let change = change.as_ref().map(|change| &change[index]);
             rows.push(Slice {
                 by: Some(slicing.by),
                 slice: name.clone(),
@@ -47,13 +47,17 @@ impl Table<'_> {
                 loss_nats: mean.mean,
                 standard_error: mean.standard_error,
                 bits_per_byte: bits(mean.mean),
-                change: change.map(|difference: ClusteredMean| Change {
-                    other_loss_nats: mean.mean + difference.mean,
-                    other_bits_per_byte: bits(mean.mean + difference.mean),
-                    difference_nats: difference.mean,
-                    standard_error: difference.standard_error,
-                    interval: difference.interval(),
-                    contribution_nats: share * difference.mean,
+                change: change.and_then(|change| {
+                    let difference = clustered_mean(change)?.mean;
+                    let test = cluster_test(change).filter(|test| test.standard_error > 0.0);
+                    Some(Change {
+                        other_loss_nats: mean.mean + difference,
+                        other_bits_per_byte: bits(mean.mean + difference),
+                        difference_nats: difference,
+                        standard_error: test.map(|test| test.standard_error),
+                        interval: test.map(|test| [test.low, test.high]),
+                        contribution_nats: share * difference,
+                    })
                 }),
             });
         }

@@ -2,12 +2,13 @@
 //! so that everything that depends on their number (schedule, evaluations, checkpoints, exact resumption) is the same as
 //! with `training.steps`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Checked, Choices, Experiment};
 
 /// What may be spent on training: `budget = { tokens = 20_000_000 }`. Evaluations and checkpoints come on top.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Budget {
     /// Training tokens.

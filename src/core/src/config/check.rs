@@ -49,15 +49,18 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
     within("model.logit_soft_cap", model.logit_soft_cap, 0.0, 1e6)?;
     within("model.z_loss", model.z_loss, 0.0, 1.0)?;
     within("model.dropout", model.dropout, 0.0, 0.9)?;
-    within("model.future_loss_weight", model.future_loss_weight, 0.0, 1e3)?;
-    if model.future_tokens > 0 && model.layers < 2 {
+    within("model.multi_token_loss_weight", model.multi_token_loss_weight, 0.0, 1e3)?;
+    if model.multi_token_prediction > 0 && model.layers < 2 {
         let problem = "blocks that predict later tokens read what the last block reads, and it is the only one";
-        return refuse("model.future_tokens", problem.to_owned(), Some("use at least two layers".to_owned()));
+        return refuse("model.multi_token_prediction", problem.to_owned(), Some("use at least two layers".to_owned()));
     }
-    if model.future_tokens >= model.context_length {
-        let problem =
-            format!("a context of {} tokens has no target {} tokens on", model.context_length, model.future_tokens + 1);
-        return refuse("model.future_tokens", problem, Some("one to three is usual".to_owned()));
+    if model.multi_token_prediction >= model.context_length {
+        let problem = format!(
+            "a context of {} tokens has no target {} tokens on",
+            model.context_length,
+            model.multi_token_prediction + 1
+        );
+        return refuse("model.multi_token_prediction", problem, Some("one to three is usual".to_owned()));
     }
     if model.mup_base_heads > 0 && model.mup_base_width == 0 {
         let problem = "there is no base width whose heads it could count".to_owned();
@@ -71,7 +74,7 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
             Some("state `model.mup_base_heads` if the base model has other heads than this one".to_owned()),
         );
     }
-    above_zero("model.initialization_deviation", model.initialization_deviation)?;
+    above_zero("model.init_std", model.init_std)?;
 
     above_zero("optimizer.learning_rate", optimizer.learning_rate)?;
     within("optimizer.beta1", optimizer.beta1, 0.0, 0.999_999)?;
@@ -107,10 +110,10 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
         );
     }
     stages(choices)?;
-    within("training.average_decay", training.average_decay, 0.0, 0.999_999_9)?;
-    if training.restart_positions && !training.document_mask {
+    within("training.ema_decay", training.ema_decay, 0.0, 0.999_999_9)?;
+    if training.reset_position_ids && !training.document_mask {
         let problem = "positions restart at documents only where documents do not see each other".to_owned();
-        return refuse("training.restart_positions", problem, Some("set `training.document_mask = true`".to_owned()));
+        return refuse("training.reset_position_ids", problem, Some("set `training.document_mask = true`".to_owned()));
     }
     if choices.metrics.activations_every > 0 {
         positive("metrics.probe_sequences", u64::from(choices.metrics.probe_sequences))?;
@@ -196,7 +199,7 @@ fn stages(choices: &Choices) -> Result<(), Refusal> {
             );
         }
     }
-    let future = choices.model.future_tokens;
+    let future = choices.model.multi_token_prediction;
     for stage in &training.sequence_length_stages {
         positive("training.sequence_length_stages", stage.steps)?;
         let (length, context) = (stage.sequence_length, choices.model.context_length);
@@ -211,7 +214,7 @@ fn stages(choices: &Choices) -> Result<(), Refusal> {
             return refuse(
                 "training.sequence_length_stages",
                 format!("a sequence of {length} tokens has no target {} tokens on", future + 1),
-                Some("use longer sequences, or fewer `model.future_tokens`".to_owned()),
+                Some("use longer sequences, or fewer `model.multi_token_prediction`".to_owned()),
             );
         }
     }

@@ -65,17 +65,17 @@ impl Initialization {
         match self {
             Initialization::Gpt2 => {
                 "Weights are drawn from a normal distribution with a standard deviation of \
-                 {model.initialization_deviation}; that of projections into the residual stream is divided by the square root \
+                 {model.init_std}; that of projections into the residual stream is divided by the square root \
                  of twice the number of layers [@radford2019language]."
             }
             Initialization::DepthScaled => {
                 "Weights are drawn from a normal distribution with a standard deviation of \
-                 {model.initialization_deviation}, which is divided by the square root of the layer's number \
+                 {model.init_std}, which is divided by the square root of the layer's number \
                  [@zhang2019improving]."
             }
             Initialization::Plain => {
                 "All weights are drawn from a normal distribution with a standard deviation of \
-                 {model.initialization_deviation}."
+                 {model.init_std}."
             }
         }
     }
@@ -180,9 +180,9 @@ impl ModelConfig {
                  parametrization [@yang2022tensor].",
             ),
             also(
-                self.future_tokens > 0,
-                "In training, further layers predict {model.future_tokens} tokens after the next one, with a weight of \
-                 {model.future_loss_weight} each [@gloeckle2024better].",
+                self.multi_token_prediction > 0,
+                "In training, further layers predict {model.multi_token_prediction} tokens after the next one, with a weight of \
+                 {model.multi_token_loss_weight} each [@gloeckle2024better].",
             ),
             also(
                 self.z_loss > 0.0,
@@ -258,7 +258,7 @@ mod tests {
             embedding_skip: true,
             bias: false,
             mup_base_width: 64,
-            future_tokens: 1,
+            multi_token_prediction: 1,
             z_loss: 1e-4,
             dropout: 0.1,
             ..ModelConfig::default()

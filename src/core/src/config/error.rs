@@ -5,6 +5,7 @@ use std::fmt;
 use toml::de::{DeTable, DeValue};
 
 use super::Source;
+use super::renamed::new_name;
 use crate::files::FileError;
 use crate::names::ExperimentName;
 
@@ -80,9 +81,10 @@ impl ConfigError {
         let names = quoted_names(&message);
         if let Some((wrong, valid)) = names.split_first().filter(|_| message.starts_with("unknown ")) {
             let what = if message.starts_with("unknown field") { "unknown key" } else { "unknown value" };
-            let hint = match nearest(wrong, valid) {
-                Some(near) => format!("did you mean `{near}`? known here: {}", valid.join(", ")),
-                None => format!("known here: {}", valid.join(", ")),
+            let hint = match (new_name(wrong), nearest(wrong, valid)) {
+                (Some(new), _) => format!("it is called `{new}` now"),
+                (None, Some(near)) => format!("did you mean `{near}`? known here: {}", valid.join(", ")),
+                (None, None) => format!("known here: {}", valid.join(", ")),
             };
             let key = if what == "unknown key" && !key.ends_with(wrong.as_str()) {
                 if key == "." { wrong.clone() } else { format!("{key}.{wrong}") }

@@ -1,9 +1,10 @@
 //! `[evaluation]`: what is measured, and when.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Steps after which something is measured. The last step is always among them, but for `"none"`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Steps {
     /// Never.
@@ -64,7 +65,7 @@ fn log_spaced(k: u64, count: u64, last: u64) -> u64 {
 }
 
 /// Held-out loss and zero-shot tasks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluationConfig {
     /// When the validation loss is computed: `"last"`, `"none"`, `{ every = 200 }`, `{ log = 20 }` or

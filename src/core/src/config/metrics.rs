@@ -1,9 +1,10 @@
 //! `[metrics]`: what is measured inside the model during training, beyond loss and gradient norm.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How often the inside of the model is measured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
     /// Norms of gradient, weights and update of every parameter tensor are written after the first step and after

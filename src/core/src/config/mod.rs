@@ -15,12 +15,14 @@ mod metrics;
 mod model;
 mod mup;
 mod optimizer;
+mod renamed;
 mod schedule;
 mod tensors;
 mod training;
 
 use std::ops::Deref;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -41,7 +43,7 @@ use crate::digest::Digest;
 use crate::names::ExperimentName;
 
 /// An experiment as written, with every default filled in. See [`Checked`] and [`Experiment`] for what was looked at.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Choices {
     /// A short title for tables and figures.
@@ -89,6 +91,19 @@ pub struct Choices {
     /// Weights of another program to begin with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<ImportedConfig>,
+}
+
+/// The JSON Schema of `experiment.toml`, by which editors complete and check it. No key is required, as an experiment may
+/// inherit each.
+pub fn schema() -> schemars::Schema {
+    let mut schema = schema_of::<Choices>();
+    schema.remove("required");
+    schema
+}
+
+/// The JSON Schema of a TOML file, in the draft that editors of TOML know. `#:schema` names it in the file itself.
+pub fn schema_of<T: JsonSchema>() -> schemars::Schema {
+    schemars::generate::SchemaSettings::draft07().into_generator().into_root_schema_for::<T>()
 }
 
 fn default_seed() -> u64 {
@@ -197,6 +212,23 @@ pub fn load(
     known: &[String],
     read: &dyn Fn(&ExperimentName) -> Result<Option<String>, crate::files::FileError>,
 ) -> Result<Loaded, ConfigError> {
+    load_with(name, known, read, |_| ())
+}
+
+/// [`load`] of files that a record holds: their keys may be called as they were when it was sealed.
+pub fn load_recorded(
+    name: &ExperimentName,
+    read: &dyn Fn(&ExperimentName) -> Result<Option<String>, crate::files::FileError>,
+) -> Result<Loaded, ConfigError> {
+    load_with(name, &[], read, renamed::rename)
+}
+
+fn load_with(
+    name: &ExperimentName,
+    known: &[String],
+    read: &dyn Fn(&ExperimentName) -> Result<Option<String>, crate::files::FileError>,
+    prepare: fn(&mut Table),
+) -> Result<Loaded, ConfigError> {
     let mut sources: Vec<Source> = Vec::new();
     let mut tables: Vec<Table> = Vec::new();
     let mut next = Some(name.clone());
@@ -207,7 +239,8 @@ pub fn load(
         };
         let path = format!("experiments/{current}/experiment.toml");
         let source = Source { name: current, path, text };
-        let table: Table = toml::from_str(&source.text).map_err(|e| ConfigError::syntax(&source, &e))?;
+        let mut table: Table = toml::from_str(&source.text).map_err(|e| ConfigError::syntax(&source, &e))?;
+        prepare(&mut table);
         let parent = table.get("extends").and_then(Value::as_str).map(str::to_owned);
         sources.push(source);
         tables.push(table);
@@ -270,7 +303,9 @@ pub fn load(
 
 /// Parses a resolved config, as stored in a record.
 pub fn parse_resolved(text: &str) -> Result<Experiment, String> {
-    let choices: Choices = toml::from_str(text).map_err(|e| e.to_string())?;
+    let mut config: Table = toml::from_str(text).map_err(|e| e.to_string())?;
+    renamed::rename(&mut config);
+    let choices: Choices = config.try_into().map_err(|e: toml::de::Error| e.to_string())?;
     check::check(&choices).map_err(|(key, problem, _)| format!("`{key}`: {problem}"))?;
     if !choices.steps_are_known() {
         return Err("`training.budget`: it is not turned into steps".to_owned());

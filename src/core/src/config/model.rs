@@ -1,11 +1,12 @@
 //! `[model]`: the architecture.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::tensors::{Role, TensorSpec};
 
 /// How the model knows where a token stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {
     /// One learned vector per position, added to the token's (Radford et al. 2019, GPT-2).
@@ -22,7 +23,7 @@ pub enum Positions {
 }
 
 /// How activations are normalized.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
     /// To mean 0 and variance 1 (Ba et al. 2016, Layer Normalization).
@@ -33,7 +34,7 @@ pub enum Norm {
 }
 
 /// Where a block normalizes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NormPlacement {
     /// Before each branch, and once at the end (Xiong et al. 2020; GPT-2).
@@ -46,7 +47,7 @@ pub enum NormPlacement {
 }
 
 /// The layer between attention layers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FeedForward {
     /// GELU in its tanh form (Hendrycks and Gimpel 2016; GPT-2).
@@ -60,7 +61,7 @@ pub enum FeedForward {
 }
 
 /// How the standard deviation of the initial weights depends on where they stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Initialization {
     /// Projections into the residual stream are smaller by 1/sqrt(2 layers), because so many of them add up
@@ -75,7 +76,7 @@ pub enum Initialization {
 }
 
 /// By what a branch is multiplied before it is added to the residual stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResidualScaling {
     /// By 1.
@@ -90,7 +91,7 @@ pub enum ResidualScaling {
 }
 
 /// What attention takes the mean of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Values {
     /// The block's own projection.
@@ -105,7 +106,7 @@ pub enum Values {
 }
 
 /// A decoder-only transformer; the defaults are those of GPT-2 (Radford et al. 2019).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
     /// Transformer blocks.
@@ -125,7 +126,7 @@ pub struct ModelConfig {
     /// Dropout probability on embeddings, attention and residual branches.
     pub dropout: f64,
     /// Standard deviation of the initial weights.
-    pub initialization_deviation: f64,
+    pub init_std: f64,
     /// How it depends on where they stand.
     pub initialization: Initialization,
     /// Width at which learning rate and initial deviation were chosen: they are transferred to `width` by the rules
@@ -143,9 +144,9 @@ pub struct ModelConfig {
     /// Tokens after the next one that are predicted as well in training, each by a block of its own that reads what
     /// the last block reads, through the same norm and head (Gloeckle et al. 2024, Better & Faster Large Language
     /// Models via Multi-token Prediction, section 2). Left out in evaluation and of any reported loss.
-    pub future_tokens: u32,
+    pub multi_token_prediction: u32,
     /// Weight of each of them in the objective; the next token has 1.
-    pub future_loss_weight: f64,
+    pub multi_token_loss_weight: f64,
     /// How the model knows where a token stands.
     pub positions: Positions,
     /// How activations are normalized.
@@ -186,15 +187,15 @@ impl Default for ModelConfig {
             bias: true,
             tied_embeddings: true,
             dropout: 0.0,
-            initialization_deviation: 0.02,
+            init_std: 0.02,
             initialization: Initialization::Gpt2,
             mup_base_width: 0,
             mup_base_heads: 0,
             residual_scaling: ResidualScaling::None,
             values: Values::Own,
             embedding_skip: false,
-            future_tokens: 0,
-            future_loss_weight: 1.0,
+            multi_token_prediction: 0,
+            multi_token_loss_weight: 1.0,
             positions: Positions::Learned,
             norm: Norm::Layer,
             norm_placement: NormPlacement::Pre,
@@ -242,9 +243,10 @@ impl ModelConfig {
     pub fn training_flops_per_token(&self, vocabulary_size: u32) -> f64 {
         let tensors = self.tensors(vocabulary_size);
         let body: u64 = tensors.iter().filter(|t| t.role == Role::Hidden).map(TensorSpec::parameters).sum();
-        let heads = 1 + u64::from(self.future_tokens);
+        let heads = 1 + u64::from(self.multi_token_prediction);
         let head = heads * u64::from(vocabulary_size) * u64::from(self.width);
-        let attention = f64::from(self.layers + self.future_tokens) * self.attended_positions() * f64::from(self.width);
+        let attention =
+            f64::from(self.layers + self.multi_token_prediction) * self.attended_positions() * f64::from(self.width);
         6.0 * (body + head) as f64 + 12.0 * attention
     }
 

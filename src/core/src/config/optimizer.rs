@@ -1,12 +1,13 @@
 //! `[optimizer]`: how gradients become updates.
 
 use globset::Glob;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ModelConfig, Role, TensorSpec};
 
 /// Which update rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OptimizerKind {
     /// AdamW (Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization).
@@ -24,7 +25,7 @@ pub enum OptimizerKind {
 }
 
 /// The update rule and its constants.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
     /// Which update rule.
@@ -48,7 +49,7 @@ pub struct OptimizerConfig {
 }
 
 /// Tensors with a learning rate or weight decay of their own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParameterGroup {
     /// Which tensors, by name (`harness show EXPERIMENT --model` lists them); `*` stands for any characters, `?` for

@@ -1,9 +1,10 @@
 //! `[schedule]`: the learning rate over the steps.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The shape after warm-up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleKind {
     /// Half a cosine from the peak to the final rate (Loshchilov and Hutter 2017, SGDR).
@@ -21,7 +22,7 @@ pub enum ScheduleKind {
 }
 
 /// Linear warm-up, then one shape, then a linear cool-down.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
     /// The shape after warm-up.

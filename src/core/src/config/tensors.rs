@@ -59,7 +59,7 @@ impl ModelConfig {
     /// Every trainable tensor, in the order in which their initial values are drawn.
     pub fn tensors(&self, vocabulary_size: u32) -> Vec<TensorSpec> {
         let (c, v, t) = (u64::from(self.width), u64::from(vocabulary_size), u64::from(self.context_length));
-        let normal = Init::Normal(self.initialization_deviation);
+        let normal = Init::Normal(self.init_std);
         let mut list = List { model: self, tensors: Vec::new() };
         list.add("token_embedding", &[v, c], normal, Role::Table);
         if self.positions == Positions::Learned {
@@ -71,7 +71,7 @@ impl ModelConfig {
         for i in 0..self.layers {
             list.block(&format!("blocks.{i}"), i + 1, i > 0);
         }
-        for i in 0..self.future_tokens {
+        for i in 0..self.multi_token_prediction {
             list.block(&format!("future.{i}"), self.layers, true);
         }
         if self.norm_placement != NormPlacement::Post {
@@ -86,7 +86,7 @@ impl ModelConfig {
     /// Standard deviations of the initial matrices of block `number`, counted from 1: of those that read the residual
     /// stream, and of the projections back into it.
     fn stds_of_block(&self, number: u32) -> (f64, f64) {
-        let std = self.initialization_deviation * self.hidden_deviation_ratio();
+        let std = self.init_std * self.hidden_deviation_ratio();
         match self.initialization {
             Initialization::Gpt2 => (std, std * (1.0 / f64::from(2 * self.layers).sqrt())),
             Initialization::DepthScaled => {
@@ -189,8 +189,7 @@ mod tests {
     #[test]
     fn initial_deviations_are_those_of_their_sources() {
         let stds = |initialization| {
-            let model =
-                ModelConfig { layers: 8, initialization, initialization_deviation: 0.4, ..ModelConfig::default() };
+            let model = ModelConfig { layers: 8, initialization, init_std: 0.4, ..ModelConfig::default() };
             let of = |name: &str| std_of(&model, &format!("blocks.3.{name}.weight"));
             assert_eq!(std_of(&model, "token_embedding"), 0.4);
             assert_eq!(of("attention.query_key_value"), of("feed_forward.input"));
@@ -207,7 +206,8 @@ mod tests {
 
     #[test]
     fn only_the_first_block_of_the_model_has_no_values_to_mix_with() {
-        let model = ModelConfig { layers: 1, future_tokens: 1, values: Values::FirstBlock, ..ModelConfig::default() };
+        let model =
+            ModelConfig { layers: 1, multi_token_prediction: 1, values: Values::FirstBlock, ..ModelConfig::default() };
         let mixes = model.tensors(10).into_iter().filter(|tensor| tensor.name.ends_with("value_mix"));
         assert_eq!(mixes.map(|tensor| tensor.name).collect::<Vec<_>>(), ["future.0.attention.value_mix"]);
     }

@@ -121,8 +121,8 @@ fn width_transfer_follows_its_table() {
 
 #[test]
 fn later_tokens_cost_a_block_and_a_head_each() {
-    let model = |future_tokens| ModelConfig { future_tokens, ..ModelConfig::default() };
-    let flops = |future_tokens| model(future_tokens).training_flops_per_token(100);
+    let model = |multi_token_prediction| ModelConfig { multi_token_prediction, ..ModelConfig::default() };
+    let flops = |multi_token_prediction| model(multi_token_prediction).training_flops_per_token(100);
     // 12 C^2 weights and half of the context in the block, 100 C in the head.
     assert_eq!(flops(2) - flops(1), 6.0 * (12.0 * 128.0 * 128.0 + 100.0 * 128.0) + 12.0 * 128.0 * 64.0);
     assert_eq!(model(1).parameters(100).0 - model(0).parameters(100).0, 12 * 128 * 128 + 13 * 128);
@@ -179,4 +179,24 @@ fn evaluation_steps_hold_the_first_and_last() {
     assert_eq!(listed.validation_steps(100), [0, 10, 70, 100], "a step with token losses has its validation loss");
     let none = EvaluationConfig { validation_at: Steps::None, ..EvaluationConfig::default() };
     assert!(none.validation_steps(100).is_empty() && none.token_loss_steps(100).is_empty());
+}
+
+#[test]
+fn keys_that_were_renamed_are_refused_in_a_config_and_read_from_a_record() {
+    for (section, old, new, value) in [
+        ("model", "initialization_deviation", "init_std", "0.03"),
+        ("model", "future_tokens", "multi_token_prediction", "1"),
+        ("model", "future_loss_weight", "multi_token_loss_weight", "0.5"),
+        ("training", "average_decay", "ema_decay", "0.9"),
+        ("training", "restart_positions", "reset_position_ids", "true"),
+    ] {
+        let mask = if section == "training" { "document_mask = true\n" } else { "" };
+        let with = |key: &str| format!("corpus = \"b\"\n[{section}]\n{mask}{key} = {value}\n");
+        let message = load_texts(&[("x", &with(old))]).unwrap_err();
+        assert!(message.contains(&format!("unknown key `{old}`")), "{message}");
+        assert!(message.contains(&format!("hint: it is called `{new}` now")), "{message}");
+        assert_eq!(parse_resolved(&with(old)).unwrap(), parse_resolved(&with(new)).unwrap());
+        let recorded = |text: String| load_recorded(&"x".parse().unwrap(), &|_| Ok(Some(text.clone()))).unwrap();
+        assert_eq!(recorded(with(old)).experiment, recorded(with(new)).experiment);
+    }
 }

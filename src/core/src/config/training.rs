@@ -1,11 +1,12 @@
 //! `[training]`: batch, steps, precision, device.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Budget;
 
 /// Data type of the matrix products. Master weights, moments and losses are float32 always.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// float32 throughout.
@@ -16,7 +17,7 @@ pub enum Precision {
 }
 
 /// Where to train.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
     /// The first GPU if there is one, else the CPU.
@@ -29,7 +30,7 @@ pub enum Device {
 }
 
 /// Which kernel computes attention. Another kernel gives other last bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttentionKernel {
     /// libtorch chooses the fastest that can do what is asked.
@@ -46,7 +47,7 @@ pub enum AttentionKernel {
 }
 
 /// What to do when the loss or the gradient is not a finite number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnNonFinite {
     /// The run ends with a diagnosis.
@@ -58,7 +59,7 @@ pub enum OnNonFinite {
 }
 
 /// A stage at the beginning of training with another batch size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchSizeStage {
     /// Optimizer steps it lasts.
@@ -68,7 +69,7 @@ pub struct BatchSizeStage {
 }
 
 /// A stage at the beginning of training with shorter sequences.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SequenceLengthStage {
     /// Optimizer steps it lasts.
@@ -79,7 +80,7 @@ pub struct SequenceLengthStage {
 
 /// Which checkpoints stay. One that any rule keeps stays; all of them if no rule is given. The latest always stays,
 /// and so does the one after the last step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keep {
     /// Those after every so many steps; 0 is no rule.
@@ -99,7 +100,7 @@ impl Keep {
 }
 
 /// How much to train, in which pieces, on what.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingConfig {
     /// Optimizer steps. With a budget they follow from it: leave them out.
@@ -121,11 +122,11 @@ pub struct TrainingConfig {
     /// of a document is predicted from its separator alone, as in evaluation.
     pub document_mask: bool,
     /// With `document_mask`, positions are counted from the beginning of each document.
-    pub restart_positions: bool,
+    pub reset_position_ids: bool,
     /// Decay of an exponential moving average of the weights over the steps (Polyak and Juditsky 1992; Izmailov et
     /// al. 2018), at most (1 + step) / (10 + step) so that it forgets the initial weights. Evaluations then read the
     /// average. 0 means none.
-    pub average_decay: f64,
+    pub ema_decay: f64,
     /// Sequences per forward and backward pass; gradients accumulate over `batch_size / micro_batch_size`
     /// passes. 0 means the whole batch at once.
     pub micro_batch_size: u32,
@@ -160,8 +161,8 @@ impl Default for TrainingConfig {
             batch_size_stages: Vec::new(),
             sequence_length_stages: Vec::new(),
             document_mask: false,
-            restart_positions: false,
-            average_decay: 0.0,
+            reset_position_ids: false,
+            ema_decay: 0.0,
             micro_batch_size: 0,
             precision: Precision::F32,
             device: Device::Auto,

@@ -27,7 +27,7 @@ pub fn write(architecture: Architecture, model: &ModelConfig, vocabulary_size: u
         "bos_token_id": separator,
         "eos_token_id": separator,
         "tie_word_embeddings": model.tied_embeddings,
-        "initializer_range": model.initialization_deviation,
+        "initializer_range": model.init_std,
         "dtype": "float32",
         "torch_dtype": "float32",
         "use_cache": true,

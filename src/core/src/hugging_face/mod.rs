@@ -29,7 +29,7 @@ pub enum Architecture {
 const FREE: [&str; 7] = ["layers", "heads", "width", "context_length", "feed_forward_ratio", "bias", "tied_embeddings"];
 /// Choices that act in training only, so that the trained model does not show them.
 const TRAINING_ONLY: [&str; 6] =
-    ["dropout", "initialization", "initialization_deviation", "z_loss", "future_tokens", "future_loss_weight"];
+    ["dropout", "initialization", "init_std", "z_loss", "multi_token_prediction", "multi_token_loss_weight"];
 
 /// Added to the variance or mean square by every norm of ours (`EPSILON` in the trainer's `model/norm.rs`).
 pub const NORM_EPSILON: f64 = 1e-5;

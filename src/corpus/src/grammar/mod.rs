@@ -25,7 +25,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    const PROBES: [Probe; 11] = [
+    const PROBES: [Probe; 12] = [
         Probe::AgreementSimple,
         Probe::AgreementAcrossPhrase,
         Probe::AgreementAcrossClause,
@@ -36,6 +36,7 @@ mod tests {
         Probe::GapNeedsFiller,
         Probe::FillerNeedsGap,
         Probe::ObjectSelection,
+        Probe::VerbSelection,
         Probe::Recall,
     ];
 
@@ -63,9 +64,8 @@ mod tests {
             let items = probe(kind, 7, 500);
             assert_eq!(items.len(), 500, "{kind:?} has items enough");
             for item in items {
-                for choice in &item.choices {
-                    // The blank joins them; a recalled word has its full stop in a corpus.
-                    let text = format!("{} {choice}", item.context);
+                for text in item.texts() {
+                    // A recalled word has its full stop in a corpus.
                     let text = if kind == Probe::Recall { format!("{text}.") } else { text };
                     // In a recall item the sentences in between are the corpus's; the first and last are not.
                     let all: Vec<&str> = sentences(&text).collect();

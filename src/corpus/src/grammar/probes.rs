@@ -1,6 +1,7 @@
 //! The tasks: items about the grammar of the corpus, every sentence of which has a pair that the corpus never has.
 
 use harness_core::random::{Purpose, seed};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lexicon::*;
@@ -8,7 +9,7 @@ use super::sentences::{Speaker, Subject, capitalized, described, reflexive, wh};
 use crate::item::Item;
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
     /// The boys sleep / sleeps.
@@ -31,6 +32,8 @@ pub enum Probe {
     FillerNeedsGap,
     /// The girl eats the apple / hammer / letter / boat.
     ObjectSelection,
+    /// The girl eats / opens the | apple: one object after two verbs.
+    VerbSelection,
     /// Anna puts an apple in the jar. ... The apple is in the | jar.
     Recall,
 }
@@ -90,6 +93,7 @@ fn make(probe: Probe, speaker: &mut Speaker) -> Option<Item> {
             embedded(speaker, |speaker, verb| ("that", wh(verb), format!(" {}", speaker.object(verb))))
         }
         Probe::ObjectSelection => selection(speaker),
+        Probe::VerbSelection => verb_selection(speaker),
         Probe::Recall => Some(recall(speaker)),
     }
 }
@@ -146,18 +150,20 @@ fn embedded(
     pair(sentence(right), sentence(wrong))
 }
 
+/// The kinds of things that verbs select.
+const KINDS: [Kind; 8] = [
+    Kind::Food,
+    Kind::Text,
+    Kind::Tool,
+    Kind::Vehicle,
+    Kind::Clothing,
+    Kind::Container,
+    Kind::Instrument,
+    Kind::Opening,
+];
+
 /// One object that the verb selects among three of other kinds.
 fn selection(speaker: &mut Speaker) -> Option<Item> {
-    const KINDS: [Kind; 8] = [
-        Kind::Food,
-        Kind::Text,
-        Kind::Tool,
-        Kind::Vehicle,
-        Kind::Clothing,
-        Kind::Container,
-        Kind::Instrument,
-        Kind::Opening,
-    ];
     let subject = speaker.subject();
     let verb = speaker.verb(&subject, TRANSITIVE)?;
     let right = verb.object.filter(|kind| KINDS.contains(kind))?;
@@ -172,6 +178,20 @@ fn selection(speaker: &mut Speaker) -> Option<Item> {
     choices.insert(gold, format!("{}.", speaker.noun(right).one));
     let context = capitalized(&format!("{} {} the", subject.text, verb.present(subject.number)));
     Some(Item { context, choices, gold, ..Item::default() })
+}
+
+/// One object after a verb that selects it, and after one that selects things of another kind.
+fn verb_selection(speaker: &mut Speaker) -> Option<Item> {
+    let subject = speaker.subject();
+    let (right, wrong) = (speaker.verb(&subject, TRANSITIVE)?, speaker.verb(&subject, TRANSITIVE)?);
+    let kind = right.object.filter(|kind| KINDS.contains(kind))?;
+    wrong.object.filter(|other| KINDS.contains(other) && *other != kind)?;
+    let gold = speaker.random.below(2) as usize;
+    let mut verbs = vec![wrong];
+    verbs.insert(gold, right);
+    let context = |verb: &&Verb| capitalized(&format!("{} {} the", subject.text, verb.present(subject.number)));
+    let choices = verbs.iter().map(context).collect();
+    Some(Item { choices, gold, continuation: format!("{}.", speaker.noun(kind).one), ..Item::default() })
 }
 
 /// Where the thing was put, some sentences ago.

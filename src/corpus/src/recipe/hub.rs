@@ -2,12 +2,13 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 use harness_core::config::Wrong;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::toml_text::TomlText;
 
 /// Files of a data set on the Hugging Face hub.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Hub {
     /// The repository, such as `HuggingFaceFW/fineweb-edu`.
@@ -15,7 +16,7 @@ pub struct Hub {
     /// A branch, a tag or a commit. The lock file says which commit it was.
     #[serde(default = "default_revision")]
     pub revision: String,
-    /// A pattern for the paths of its files, as in [`SourceText::path`].
+    /// A pattern for the paths of its files, as in `path` of a source.
     pub files: String,
 }
 

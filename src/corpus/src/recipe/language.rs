@@ -1,11 +1,12 @@
 //! The step that keeps one language, and the languages that can be told apart.
 
 use harness_core::config::nearest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use whatlang::Lang;
 
 /// Keeps documents in one language.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Language {
     /// Its code in ISO 639-1 (`en`) or ISO 639-3 (`eng`).
@@ -30,7 +31,7 @@ fn letters() -> u64 {
 }
 
 /// What happens to a document of which too little is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unsure {
     /// It stays.

@@ -9,6 +9,7 @@ use harness_core::config::Wrong;
 use harness_core::digest::Digest;
 use harness_core::files::{self, FileError};
 use harness_core::names::Project;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::RecipeError;
@@ -42,7 +43,7 @@ pub struct ListedSource {
 }
 
 /// What stands for many files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pattern {
     /// Files of the project.

@@ -33,13 +33,14 @@ use std::path::{Path, PathBuf};
 use harness_core::config::{Wrong, nearest};
 use harness_core::digest::Digest;
 use harness_core::names::Project;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::tasks::TaskRecipe;
 use crate::unpack::Packing;
 
 /// A corpus recipe as written.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeText {
     /// A short title for tables.
@@ -87,7 +88,7 @@ pub struct RecipeText {
 }
 
 /// A corpus that is generated.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Generate {
     /// The generator.
@@ -99,7 +100,7 @@ pub struct Generate {
 }
 
 /// The generators there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GeneratorKind {
     /// The English-like grammar of [`crate::grammar`].
@@ -107,7 +108,7 @@ pub enum GeneratorKind {
 }
 
 /// Which repeated documents are left out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Duplicates {
     /// Documents whose cleaned text is the same, byte for byte, as that of an earlier one.
@@ -130,13 +131,13 @@ impl Default for Duplicates {
 }
 
 /// How documents are divided into training and validation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
     /// The share of validation. Without `by_source`: of the documents, each decided by its own digest alone.
     /// With it: of the bytes of each source.
     pub validation: f64,
-    /// The share of test, a second held-out side that no run looks at unless its config asks for it.
+    /// The share of test, a second held-out side that only `harness evaluate --test-side` scores.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub test: f64,
     /// Takes the documents of lowest digest from each source until they hold the share of its bytes, so that every
@@ -154,7 +155,7 @@ fn is_zero(number: &f64) -> bool {
 }
 
 /// How much each source weighs in training.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mixture {
     /// For each source its share of the training bytes, in any unit. The training side keeps its size: a source is
@@ -163,7 +164,7 @@ pub struct Mixture {
 }
 
 /// The vocabulary.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenizerChoice {
     /// Where it comes from.
@@ -194,7 +195,7 @@ fn default_separator() -> String {
 }
 
 /// Where a vocabulary comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenizerKind {
     /// A byte-level BPE (Sennrich et al. 2016; Radford et al. 2019), trained on the training documents.
@@ -208,7 +209,7 @@ pub enum TokenizerKind {
 }
 
 /// A file of an existing tokenizer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenizerFile {
     /// Where it can be had.
@@ -245,7 +246,7 @@ impl TokenizerChoice {
 }
 
 /// The files written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Output {
     /// A shard is closed when it holds at least this many tokens; documents are never cut.
@@ -366,6 +367,11 @@ impl UnlockedRecipe {
 }
 
 impl Recipe {
+    /// The JSON Schema of the file, by which editors complete and check it.
+    pub fn schema() -> schemars::Schema {
+        harness_core::config::schema_of::<RecipeText>()
+    }
+
     /// Loads `experiments/corpora/<name>.toml`, and its lock file if it has patterns.
     pub fn load(project: &Project, name: &str) -> Result<Self, RecipeError> {
         let recipe = UnlockedRecipe::load(project, name)?;

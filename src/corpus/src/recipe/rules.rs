@@ -1,9 +1,10 @@
 //! The rules of a recipe about documents and their parts that are left out because of others.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What counts as a near duplicate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NearRule {
     /// What n-grams are made of.
@@ -23,7 +24,7 @@ impl Default for NearRule {
 }
 
 /// What n-grams are made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NearUnit {
     /// Runs of letters and digits, in lower case; of scripts without blanks between words, single characters.
@@ -60,7 +61,7 @@ impl NearRule {
 }
 
 /// Which repeated paragraphs are cut: text between blank lines, without the white space around it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParagraphRule {
     /// A shorter paragraph can be repeated: "Chapter 1", "Yes."
@@ -81,7 +82,7 @@ impl ParagraphRule {
 }
 
 /// Which repeated passages are cut: any bytes in a row, wherever they begin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PassageRule {
     /// A shorter passage can be repeated. 200 bytes are about the 50 tokens of Lee et al. 2022.
@@ -106,7 +107,7 @@ impl PassageRule {
 }
 
 /// The tasks that must not be in a corpus, and what is done about it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Decontaminate {
     /// Task recipes.
@@ -142,7 +143,7 @@ fn default_least() -> u32 {
 }
 
 /// What is done with a document that holds an item.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContaminationAction {
     /// It is left out.

@@ -8,12 +8,13 @@ use std::path::Path;
 
 use harness_core::config::Wrong;
 use harness_core::digest::Digest;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::unpack::Packing;
 
 /// A source as written: one file, known by its digest, or a pattern for many.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceText {
     /// Its name in the manifest: letters, digits, `-`, `_` and `.`.
@@ -219,7 +220,7 @@ fn default_text_field() -> String {
 }
 
 /// What the bytes of a source are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// UTF-8 text.
@@ -236,7 +237,7 @@ pub enum Format {
 }
 
 /// How a source is cut into documents.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DocumentRule {
     /// Where one document ends and the next begins.
@@ -252,7 +253,7 @@ pub struct DocumentRule {
 }
 
 /// What is done with bytes that are not UTF-8.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InvalidUtf8 {
     /// The source is refused, with the line.
@@ -263,7 +264,7 @@ pub enum InvalidUtf8 {
 }
 
 /// Where documents end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DocumentSplit {
     /// A file is one document.

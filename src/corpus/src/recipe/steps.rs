@@ -1,12 +1,13 @@
 //! The cleaning steps of a recipe, with their rules and what each is unless said otherwise.
 
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::language::Language;
 
 /// A cleaning step, as a recipe names it: `"whitespace"`, or `{ shorter_than_characters = 40 }`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// Heading marks, emphasis marks (`_word_`, `*word*`) and lines that only draw a rule are taken out
@@ -75,7 +76,7 @@ impl Step {
 }
 
 /// The quality rules of Gopher (Rae et al. 2021, Scaling Language Models, arXiv:2112.11446, appendix A.1.1).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GopherQuality {
     /// Fewest words.
@@ -116,7 +117,7 @@ impl Default for GopherQuality {
 
 /// The repetition rules of Gopher (the same, table A1): shares of lines, paragraphs, and of characters in n-grams.
 /// Words are what stands between white space, and characters are those of words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GopherRepetition {
     /// Largest share of lines that repeat an earlier one.
@@ -153,7 +154,7 @@ impl Default for GopherRepetition {
 ///
 /// The defaults are the paper's latest text (arXiv:1910.10683v4) and the code of the data set (`c4_utils` in TensorFlow
 /// Datasets): five words in a line, three sentences in a page. Earlier versions of the paper name three and five.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct C4Lines {
     /// Fewest words of a line.

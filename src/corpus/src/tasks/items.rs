@@ -1,27 +1,15 @@
 //! Items of a task as text, from the records of a file: one context and its choices, or one document.
 
-use crate::item::Item;
+use std::borrow::Cow;
+
 use regex::Regex;
 use serde_json::Value;
 
 use super::recipe::ItemRule;
-use super::records::{Record, field, records};
+use super::records::{Record, field, records, without_mark};
 use super::templates::Templates;
+use crate::item::{Item, ItemsError};
 use harness_core::task_kind::Kind;
-
-/// A record that is not as the recipe says.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "record {record} of `{id}` cannot be used: {problem}\nhint: look at [items] in experiments/tasks/ and at the file"
-)]
-pub struct ItemsError {
-    /// The task or subtask.
-    pub id: String,
-    /// The record, from 1.
-    pub record: usize,
-    /// What is wrong.
-    pub problem: String,
-}
 
 /// The items of a file, and each record that cannot be used; `answers` holds one answer a line, where they are in a
 /// file of their own.
@@ -35,7 +23,7 @@ pub fn usable_items(
     let at = |record: usize, problem: String| ItemsError { id: id.to_owned(), record: record + 1, problem };
     let maker = Maker::new(kind, rule).map_err(|problem| at(0, problem))?;
     let records = records(rule, file);
-    let answers: Option<Vec<&str>> = answers.map(|text| text.lines().map(str::trim).collect());
+    let answers: Option<Vec<&str>> = answers.map(|text| without_mark(text).lines().map(str::trim).collect());
     if let Some(lines) = answers.as_ref().filter(|lines| lines.len() != records.len()) {
         return Err(at(records.len(), format!("there are {} records and {} answers", records.len(), lines.len())));
     }
@@ -69,8 +57,12 @@ impl<'a> Maker<'a> {
 
     fn item(&self, record: &Record, answer: Option<&str>) -> Result<Item, String> {
         let rule = self.rule;
-        let mut filled = self.templates.fill(record)?.into_iter();
-        let (mut context, continuation) = (filled.next().unwrap_or_default(), filled.next().unwrap_or_default());
+        let filler = self.templates.filler(record)?;
+        if self.kind == Kind::Documents {
+            return self.document(filler.fill(CHOICES)?);
+        }
+        let (mut context, continuation) =
+            (self.replaced(filler.fill(CONTEXT)?), self.replaced(filler.fill(CONTINUATION)?));
         if rule.capitalize_last_sentence {
             context = with_last_sentence_capitalized(&context);
         }
@@ -81,13 +73,17 @@ impl<'a> Maker<'a> {
             }
             return Ok(Item { context: before.to_owned(), choices: vec![word.to_owned()], ..Item::default() });
         }
-        let choices: Vec<String> =
-            if rule.choices_from.is_empty() { filled.collect() } else { list(record, &rule.choices_from)? };
+        let choices: Vec<String> = match (rule.choices_from.as_str(), rule.choices.len()) {
+            ("", count) => (CHOICES..CHOICES + count).map(|at| filler.fill(at)).collect::<Result<_, _>>()?,
+            (listed, 0) => texts(record, listed)?,
+            (listed, _) => {
+                let each = elements(record, listed)?.into_iter();
+                each.map(|choice| filler.fill_with(CHOICES, "choice", choice)).collect::<Result<_, _>>()?
+            }
+        };
+        let choices: Vec<String> = choices.into_iter().map(|choice| self.replaced(choice)).collect();
         if choices.iter().any(String::is_empty) {
             return Err("a choice is empty".to_owned());
-        }
-        if self.kind == Kind::Documents {
-            return Ok(self.document(choices));
         }
         if choices.len() < 2 {
             return Err("it has fewer than two choices".to_owned());
@@ -96,12 +92,12 @@ impl<'a> Maker<'a> {
             return Err("its continuation is empty".to_owned());
         }
         let gold = match answer {
-            Some(line) => self.index(line)?,
+            Some(line) => self.index(line, record)?,
             None if rule.answer.is_empty() => 0,
             None => match field(record, &rule.answer)? {
-                Value::String(text) => self.index(text)?,
-                Value::Number(number) => self.index(&number.to_string())?,
-                Value::Bool(truth) => self.index(&truth.to_string())?,
+                Value::String(text) => self.index(text, record)?,
+                Value::Number(number) => self.index(&number.to_string(), record)?,
+                Value::Bool(truth) => self.index(&truth.to_string(), record)?,
                 other => return Err(format!("{other} is not an answer")),
             },
         };
@@ -111,34 +107,56 @@ impl<'a> Maker<'a> {
         Ok(Item { context, choices, gold, continuation, ..Item::default() })
     }
 
-    fn document(&self, choices: Vec<String>) -> Item {
-        let original = choices.concat();
-        let replaced = self
-            .replace
-            .iter()
-            .fold(original.clone(), |text, (pattern, with)| pattern.replace_all(&text, *with).into_owned());
+    fn document(&self, original: String) -> Result<Item, String> {
+        if original.is_empty() {
+            return Err("the document is empty".to_owned());
+        }
+        let replaced = self.replaced(original.clone());
         let original = if replaced == original { String::new() } else { original };
-        Item { choices: vec![replaced], original, ..Item::default() }
+        Ok(Item { choices: vec![replaced], original, ..Item::default() })
+    }
+
+    fn replaced(&self, text: String) -> String {
+        self.replace.iter().fold(text, |text, (pattern, with)| pattern.replace_all(&text, *with).into_owned())
     }
 
     /// The choice that an answer stands for.
-    fn index(&self, answer: &str) -> Result<usize, String> {
+    fn index(&self, answer: &str, record: &Record) -> Result<usize, String> {
         let answer = answer.trim();
-        if self.rule.labels.is_empty() {
+        let labels = match self.rule.labels_from.as_str() {
+            "" => Cow::Borrowed(&self.rule.labels),
+            listed => Cow::Owned(texts(record, listed)?),
+        };
+        if labels.is_empty() {
             return answer
                 .parse()
                 .map_err(|_| format!("`{answer}` is not an index; `labels` says what answers stand for"));
         }
-        let found = self.rule.labels.iter().position(|label| label == answer);
-        found.ok_or_else(|| format!("the answer `{answer}` is none of {}", self.rule.labels.join(", ")))
+        let found = labels.iter().position(|label| label.trim() == answer);
+        found.ok_or_else(|| format!("the answer `{answer}` is none of {}", labels.join(", ")))
     }
 }
 
-fn list(record: &Record, name: &str) -> Result<Vec<String>, String> {
-    let list = field(record, name)?.as_array();
-    let texts = list.map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>());
-    let texts = texts.filter(|texts| list.is_some_and(|list| list.len() == texts.len()));
-    texts.ok_or_else(|| format!("`{name}` is not a list of texts"))
+/// Places of the templates of a rule.
+const CONTEXT: usize = 0;
+const CONTINUATION: usize = 1;
+const CHOICES: usize = 2;
+
+/// The elements of a list that a field holds, or that is found in each element of one.
+fn elements<'a>(record: &'a Record, name: &str) -> Result<Vec<&'a Value>, String> {
+    let found = field(record, name);
+    if let Ok(Value::Array(list)) = found {
+        return Ok(list.iter().collect());
+    }
+    let inside = name.rsplit_once('.').and_then(|(list, part)| Some((field(record, list).ok()?.as_array()?, part)));
+    let each = inside.and_then(|(list, part)| list.iter().map(|element| element.get(part)).collect::<Option<Vec<_>>>());
+    each.ok_or_else(|| found.err().unwrap_or_else(|| format!("`{name}` is not a list")))
+}
+
+/// The same, of texts.
+fn texts(record: &Record, name: &str) -> Result<Vec<String>, String> {
+    let texts = elements(record, name)?.into_iter().map(|value| value.as_str().map(str::to_owned));
+    texts.collect::<Option<_>>().ok_or_else(|| format!("`{name}` is not a list of texts"))
 }
 
 /// The text with a capital after its last sentence end, as `str.capitalize()` of Python would give that sentence.
@@ -174,28 +192,12 @@ mod tests {
         unusable.into_iter().next().map_or(Ok(items), Err)
     }
 
-    fn rule(format: RecordFormat) -> ItemRule {
-        ItemRule {
-            format,
-            records: None,
-            delimiter: None,
-            context: String::new(),
-            choices: Vec::new(),
-            choices_from: String::new(),
-            continuation: String::new(),
-            answer: String::new(),
-            labels: Vec::new(),
-            replace: Vec::new(),
-            capitalize_last_sentence: false,
-        }
-    }
-
     #[test]
     fn templates_are_filled_and_answers_aligned() {
         let rule = ItemRule {
             context: "Question: {{ goal }}\nAnswer:".into(),
             choices: vec!["{{ sol1 }}".into(), "{{ sol2 }}".into()],
-            ..rule(RecordFormat::Jsonl)
+            ..ItemRule::of(RecordFormat::Jsonl)
         };
         let file = "{\"goal\": \"g\", \"sol1\": \"a \", \"sol2\": \"b\"}\n";
         let found = items("piqa", Kind::MultipleChoice, &rule, file, Some("1\n")).unwrap();
@@ -217,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_last_word_is_what_follows_the_last_blank() {
-        let rule = ItemRule { context: "{{ text }}".into(), ..rule(RecordFormat::Jsonl) };
+        let rule = ItemRule { context: "{{ text }}".into(), ..ItemRule::of(RecordFormat::Jsonl) };
         let found = items("lambada", Kind::LastWord, &rule, "{\"text\": \"a b.\\nc d\"}", None).unwrap();
         assert_eq!(found, [Item { context: "a b.\nc".into(), choices: vec!["d".into()], ..Item::default() }]);
     }
@@ -229,7 +231,7 @@ mod tests {
             choices_from: "choices".into(),
             answer: "answer".into(),
             capitalize_last_sentence: true,
-            ..rule(RecordFormat::SixLines)
+            ..ItemRule::of(RecordFormat::SixLines)
         };
         let file = "Roof: A man sits. he\n3\na\nb\nc\nd\nRoof: A man. He Sits\n0\na\nb\nc\nd\n";
         let found = items("hellaswag", Kind::MultipleChoice, &rule, file, None).unwrap();
@@ -249,7 +251,7 @@ mod tests {
             continuation: "{{ sentence | split(pat=\"_\") | last | trim }}".into(),
             answer: "answer".into(),
             labels: vec!["1".into(), "2".into()],
-            ..rule(RecordFormat::Csv)
+            ..ItemRule::of(RecordFormat::Csv)
         };
         let file =
             "sentence,option1,option2,answer\n\"The cup did not fit in the bag, so _ was left.\",the cup,the bag,1\n";
@@ -268,7 +270,7 @@ mod tests {
             records: Some(TextRecords::BeginWith("^ = [^=].* = $".into())),
             choices: vec!["{{ text }}".into()],
             replace: vec![[" @-@ ".into(), "-".into()], ["\\( *([^)]*?) *\\)".into(), "($1)".into()]],
-            ..rule(RecordFormat::Text)
+            ..ItemRule::of(RecordFormat::Text)
         };
         let file = " \n = One = \n a @-@ b ( c )\n = = Part = = \n = Two = \n d\n";
         let found = items("wiki", Kind::Documents, &rule, file, None).unwrap();
@@ -285,10 +287,63 @@ mod tests {
             choices_from: "choices.text".into(),
             answer: "key".into(),
             labels: vec!["A".into(), "B".into()],
-            ..rule(RecordFormat::Jsonl)
+            ..ItemRule::of(RecordFormat::Jsonl)
         };
         let file = "{\"q\": \"?\", \"choices\": {\"text\": [\"x\", \"y\"]}, \"key\": \"B\"}\nnonsense\n";
         let (found, unusable) = usable_items("arc", Kind::MultipleChoice, &rule, file, None).unwrap();
         assert_eq!((found.len(), found[0].gold, unusable.len(), unusable[0].record), (1, 1, 1, 2));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_file_in_any_format() {
+        let context =
+            |format| ItemRule { context: "{{ context }}".into(), choices_from: "c".into(), ..ItemRule::of(format) };
+        let text = ItemRule {
+            records: Some(TextRecords::Lines),
+            choices: vec!["{{ text }}".into()],
+            ..ItemRule::of(RecordFormat::Text)
+        };
+        let six = ItemRule { choices_from: "choices".into(), ..context(RecordFormat::SixLines) };
+        let csv = ItemRule {
+            choices: vec!["{{ context }}".into(), "{{ b }}".into()],
+            choices_from: String::new(),
+            ..context(RecordFormat::Csv)
+        };
+        let cases = [
+            (Kind::MultipleChoice, context(RecordFormat::Jsonl), "{\"context\": \"x\", \"c\": [\"a\", \"b\"]}\n"),
+            (Kind::MultipleChoice, csv, "context,b\nx,y\n"),
+            (Kind::MultipleChoice, six, "x\n1\na\nb\nc\nd\n"),
+            (Kind::Documents, text, "x\ny\n"),
+        ];
+        for (kind, rule, file) in cases {
+            let plain = items("t", kind, &rule, file, None).unwrap();
+            assert_eq!(items("t", kind, &rule, &format!("\u{feff}{file}"), None).unwrap(), plain, "{:?}", rule.format);
+        }
+        let rule = ItemRule {
+            context: "{{ q }}".into(),
+            choices: vec!["a".into(), "b".into()],
+            ..ItemRule::of(RecordFormat::Jsonl)
+        };
+        let found = items("t", Kind::MultipleChoice, &rule, "{\"q\": \"x\"}", Some("\u{feff}1\r\n")).unwrap();
+        assert_eq!(found[0].gold, 1);
+    }
+
+    #[test]
+    fn choices_and_labels_may_come_from_lists_and_be_put_into_a_template() {
+        let rule = ItemRule {
+            choices_from: "options.text".into(),
+            choices: vec!["{{ text | characters(to=at) }}{{ choice | lower }}".into()],
+            continuation: "{{ text | characters(from=at + 1) | trim }}".into(),
+            answer: "The Answer".into(),
+            labels_from: "options.label".into(),
+            ..ItemRule::of(RecordFormat::Jsonl)
+        };
+        let file = "{\"text\": \"So é _ fell.\", \"at\": 5, \"options\": [{\"label\": \"A\", \"text\": \"It\"}, {\"label\": \"B\", \"text\": \"He\"}], \"The Answer\": \"B\"}\n\
+                    {\"text\": \"_ sat.\", \"at\": 0, \"options\": {\"label\": [1, 2], \"text\": [\"It\", \"He\"]}, \"The Answer\": \"B\"}\n";
+        let (found, unusable) = usable_items("x", Kind::TwoContexts, &rule, file, None).unwrap();
+        let texts: Vec<String> = found[0].texts().collect();
+        assert_eq!(texts, ["So é it fell.", "So é he fell."]);
+        assert_eq!((found.len(), found[0].gold), (1, 1));
+        assert!(unusable[0].problem.contains("`options.label` is not a list of texts"), "{}", unusable[0].problem);
     }
 }

@@ -8,14 +8,14 @@
 use std::collections::HashSet;
 
 use harness_core::random::{Purpose, Random, seed};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::items::ItemsError;
-use crate::item::Item;
+use crate::item::{Item, ItemsError};
 use harness_core::task_kind::Kind;
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PatternKind {
     /// A list of words begins again, two words or more: which comes next?
@@ -29,7 +29,7 @@ pub enum PatternKind {
 }
 
 /// Items of one pattern: the same for the same seed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pattern {
     /// What is asked.

@@ -8,16 +8,20 @@ use harness_core::scores::to_json_lines;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::items::{ItemsError, usable_items};
-use super::recipe::{Subtask, TaskRecipe};
+use super::checked::TaskRecipe;
+use super::items::usable_items;
+use super::recipe::Subtask;
 use super::requests::{Asked, RequestError, requests};
 use crate::grammar::{self, probe};
-use crate::item::Item;
+use crate::item::{Item, ItemsError};
 use crate::progress::{Progress, Unit};
 use crate::store::{Store, key};
 use crate::tokenize::{Encoder, Tokenizer, TokenizerError};
 use harness_core::corpus_manifest::ListedFile;
 use harness_core::task_kind::{Kind, Metric};
+
+/// Raised when a change of code changes which items the same recipe and files give.
+const ITEMS_VERSION: u32 = 2;
 
 /// Why a task could not be prepared or used.
 #[derive(Debug, thiserror::Error)]
@@ -161,8 +165,8 @@ pub fn prepare(
     store: &Store,
     progress: &mut dyn Progress,
 ) -> Result<PreparedTasks, TaskError> {
-    let depends_on =
-        (recipe.name(), &**recipe, tokenizer.sha256(), tokenizer.separator(), items_per_task, grammar::VERSION);
+    let tokens = (tokenizer.sha256(), tokenizer.separator());
+    let depends_on = (recipe.name(), &**recipe, tokens, items_per_task, grammar::VERSION, ITEMS_VERSION);
     let key = key("task", &depends_on);
     let folder = store.tasks(recipe.name()).join(key.short());
     let found = || PreparedTasks::open(&folder).ok().filter(|prepared| prepared.verify().is_ok());
@@ -287,7 +291,7 @@ pub(super) fn load_usable_items(recipe: &TaskRecipe, subtask: &Subtask, store: &
         }
         Ok(files::read_to_string(&path)?)
     };
-    let (Some(file), Some(rule)) = (&subtask.file, &recipe.items) else {
+    let (Some(file), Some(rule)) = (&subtask.file, recipe.rule(subtask)) else {
         return Err(TaskError::NotFetched { task: recipe.name().to_owned(), id });
     };
     let answers = subtask.answers.as_ref().map(|file| text(&file.sha256)).transpose()?;

@@ -20,6 +20,7 @@ pub(super) fn cut(
     text: &TextRecords,
     file: &str,
 ) -> Vec<Result<Record, String>> {
+    let file = without_mark(file);
     match format {
         RecordFormat::Jsonl => json_lines(file),
         RecordFormat::Csv => rows(file, delimiter),
@@ -28,11 +29,19 @@ pub(super) fn cut(
     }
 }
 
-/// The value of a field; dots lead into nested objects.
+/// A file without the byte order mark that tools of Windows begin it with.
+pub(super) fn without_mark(file: &str) -> &str {
+    file.trim_start_matches('\u{feff}')
+}
+
+/// The value of a field; dots lead into nested objects, unless a field has this very name.
 pub(super) fn field<'a>(record: &'a Record, name: &str) -> Result<&'a Value, String> {
-    let mut parts = name.split('.');
-    let first = parts.next().and_then(|part| record.get(part));
-    let found = parts.fold(first, |value, part| value.and_then(|value| value.get(part)));
+    let nested = || {
+        let mut parts = name.split('.');
+        let first = parts.next().and_then(|part| record.get(part));
+        parts.fold(first, |value, part| value.and_then(|value| value.get(part)))
+    };
+    let found = record.get(name).or_else(nested);
     found.ok_or_else(|| format!("it has no field `{name}`; its fields are {}", names(record)))
 }
 
@@ -49,14 +58,14 @@ fn json_lines(file: &str) -> Vec<Result<Record, String>> {
 }
 
 fn rows(file: &str, delimiter: char) -> Vec<Result<Record, String>> {
-    let file = file.trim_start_matches('\u{feff}');
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter as u8).from_reader(file.as_bytes());
     let header = match reader.headers() {
         Ok(header) => header.clone(),
         Err(error) => return vec![Err(error.to_string())],
     };
     let record = |row: csv::StringRecord| {
-        header.iter().zip(row.iter()).map(|(name, text)| (name.trim().to_owned(), Value::from(text))).collect()
+        let field = |(name, text): (&str, &str)| (name.trim().to_owned(), Value::from(text.replace("\r\n", "\n")));
+        header.iter().zip(row.iter()).map(field).collect()
     };
     reader.records().map(|row| row.map(record).map_err(|e| e.to_string())).collect()
 }

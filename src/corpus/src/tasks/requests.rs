@@ -5,8 +5,7 @@
 
 use harness_core::scores::Request;
 
-use super::items::ItemsError;
-use crate::item::Item;
+use crate::item::{Item, ItemsError};
 use crate::tokenize::{Encoder, TokenizerError};
 use harness_core::task_kind::Kind;
 

@@ -3,9 +3,10 @@
 use harness_core::digest::Digest;
 use harness_core::files;
 use harness_core::scores::read_requests;
+use harness_core::task_kind::Kind;
 use harness_corpus::overlap;
-use harness_corpus::tasks::{Item, PreparedTasks, TaskRecipe, check, prepare};
-use harness_corpus::{Fetcher, Proxies, Recipe, Silent, Store, Tokenizer};
+use harness_corpus::tasks::{DataFile, Item, PreparedTasks, TaskRecipe, check, draft, prepare};
+use harness_corpus::{Fetcher, Origin, Packing, Proxies, Recipe, Silent, Store, Tokenizer};
 
 const BYTES: &str = "
 title = \"t\"\nlanguage = \"en\"\nlicence = \"l\"\ncitation = \"c\"
@@ -128,6 +129,15 @@ fn mistakes_in_task_recipes_are_shown_at_their_place() {
         ),
         ("{{ b }}", "{{ b }", "is not a template: expected", ":10:23", "{{ name }}"),
         ("[items]", "stride = 3\n[items]", "is for `documents` tasks", ":8:10", "one window each"),
+        ("{{ b }}", "{{ The B }}", "is not a template", ":10:23", "{{ record['Correct Answer'] }}"),
+        ("file.bytes", "file.path = \"../x\"\nfile.bytes", "leads out of the project", ":14:13", "ln -s"),
+        (
+            "[[subtask]]",
+            "[[subtask]]\nitems = { format = \"jsonl\", choices = [\"{{ a }}\"] }",
+            "not 1",
+            ":12:39",
+            "good",
+        ),
         (
             "choices = [\"{{ a }}\", \"{{ b }}\"]",
             "choices = [\"{{ a }}\"]",
@@ -152,7 +162,7 @@ fn a_task_is_made_once_and_its_damage_is_named() {
     let text = format!(
         "{HEAD}kind = \"minimal_pairs\"\nmetric = \"accuracy\"\nchance = 0.5\n\
          [[subtask]]\nname = \"a\"\ngenerate = {{ probe = \"agreement_simple\", seed = 1, items = 20 }}\n\
-         [[subtask]]\nname = \"b\"\ngenerate = {{ probe = \"recall\", seed = 1, items = 20 }}\n"
+         [[subtask]]\nname = \"b\"\ngenerate = {{ probe = \"anaphor_number\", seed = 1, items = 20 }}\n"
     );
     let recipe = TaskRecipe::parse("made", "made.toml", &text).unwrap();
     let first = prepare(&recipe, &tokenizer, 0, &store, &mut Silent).unwrap();
@@ -213,6 +223,273 @@ fn a_choice_without_its_context_follows_the_separator_with_its_blank() {
     assert_eq!(alone, [" yes", " no"]);
 }
 
+/// What is drafted of a file in one of the public forms: each choice as `context | continuation`, the right ones with `+`.
+fn drafted(
+    store: &Store,
+    tokenizer: &Tokenizer,
+    name: &str,
+    content: &str,
+    answers: Option<&str>,
+) -> Result<String, String> {
+    let file = |shown: &str, content: &str| {
+        files::write(&store.download(&Digest::of(content.as_bytes())), content.as_bytes()).unwrap();
+        DataFile { shown: shown.to_owned(), path: None, packing: Packing::None, content: content.to_owned() }
+    };
+    let answers = answers.map(|content| file("answers.lst", content));
+    let text = draft("mine", &[file(name, content)], answers.as_ref(), None).map_err(|e| e.to_string())?;
+    let recipe = TaskRecipe::parse("mine", "mine.toml", &text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let tasks = prepare(&recipe, tokenizer, 0, store, &mut Silent).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let decoded = |tokens: &[u32]| {
+        if tokens == [tokenizer.separator()] { String::new() } else { tokenizer.decode(tokens).unwrap() }
+    };
+    let mut rows = Vec::new();
+    for task in tasks.tasks() {
+        for request in read_requests(&tasks.requests_path(task)).unwrap() {
+            let sign = if request.gold { '+' } else { '-' };
+            rows.push(format!("{sign} {}|{}", decoded(&request.context), decoded(&request.continuation)));
+        }
+    }
+    Ok(format!("{:?} {}\n{}", recipe.kind, recipe.chance, rows.join("\n")))
+}
+
+#[test]
+fn public_forms_are_drafted_as_they_are_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path());
+    let tokenizer = bytes_tokenizer(&store);
+    let cases = [
+        // BLiMP, and its supplement, whose sentences can be two lines.
+        (
+            "blimp.jsonl",
+            r#"{"sentence_good": "Cats sleep.", "sentence_bad": "Cats sleeps.", "field": "syntax", "linguistics_term": "x", "UID": "u", "simple_LM_method": true, "one_prefix_method": true, "one_prefix_prefix": "Cats", "one_prefix_word_good": "sleep", "one_prefix_word_bad": "sleeps", "pairID": "0"}"#,
+            "MinimalPairs 0.5\n+ | Cats sleep.\n- | Cats sleeps.",
+        ),
+        (
+            "qa_congruence.jsonl",
+            r#"{"sentence_good": "A: Who?\nB: Sarah.", "sentence_bad": "A: Who?\nB: Bread.", "UID": "qa_congruence_easy"}"#,
+            "MinimalPairs 0.5\n+ | A: Who?\nB: Sarah.\n- | A: Who?\nB: Bread.",
+        ),
+        (
+            "ewok.csv",
+            "Domain,ConceptA,ConceptB,Context1,Context2,Target1,Target2\nspace,left,right,The cup is left.,The cup is right.,Reach left.,Reach right.\n",
+            "TwoContexts 0.5\n+ The cup is left.| Reach left.\n- The cup is right.| Reach left.\n\
+             + The cup is right.| Reach right.\n- The cup is left.| Reach right.",
+        ),
+        (
+            "comps.jsonl",
+            r#"{"id": 1, "property": "bark", "acceptable_concept": "dog", "unacceptable_concept": "cat", "prefix_acceptable": "A dog", "prefix_unacceptable": "A cat", "property_phrase": "can bark.", "negative_sample_type": "taxonomic"}"#,
+            "TwoContexts 0.5\n+ A dog| can bark.\n- A cat| can bark.",
+        ),
+        (
+            "winograd_wsc.jsonl",
+            r#"{"context_options": ["The men feared the dogs because the men", "The men feared the dogs because the dogs"], "continuation": "barked.", "gold": 1}"#,
+            "TwoContexts 0.5\n- The men feared the dogs because the men| barked.\n+ The men feared the dogs because the dogs| barked.",
+        ),
+        (
+            "wsc273.jsonl",
+            "{\"text\": \"The cup left the café when it fell.\", \"pronoun\": \"it\", \"pronoun_loc\": 27, \"quote\": \"it fell\", \"options\": [\"The cup\", \"Anna\"], \"label\": 0, \"source\": \"own\"}\n\
+             {\"text\": \"Ann saw Bea. Her hat fell.\", \"pronoun\": \"Her\", \"pronoun_loc\": 13, \"quote\": \"Her hat\", \"options\": [\"The girl\", \"Bea\"], \"label\": 1, \"source\": \"own\"}\n",
+            "TwoContexts 0.5\n+ The cup left the café when the cup| fell.\n- The cup left the café when Anna| fell.\n\
+             - Ann saw Bea. The girl's| hat fell.\n+ Ann saw Bea. Bea's| hat fell.",
+        ),
+        (
+            "winogrande.jsonl",
+            r#"{"qID": "3", "sentence": "The cup did not fit the bag as _ was big.", "option1": "the cup", "option2": "the bag", "answer": "2"}"#,
+            "TwoContexts 0.5\n- The cup did not fit the bag as the cup| was big.\n+ The cup did not fit the bag as the bag| was big.",
+        ),
+        (
+            "piqa.jsonl",
+            r#"{"goal": "boil water", "sol1": "heat it", "sol2": "cool it", "label": 0}"#,
+            "MultipleChoice 0.5\n+ Question: boil water\nAnswer:| heat it\n- Question: boil water\nAnswer:| cool it",
+        ),
+        (
+            "arc.jsonl",
+            "{\"id\": \"M_1\", \"question\": \"What is hot?\", \"choices\": {\"text\": [\"ice\", \"fire\", \"snow\"], \"label\": [\"A\", \"B\", \"C\"]}, \"answerKey\": \"B\"}\n\
+             {\"id\": \"N_1\", \"question\": \"Cold?\", \"choices\": {\"text\": [\"ice\", \"fire\"], \"label\": [\"1\", \"2\"]}, \"answerKey\": \"1\"}\n",
+            "MultipleChoice 0.4167\n- Question: What is hot?\nAnswer:| ice\n+ Question: What is hot?\nAnswer:| fire\n- Question: What is hot?\nAnswer:| snow\n\
+             + Question: Cold?\nAnswer:| ice\n- Question: Cold?\nAnswer:| fire",
+        ),
+        (
+            "csqa.jsonl",
+            r#"{"answerKey": "A", "id": "7", "question": {"question_concept": "bird", "choices": [{"label": "A", "text": "fly"}, {"label": "B", "text": "read"}], "stem": "What do birds do?"}}"#,
+            "MultipleChoice 0.5\n+ Question: What do birds do?\nAnswer:| fly\n- Question: What do birds do?\nAnswer:| read",
+        ),
+        (
+            "commonsense_qa.jsonl",
+            r#"{"id": "7", "question": "What do birds do?", "question_concept": "bird", "choices": {"label": ["A", "B"], "text": ["fly", "read"]}, "answerKey": "B"}"#,
+            "MultipleChoice 0.5\n- Question: What do birds do?\nAnswer:| fly\n+ Question: What do birds do?\nAnswer:| read",
+        ),
+        (
+            "openbookqa.jsonl",
+            r#"{"id": "7", "question_stem": "Birds", "choices": {"text": ["fly", "read"], "label": ["A", "B"]}, "answerKey": "A"}"#,
+            "MultipleChoice 0.5\n+ Birds| fly\n- Birds| read",
+        ),
+        (
+            "hellaswag.jsonl",
+            r#"{"ind": 4, "activity_label": "Baking", "ctx_a": "How to bake [title] Take flour.", "ctx_b": "then she", "ctx": "How to bake [title] Take flour. then she", "endings": ["stirs it. [step] Done.", "runs", "sings", "flies"], "source_id": "x", "split": "val", "split_type": "indomain", "label": "0"}"#,
+            "MultipleChoice 0.25\n+ Baking: How to bake. Take flour. Then she| stirs it. Done.\n\
+             - Baking: How to bake. Take flour. Then she| runs\n- Baking: How to bake. Take flour. Then she| sings\n\
+             - Baking: How to bake. Take flour. Then she| flies",
+        ),
+        (
+            "copa.jsonl",
+            "{\"premise\": \"The man fell.\", \"choice1\": \"He slipped.\", \"choice2\": \"He sang.\", \"question\": \"cause\", \"label\": 0, \"idx\": 0}\n\
+             {\"premise\": \"It rained.\", \"choice1\": \"I sang.\", \"choice2\": \"The street got wet.\", \"question\": \"effect\", \"label\": 1, \"idx\": 1}\n",
+            "MultipleChoice 0.5\n+ The man fell because| he slipped.\n- The man fell because| he sang.\n\
+             - It rained therefore| i sang.\n+ It rained therefore| the street got wet.",
+        ),
+        (
+            "boolq.jsonl",
+            r#"{"question": "is ice cold", "title": "Ice", "answer": true, "passage": "Ice is cold."}"#,
+            "MultipleChoice 0.5\n- Ice is cold.\nQuestion: is ice cold?\nAnswer:| no\n+ Ice is cold.\nQuestion: is ice cold?\nAnswer:| yes",
+        ),
+        (
+            "superglue_boolq.jsonl",
+            r#"{"question": "is ice hot", "passage": "Ice is cold.", "idx": 0, "label": 0}"#,
+            "MultipleChoice 0.5\n+ Ice is cold.\nQuestion: is ice hot?\nAnswer:| no\n- Ice is cold.\nQuestion: is ice hot?\nAnswer:| yes",
+        ),
+        (
+            "sciq.jsonl",
+            r#"{"question": "What is hot?", "distractor3": "snow", "distractor1": "ice", "distractor2": "rain", "correct_answer": "fire", "support": "Fire is hot."}"#,
+            "MultipleChoice 0.25\n+ Fire is hot.\nQuestion: What is hot?\nAnswer:| fire\n- Fire is hot.\nQuestion: What is hot?\nAnswer:| ice\n\
+             - Fire is hot.\nQuestion: What is hot?\nAnswer:| rain\n- Fire is hot.\nQuestion: What is hot?\nAnswer:| snow",
+        ),
+        (
+            "lambada.jsonl",
+            r#"{"text": "He called her name, and it was Anna"}"#,
+            "LastWord 0\n+ He called her name, and it was| Anna",
+        ),
+        (
+            "lambada_foundry.jsonl",
+            r#"{"context": "He called her name, and it was", "continuation": "Anna"}"#,
+            "LastWord 0\n+ He called her name, and it was| Anna",
+        ),
+        // Forms without a name of their own.
+        (
+            "gpqa.csv",
+            "Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2,sub-domain\nWhy?,so,no,never,physics\n",
+            "MultipleChoice 0.3333\n+ Question: Why?\nAnswer:| so\n- Question: Why?\nAnswer:| no\n- Question: Why?\nAnswer:| never",
+        ),
+        (
+            "mmlu.jsonl",
+            "{\"question\": \"2 + 2?\", \"subject\": \"algebra\", \"choices\": [\"3\", \"5\", \"4\"], \"answer\": 2}\n{\"question\": \"1 + 1?\", \"subject\": \"algebra\", \"choices\": [\"2\", \"5\", \"4\"], \"answer\": 0}\n",
+            "MultipleChoice 0.3333\n- Question: 2 + 2?\nAnswer:| 3\n- Question: 2 + 2?\nAnswer:| 5\n+ Question: 2 + 2?\nAnswer:| 4\n\
+             + Question: 1 + 1?\nAnswer:| 2\n- Question: 1 + 1?\nAnswer:| 5\n- Question: 1 + 1?\nAnswer:| 4",
+        ),
+        (
+            "told.jsonl",
+            r#"{"query": "The sky is", "choices": ["blue", "square"], "answer": "square"}"#,
+            "MultipleChoice 0.5\n- The sky is| blue\n+ The sky is| square",
+        ),
+        ("pairs.tsv", "phrase good\tphrase bad\nx y\ty x\n", "MinimalPairs 0.5\n+ | x y\n- | y x"),
+        ("articles.txt", "one\ntwo\n\nthree\n", "Documents 0\n+ |one\ntwo\n+ |three"),
+    ];
+    for (file, content, expected) in cases {
+        let found = drafted(&store, &tokenizer, file, content, None).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert_eq!(found, expected, "{file}");
+    }
+    let piqa = "{\"goal\": \"boil water\", \"sol1\": \"heat it\", \"sol2\": \"cool it\"}\n";
+    let found = drafted(&store, &tokenizer, "piqa.jsonl", piqa, Some("1\n")).unwrap();
+    assert_eq!(
+        found,
+        "MultipleChoice 0.5\n- Question: boil water\nAnswer:| heat it\n+ Question: boil water\nAnswer:| cool it"
+    );
+}
+
+#[test]
+fn what_leaves_more_than_one_reading_is_not_drafted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path());
+    let tokenizer = bytes_tokenizer(&store);
+    let cases = [
+        (
+            "piqa.jsonl",
+            r#"{"goal": "boil water", "sol1": "heat it", "sol2": "cool it"}"#,
+            "do not say which choice",
+            "--answers",
+        ),
+        (
+            "wsc.jsonl",
+            r#"{"text": "The cup fell as it was old.", "target": {"span1_text": "cup", "span2_text": "it"}, "label": true, "idx": 0}"#,
+            "one candidate",
+            "context_options",
+        ),
+        (
+            "wsc.jsonl",
+            r#"{"text": "It fell.", "span1_text": "cup", "span2_text": "It", "label": 1}"#,
+            "one candidate",
+            "WSC273",
+        ),
+        ("test.jsonl", r#"{"goal": "boil", "sol1": "heat", "sol2": "cool", "label": -1}"#, "`-1`", "validation"),
+        ("test.csv", "sentence,option1,option2,answer\nthe _ fell,cup,bag,\n", "answer ``", "validation"),
+        ("corpus.jsonl", r#"{"text": "A story. It ends."}"#, "end as whole sentences do", "--kind documents"),
+        (
+            "open.jsonl",
+            r#"{"context": "Where is Rome?", "answer": "in Italy"}"#,
+            "not one word in each record",
+            "by hand|copy",
+        ),
+        ("list.jsonl", r#"{"query": "x", "choices": ["a", "b"]}"#, "no field says which choice is right", "copy"),
+        ("one.jsonl", r#"{"query": "x", "choices": ["a", "b"], "gold": 1}"#, "from 0 or 1", "copy"),
+        (
+            "race.jsonl",
+            r#"{"article": "x", "question": "y", "options": ["a", "b"], "answer": "A"}"#,
+            "article, question",
+            "copy",
+        ),
+        ("stories.jsonl", r#"{"context": "x", "good": "a", "bad": "b"}"#, "hold a pair", "--kind minimal_pairs"),
+        ("two.jsonl", r#"{"a": "x", "b": "y"}"#, "a, b", "--kind"),
+        ("x.parquet", "", "not end in a format", "to_json"),
+    ];
+    for (file, content, problem, hint) in cases {
+        let error = drafted(&store, &tokenizer, file, content, None).unwrap_err();
+        let (said, hinted) = error.split_once("\nhint: ").unwrap();
+        assert!(said.contains(problem), "{file}: {error}");
+        assert!(hint.split('|').any(|hint| hinted.contains(hint)), "{file}: {error}");
+    }
+    let file = DataFile {
+        shown: "two.jsonl".to_owned(),
+        path: None,
+        packing: Packing::None,
+        content: "{\"a\": \"x\", \"b\": \"y\"}".to_owned(),
+    };
+    let error = draft("mine", &[file], None, Some(Kind::MultipleChoice)).unwrap_err().to_string();
+    assert!(
+        error.contains("needs a list of choices") && !error.contains("--kind"),
+        "what was given is not advised: {error}"
+    );
+}
+
+#[test]
+fn several_files_are_parts_of_one_task_and_may_be_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = harness_core::names::Project::at(folder.path());
+    let store = Store::of(&project);
+    let tokenizer = bytes_tokenizer(&store);
+    let pair = |good: &str, bad: &str| format!("{{\"good\": \"{good}\", \"bad\": \"{bad}\"}}\n");
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut packer, pair("x y", "y x").as_bytes()).unwrap();
+    files::write(&folder.path().join("data/word order.jsonl.gz"), &packer.finish().unwrap()).unwrap();
+    files::write(&folder.path().join("data/number.jsonl"), pair("a cat", "a cats").as_bytes()).unwrap();
+    let paths = ["data/word order.jsonl.gz", "data/number.jsonl"].map(|path| folder.path().join(path));
+    let data = paths.map(|path| DataFile::read(&project, &path).unwrap());
+    let text = draft("mine", &data, None, None).unwrap();
+    assert!(
+        text.contains("file.path = \"data/word order.jsonl.gz\"\n") && text.contains("file.packing = \"gzip\"\n"),
+        "{text}"
+    );
+    files::write(&project.task_recipe("mine"), text.as_bytes()).unwrap();
+    let recipe = TaskRecipe::load(&project, "mine").unwrap();
+    // From the paths of the recipe alone.
+    let fetched = Fetcher::new(&store).with_proxies(Proxies::None).fetch(&recipe.remotes(), &mut Silent).unwrap();
+    assert!(fetched.iter().all(|file| matches!(file.origin, Origin::File(_))), "{fetched:?}");
+    let tasks = prepare(&recipe, &tokenizer, 0, &store, &mut Silent).unwrap();
+    let ids: Vec<&str> = tasks.tasks().iter().map(|task| task.id.as_str()).collect();
+    assert_eq!(ids, ["mine.word-order", "mine.number"]);
+    let texts = files::read_to_string(&tasks.texts_path(&tasks.tasks()[0])).unwrap();
+    assert!(texts.contains("\"x y\""), "{texts}");
+}
+
 #[test]
 fn a_check_finds_what_is_wrong_and_what_stands_in_the_corpus() {
     let folder = tempfile::tempdir().unwrap();
@@ -249,7 +526,14 @@ fn a_check_finds_what_is_wrong_and_what_stands_in_the_corpus() {
     assert_eq!((found.items, found.gold.as_slice()), (4, &[3, 1][..]));
     assert_eq!((found.unusable.len(), found.unusable[0].record), (1, 5));
     assert_eq!(found.duplicates, [(2, 3)], "the order of the choices makes no other item");
-    assert_eq!((found.ties.as_slice(), found.too_long.as_slice()), (&[1][..], &[0][..]));
+    assert_eq!((found.ties.as_slice(), found.cut.as_slice(), found.too_long.len()), (&[1][..], &[0][..], 0));
+    // Four items of two choices, one of which nobody can answer. The longest is right in items 0 and 3, in 1 by half.
+    let blind = found.blind.as_ref().unwrap();
+    assert_eq!((blind.guessing, blind.first, blind.longest, blind.shortest), (0.5, Some(0.75), 0.375, 0.625));
+    assert_eq!(found.with_reversed, Some(0.75));
+    let narrow = &check(&task, Some(&tokenizer), Some(5), &store).unwrap()[0];
+    assert_eq!(narrow.too_long, [0, 2, 3], "a choice of more than five tokens stays unanswered");
+    assert_eq!(narrow.with_reversed, Some(0.0));
     assert_eq!(found.tokens.unwrap()[0], 6, "`same x`: a byte is a token");
 
     let usable = file.lines().take(4).collect::<Vec<_>>().join("\n");

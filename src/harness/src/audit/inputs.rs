@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use harness_core::config::{BudgetError, Checked, load};
+use harness_core::config::{BudgetError, Checked, load_recorded};
 use harness_core::names::{ExperimentName, Project, is_inside};
 use harness_core::{Digest, files};
 
-use super::{Audit, Check, Outcome, first_line};
+use super::{Audit, Check, Outcome, Subject, first_line};
 use harness_analyse::all_measured;
 use harness_record::format::{Continuation, Open, PlanFile, Record, file, read_open};
 use harness_record::git::{Git, GitError, Held, is_same_text};
@@ -18,7 +18,7 @@ pub(super) fn check(
     git: &Git,
     open: &Open,
     experiment: &ExperimentName,
-    subject: &str,
+    subject: &Subject,
     audit: &mut Audit,
 ) {
     code(git, open, &project.run(experiment, &open.run), subject, audit);
@@ -26,7 +26,7 @@ pub(super) fn check(
     lineage(project, open, experiment, subject, audit);
 }
 
-fn code(git: &Git, open: &Open, folder: &Path, subject: &str, audit: &mut Audit) {
+fn code(git: &Git, open: &Open, folder: &Path, subject: &Subject, audit: &mut Audit) {
     let commit = &open.code.commit;
     let what = format!("commit {}", short(commit));
     match git.tree_of(commit) {
@@ -64,13 +64,15 @@ fn code(git: &Git, open: &Open, folder: &Path, subject: &str, audit: &mut Audit)
                 let detail = format!("the commit holds other content than the run used, {}", planned.sha256.short());
                 contradiction(audit, subject, &what, detail);
             }
-            Ok(Held::Nothing) => contradiction(audit, subject, &what, "the commit does not hold this file".to_owned()),
+            Ok(Held::Nothing) => {
+                contradiction(audit, subject, &what, "the commit does not contain this file".to_owned())
+            }
             Err(error) => contradiction(audit, subject, &what, first_line(&error)),
         }
     }
     let citable = open.not_citable_because.is_none();
     if let Some(file) = open.plan.files.iter().find(|f| citable && !f.committed) {
-        let detail = "the run counts as citable, but its commit does not hold this file".to_owned();
+        let detail = "the run is marked citable, but its commit does not contain this file".to_owned();
         contradiction(audit, subject, &file.path, detail);
     }
     let Some(recorded) = open.binaries.committed_sources_sha256 else { return };
@@ -96,22 +98,22 @@ fn code(git: &Git, open: &Open, folder: &Path, subject: &str, audit: &mut Audit)
 }
 
 /// The trainer's own account of itself must be that of the program the plan names.
-pub(super) fn trainer(open: &Open, record: &Record, subject: &str, audit: &mut Audit) {
+pub(super) fn trainer(open: &Open, record: &Record, subject: &Subject, audit: &mut Audit) {
     let Some(started) = &record.started else { return };
     if started.about.source_sha256 != open.binaries.trainer_built_from_sha256 {
-        let detail = "was built from other sources than the trainer of the plan".to_owned();
+        let detail = "was built from other sources than the trainer in the plan".to_owned();
         contradiction(audit, subject, "the trainer that ran", detail);
     }
 }
 
 /// The resolved config and the shards must follow from the copies of what they were made from.
-pub(super) fn plan(run: &SealedRun, subject: &str, audit: &mut Audit) {
+pub(super) fn plan(run: &SealedRun, subject: &Subject, audit: &mut Audit) {
     let copy_of = |name: &ExperimentName| {
         let path = format!("experiments/{name}/experiment.toml");
         let planned = run.open.plan.files.iter().find(|f| f.path == path);
         planned.map(|f| files::read_to_string(&run.path(&f.copy))).transpose()
     };
-    match load(run.renamed_from.as_ref().unwrap_or(&run.open.experiment), &[], &copy_of) {
+    match load_recorded(run.renamed_from.as_ref().unwrap_or(&run.open.experiment), &copy_of) {
         Ok(loaded) if follows(&loaded.experiment.clone().with_seed(run.open.plan.seed), run) => {
             audit.add(
                 "L1",
@@ -129,7 +131,7 @@ pub(super) fn plan(run: &SealedRun, subject: &str, audit: &mut Audit) {
     }
     let listed = run.corpus.train.shards.iter().chain(&run.corpus.validation.shards).map(|s| s.sha256);
     if !listed.eq(run.open.data.shards.iter().map(|s| s.sha256)) {
-        let detail = "names other shards than the manifest of its corpus".to_owned();
+        let detail = "lists other shards than the manifest of its corpus".to_owned();
         contradiction(audit, subject, file::OPEN, detail);
     }
 }
@@ -144,22 +146,24 @@ fn follows(planned: &Checked, run: &SealedRun) -> bool {
     resolved.is_ok_and(|resolved| resolved == run.experiment)
 }
 
-fn data(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
+fn data(project: &Project, open: &Open, subject: &Subject, audit: &mut Audit) {
     let data = &open.data;
-    let of_corpus = format!("`harness data prepare {}` makes it again", data.corpus);
-    let of_tasks = format!("`harness plan {}` makes it again, where the data of the task are here", open.experiment);
-    let mut promised: Vec<(&str, Digest, Vec<String>, &str)> = Vec::new();
+    // Each with the command that makes it.
+    let mut promised: Vec<(&str, Digest, Vec<String>, String)> = Vec::new();
+    let prepare = format!("harness data prepare {}", data.corpus);
     for shard in &data.shards {
-        promised.push((&shard.path, shard.sha256, all_measured(open), &of_corpus));
+        promised.push((&shard.path, shard.sha256, all_measured(open), prepare.clone()));
     }
-    promised.push((&data.tokenizer, data.tokenizer_sha256, all_measured(open), &of_corpus));
+    promised.push((&data.tokenizer, data.tokenizer_sha256, all_measured(open), prepare));
     for task in &open.tasks {
-        let group = task.group.iter().map(|g| format!("tasks.{g}.accuracy"));
-        let numbers = std::iter::once(format!("tasks.{}.accuracy", task.id)).chain(group).collect();
-        promised.push((&task.requests, task.requests_sha256, numbers, &of_tasks));
+        let group = task.group.iter().map(|g| format!("tasks.{g}.*"));
+        let numbers = std::iter::once(format!("tasks.{}.*", task.id)).chain(group).collect();
+        let recipe = task.group.as_ref().unwrap_or(&task.id);
+        let prepare = format!("harness task prepare {recipe} --corpus {}", data.corpus);
+        promised.push((&task.requests, task.requests_sha256, numbers, prepare));
     }
     let mut held = 0;
-    for (path, expected, numbers, again) in promised {
+    for (path, expected, numbers, prepare) in promised {
         // A path of a record that was tampered with must not lead the auditor out of the project.
         let whole = project.root().join(path);
         let found = match is_inside(path) && (files::is_file(&whole) || !whole.exists()) {
@@ -175,15 +179,15 @@ fn data(project: &Project, open: &Open, subject: &str, audit: &mut Audit) {
                 let detail = format!("has digest {}, the run used {}", found.short(), expected.short());
                 (Outcome::Contradiction, detail)
             }
-            Err(true) => (Outcome::Missing, format!("is not here; {again}")),
+            Err(true) => (Outcome::Missing, format!("is missing; `{prepare}` restores it")),
             Err(false) => (Outcome::Contradiction, "cannot be read as a file of this project".to_owned()),
         };
         let numbers = if outcome == Outcome::Contradiction { numbers } else { Vec::new() };
-        let (subject, what) = (subject.to_owned(), path.to_owned());
+        let (subject, what) = (subject.clone(), path.to_owned());
         audit.checks.push(Check { level: "L1", subject, what, outcome, detail, numbers });
     }
     if held > 0 {
-        let detail = format!("{held} files of shards, tokenizer and tasks are those the run used");
+        let detail = format!("{held} files (shards, tokenizer, tasks) are the ones the run used");
         audit.add("L1", subject, format!("data root {}", data.root.short()), Outcome::Holds, detail);
     }
 }
@@ -194,7 +198,7 @@ fn copy_of(folder: &Path, copy: &str) -> Vec<u8> {
     if is_inside(copy) && files::is_plain_file(&path) { files::read(&path).unwrap_or_default() } else { Vec::new() }
 }
 
-fn lineage(project: &Project, open: &Open, experiment: &ExperimentName, subject: &str, audit: &mut Audit) {
+fn lineage(project: &Project, open: &Open, experiment: &ExperimentName, subject: &Subject, audit: &mut Audit) {
     let continued = open.resumed_from.as_ref().map(|origin| (&origin.run, origin.root, "goes on from"));
     let evaluated = open.evaluates.as_ref().map(|origin| (&origin.run, origin.root, "evaluates"));
     let Some((run, root, how)) = continued.or(evaluated) else { return };
@@ -208,14 +212,14 @@ fn lineage(project: &Project, open: &Open, experiment: &ExperimentName, subject:
             audit.add("L1", subject, what, Outcome::Holds, format!("root {}", root.short()));
         }
         Ok(verified) if verified.root.is_some() => {
-            contradiction(audit, subject, &what, "has another root than the one recorded".to_owned());
+            contradiction(audit, subject, &what, "has a different root than recorded".to_owned());
         }
-        _ => audit.add("L1", subject, what, Outcome::Missing, "is not here".to_owned()),
+        _ => audit.add("L1", subject, what, Outcome::Missing, "is missing".to_owned()),
     }
 }
 
 /// The segments that a continuation names are those of the run it goes on from, and that run.
-fn segments(origin: &Continuation, folder: &Path, subject: &str, audit: &mut Audit) {
+fn segments(origin: &Continuation, folder: &Path, subject: &Subject, audit: &mut Audit) {
     let open = files::read(&folder.join(file::OPEN)).ok().and_then(|bytes| read_open(&bytes).ok());
     // Version 2 named none.
     let (Some(open), Some((last, before))) = (open, origin.segments.split_last()) else { return };
@@ -236,7 +240,7 @@ pub(super) fn changed_since(project: &Project, open: &Open, folder: &Path) -> Ve
     open.plan.files.iter().filter(|planned| differs(planned)).map(|planned| planned.path.clone()).collect()
 }
 
-fn contradiction(audit: &mut Audit, subject: &str, what: &str, detail: String) {
+fn contradiction(audit: &mut Audit, subject: &Subject, what: &str, detail: String) {
     audit.add("L1", subject, what, Outcome::Contradiction, detail);
     let numbers = vec!["every number of this run".to_owned()];
     audit.checks.last_mut().expect("a check was just added").numbers = numbers;

@@ -10,13 +10,15 @@ mod paper;
 mod selection;
 mod trace;
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, RunId};
 use serde::Serialize;
 
-use harness_analyse::is_among;
+use harness_analyse::{RunAnalysis, is_among};
 use harness_record::git::{Git, GitError};
 use harness_record::select::Traces;
 use harness_record::{self as record, RecordError, RunSet};
@@ -37,13 +39,46 @@ pub enum Outcome {
     Note,
 }
 
+/// What was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The project as a whole.
+    Project,
+    /// An experiment: which of its runs count.
+    Experiment(ExperimentName),
+    /// A run.
+    Run(ExperimentName, RunId),
+    /// The paper.
+    Paper,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Project => f.write_str("the project"),
+            Subject::Experiment(experiment) => write!(f, "experiment {experiment}"),
+            Subject::Run(experiment, run) => write!(f, "run {run} of {experiment}"),
+            Subject::Paper => f.write_str("the paper"),
+        }
+    }
+}
+
+impl Serialize for Subject {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The runs whose files hold, verified and analysed once.
+type Analysed = BTreeMap<(ExperimentName, RunId), RunAnalysis>;
+
 /// One thing that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// `L0`, `L1`, `L2` or `L3`.
     pub level: &'static str,
     /// The run or the paper that was checked.
-    pub subject: String,
+    pub subject: Subject,
     /// What was checked: a file, a commit, a number.
     pub what: String,
     /// What was found.
@@ -59,7 +94,9 @@ pub struct Check {
 pub struct Audit {
     /// All checks, in the order they were made.
     pub checks: Vec<Check>,
-    /// Each number of the paper, traced.
+    /// How many numbers and words of the paper are bound to its runs: every place where one stands.
+    pub bound_numbers: usize,
+    /// Each value of a run that one of them rests on, traced.
     pub traces: Vec<Trace>,
 }
 
@@ -119,8 +156,15 @@ impl Audit {
         }
     }
 
-    fn add(&mut self, level: &'static str, subject: &str, what: impl Into<String>, outcome: Outcome, detail: String) {
-        let subject = subject.to_owned();
+    fn add(
+        &mut self,
+        level: &'static str,
+        subject: &Subject,
+        what: impl Into<String>,
+        outcome: Outcome,
+        detail: String,
+    ) {
+        let subject = subject.clone();
         self.checks.push(Check { level, subject, what: what.into(), outcome, detail, numbers: Vec::new() });
     }
 }
@@ -130,22 +174,23 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
     for stray in record::strays(project)? {
         let detail = "is in a runs folder, but is not a run id".to_owned();
-        audit.add("L0", "the project", stray, Outcome::Contradiction, detail);
+        audit.add("L0", &Subject::Project, stray, Outcome::Contradiction, detail);
     }
     let traces = Traces::of(project)?;
+    let mut analysed = Analysed::new();
     for experiment in record::experiments_with_runs(project)? {
         let mut read = Vec::new();
         for run in record::runs_of_every_kind(project, &experiment)? {
-            let sealed = outputs::run(project, git, &experiment, &run, &mut audit)?;
+            let sealed = outputs::run(project, git, &experiment, &run, &mut audit, &mut analysed)?;
             read.push((run, sealed));
         }
         selection::check(&RunSet::among(project, &experiment, read, &traces)?, &mut audit);
     }
     let pdf = project.report().join("build/paper.pdf");
     if pdf.is_file() {
-        match paper::paper(project, &pdf, &mut audit) {
+        match paper::paper(project, &pdf, &analysed, &mut audit) {
             Err(AuditError::NoProof { proof, problem, .. }) => {
-                audit.add("L1", "the paper", proof, Outcome::Missing, problem);
+                audit.add("L1", &Subject::Paper, proof, Outcome::Missing, problem);
             }
             other => other?,
         }
@@ -157,9 +202,9 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
 /// Audits one run.
 pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunId) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
-    let _sealed = outputs::run(project, git, experiment, run, &mut audit)?;
+    let _sealed = outputs::run(project, git, experiment, run, &mut audit, &mut Analysed::new())?;
     if let Some(dropped) = record::dropped(project, experiment)?.remove(run) {
-        let subject = format!("run {run} of {experiment}");
+        let subject = Subject::Run(experiment.clone(), run.clone());
         audit.add("L2", &subject, "dropped", Outcome::Note, dropped.because);
     }
     name_paper_numbers(&project.report().join("build/paper.pdf"), &mut audit);
@@ -168,11 +213,11 @@ pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunI
 
 /// Audits a paper and every run it uses.
 pub fn pdf(project: &Project, git: &Git, pdf: &Path) -> Result<Audit, AuditError> {
-    let mut audit = Audit::default();
+    let (mut audit, mut analysed) = (Audit::default(), Analysed::new());
     for (experiment, run) in paper::runs_used(pdf)? {
-        let _sealed = outputs::run(project, git, &experiment, &run, &mut audit)?;
+        let _sealed = outputs::run(project, git, &experiment, &run, &mut audit, &mut analysed)?;
     }
-    paper::paper(project, pdf, &mut audit)?;
+    paper::paper(project, pdf, &analysed, &mut audit)?;
     name_paper_numbers(pdf, &mut audit);
     Ok(audit)
 }
@@ -181,9 +226,10 @@ pub fn pdf(project: &Project, git: &Git, pdf: &Path) -> Result<Audit, AuditError
 fn name_paper_numbers(pdf: &Path, audit: &mut Audit) {
     let shown = paper::shown_numbers(pdf);
     for check in audit.checks.iter_mut().filter(|c| c.outcome == Outcome::Contradiction) {
+        let Subject::Run(_, run) = &check.subject else { continue };
         let mut places = Vec::new();
         for number in &shown {
-            if check.subject.split(' ').any(|word| word == number.run) && is_among(&number.key, &check.numbers) {
+            if number.run == run.as_str() && is_among(&number.key, &check.numbers) {
                 places.push(format!("{} = {} on page {} of the paper", number.key, number.shown, number.page));
             }
         }
@@ -192,6 +238,6 @@ fn name_paper_numbers(pdf: &Path, audit: &mut Audit) {
 }
 
 /// The message of an error without its hint.
-fn first_line(error: &dyn std::fmt::Display) -> String {
+fn first_line(error: &dyn fmt::Display) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

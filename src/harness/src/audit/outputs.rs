@@ -2,21 +2,22 @@
 
 use harness_core::names::{ExperimentName, Project, RunId};
 
-use super::{Audit, AuditError, Check, Outcome, first_line, inputs};
+use super::{Analysed, Audit, AuditError, Check, Outcome, Subject, first_line, inputs};
 use harness_analyse::{RunAnalysis, numbers_from};
 use harness_record::format::{Open, file};
 use harness_record::git::Git;
 use harness_record::{Checkpoints, Problem, RecordError, SealedRun, verify};
 
-/// Checks a run, and gives it if it can be read as it was sealed.
+/// Checks a run, and gives it if it can be read as it was sealed. Its numbers are computed once, for all who need them.
 pub(super) fn run(
     project: &Project,
     git: &Git,
     experiment: &ExperimentName,
     run: &RunId,
     audit: &mut Audit,
+    analysed: &mut Analysed,
 ) -> Result<Result<SealedRun, RecordError>, AuditError> {
-    let subject = format!("run {run} of {experiment}");
+    let subject = Subject::Run(experiment.clone(), run.clone());
     let verified = match verify(&project.run(experiment, run), Checkpoints::Check) {
         Ok(verified) => verified,
         Err(error) => {
@@ -30,7 +31,7 @@ pub(super) fn run(
             "`MANIFEST` is missing although the run has ended: its seal was cut short or taken away".to_owned();
         audit.add("L1", &subject, what, Outcome::Contradiction, detail);
     } else if verified.root.is_none() {
-        let detail = "it was opened but never sealed: still going on, or its supervisor was killed".to_owned();
+        let detail = "it was opened but never sealed: it is still running, or its supervisor was killed".to_owned();
         audit.add("L1", &subject, file::MANIFEST, Outcome::Missing, detail);
     }
     let folder = format!("experiments/{experiment}/runs/{run}");
@@ -60,7 +61,7 @@ pub(super) fn run(
     let whole = verified.root.is_some() && verified.findings.iter().all(|f| !f.is_contradiction());
     let read = whole && verified.findings.iter().all(|f| !matches!(f.problem, Problem::OtherVersion(_)));
     if read {
-        let detail = format!("{} files are as they were sealed", verified.checked);
+        let detail = format!("{} files are unchanged since they were sealed", verified.checked);
         audit.add("L1", &subject, "files", Outcome::Holds, detail);
     }
     if let (Some(open), Some(_)) = (open, verified.root) {
@@ -70,13 +71,13 @@ pub(super) fn run(
             inputs::trainer(open, record, &subject, audit);
         }
         for path in inputs::changed_since(project, open, &project.run(experiment, run)) {
-            let detail = "has changed in the working tree since; the run is bound to its commit".to_owned();
+            let detail = "has changed in the working tree since; the run is tied to its commit".to_owned();
             audit.add("L1", &subject, path, Outcome::Holds, detail);
         }
     }
     let sealed = SealedRun::of_verified(project, experiment, run, verified);
-    if read {
-        recompute(sealed.as_ref(), &subject, audit);
+    if read && let Some(analysis) = recompute(sealed.as_ref(), &subject, audit) {
+        analysed.insert((experiment.clone(), run.clone()), analysis);
     }
     Ok(sealed)
 }
@@ -87,7 +88,7 @@ fn belongs_here(
     open: &Open,
     experiment: &ExperimentName,
     run: &RunId,
-    subject: &str,
+    subject: &Subject,
     audit: &mut Audit,
 ) {
     if open.run != *run {
@@ -100,20 +101,31 @@ fn belongs_here(
 }
 
 /// Reads the run as a whole: its plan against its config, every number again from its rows.
-fn recompute(sealed: Result<&SealedRun, &RecordError>, subject: &str, audit: &mut Audit) {
+fn recompute(sealed: Result<&SealedRun, &RecordError>, subject: &Subject, audit: &mut Audit) -> Option<RunAnalysis> {
+    let contradiction = |audit: &mut Audit, error: &dyn std::fmt::Display| {
+        audit.add("L3", subject, "numbers", Outcome::Contradiction, error.to_string());
+    };
     let sealed = match sealed {
         Ok(sealed) => sealed,
         Err(error @ RecordError::OtherVersion { .. }) => {
-            return audit.add("L0", subject, "record", Outcome::Missing, first_line(error));
+            audit.add("L0", subject, "record", Outcome::Missing, first_line(error));
+            return None;
         }
-        Err(error) => return audit.add("L3", subject, "numbers", Outcome::Contradiction, error.to_string()),
+        Err(error) => {
+            contradiction(audit, error);
+            return None;
+        }
     };
     inputs::plan(sealed, subject, audit);
     match RunAnalysis::of(sealed.clone()) {
         Ok(analysis) => {
             let detail = format!("{} numbers computed from its rows", analysis.values.len());
             audit.add("L3", subject, "numbers", Outcome::Holds, detail);
+            Some(analysis)
         }
-        Err(error) => audit.add("L3", subject, "numbers", Outcome::Contradiction, error.to_string()),
+        Err(error) => {
+            contradiction(audit, &error);
+            None
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! An experiment as a whole: which of its runs count, and what became of the others.
 
-use super::{Audit, Outcome};
+use super::{Audit, Outcome, Subject};
 use harness_record::{Reason, RunSet};
 
 pub(super) fn check(set: &RunSet, audit: &mut Audit) {
-    let subject = format!("experiment {}", set.experiment);
+    let subject = Subject::Experiment(set.experiment.clone());
     for left in &set.left_out {
         let outcome = match left.why {
             Reason::CopyOf(_) => Outcome::Contradiction,

@@ -72,6 +72,7 @@ fn print_json(audit: &Audit) {
         "contradictions": audit.contradictions().count(),
         "missing": audit.missing().count(),
         "notes": audit.notes().count(),
+        "bound_numbers": audit.bound_numbers,
         "checks": audit.checks,
         "numbers": audit.traces,
     });
@@ -79,7 +80,7 @@ fn print_json(audit: &Audit) {
 }
 
 fn print(audit: &Audit, verbose: bool) {
-    let mut subject = "";
+    let mut subject = None;
     for check in &audit.checks {
         let word = match check.outcome {
             audit::Outcome::Holds if !verbose => continue,
@@ -88,9 +89,9 @@ fn print(audit: &Audit, verbose: bool) {
             audit::Outcome::Missing => "missing",
             audit::Outcome::Note => "note",
         };
-        if check.subject != subject {
-            subject = &check.subject;
-            terminal::say(subject);
+        if subject != Some(&check.subject) {
+            subject = Some(&check.subject);
+            terminal::say(&check.subject.to_string());
         }
         terminal::say(&format!("  {word} [{}] {}: {}", check.level, check.what, check.detail));
         if !check.numbers.is_empty() {
@@ -101,12 +102,12 @@ fn print(audit: &Audit, verbose: bool) {
         audit.traces.iter().for_each(print_trace);
     }
     let (contradictions, missing) = (audit.contradictions().count(), audit.missing().count());
-    let subjects: std::collections::BTreeSet<&str> = audit.checks.iter().map(|c| c.subject.as_str()).collect();
+    let subjects: std::collections::BTreeSet<String> = audit.checks.iter().map(|c| c.subject.to_string()).collect();
     terminal::say(&format!(
-        "{} checks on {} subjects, {} numbers of the paper traced: {contradictions} contradictions, {missing} missing",
+        "{} checks on {} subjects, {} bound numbers of the paper: {contradictions} contradictions, {missing} missing",
         audit.checks.len(),
         subjects.len(),
-        audit.traces.len(),
+        audit.bound_numbers,
     ));
     terminal::say("not checked: signatures and anchors (L2), evaluation or training run again (L4, L5)");
 }

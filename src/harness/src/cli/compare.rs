@@ -11,8 +11,8 @@ use serde_json::json;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use harness_analyse::compare::{
-    Asked, Basis, CALIBRATION, Comparison, DeclaredBy, Effect, Flip, Flips, PRIMARY, SECONDARY, SLICES, Side, TestKind,
-    compare, flips, show_difference,
+    Asked, CALIBRATION, Comparison, DeclaredBy, Effect, FORMAT, Flip, Flips, PRIMARY, SECONDARY, SLICES, Side,
+    TestKind, compare_all, flips, show_difference,
 };
 use harness_analyse::{RunAnalysis, show};
 use harness_record::format::Task;
@@ -25,16 +25,17 @@ const SHOWN_FLIPS: usize = 10;
 /// A name is an experiment (every seed of its latest plan counts) or a single run. Differences are the other minus
 /// the reference; p-values are corrected by Holm's method over the metrics that the experiments declare (`primary_metrics` in the
 /// config), or else over validation bits per byte, the tasks without group and the groups; and within each group over
-/// its tasks.
+/// its tasks; over everything that is compared with the reference at once. "Better" is said of ways of training, over seeds;
+/// of one run a side only that these two models differ.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The reference, then what is compared with it.
+    /// The reference first, then what to compare with it.
     #[arg(required = true, num_args = 2.., value_name = "NAME")]
     names: Vec<String>,
-    /// Show the tasks of each group too.
+    /// Also show the tasks of each group.
     #[arg(long)]
     tasks: bool,
-    /// Compare the loss by position, source and length of document, and calibration, too.
+    /// Also compare the loss by position, source and document length, and the calibration.
     #[arg(long)]
     slices: bool,
     /// The metrics that the claim rests on, by key: their p-values are corrected together. Instead of the `primary_metrics`
@@ -44,13 +45,13 @@ pub struct Arguments {
     /// Show which items of this task flipped.
     #[arg(long, value_name = "TASK")]
     flips: Option<String>,
-    /// As JSON, exact numbers.
+    /// Print JSON with exact numbers.
     #[arg(long, conflicts_with_all = ["csv", "md"])]
     json: bool,
-    /// As CSV, exact numbers.
+    /// Print CSV with exact numbers.
     #[arg(long, conflicts_with_all = ["md", "flips"])]
     csv: bool,
-    /// As Markdown tables.
+    /// Print Markdown tables.
     #[arg(long)]
     md: bool,
 }
@@ -80,6 +81,8 @@ struct Row<'a> {
     other_runs: usize,
     units: u64,
     smallest_detectable: Option<f64>,
+    smallest_detectable_low: Option<f64>,
+    smallest_detectable_high: Option<f64>,
     verdict: String,
 }
 
@@ -88,13 +91,13 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let sides = sides.collect::<Result<Vec<_>, _>>()?;
     let (reference, others) = sides.split_first().expect("clap asks for two names");
     let asked = Asked { family: arguments.family.clone(), slices: arguments.slices };
-    let comparisons = others.iter().map(|other| compare(reference, other, &asked)).collect::<Result<Vec<_>, _>>()?;
+    let comparisons = compare_all(reference, others, &asked)?;
     let flipped = match &arguments.flips {
         Some(task) => others.iter().map(|other| flips(reference, other, task)).collect::<Result<Vec<_>, _>>()?,
         None => Vec::new(),
     };
     if arguments.json {
-        let text = json!({ "format": 1, "comparisons": comparisons, "flips": flipped });
+        let text = json!({ "format": FORMAT, "comparisons": comparisons, "flips": flipped });
         terminal::say(&serde_json::to_string_pretty(&text).expect("a comparison is JSON"));
     } else if arguments.csv {
         let rows = comparisons.iter().flat_map(|c| c.effects.iter().map(move |e| row(c, e)));
@@ -107,7 +110,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             }
         }
         if comparisons.len() > 1 {
-            terminal::say("p-values are corrected within each comparison, not over the comparisons");
+            terminal::say(&format!("p-values are corrected across the {} comparisons too", comparisons.len()));
         }
     }
     Ok(exit_code::SUCCESS)
@@ -137,6 +140,8 @@ fn row<'a>(comparison: &'a Comparison, effect: &'a Effect) -> Row<'a> {
         other_runs: effect.other_runs.len(),
         units: effect.units,
         smallest_detectable: effect.smallest_detectable,
+        smallest_detectable_low: effect.smallest_detectable_range.map(|[low, _]| low),
+        smallest_detectable_high: effect.smallest_detectable_range.map(|[_, high]| high),
         verdict: effect.words(),
     }
 }
@@ -150,9 +155,6 @@ fn print(comparison: &Comparison, arguments: &Arguments) {
     let heading = format!("{} against {}", seeds(&comparison.other), seeds(&comparison.reference));
     terminal::say(&if arguments.md { format!("## {heading}\n") } else { heading });
     terminal::say(&comparison.claim);
-    if comparison.basis == Basis::Seeds {
-        terminal::say("The second interval draws documents or items within the seeds too; it is wide with few seeds.");
-    }
     if comparison.family.declared_by != DeclaredBy::Nobody {
         let metrics = comparison.family.metrics.join(", ");
         terminal::say(&match comparison.family.declared_by {
@@ -165,12 +167,21 @@ fn print(comparison: &Comparison, arguments: &Arguments) {
     // Tasks of a group are families of their own.
     let own = [PRIMARY, SECONDARY, SLICES, CALIBRATION];
     let shown = comparison.effects.iter().filter(|e| arguments.tasks || own.contains(&e.family.as_str()));
-    let rows: Vec<Vec<String>> = shown.map(|effect| effect_row(effect, comparison)).collect();
-    let header =
-        ["metric", &comparison.reference.name, &comparison.other.name, "difference", "95 % interval", "test", "n"];
-    let mut header = header.to_vec();
-    header.extend(["p", "p (Holm)", "verdict"]);
+    let shown: Vec<&Effect> = shown.collect();
+    let rows: Vec<Vec<String>> = shown.iter().map(|effect| verdict_row(effect)).collect();
+    let header = ["metric", "difference", "95 % interval", "p (Holm)", "verdict"];
     terminal::say(&format!("\n{}\n", table(&header, &rows)));
+    for effect in shown.iter().filter(|effect| effect.not_judged.is_some()) {
+        terminal::say(&format!("`{}` is {}", effect.metric, effect.words()));
+    }
+    let rows: Vec<Vec<String>> = shown.iter().map(|effect| measure_row(effect, comparison)).collect();
+    let header = ["measured", &comparison.reference.name, &comparison.other.name, "test", "n", "found from"];
+    terminal::say(&format!("{}\n", table(&header, &rows)));
+    if shown.iter().any(|effect| effect.interval_over_seeds_and_units.is_some()) {
+        let rows: Vec<Vec<String>> = shown.iter().filter_map(|effect| nested_row(effect)).collect();
+        let header = ["over seeds, and documents or items", "95 % interval", "found from, 95 % range"];
+        terminal::say(&format!("{}\n", table(&header, &rows)));
+    }
     let budget: Vec<Vec<String>> = comparison
         .budget
         .iter()
@@ -188,46 +199,66 @@ fn print(comparison: &Comparison, arguments: &Arguments) {
         .collect();
     let header = ["spent by one run", &comparison.reference.name, &comparison.other.name, "", ""];
     terminal::say(&format!("{}\n", table(&header, &budget)));
-    comparison.notes.iter().for_each(|note| terminal::say(&format!("note: {note}")));
+    comparison.notes.iter().for_each(|note| terminal::say(&format!("note: {}", note.text())));
 }
 
-fn effect_row(effect: &Effect, comparison: &Comparison) -> Vec<String> {
-    let difference = |number: f64| show_difference(number, effect.unit).trim_end_matches(" points").to_owned();
-    let interval = |[low, high]: [f64; 2]| format!("[{}, {}]", difference(low), difference(high));
-    let mut intervals = effect.interval.map_or_else(|| "-".to_owned(), interval);
-    if let Some(nested) = effect.interval_over_seeds_and_units {
-        intervals.push_str(&format!("; {}", interval(nested)));
-    }
-    let units = match effect.test {
-        Some(TestKind::BootstrapOverDocuments) => format!("{} documents", effect.units),
-        Some(TestKind::BootstrapOverWindows) => format!("{} windows", effect.units),
-        Some(TestKind::WelchOverSeeds | TestKind::PooledTOverSeeds) => {
-            format!("{} and {} seeds", comparison.reference.runs.len(), comparison.other.runs.len())
-        }
-        _ => format!("{} items", effect.units),
-    };
-    let p = |p: Option<f64>| match p {
+/// A difference without its unit, which the metric tells.
+fn difference(number: f64, effect: &Effect) -> String {
+    show_difference(number, effect.unit).trim_end_matches(" points").to_owned()
+}
+
+/// A size without sign or unit.
+fn shown_plain(size: f64, effect: &Effect) -> String {
+    difference(size, effect).trim_start_matches('+').to_owned()
+}
+
+fn interval([low, high]: [f64; 2], effect: &Effect) -> String {
+    format!("[{}, {}]", difference(low, effect), difference(high, effect))
+}
+
+fn verdict_row(effect: &Effect) -> Vec<String> {
+    let p = match effect.p_holm {
         None => "-".to_owned(),
         Some(p) if p < 0.001 => "<.001".to_owned(),
         Some(p) => format!("{p:.3}"),
     };
     vec![
         effect.metric.clone(),
+        difference(effect.difference, effect),
+        effect.interval.map_or_else(|| "-".to_owned(), |ends| interval(ends, effect)),
+        p,
+        effect.verdict.words().to_owned(),
+    ]
+}
+
+fn measure_row(effect: &Effect, comparison: &Comparison) -> Vec<String> {
+    let (first, second) = (comparison.reference.runs.len(), comparison.other.runs.len());
+    let units = match effect.test {
+        Some(TestKind::TOverDocuments) => format!("{} documents", effect.units),
+        Some(TestKind::BlocksOverSeeds) => format!("{first} seeds"),
+        Some(TestKind::WelchOverSeeds | TestKind::PooledTOverSeeds) => format!("{first}+{second} seeds"),
+        Some(TestKind::ExactMcnemar | TestKind::McnemarOverTasks) => format!("{} items", effect.units),
+        None => "-".to_owned(),
+    };
+    vec![
+        effect.metric.clone(),
         show(effect.reference, effect.unit),
         show(effect.other, effect.unit),
-        difference(effect.difference),
-        intervals,
         effect.test.map_or("-", TestKind::words).to_owned(),
         units,
-        p(effect.p_value),
-        p(effect.p_holm),
-        effect.words(),
+        effect.smallest_detectable.map_or_else(|| "-".to_owned(), |size| shown_plain(size, effect)),
     ]
+}
+
+fn nested_row(effect: &Effect) -> Option<Vec<String>> {
+    let range = effect.smallest_detectable_range.map(|ends| ends.map(|end| shown_plain(end, effect)).join(" to "));
+    let both = interval(effect.interval_over_seeds_and_units?, effect);
+    Some(vec![effect.metric.clone(), both, range.unwrap_or_else(|| "-".to_owned())])
 }
 
 fn print_flips(workplace: &Workplace, reference: &Side, flips: &Flips, comparison: &Comparison) {
     terminal::say(&format!(
-        "{}: {} items right on both sides, {} on neither, {} only by `{}`, {} only by `{}`",
+        "{}: {} items right on both sides, {} on neither, {} only for `{}`, {} only for `{}`, {} not answered by every run",
         flips.task,
         flips.both_right,
         flips.both_wrong,
@@ -235,15 +266,20 @@ fn print_flips(workplace: &Workplace, reference: &Side, flips: &Flips, compariso
         comparison.reference.name,
         flips.only_other.len(),
         comparison.other.name,
+        flips.unanswered,
     ));
     let texts = texts(workplace, &reference.runs[0], &flips.task);
     if texts.is_none() {
-        terminal::tell("the texts of the items are not here\nhint: the next run of the experiment makes them again");
+        terminal::tell(&format!(
+            "the texts of the items are missing\nhint: `harness task prepare {} --corpus {}` restores them",
+            flips.task.split('.').next().unwrap_or_default(),
+            reference.runs[0].run.open.data.corpus
+        ));
     }
     let lists = [(&flips.only_reference, &comparison.reference.name), (&flips.only_other, &comparison.other.name)];
     for (list, side) in lists {
         if !list.is_empty() {
-            terminal::say(&format!("only by `{side}`, the largest change of margin first:"));
+            terminal::say(&format!("right only for `{side}`, largest change of margin first:"));
         }
         for flip in list.iter().take(SHOWN_FLIPS) {
             terminal::say(&flip_line(flip, flips.margin_unit));

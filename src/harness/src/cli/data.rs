@@ -2,7 +2,7 @@
 
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{
-    Fetcher, LockFile, Origin, PreparedCorpus, Progress, Recipe, Store, UnlockedRecipe, known_recipes,
+    Fetcher, LockFile, Origin, PreparedCorpus, Progress, Recipe, RecipeError, Store, UnlockedRecipe, known_recipes,
 };
 
 use super::data_show::{self, Extent};
@@ -27,7 +27,7 @@ enum Command {
     /// Fetch the files of corpora and tasks; of all, if none is named.
     ///
     /// Which files the patterns of a corpus recipe stand for is looked up once and kept beside it, in
-    /// experiments/corpora/<name>.lock.json, to be committed with it.
+    /// `experiments/corpora/<name>.lock.json`, to be committed with it.
     Fetch {
         /// Names of corpora or tasks.
         names: Vec<String>,
@@ -107,33 +107,49 @@ fn locked(
     Ok(recipe.locked(&lock)?)
 }
 
+/// Lists what can be read; a recipe that is wrong is complained of and does not hide the others.
 fn list(workplace: &Workplace) -> Outcome {
     let project = &workplace.project;
     let mut rows = Vec::new();
+    let mut all_right = true;
+    let mut add = |name: &str, what: &str, described: Result<(String, String), RecipeError>| match described {
+        Ok((title, licence)) => rows.push(vec![name.to_owned(), what.to_owned(), title, licence]),
+        Err(error) => {
+            terminal::complain(&error.to_string());
+            all_right = false;
+        }
+    };
     for name in known_recipes(project, "corpora")? {
-        let recipe = UnlockedRecipe::load(project, &name)?;
-        rows.push(vec![name, "corpus".to_owned(), recipe.text().title.clone(), recipe.text().licence.clone()]);
+        let recipe = UnlockedRecipe::load(project, &name);
+        add(&name, "corpus", recipe.map(|r| (r.text().title.clone(), r.text().licence.clone())));
     }
     for name in known_recipes(project, "tasks")? {
-        let recipe = TaskRecipe::load(project, &name)?;
-        rows.push(vec![name, "task".to_owned(), recipe.title.clone(), recipe.licence.clone()]);
+        add(&name, "task", TaskRecipe::load(project, &name).map(|r| (r.title.clone(), r.licence.clone())));
     }
     terminal::say(&terminal::table(&["name", "kind", "title", "licence"], &rows));
-    Ok(exit_code::SUCCESS)
+    Ok(if all_right { exit_code::SUCCESS } else { exit_code::USAGE })
 }
 
+/// Fetches what is named. Where nothing is, a recipe that is wrong is complained of, and the others are fetched.
 fn fetch(workplace: &Workplace, names: &[String], update: bool) -> Outcome {
     let project = &workplace.project;
     let (corpora, tasks) = (known_recipes(project, "corpora")?, known_recipes(project, "tasks")?);
-    let names: Vec<&String> =
-        if names.is_empty() { corpora.iter().chain(&tasks).collect() } else { names.iter().collect() };
     let (fetcher, mut screen) = (workplace.fetcher(), terminal::Screen::new());
     let mut remotes = Vec::new();
-    for name in names {
-        if tasks.contains(name) {
-            remotes.extend(TaskRecipe::load(project, name)?.remotes());
+    let mut all_right = true;
+    for name in if names.is_empty() { [corpora, tasks.clone()].concat() } else { names.to_vec() } {
+        let wanted = if tasks.contains(&name) {
+            TaskRecipe::load(project, &name).map(|recipe| recipe.remotes()).map_err(Failure::from)
         } else {
-            remotes.extend(locked(workplace, &fetcher, name, update, &mut screen)?.remotes());
+            locked(workplace, &fetcher, &name, update, &mut screen).map(|recipe| recipe.remotes())
+        };
+        match wanted {
+            Ok(files) => remotes.extend(files),
+            Err(failure) if names.is_empty() && failure.exit_code == exit_code::USAGE => {
+                terminal::complain(&failure.message);
+                all_right = false;
+            }
+            Err(failure) => return Err(failure),
         }
     }
     let fetched = fetcher.fetch(&remotes, &mut screen)?;
@@ -146,7 +162,7 @@ fn fetch(workplace: &Workplace, names: &[String], update: bool) -> Outcome {
         count(|o| matches!(o, Origin::Mirror(..))),
         count(|o| matches!(o, Origin::Url(..))),
     ));
-    Ok(exit_code::SUCCESS)
+    Ok(if all_right { exit_code::SUCCESS } else { exit_code::USAGE })
 }
 
 fn prepare(workplace: &Workplace, store: &Store, name: &str) -> Outcome {

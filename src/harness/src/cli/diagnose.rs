@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use harness_analyse::diagnose::{FORMAT, Outcome as Came};
+use harness_analyse::diagnose::{FORMAT, Outcome as Came, ranked};
 use harness_analyse::{Finding, Side, diagnose, diagnose_seeds};
 
 /// Go through a checklist for a run: stability, fit, data, tasks, speed, noise, each with its evidence.
@@ -15,13 +15,13 @@ use harness_analyse::{Finding, Side, diagnose, diagnose_seeds};
 pub struct Arguments {
     /// A run id or an experiment.
     name: String,
-    /// Print the evidence of what is in order too.
+    /// Also print the evidence of checks that are clear.
     #[arg(long, short)]
     verbose: bool,
-    /// The hours that are left to spend: what a change costs is shown as a share of them too.
+    /// Hours left to spend: the cost of a change is also shown as a share of them.
     #[arg(long, value_name = "HOURS")]
     budget_hours: Option<f64>,
-    /// As JSON, exact numbers.
+    /// Print JSON with exact numbers.
     #[arg(long)]
     json: bool,
 }
@@ -31,9 +31,10 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let latest = side.runs.last().expect("a side has a run");
     let mut findings = diagnose(latest);
     findings.push(diagnose_seeds(&side.runs));
+    let findings = ranked(findings);
     let run = &latest.run;
     if arguments.budget_hours.is_some_and(|hours| !hours.is_finite() || hours <= 0.0) {
-        return Err(Failure::usage("the budget has to be more than 0 hours\nhint: --budget-hours 12"));
+        return Err(Failure::usage("the budget must be more than 0 hours\nhint: for example --budget-hours 12"));
     }
     if arguments.json {
         let text = json!({
@@ -46,8 +47,6 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     }
     terminal::say(&format!("run {} of {}: {}", run.open.run, run.open.experiment, run.record.status.word()));
     side.notes.iter().for_each(|note| terminal::say(&format!("note: {note}")));
-    // Stable: within an outcome the order of the checklist stays.
-    findings.sort_by_key(|finding| finding.outcome);
     findings.iter().for_each(|finding| print(finding, run.open.run.as_str(), arguments));
     let count = |outcome: Came| findings.iter().filter(|f| f.outcome == outcome).count();
     terminal::say(&format!(

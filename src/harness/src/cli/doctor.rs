@@ -114,12 +114,12 @@ fn trainer(path: &Path) -> Vec<Finding> {
         Ok(about) => about,
         Err(error) => {
             let found = error.to_string().lines().next().unwrap_or_default().to_owned();
-            return vec![Finding::bad(what, found, "make build")];
+            return vec![Finding::bad(what, found, harness_build::MAKE)];
         }
     };
     if about.source_sha256 != harness_build::BUILD.source_sha256 {
         let found = "was built from other sources than harness".to_owned();
-        return vec![Finding::bad(what, found, "make build")];
+        return vec![Finding::bad(what, found, harness_build::MAKE)];
     }
     let mut findings = vec![Finding::good(
         what,

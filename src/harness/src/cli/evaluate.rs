@@ -27,6 +27,10 @@ pub struct Arguments {
     /// Leave out the loss on the validation text.
     #[arg(long)]
     without_validation: bool,
+    /// Score the test side of the corpus (`test` under `[split]` of its recipe) with the last checkpoint, or the one named. It is
+    /// opened once for a run; each opening is a run of its own and is counted.
+    #[arg(long, conflicts_with_all = ["tasks", "without_validation"])]
+    test_side: bool,
     /// Evaluate even though files differ from the commit; they are recorded, but the paper cannot cite the result.
     #[arg(long)]
     allow_dirty: bool,
@@ -44,6 +48,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         steps: arguments.checkpoints.clone(),
         tasks: arguments.tasks.clone(),
         without_validation: arguments.without_validation,
+        test_side: arguments.test_side,
     };
     let (allow_dirty, allow_stale) = (arguments.allow_dirty, arguments.allow_stale);
     let options = Options { allow_dirty, allow_stale, ..Options::default() };
@@ -63,6 +68,16 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         outcome.record.evaluations.len(),
         earlier.open.run
     ));
+    if arguments.test_side {
+        let openings = record::openings(&workplace.project)?;
+        let this = openings.iter().find(|opening| opening.run == outcome.run);
+        let all =
+            openings.iter().filter(|opening| this.is_some_and(|this| this.data_sha256 == opening.data_sha256)).count();
+        let corpus = &earlier.open.data.corpus;
+        terminal::tell(&format!(
+            "this is opening {all} of the test side of `{corpus}`: what is chosen by it is no longer tested by it"
+        ));
+    }
     terminal::say(&format!("{}  {}", outcome.root, outcome.run));
     Ok(match outcome.record.status {
         Status::Completed => exit_code::SUCCESS,

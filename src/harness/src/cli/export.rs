@@ -18,7 +18,7 @@ enum Form {
     /// As a folder that Hugging Face's `transformers` loads: weights, config, tokenizer, model card.
     ///
     /// A model with the choices of GPT-2 becomes a GPT2LMHeadModel; one with rotary positions, RMS norm and SwiGLU a
-    /// LlamaForCausalLM. Any other is refused with the keys of [model] that have no equivalent. The checkpoint and
+    /// LlamaForCausalLM. Any other is refused with the keys of `[model]` that have no equivalent. The checkpoint and
     /// the tokenizer are checked against the record first.
     ///
     /// Exit codes: 0 written; 1 a file is not the one that was recorded; 2 no equivalent, no such run, or the

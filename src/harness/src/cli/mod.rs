@@ -3,6 +3,7 @@
 
 mod audit;
 mod compare;
+mod completions;
 mod dashboard;
 mod data;
 mod data_show;
@@ -14,6 +15,7 @@ mod evaluate;
 mod export;
 mod generate;
 mod import;
+mod man;
 mod plan;
 mod plot;
 mod probe;
@@ -21,6 +23,7 @@ mod rename;
 mod report;
 mod run;
 mod runs;
+mod schema;
 mod show;
 mod slices;
 mod task;
@@ -42,12 +45,12 @@ use harness_record::git::Git;
 
 /// Train small language models under a budget, and write a paper whose every number can be traced.
 ///
-/// Exit codes: 0 done, or it holds; 1 it failed, or an audit found a contradiction; 2 wrong usage or input; 3 data
-/// or a checkpoint is not here; 130 interrupted.
+/// Exit codes: 0 success; 1 failure, or an audit found a contradiction; 2 wrong usage or input; 3 data or a checkpoint
+/// is missing; 130 interrupted.
 #[derive(Parser)]
 #[command(name = "harness", version, max_term_width = 110)]
 struct Arguments {
-    /// Work on the project in this folder instead of the one around the current folder.
+    /// Use the project in this folder instead of the one around the current folder.
     #[arg(short = 'C', long, global = true, value_name = "FOLDER")]
     project: Option<PathBuf>,
     #[command(subcommand)]
@@ -79,6 +82,9 @@ enum Command {
     Generate(generate::Arguments),
     Doctor(doctor::Arguments),
     Demo(demo::Arguments),
+    Schema(schema::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// What a command gives back: an exit code, or an error that is printed.
@@ -187,15 +193,15 @@ impl Workplace {
         let folder = match folder {
             Some(folder) => folder,
             None => {
-                env::current_dir().map_err(|e| Failure::failed(format!("the current folder cannot be read: {e}")))?
+                env::current_dir().map_err(|e| Failure::failed(format!("could not read the current folder: {e}")))?
             }
         };
         let git = Git::discover(&folder)?;
         let root = git.root().to_owned();
         if !root.join("experiments").is_dir() {
             return Err(Failure::usage(format!(
-                "neither `{}` nor a folder above it in its repository is a project: none has a folder `experiments`\n\
-                 hint: go to the project's folder, or name it with -C",
+                "neither `{}` nor a folder above it in its repository is a project: none has an `experiments` folder\n\
+                 hint: change to the project's folder, or name it with -C",
                 folder.display()
             )));
         }
@@ -262,6 +268,9 @@ pub fn main() -> ExitCode {
         Command::Generate(a) => workplace().and_then(|w| generate::execute(&w, &a)),
         Command::Doctor(a) => doctor::execute(arguments.project.clone(), &a),
         Command::Demo(a) => workplace().and_then(|w| demo::execute(&w, &a)),
+        Command::Schema(a) => schema::execute(&a),
+        Command::Completions(a) => completions::execute(&a),
+        Command::Man(a) => man::execute(&a),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -21,7 +21,7 @@ const FOLDER: &str = "report/build/plots";
 ///
 /// A name is an experiment (every seed of its latest plan: mean line and band) or a single run. Kinds that compare
 /// take the first name as the reference. Without names every experiment with a citable run is drawn. An experiment looks the same in every
-/// figure. In the paper: #figure-of("validation over flops", "baseline", "lr-warmup", caption: [...]).
+/// figure. In the paper: #figure-of("validation", "baseline", "lr-warmup", over: "flops", caption: [...]).
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The kind of figure; --list names them.

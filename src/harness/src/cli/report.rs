@@ -1,5 +1,7 @@
 //! `harness report`: the paper from the sealed runs.
 
+use std::collections::BTreeMap;
+
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use harness_analyse::RunAnalysis;
@@ -46,8 +48,8 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 
 /// Makes the paper and says what came out.
 pub(super) fn build(workplace: &Workplace, mode: Mode, strict: bool) -> Outcome {
-    let analyses = citable(workplace)?;
-    let report = report::build(&workplace.project, &analyses, &Options { mode })?;
+    let (analyses, notes) = citable(workplace)?;
+    let report = report::build(&workplace.project, &analyses, &Options { mode, notes })?;
     for created in &report.created {
         terminal::tell(&format!("drafted {created}: yours from now on"));
     }
@@ -65,11 +67,16 @@ pub(super) fn build(workplace: &Workplace, mode: Mode, strict: bool) -> Outcome 
     Ok(if objections { exit_code::CONTRADICTION } else { exit_code::SUCCESS })
 }
 
+/// By experiment, what a reader has to know of the choice of its runs.
+type Notes = BTreeMap<String, Vec<String>>;
+
 /// The runs of every experiment that count, and those that would but for another plan, purpose or a later run of their
-/// seed: the paper lists what they cost. What is left out is told. A changed record is an error, not skipped.
-fn citable(workplace: &Workplace) -> Result<Vec<RunAnalysis>, Failure> {
-    let mut analyses = Vec::new();
+/// seed: the paper lists what they cost. With them, by experiment, what a reader has to know of that choice. What is left
+/// out is told. A changed record is an error, not skipped.
+fn citable(workplace: &Workplace) -> Result<(Vec<RunAnalysis>, Notes), Failure> {
+    let (mut analyses, mut notes) = (Vec::new(), BTreeMap::new());
     for set in RunSet::of_all(&workplace.project)? {
+        notes.insert(set.experiment.to_string(), set.notes());
         for run in set.runs {
             analyses.push(RunAnalysis::of(run)?);
         }
@@ -82,5 +89,5 @@ fn citable(workplace: &Workplace) -> Result<Vec<RunAnalysis>, Failure> {
             }
         }
     }
-    Ok(analyses)
+    Ok((analyses, notes))
 }

@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Outcome, Workplace, terminal};
+use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use harness_analyse::{RunAnalysis, Value};
 use harness_core::names::ExperimentName;
 use harness_record::format::Open;
 use harness_record::select::Traces;
-use harness_record::{self as record, LeftOut, Reason, RunSet, SealedRun, Seen};
+use harness_record::{self as record, LeftOut, Opening, Reason, RunSet, SealedRun, Seen};
 
 /// List the runs: plan, seed, purpose, state, and whether they count; also runs that were dropped or deleted.
 ///
@@ -43,8 +43,10 @@ struct Row {
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
-    if let Some(name) = &arguments.name {
-        record::find(project, name)?;
+    if let Some(name) = &arguments.name
+        && !record::experiments_with_runs(project)?.iter().any(|known| known.as_str() == name)
+    {
+        return Err(Failure::usage(format!("no experiment `{name}` has runs\nhint: `harness runs` lists all")));
     }
     let traces = Traces::of(project)?;
     let (mut rows, mut notes) = (Vec::new(), Vec::new());
@@ -62,17 +64,23 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         own.sort_by(|a, b| a.run.cmp(&b.run));
         rows.extend(own);
     }
+    let openings = record::openings(project)?;
+    for row in &mut rows {
+        let Some(at) = openings.iter().position(|opening| opening.run.as_str() == row.run) else { continue };
+        let same = |opening: &&Opening| opening.data_sha256 == openings[at].data_sha256;
+        row.state += &format!(", opening {} of the test side", openings[..=at].iter().filter(same).count());
+    }
     if arguments.json {
         terminal::say(&serde_json::to_string_pretty(&rows).expect("plain rows are JSON"));
         return Ok(exit_code::SUCCESS);
     }
     if rows.is_empty() {
-        terminal::tell("no runs yet\nhint: make exp NAME=baseline");
+        terminal::tell("no runs yet\nhint: `harness run EXPERIMENT` makes one");
         return Ok(exit_code::SUCCESS);
     }
     let header = ["run", "experiment", "plan", "seed", "purpose", "state", "commit", "steps", "bits/byte", "counts"];
     let rows: Vec<Vec<String>> = rows.into_iter().map(Row::cells).collect();
-    terminal::say(&terminal::table(&header, &rows));
+    terminal::say(&terminal::columns(&header, &rows));
     notes.iter().for_each(|note| terminal::say(&format!("note: {note}")));
     Ok(exit_code::SUCCESS)
 }

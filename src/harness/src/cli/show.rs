@@ -23,7 +23,7 @@ pub struct Arguments {
     /// Every number of the latest citable run, by the key that the paper uses.
     #[arg(long)]
     values: bool,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -134,14 +134,14 @@ fn model(workplace: &Workplace, experiment: &Checked, as_json: bool) -> Outcome 
     ));
     terminal::say(&match (tokens, per_parameter, training_flops) {
         (Some(tokens), Some(ratio), Some(flops)) => {
-            format!("{tokens} training tokens ({ratio:.1} per parameter), {flops:.3e} FLOPs in all\n")
+            format!("{tokens} training tokens ({ratio:.1} per parameter), {flops:.3e} FLOPs in total\n")
         }
-        _ => "as many training tokens as the budget of time pays for\n".to_owned(),
+        _ => "as many training tokens as the time budget allows\n".to_owned(),
     });
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let mut rows: Vec<Vec<String>> =
         memory.parts().iter().map(|(part, bytes)| vec![(*part).to_owned(), mib(*bytes)]).collect();
-    rows.push(vec!["together, without libtorch itself".to_owned(), mib(memory.total_bytes())]);
+    rows.push(vec!["total, without libtorch itself".to_owned(), mib(memory.total_bytes())]);
     let passes = experiment.training.sequences_per_pass();
     terminal::say(&terminal::table(&["memory", &format!("{passes} sequences per pass")], &rows));
     Ok(exit_code::SUCCESS)

@@ -24,7 +24,7 @@ pub struct Arguments {
     /// A run id or an experiment.
     #[arg(value_name = "RUN")]
     name: String,
-    /// Another one, on the same validation text with the same tokenizer.
+    /// Another one with the same validation text and tokenizer.
     other: Option<String>,
     /// What to slice by: position, frequency, source, length, word_part, word_kind, repetition, phenomenon, field
     /// [default: all].
@@ -33,13 +33,13 @@ pub struct Arguments {
     /// Passages shown for each direction, between two runs.
     #[arg(long, value_name = "N")]
     passages: Option<usize>,
-    /// As JSON, exact numbers.
+    /// Print JSON with exact numbers.
     #[arg(long, conflicts_with_all = ["csv", "md"])]
     json: bool,
-    /// As CSV, exact numbers: the slices of tokens and of tasks.
+    /// Print CSV with exact numbers: the slices of tokens and of tasks.
     #[arg(long, conflicts_with = "md")]
     csv: bool,
-    /// As Markdown tables.
+    /// Print Markdown tables.
     #[arg(long)]
     md: bool,
 }
@@ -131,15 +131,12 @@ fn print(report: &Report, arguments: &Arguments) {
         None => format!("run {}", report.reference.run),
     };
     named(&format!(
-        "{runs}: {} held-out tokens after step {}, errors by {}",
+        "{runs}: {} held-out tokens after step {}, errors by document",
         show(report.total.tokens as f64, Unit::Count),
-        steps.join(" and "),
-        report.clustered_by
+        steps.join(" and ")
     ));
-    if report.clustered_by == slices::Unit::Window.word() {
-        terminal::say(
-            "note: with fewer than 20 documents errors are by window; windows of one document are alike, so they are too small",
-        );
+    if report.total.standard_error.is_none() {
+        terminal::say("note: with fewer than five documents there are no errors: the windows of one are alike");
     }
     let slices: Vec<&Slice> = std::iter::once(&report.total).chain(&report.slices).collect();
     for part in slices.chunk_by(|a, b| a.by == b.by) {
@@ -161,8 +158,7 @@ fn print(report: &Report, arguments: &Arguments) {
     }
     terminal::say("");
     let rows: Vec<Vec<String>> = report.calibration.iter().enumerate().map(calibration_cells).collect();
-    let header =
-        ["calibration", "first choice right %", "±", "mean probability %", "error (ECE) %", "±", "equal mass %"];
+    let header = ["calibration", "top-1 accuracy %", "±", "mean probability %", "error (ECE) %", "±", "equal mass %"];
     terminal::say(&table(&header, &rows));
     for (passages, what) in [(&report.improved, "better"), (&report.hurt, "worse")] {
         if !passages.is_empty() {
@@ -259,7 +255,6 @@ impl From<SliceError> for Failure {
     fn from(error: SliceError) -> Self {
         match error {
             SliceError::Analyse(error) => error.into(),
-            SliceError::Compare(error) => (*error).into(),
             SliceError::NoTokens { .. }
             | SliceError::NotHere { .. }
             | SliceError::OtherText { .. }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use harness_core::scores::Request;
-use harness_core::task_kind::Kind;
+use harness_core::task_kind::{Kind, TEST_SIDE};
 use harness_core::{Digest, files};
-use harness_corpus::tasks::{self, Item, SubtaskCheck, TaskRecipe, encoded, load_items};
+use harness_corpus::tasks::{self, DataFile, Item, PreparedTask, SubtaskCheck, TaskRecipe, encoded, load_items};
 use harness_corpus::{PreparedCorpus, Recipe, Store, Tokenizer};
 
 use super::{Failure, Outcome, Workplace, terminal};
@@ -26,17 +26,31 @@ pub struct Arguments {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Write a recipe for a data file: format, fields, digest and size are filled in, the rest has comments.
+    ///
+    /// Records in the form of BLiMP, EWoK, COMPS, WSC273, WinoGrande, PIQA, ARC, OpenBookQA, CommonsenseQA, HellaSwag, COPA,
+    /// BoolQ, SciQ, LAMBADA, and those of MosaicML, are scored as these are. Of others the fields have to leave one reading;
+    /// else there is no draft, and the reason is said.
     New {
         /// The name of the task.
         name: String,
-        /// The data: .jsonl, .csv, .tsv or .txt. Its bytes are taken into the store.
-        file: PathBuf,
+        /// The data: .jsonl, .csv, .tsv or .txt, plain or packed (.gz, .bz2, .zst, .xz). Each of several files becomes a part
+        /// of the task. Their bytes are taken into the store.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The file with the right choices, one a line, where they are not in the data.
+        #[arg(long, value_name = "FILE")]
+        answers: Option<PathBuf>,
         /// What an item asks, where the fields do not show it.
         #[arg(long, value_enum)]
         kind: Option<KindName>,
     },
-    /// Look for what is wrong with a task: unusable records, answers out of balance, repetitions, ties, items that do
-    /// not fit the context, items that stand in a training corpus. Exit code 1 if there is something.
+    /// Look for what is wrong with a task. Exit code 1 if there is something.
+    ///
+    /// Looked for are unusable records, answers out of balance, choices whose length gives them away, repetitions, ties, items
+    /// that do not fit the context, and items that stand in a training corpus. The table says what is right without a model:
+    /// by guessing, and by always taking the first, longest or shortest choice. `+ reversed` is what the accuracy on
+    /// items of two choices and on the same items with right and wrong exchanged add to, whatever the model: 1, or less where items
+    /// cannot be answered.
     Check {
         /// The task.
         name: String,
@@ -45,6 +59,16 @@ enum Command {
         /// Tokens that the model reads [default: that of an experiment with this task].
         #[arg(long, value_name = "TOKENS")]
         context_length: Option<u32>,
+    },
+    /// Write the requests of a task, as a run does before it trains: what an audit compares with the record of the run.
+    Prepare {
+        /// The task.
+        name: String,
+        #[command(flatten)]
+        with: With,
+        /// Items of each part at most, spread evenly; 0 for all [default: as the experiment with this task says].
+        #[arg(long, value_name = "N")]
+        items: Option<u64>,
     },
     /// Print items as they will be scored, `|` between context and continuation, the right choice marked `+`.
     Show {
@@ -91,29 +115,34 @@ impl From<KindName> for Kind {
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     match &arguments.command {
-        Command::New { name, file, kind } => new(workplace, name, file, kind.map(Kind::from)),
+        Command::New { name, files, answers, kind } => {
+            new(workplace, name, files, answers.as_deref(), kind.map(Kind::from))
+        }
         Command::Check { name, with, context_length } => check(workplace, name, with, *context_length),
+        Command::Prepare { name, with, items } => prepare(workplace, name, with, *items),
         Command::Show { name, with, items } => show(workplace, name, with, *items),
     }
 }
 
-fn new(workplace: &Workplace, name: &str, file: &Path, kind: Option<Kind>) -> Outcome {
+fn new(workplace: &Workplace, name: &str, paths: &[PathBuf], answers: Option<&Path>, kind: Option<Kind>) -> Outcome {
     let well_named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if !well_named {
         return Err(Failure::usage(format!("`{name}` is not a name of letters, digits, `-` and `_`")));
     }
-    let recipe = workplace.project.task_recipe(name);
+    let project = &workplace.project;
+    let recipe = project.task_recipe(name);
     if files::is_file(&recipe) {
         let hint = "hint: take another name, or edit it: `harness task check` says what is wrong with it";
         return Err(Failure::usage(format!("there is a task `{name}` already\n{hint}")));
     }
-    let content = files::read(file)?;
-    let content = String::from_utf8(content)
-        .map_err(|_| Failure::usage(format!("`{}` is not UTF-8 text\nhint: unpack it first", file.display())))?;
-    let file_name = file.file_name().unwrap_or_default().to_string_lossy();
-    let text = tasks::draft(name, &file_name, &content, kind).map_err(Failure::usage)?;
-    let store = Store::of(&workplace.project);
-    files::write(&store.download(&Digest::of(content.as_bytes())), content.as_bytes())?;
+    let read = |path: &Path| DataFile::read(project, path).map_err(Failure::usage);
+    let data = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let answers = answers.map(read).transpose()?;
+    let text = tasks::draft(name, &data, answers.as_ref(), kind).map_err(Failure::usage)?;
+    let store = Store::of(project);
+    for file in data.iter().chain(&answers) {
+        files::write(&store.download(&Digest::of(file.content.as_bytes())), file.content.as_bytes())?;
+    }
     files::write(&recipe, text.as_bytes())?;
     terminal::tell(&format!(
         "wrote experiments/tasks/{name}.toml; fill in what is empty, then `harness task check {name}`"
@@ -127,29 +156,30 @@ struct Setting {
     corpus: PreparedCorpus,
     tokenizer: Tokenizer,
     context_length: Option<u32>,
+    items_per_task: u64,
 }
 
-/// The prepared corpus that was named, else that of the first experiment with the task whose corpus is prepared.
+/// That of the first experiment with the task whose corpus is prepared, and is the named one if one is named; else the
+/// named corpus alone.
 fn setting(workplace: &Workplace, store: &Store, task: &str, with: &With) -> Result<Option<Setting>, Failure> {
     let project = &workplace.project;
     let open = |name: &str| -> Result<PreparedCorpus, Failure> {
         Ok(PreparedCorpus::open(store, &Recipe::load(project, name)?)?)
     };
-    let of = |corpus: PreparedCorpus, context_length| -> Result<Option<Setting>, Failure> {
+    let of = |corpus: PreparedCorpus, context_length, items_per_task| -> Result<Option<Setting>, Failure> {
         let tokenizer = corpus.tokenizer().map_err(harness_corpus::CorpusError::from)?;
-        Ok(Some(Setting { corpus, tokenizer, context_length }))
+        Ok(Some(Setting { corpus, tokenizer, context_length, items_per_task }))
     };
-    if let Some(name) = &with.corpus {
-        return of(open(name)?, None);
-    }
     for name in record::experiments(project)? {
         let Ok(loaded) = load_config(project, &name) else { continue };
-        let asked = loaded.experiment.evaluation.tasks.iter().any(|named| named == task);
-        if let (true, Ok(corpus)) = (asked, open(&loaded.experiment.corpus)) {
-            return of(corpus, Some(loaded.experiment.model.context_length));
+        let experiment = &loaded.experiment;
+        let asked = experiment.evaluation.tasks.iter().any(|named| named == task)
+            && with.corpus.as_ref().is_none_or(|corpus| *corpus == experiment.corpus);
+        if let (true, Ok(corpus)) = (asked, open(&experiment.corpus)) {
+            return of(corpus, Some(experiment.model.context_length), experiment.evaluation.items_per_task);
         }
     }
-    Ok(None)
+    with.corpus.as_ref().map_or(Ok(None), |name| of(open(name)?, None, 0))
 }
 
 fn fetched(workplace: &Workplace, name: &str) -> Result<TaskRecipe, Failure> {
@@ -190,15 +220,36 @@ fn check(workplace: &Workplace, name: &str, with: &With, context_length: Option<
 }
 
 fn summary(checks: &[SubtaskCheck]) -> String {
+    let percent = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
     let row = |check: &SubtaskCheck| {
         let gold = check.gold.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
         let tokens =
             check.tokens.map_or_else(String::new, |[least, median, most]| format!("{least} / {median} / {most}"));
-        let longest = check.longest_is_right.map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share));
-        vec![check.id.clone(), check.items.to_string(), gold, longest, tokens]
+        let blind = check.blind.as_ref();
+        vec![
+            check.id.clone(),
+            check.items.to_string(),
+            percent(blind.map(|blind| blind.guessing)),
+            percent(blind.and_then(|blind| blind.first)),
+            percent(blind.map(|blind| blind.longest)),
+            percent(blind.map(|blind| blind.shortest)),
+            check.with_reversed.map_or_else(|| "-".to_owned(), |sum| format!("{sum:.2}")),
+            gold,
+            tokens,
+        ]
     };
     let rows: Vec<Vec<String>> = checks.iter().map(row).collect();
-    let header = ["task", "items", "right choice at 0, 1, ...", "longest is right", "tokens: least / median / most"];
+    let header = [
+        "task",
+        "items",
+        "guessing",
+        "first",
+        "longest",
+        "shortest",
+        "+ reversed",
+        "right at 0, 1, ...",
+        "tokens: least / median / most",
+    ];
     terminal::table(&header, &rows)
 }
 
@@ -226,27 +277,45 @@ fn findings(check: &SubtaskCheck, recipe: &TaskRecipe, context_length: Option<u3
     if let Some((first, again)) = check.duplicates.first() {
         say(format!("{} items repeat an earlier one, such as {again} item {first}", check.duplicates.len()));
     }
+    if let Some(blind) = &check.blind {
+        let (items, guessing) = (check.items as f64, blind.guessing);
+        for (share, which) in [(blind.longest, "longest"), (blind.shortest, "shortest")] {
+            if share > guessing + unlikely(items, guessing) {
+                let (share, guessing) = (100.0 * share, 100.0 * guessing);
+                say(format!("the {which} choice is right in {share:.0} % of the items, a guess in {guessing:.0} %"));
+            }
+        }
+        if (recipe.chance - guessing).abs() > 0.005 {
+            say(format!("chance = {}, but guessing is right in {:.1} % of its items", recipe.chance, 100.0 * guessing));
+        }
+    }
     if let Some(first) = check.ties.first() {
-        let what =
-            "items have a right and a wrong choice of the same tokens: the first of them is taken, whatever the model";
+        let what = "items give a model the same to read for a right and a wrong choice: it cannot tell them apart";
         say(format!("{} {what}; item {first}", check.ties.len()));
     }
     if let (Some(first), Some(most)) = (check.too_long.first(), context_length) {
-        say(format!("{} items are cut from the left to {most} tokens, such as item {first}", check.too_long.len()));
+        let what = format!(
+            "items have a choice that does not fit the {most} tokens that the model reads, and stay unanswered"
+        );
+        say(format!("{} {what}; item {first}", check.too_long.len()));
     }
-    let best = check.gold.len().max(if recipe.kind == Kind::MinimalPairs { 2 } else { 0 });
-    if best > 1 && recipe.chance > 0.0 && (recipe.chance - 1.0 / best as f64).abs() > 0.05 {
-        say(format!("chance = {} does not look like that of {best} choices", recipe.chance));
+    if let (Some(first), Some(most)) = (check.cut.first(), context_length) {
+        let what = format!("items lose the beginning of their context, which does not fit {most} tokens");
+        say(format!("{} {what}; item {first}", check.cut.len()));
     }
     found
 }
 
-/// The place of the right choice that is so frequent that chance is no explanation (five standard errors).
+/// How far above its share something has to be, in so many items, that chance is no explanation: five standard errors.
+fn unlikely(items: f64, share: f64) -> f64 {
+    5.0 * libm::sqrt(share * (1.0 - share) / items)
+}
+
+/// The place of the right choice that is so frequent that chance is no explanation.
 fn lopsided(gold: &[u64]) -> Option<usize> {
-    let items = gold.iter().sum::<u64>() as f64;
-    let (p, choices) = (1.0 / gold.len().max(1) as f64, gold.len());
-    let limit = items * p + 5.0 * libm::sqrt(items * p * (1.0 - p));
-    (choices > 1).then(|| gold.iter().position(|&count| count as f64 > limit)).flatten()
+    let (items, share) = (gold.iter().sum::<u64>() as f64, 1.0 / gold.len().max(1) as f64);
+    let limit = items * (share + unlikely(items, share));
+    (gold.len() > 1).then(|| gold.iter().position(|&count| count as f64 > limit)).flatten()
 }
 
 fn overlap(
@@ -284,6 +353,31 @@ fn overlap(
         }
     }
     Ok(warnings)
+}
+
+fn prepare(workplace: &Workplace, name: &str, with: &With, items: Option<u64>) -> Outcome {
+    let store = Store::of(&workplace.project);
+    let Some(setting) = setting(workplace, &store, name, with)? else {
+        let hint = "hint: name a prepared corpus with --corpus";
+        return Err(Failure::usage(format!("no experiment with the task `{name}` has a prepared corpus\n{hint}")));
+    };
+    let recipe = if name == TEST_SIDE {
+        harness_corpus::test_side(&setting.corpus, &store)?
+    } else {
+        Some(fetched(workplace, name)?)
+    };
+    let Some(recipe) = recipe else {
+        return Err(Failure::usage(format!("the corpus `{}` has no test side", setting.corpus.manifest().name)));
+    };
+    let limit = items.unwrap_or(setting.items_per_task);
+    let prepared = tasks::prepare(&recipe, &setting.tokenizer, limit, &store, &mut terminal::Screen::new())?;
+    let row = |task: &PreparedTask| {
+        let items = format!("{} of {}", task.items, task.items_available);
+        vec![task.id.clone(), items, task.requests.sha256.short(), prepared.requests_path(task).display().to_string()]
+    };
+    let rows: Vec<Vec<String>> = prepared.tasks().iter().map(row).collect();
+    terminal::say(&terminal::columns(&["task", "items", "digest", "requests"], &rows));
+    Ok(exit_code::SUCCESS)
 }
 
 fn show(workplace: &Workplace, name: &str, with: &With, count: usize) -> Outcome {

@@ -147,7 +147,7 @@ pub fn count_interrupts() -> Interrupts {
                     let text: &[u8] = if counter.fetch_add(1, Ordering::Relaxed) == 0 {
                         b"\nstopping after this step and a checkpoint; press again to force it\n"
                     } else {
-                        b"\nkilling the trainer; the record will be sealed\n"
+                        b"\nkilling the trainer; the run will be sealed\n"
                     };
                     let _ = rustix::io::write(rustix::stdio::stderr(), text);
                 })

@@ -40,7 +40,7 @@ pub fn export(project: &Project, run: SealedRun, step: Option<u64>, folder: &Pat
     let ours = match &chosen.file {
         WeightsFile::Checkpoint(path) => {
             // The weights that were evaluated: their average over the steps, where the run kept one.
-            let prefix = if run.experiment.training.average_decay > 0.0 { "average." } else { "model." };
+            let prefix = if run.experiment.training.ema_decay > 0.0 { "average." } else { "model." };
             let read = weights::read(path, |name| name.starts_with(prefix))?;
             read.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect::<Tensors>()
         }

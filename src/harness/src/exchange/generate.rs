@@ -85,7 +85,7 @@ fn ask(trainer: &Path, job: &GenerateJob) -> Result<Vec<GeneratedSample>, Exchan
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|e| refused(format!("could not start it: {e}\nhint: `make build` builds it")))?;
+        .map_err(|e| refused(format!("could not start it: {e}\nhint: `{}` builds it", harness_build::MAKE)))?;
     let json = serde_json::to_vec(job).expect("plain values are JSON");
     // A trainer that ends before it has read the job says why on standard error.
     let _ = child.stdin.take().map(|mut input| input.write_all(&json));

@@ -13,7 +13,7 @@ const FEWEST: u64 = 5;
 pub struct Course {
     /// The last optimizer step; that of the checkpoint where nothing is trained.
     pub steps: u64,
-    /// Training tokens after it.
+    /// Training tokens after it; 0 where nothing is trained.
     pub tokens: u64,
     /// Evaluations, ascending by step.
     pub evaluations: Vec<Planned>,
@@ -44,11 +44,15 @@ impl Course {
     pub fn of<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Self {
         let mut course = Course::default();
         for job in jobs {
-            course.steps = job.training.steps;
-            course.tokens = job.training.tokens(job.training.steps, job.model.context_length);
             let mut steps = [job.validation_steps.as_slice(), &job.task_steps].concat();
             steps.sort_unstable();
             steps.dedup();
+            (course.steps, course.tokens) = if job.train_shards.is_empty() {
+                (steps.last().copied().unwrap_or(0), 0)
+            } else {
+                let steps = job.training.steps;
+                (steps, job.training.tokens(steps, job.model.context_length))
+            };
             course.evaluations.extend(steps.into_iter().map(|step| Planned {
                 step,
                 validation: job.validation_steps.contains(&step),

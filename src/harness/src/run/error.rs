@@ -69,7 +69,7 @@ pub enum RunError {
         class: String,
     },
     /// The trainer does not answer as one.
-    #[error("`{}` cannot be used as the trainer: {problem}\nhint: `make build` builds both programs from the same sources", path.display())]
+    #[error("`{}` cannot be used as the trainer: {problem}\nhint: `{}` builds both programs from the same sources", path.display(), harness_build::MAKE)]
     NoTrainer {
         /// The program.
         path: PathBuf,
@@ -77,7 +77,7 @@ pub enum RunError {
         problem: String,
     },
     /// The trainer could not be started.
-    #[error("could not start the trainer `{}`: {source}\nhint: `make build` builds it; `harness doctor` says what is missing", path.display())]
+    #[error("could not start the trainer `{}`: {source}\nhint: `{}` builds it; `harness doctor` says what is missing", path.display(), harness_build::MAKE)]
     Trainer {
         /// Where it was looked for.
         path: PathBuf,
@@ -99,8 +99,9 @@ pub enum RunError {
     },
     /// The programs were built from other sources than those of the commit.
     #[error(
-        "{} built from other sources than those of the commit, so the record could not say which code ran\nhint: rebuild both programs with `make build`, or pass --allow-stale (the paper cannot cite such a run)",
-        was_or_were(programs)
+        "{} built from other sources than those of the commit, so the record could not say which code ran\nhint: rebuild both programs with `{}`, or pass --allow-stale (the paper cannot cite such a run)",
+        was_or_were(programs),
+        harness_build::MAKE
     )]
     Stale {
         /// The programs.

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use harness_core::contract::{self, Checkpoint, Job};
+use harness_core::corpus_manifest::ListedFile;
 use harness_core::names::{Project, RunId};
 use harness_core::scores::{StepLine, read_csv};
 use harness_core::{Digest, files};
 use harness_corpus::tasks::TaskRecipe;
-use harness_corpus::{CorpusError, Progress, Tokenizer};
-use harness_record::format::{self, Evaluated, EvaluatedCheckpoint, Open, SeedRule, file};
-use harness_record::{self as record, Inherited, SealedRun, environment};
+use harness_corpus::{CorpusError, PreparedCorpus, Progress, Store, Tokenizer};
+use harness_record::format::{self, Evaluated, EvaluatedCheckpoint, Open, SeedRule, Status, file};
+use harness_record::{self as record, Inherited, Opening, SealedRun, environment};
 
 use super::error::RunError;
 use super::ground::Ground;
@@ -35,6 +36,8 @@ pub struct Question {
     pub tasks: Option<Vec<String>>,
     /// Leave out the loss on the validation text.
     pub without_validation: bool,
+    /// Score the test side of the corpus with the last of the checkpoints, and nothing else.
+    pub test_side: bool,
 }
 
 /// Evaluates checkpoints of `earlier` and seals the result as a run of the same experiment.
@@ -45,7 +48,11 @@ pub fn evaluate(
     options: &Options,
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, RunError> {
-    let checkpoints = kept(earlier, &question.steps)?;
+    let mut checkpoints = kept(earlier, &question.steps)?;
+    if question.test_side {
+        // Which of several is the best cannot be seen on the test side and reported from it.
+        checkpoints.drain(..checkpoints.len() - 1);
+    }
     let ground = Ground::look(workshop, options)?;
     let ready = ready(workshop, &ground, earlier, &checkpoints, question, watcher.progress())?;
     let last = checkpoints.last().map_or(0, |checkpoint| checkpoint.step);
@@ -82,8 +89,13 @@ fn ready(
     progress: &mut dyn Progress,
 ) -> Result<Ready, RunError> {
     let project = workshop.project;
-    let names = question.tasks.clone().unwrap_or_else(|| earlier.experiment.evaluation.tasks.clone());
-    let recipes = names.iter().map(|task| TaskRecipe::load(project, task)).collect::<Result<Vec<_>, _>>()?;
+    let (names, recipes) = if question.test_side {
+        (Vec::new(), vec![test_side(project, earlier)?])
+    } else {
+        let names = question.tasks.clone().unwrap_or_else(|| earlier.experiment.evaluation.tasks.clone());
+        let recipes = names.iter().map(|task| TaskRecipe::load(project, task)).collect::<Result<Vec<_>, _>>()?;
+        (names, recipes)
+    };
     let job = job_of(earlier)?;
     let shards: Vec<&Path> = job.validation_shards.iter().map(PathBuf::as_path).collect();
     as_recorded(project, earlier, &shards)?;
@@ -91,12 +103,13 @@ fn ready(
     let tokenizer = project.root().join(&earlier.open.data.tokenizer);
     let tokenizer = Tokenizer::from_file(&tokenizer, &earlier.corpus.tokenizer.separator_text);
     let tokenizer = tokenizer.map_err(CorpusError::from)?;
-    let tasks = workshop.tasks(&recipes, &tokenizer, earlier.experiment.evaluation.items_per_task, progress)?;
+    let limit = if question.test_side { 0 } else { earlier.experiment.evaluation.items_per_task };
+    let tasks = workshop.tasks(&recipes, &tokenizer, limit, progress)?;
 
     let run = RunId::new(&environment::now_compact(), environment::entropy());
     let folder = project.run(&earlier.open.experiment, &run);
     let last = checkpoints.last().map_or(0, |c| c.step);
-    let validated = !question.without_validation && !job.validation_shards.is_empty();
+    let validated = !question.without_validation && !question.test_side && !job.validation_shards.is_empty();
     let of_checkpoint = |checkpoint: &Checkpoint| {
         let at = |wanted: bool| if wanted { vec![checkpoint.step] } else { Vec::new() };
         Job {
@@ -163,6 +176,37 @@ fn ready(
     })
 }
 
+/// The test side of the corpus as a task. It is opened once for a run: a second time is refused.
+fn test_side(project: &Project, earlier: &SealedRun) -> Result<TaskRecipe, RunError> {
+    let (run, data) = (&earlier.open.run, &earlier.open.data);
+    let refused = |problem: String, hint: String| RunError::NothingToEvaluate { run: run.clone(), problem, hint };
+    let gone = |path: &str| RunError::DataGone { path: path.to_owned(), corpus: data.corpus.clone() };
+    let folder = Path::new(&data.tokenizer).parent().unwrap_or(Path::new(""));
+    let corpus = PreparedCorpus::open_folder(&project.root().join(folder)).map_err(|_| gone(&data.tokenizer))?;
+    if corpus.root() != data.root {
+        return Err(gone(&data.tokenizer));
+    }
+    let is_damaged = |shard: &&ListedFile| shard.damage(corpus.folder()).is_some();
+    if let Some(shard) = corpus.manifest().test.shards.iter().find(is_damaged) {
+        return Err(gone(&format!("{}/{}", folder.display(), shard.path)));
+    }
+    let recipe = harness_corpus::test_side(&corpus, &Store::of(project))?.ok_or_else(|| {
+        let problem = format!("its corpus `{}` has no test side", data.corpus);
+        refused(problem, "give the corpus one, such as `test = 0.05` under [split], and train on it".to_owned())
+    })?;
+    let sealed = |opened: &Opening| {
+        let run = SealedRun::open(project, &earlier.open.experiment, &opened.run);
+        run.is_ok_and(|run| run.record.status == Status::Completed)
+    };
+    let before = record::openings(project)?;
+    if let Some(opened) = before.iter().find(|opening| opening.of == *run && sealed(opening)) {
+        let problem = format!("run {} has opened the test side of `{}` for it already", opened.run, data.corpus);
+        let hint = format!("`harness show {} --values` has the numbers; a test side answers once", opened.run);
+        return Err(refused(problem, hint));
+    }
+    Ok(recipe)
+}
+
 /// The job of the earlier run: its choices in the trainer's terms.
 fn job_of(earlier: &SealedRun) -> Result<Job, RunError> {
     let json = files::read(&earlier.path(file::JOB))?;
@@ -172,7 +216,7 @@ fn job_of(earlier: &SealedRun) -> Result<Job, RunError> {
         _ => Err(RunError::NothingToEvaluate {
             run: earlier.open.run.clone(),
             problem: "its job was written by another version of harness".to_owned(),
-            hint: "check out the commit it ran on, and `make build`".to_owned(),
+            hint: format!("check out the commit it ran on, and `{}`", harness_build::MAKE),
         }),
     }
 }

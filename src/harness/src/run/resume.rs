@@ -115,7 +115,7 @@ impl Origin {
             "a task has changed since"
         } else if open.data.tokenizer_sha256 != earlier.data.tokenizer_sha256 {
             "the tokenizer has changed since"
-        } else if open.plan.plan_sha256 != earlier.plan.plan_sha256 {
+        } else if open.plan.plan_sha256 != self.run.experiment.plan_digest() {
             "the config has changed since"
         } else if digests(open) != digests(earlier) {
             "the corpus has changed since"

@@ -132,7 +132,7 @@ impl DiskNeed {
             OptimizerKind::Lion | OptimizerKind::Sgd => 1,
             _ => 2,
         };
-        let average = u64::from(experiment.training.average_decay > 0.0);
+        let average = u64::from(experiment.training.ema_decay > 0.0);
         let (keep, steps) = (experiment.training.keep, experiment.training.steps);
         let written = experiment.training.checkpoint_steps().len() as u64;
         let every = steps.checked_div(keep.every).unwrap_or(0);
@@ -214,7 +214,7 @@ mod tests {
             (need.checkpoint_bytes, need.checkpoints)
         };
         assert_eq!(need(""), (12_000, 10));
-        assert_eq!(need("average_decay = 0.9\nkeep = { last = 2, best = 1 }"), (16_000, 4));
+        assert_eq!(need("ema_decay = 0.9\nkeep = { last = 2, best = 1 }"), (16_000, 4));
         assert_eq!(need("keep = { every = 50 }\n[optimizer]\nkind = \"lion\""), (8_000, 4));
     }
 }

@@ -79,10 +79,11 @@ impl Watcher {
         let open = read_open(&files::read(&folder.join(file::OPEN))?).map_err(|e| plan(file::OPEN, e.to_string()))?;
         let config = files::read_to_string(&folder.join(file::CONFIG))?;
         let experiment = parse_resolved(&config).map_err(|problem| plan(file::CONFIG, problem))?;
+        let course = course(folder, &experiment)?;
         let state = State {
             open,
             experiment,
-            course: course(folder)?,
+            course,
             started: None,
             steps: Vec::new(),
             validation: Vec::new(),
@@ -157,15 +158,19 @@ impl Watcher {
     }
 }
 
-/// What the jobs of a run are to do.
-fn course(folder: &Path) -> Result<Course, WatchError> {
+/// What the jobs of a run are to do. Those of another version of the contract cannot be read: then what the config says,
+/// without evaluations.
+fn course(folder: &Path, experiment: &Experiment) -> Result<Course, WatchError> {
     let plan = folder.join("plan");
     let is_job = |name: &String| name.starts_with("job") && name.ends_with(".json");
     let mut jobs: Vec<Job> = Vec::new();
     for name in files::list(&plan)?.into_iter().filter(is_job) {
-        let path = plan.join(name);
-        let job = serde_json::from_slice(&files::read(&path)?);
-        jobs.push(job.map_err(|e| WatchError::Plan { path, problem: e.to_string() })?);
+        let Ok(job) = serde_json::from_slice(&files::read(&plan.join(name))?) else {
+            let training = &experiment.training;
+            let tokens = training.tokens(training.steps, experiment.model.context_length);
+            return Ok(Course { steps: training.steps, tokens, ..Course::default() });
+        };
+        jobs.push(job);
     }
     Ok(Course::of(&jobs))
 }

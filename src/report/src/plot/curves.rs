@@ -69,7 +69,7 @@ pub(super) fn validation(request: &Request, progress: Progress) -> Result<Figure
     let curve = |s: &Shown| Curve { subject: s.subject.clone(), seeds: s.runs.iter().map(seed).collect() };
     let curves: Vec<Curve> = request.shown.iter().map(curve).collect();
     if curves.iter().all(|c| c.seeds.iter().all(Vec::is_empty)) {
-        return Err(request.nothing("there is no evaluation", "set `evaluation.validation_at`"));
+        return Err(request.nothing("nothing was evaluated", "set `evaluation.validation_at`"));
     }
     // What simpler models reach is the same for all runs on the same text, and means nothing beside another text.
     let corpus = |s: &Shown| s.latest().run.open.data.root;

@@ -1,7 +1,7 @@
 //! Differences from the first named, by the same tests as `harness compare`.
 
 use super::{PlotError, Request, Shown, headline_tasks, title_in_group};
-use harness_analyse::compare::{Asked, Effect, PRIMARY, SECONDARY, Verdict};
+use harness_analyse::compare::{Asked, Effect, PRIMARY, SECONDARY};
 use harness_analyse::{Comparison, Side, Unit, accuracy_key, compare};
 use harness_figure::{Figure, Subject, delta, forest};
 
@@ -13,8 +13,8 @@ fn side(shown: &Shown) -> Side {
 fn comparisons(request: &Request) -> Result<Vec<Comparison>, PlotError> {
     let (reference, others) = request.shown.split_first().expect("a figure shows something");
     if others.is_empty() {
-        let hint = "name the reference first, then what is compared with it";
-        return Err(request.nothing("there is nothing to compare it with", hint));
+        let hint = "name the reference first, then what to compare with it";
+        return Err(request.nothing("a comparison needs two names", hint));
     }
     let reference = side(reference);
     Ok(others.iter().map(|other| compare(&reference, &side(other), &Asked::default())).collect::<Result<_, _>>()?)
@@ -38,7 +38,7 @@ fn is_headline(effect: &Effect) -> bool {
 }
 
 fn is_decided(effect: &Effect) -> bool {
-    matches!(effect.verdict, Verdict::Better | Verdict::Worse)
+    effect.verdict.is_decided()
 }
 
 pub(super) fn forest(request: &Request) -> Result<Figure, PlotError> {

@@ -51,7 +51,7 @@ impl<'a> Shown<'a> {
         let (name, seed) = (&self.subject.name, self.latest().run.open.plan.seed);
         match self.runs.len() {
             1 => String::new(),
-            seeds => format!(" Of the {seeds} seeds of {name} the latest, {seed}, is shown."),
+            seeds => format!(" Of the {seeds} seeds of {name}, only the latest, {seed}, is shown."),
         }
     }
 }
@@ -144,22 +144,24 @@ impl Kind {
     pub fn about(self) -> &'static str {
         match self {
             Kind::TrainingLoss => "training loss over training: steps faint, moving average bold, band over seeds",
-            Kind::Validation => "validation bits per byte over training, against simpler models and the first named",
+            Kind::Validation => {
+                "validation bits per byte over training, with simpler models and the difference from the first name"
+            }
             Kind::Optimisation => "learning rate and gradient norm before clipping over training",
             Kind::Throughput => "training tokens per second over training",
-            Kind::LayerNorms => "heat maps: gradient norm and update/weight ratio by part of the model and step",
-            Kind::Activations => "heat maps: residual stream, attention entropy and silent units by place and step",
-            Kind::Tasks => "final accuracy on each task with its 95 % interval, against guessing",
-            Kind::TaskCurves => "accuracy on each task over training, one small panel a task",
-            Kind::Forest => "effects on the headline metrics against the first named, with 95 % intervals",
-            Kind::Delta => "effect on every task against the first named, with 95 % intervals",
-            Kind::Phenomena => "accuracy by linguistic phenomenon; of two, the difference from the first",
-            Kind::Slices => "loss by slices of the held-out text; of several, the differences from the first",
-            Kind::Calibration => "share of first choices that are right by their probability",
+            Kind::LayerNorms => "heat maps of gradient norm and update/weight ratio by part of the model and step",
+            Kind::Activations => "heat maps of residual stream, attention entropy and dead units by place and step",
+            Kind::Tasks => "final accuracy on each task with its 95 % interval, and chance",
+            Kind::TaskCurves => "accuracy on each task over training, one small panel per task",
+            Kind::Forest => "effects on the headline metrics relative to the first name, with 95 % intervals",
+            Kind::Delta => "effect on every task relative to the first name, with 95 % intervals",
+            Kind::Phenomena => "accuracy by linguistic phenomenon; for two names, the difference from the first",
+            Kind::Slices => "loss by slices of the held-out text; for several names, the differences from the first",
+            Kind::Calibration => "calibration: accuracy of the top-1 token by its probability",
             Kind::ParametersLoss => "validation bits per byte by parameters (by FLOPs with --x flops)",
-            Kind::Budget => "hours of all runs of each experiment: training, the rest, lost runs",
+            Kind::Budget => "hours of all runs of each experiment: training, other work, lost runs",
             Kind::Lengths => "lengths of the documents of the corpus, by side of the split",
-            Kind::Funnel => "bytes that each stage of the corpus leaves",
+            Kind::Funnel => "bytes left after each stage of the corpus",
         }
     }
 
@@ -226,7 +228,7 @@ pub enum PlotError {
         text: String,
     },
     /// The runs do not have what the kind shows.
-    #[error("`{kind}` has nothing to show of {names}: {why}\nhint: {hint}")]
+    #[error("`{kind}` has nothing to show for {names}: {why}\nhint: {hint}")]
     Nothing {
         /// The kind.
         kind: Kind,

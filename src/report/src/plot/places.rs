@@ -76,7 +76,7 @@ pub(super) fn activations(request: &Request) -> Result<Figure, PlotError> {
         let quantities = [
             quantity("Root mean square of the residual stream", "", true, |r| Some(r.rms)),
             quantity("Attention entropy (nats)", ".attention", false, |r| r.attention_entropy_nats),
-            quantity("Silent feed-forward units (share)", ".feed_forward", false, |r| r.dead_share),
+            quantity("Dead feed-forward units (share)", ".feed_forward", false, |r| r.dead_share),
         ];
         all.push(Activations {
             name: shown.subject.name.clone(),

@@ -2,6 +2,7 @@
 
 use super::curves::evaluations;
 use super::{PlotError, Request, Shown, headline_tasks, title_of_task};
+use crate::families::over_seeds;
 use harness_analyse::{RunAnalysis, TaskResult};
 use harness_figure::{Curve, Estimate, Figure, Progress, Subject, parameters_loss, task_curves, tasks};
 
@@ -30,23 +31,15 @@ pub(super) fn tasks(request: &Request) -> Result<Figure, PlotError> {
     if rows.is_empty() { Err(request.nothing(NO_TASKS.0, NO_TASKS.1)) } else { Ok(tasks::draw(&subjects, &rows)) }
 }
 
-/// The accuracy over the seeds. Seeds are scored on the same items, so the error of the items does not shrink with
-/// their number; the error between seeds does.
+/// The accuracy over the seeds.
 fn estimate(shown: &Shown, id: &str) -> Option<Estimate> {
     let own = |run: &&RunAnalysis| {
         let task = headline_tasks(run).into_iter().find(|t| t.id == id)?.quoted_accuracy();
-        Some((task.mean, task.standard_error))
+        Some((task.mean, Some(task.standard_error)))
     };
-    let seeds: Vec<(f64, f64)> = shown.runs.iter().filter_map(own).collect();
-    let n = seeds.len() as f64;
-    let mean = seeds.iter().map(|s| s.0).sum::<f64>() / n;
-    let of_items = seeds.iter().map(|s| s.1).sum::<f64>() / n;
-    let of_seeds = match seeds.len() {
-        0 => return None,
-        1 => 0.0,
-        _ => libm::sqrt(seeds.iter().map(|s| (s.0 - mean) * (s.0 - mean)).sum::<f64>() / (n - 1.0) / n),
-    };
-    Some(Estimate { mean, standard_error: libm::hypot(of_items, of_seeds) })
+    let seeds: Vec<(f64, Option<f64>)> = shown.runs.iter().filter_map(own).collect();
+    let (mean, standard_error) = (!seeds.is_empty()).then(|| over_seeds(&seeds))?;
+    Some(Estimate { mean, standard_error: standard_error? })
 }
 
 pub(super) fn task_curves(request: &Request, progress: Progress) -> Result<Figure, PlotError> {

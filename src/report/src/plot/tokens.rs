@@ -90,7 +90,7 @@ pub(super) fn phenomena(project: &Project, request: &Request) -> Result<Figure, 
     let (first, other) = match request.shown {
         [first] => (first, None),
         [first, other] => (first, Some(other)),
-        _ => return Err(request.nothing("it shows one run, or one change", "name one or two experiments")),
+        _ => return Err(request.nothing("it shows one run or one change", "name one or two experiments")),
     };
     let wanted = Wanted { by: vec![By::Phenomenon], passages: 0 };
     let report = slices(project, first.latest(), other.map(Shown::latest), &wanted)?;

@@ -47,7 +47,7 @@ pub struct Transformer {
     final_norm: Option<Norm>,
     head: Head,
     logit_scale: f64,
-    future_loss_weight: f64,
+    multi_token_loss_weight: f64,
     compute: Kind,
     context_length: usize,
     key_value_heads: i64,
@@ -79,11 +79,11 @@ impl Transformer {
             value_embedding: weights.find_float32("value_embedding"),
             positions: Positions::new(config, weights),
             blocks: (0..config.layers).map(|i| block(format!("blocks.{i}"))).collect(),
-            future: (0..config.future_tokens).map(|i| block(format!("future.{i}"))).collect(),
+            future: (0..config.multi_token_prediction).map(|i| block(format!("future.{i}"))).collect(),
             final_norm: Norm::find(config.norm, "final_norm", weights),
             head: Head::new(config, weights),
             logit_scale: config.logit_scale(),
-            future_loss_weight: config.future_loss_weight,
+            multi_token_loss_weight: config.multi_token_loss_weight,
             compute: weights.compute(),
             context_length: config.context_length as usize,
             key_value_heads: i64::from(config.resolved_key_value_heads()),
@@ -141,7 +141,7 @@ impl Transformer {
             loss::backward(&self.head, &self.hidden(inputs, packing, dropout), targets, scale)
         } else {
             let states = multi_token::states(self, inputs, packing, dropout); // (B, T, C) each
-            multi_token::backward(&self.head, &states, targets, scale, self.future_loss_weight)
+            multi_token::backward(&self.head, &states, targets, scale, self.multi_token_loss_weight)
         }
     }
 

@@ -18,7 +18,7 @@ fn small() -> ModelConfig {
 
 /// Larger initial weights than usual, so that differences show.
 fn build(config: &ModelConfig) -> (Parameters, Transformer) {
-    let config = ModelConfig { initialization_deviation: 0.2, ..config.clone() };
+    let config = ModelConfig { init_std: 0.2, ..config.clone() };
     let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
     let model = parameters.model(&config, Kind::Float);
     (parameters, model)
@@ -54,11 +54,11 @@ fn variants() -> Vec<(&'static str, ModelConfig)> {
         ("values of the first block", ModelConfig { values: Values::FirstBlock, key_value_heads: 1, ..small.clone() }),
         ("value embedding", ModelConfig { values: Values::Embedding, ..small.clone() }),
         ("embedding skip", ModelConfig { embedding_skip: true, ..small.clone() }),
-        ("later tokens", ModelConfig { future_tokens: 2, future_loss_weight: 0.5, ..small.clone() }),
+        ("later tokens", ModelConfig { multi_token_prediction: 2, multi_token_loss_weight: 0.5, ..small.clone() }),
         (
             "later tokens of everything",
             ModelConfig {
-                future_tokens: 1,
+                multi_token_prediction: 1,
                 embedding_skip: true,
                 values: Values::FirstBlock,
                 residual_scaling: ResidualScaling::Learned,
@@ -155,7 +155,7 @@ fn growth(kind: OptimizerKind, learning_rate: f64, base_width: u32) -> [f64; 2] 
             heads: width / 16,
             mup_base_width: base_width,
             mup_base_heads: base_width / 16,
-            initialization_deviation: 0.05,
+            init_std: 0.05,
             tied_embeddings: false,
             ..small()
         };
@@ -203,7 +203,7 @@ fn mixtures_and_gains_are_what_their_weights_say() {
         ("first block", ModelConfig { values: Values::FirstBlock, ..plain.clone() }),
         ("table", ModelConfig { values: Values::Embedding, ..plain.clone() }),
         ("gains", ModelConfig { residual_scaling: ResidualScaling::Learned, ..plain.clone() }),
-        ("later tokens", ModelConfig { future_tokens: 1, ..plain.clone() }),
+        ("later tokens", ModelConfig { multi_token_prediction: 1, ..plain.clone() }),
     ];
     let (base, base_model) = build(&plain);
     let expected = base_model.logits(&tokens(2, 12));
@@ -334,7 +334,7 @@ fn attention_is_its_definition_with_window_cap_and_documents() {
         let config = ModelConfig {
             attention_window: window,
             attention_soft_cap: cap,
-            initialization_deviation: 0.5,
+            init_std: 0.5,
             positions: Places::None,
             ..small()
         };
@@ -432,7 +432,7 @@ fn plain(config: &ModelConfig, model: &Transformer, head: &Tensor, inputs: &Tens
         let targets = targets.narrow(1, ahead, t - ahead).reshape([-1]);
         let loss = logits.log_softmax(-1, Kind::Float).gather(1, &targets.unsqueeze(1), false).sum(Kind::Float).neg();
         let z_loss = logits.logsumexp(-1, false).square().sum(Kind::Float) * config.z_loss;
-        let weight = if ahead == 0 { 1.0 } else { config.future_loss_weight };
+        let weight = if ahead == 0 { 1.0 } else { config.multi_token_loss_weight };
         objective += (&loss + z_loss) * (weight / (b * t) as f64);
         next.get_or_insert(loss.double_value(&[]) / (b * t) as f64);
     }

@@ -155,7 +155,7 @@ fn every_optimizer_resumes_exactly_and_learns() {
                 query_key_norm: true,
                 values: Values::FirstBlock,
                 embedding_skip: true,
-                future_tokens: 1,
+                multi_token_prediction: 1,
                 mup_base_width: 16,
                 attention_window: 8,
                 ..job.model

@@ -19,8 +19,8 @@ fn everything(job: &mut Job) {
         SequenceLengthStage { steps: 9, sequence_length: 4 },
         SequenceLengthStage { steps: 5, sequence_length: 8 },
     ];
-    (training.document_mask, training.restart_positions) = (true, true);
-    training.average_decay = 0.9;
+    (training.document_mask, training.reset_position_ids) = (true, true);
+    training.ema_decay = 0.9;
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn evaluations_read_the_average_and_training_does_not() {
     let place = Place::new();
     let losses = |decay: f64| {
         let mut job = place.job(&format!("decay-{decay}"));
-        job.training.average_decay = decay;
+        job.training.ema_decay = decay;
         let outcome = run(&job);
         let path = "evaluations/step-00000030/validation.csv";
         let rows: Vec<WindowLoss> = scores::read_csv(&job.output.join(path)).unwrap();

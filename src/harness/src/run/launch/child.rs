@@ -172,7 +172,7 @@ fn version_failure(found: u32) -> Failure {
     Failure {
         kind: "contract".to_owned(),
         message: format!("the trainer speaks version {found} of the contract, harness speaks {}", contract::VERSION),
-        hint: Some("build both programs from the same commit: `make build`".to_owned()),
+        hint: Some(format!("build both programs from the same commit: `{}`", harness_build::MAKE)),
         step: 0,
     }
 }
@@ -181,7 +181,7 @@ fn contract_failure(error: &serde_json::Error, step: u64) -> Failure {
     Failure {
         kind: "contract".to_owned(),
         message: format!("the trainer wrote a message that harness cannot read: {error}"),
-        hint: Some("build both programs from the same commit: `make build`".to_owned()),
+        hint: Some(format!("build both programs from the same commit: `{}`", harness_build::MAKE)),
         step,
     }
 }

@@ -18,8 +18,9 @@ fn all(text: &str) -> Vec<Reference> {
 
 fn pieces(pieces: &[Piece]) -> String {
     let piece = |p: &Piece| match p {
-        Piece::Upright(text) => text.clone(),
-        Piece::Italic(text) => format!("*{text}*"),
+        Piece::Upright { text } => text.clone(),
+        Piece::Italic { text } => format!("*{text}*"),
+        Piece::Link { text, url } => format!("<{text}|{url}>"),
     };
     pieces.iter().map(piece).collect()
 }
@@ -157,6 +158,46 @@ fn the_title_leads_to_the_doi_before_all_else() {
     assert_eq!(link("url={javascript:alert(1)}"), None);
 }
 
+/// What BibTeX with hyperref makes of them.
+#[test]
+fn links_and_commands_of_tex_are_read() {
+    let link = |fields: &str| all(&format!("@misc{{k, author={{A B}}, title={{T}}, {fields}}}"))[0].link.clone();
+    for (fields, expected) in [
+        ("doi = {10.1007/978-3-319-10602-1\\_48}", "https://doi.org/10.1007/978-3-319-10602-1_48"),
+        ("url = {https://example.org/~user/p_q.pdf}", "https://example.org/~user/p_q.pdf"),
+        ("url = {https://example.org/\\textasciitilde user}", "https://example.org/~ user"),
+        ("url = {https://example.org/a\\_b/100\\%25?x=1\\&y=2}", "https://example.org/a_b/100%25?x=1&y=2"),
+        ("url = {\\url{https://example.org/s_t}}", "https://example.org/s_t"),
+    ] {
+        assert_eq!(link(fields).as_deref(), Some(expected), "{fields}");
+    }
+    let cases = [
+        (
+            "@misc{k, author={G Aitch}, title={D}, howpublished={\\url{https://example.org/how_to}}, year=2020}",
+            "G Aitch. 2020. D. <https://example.org/how_to|https://example.org/how_to>.",
+        ),
+        (
+            "@misc{k, author={A B}, title={D}, note={See \\href{https://a.b/c\\_d}{our page}, ``quoted''}, year=2020}",
+            "A B. 2020. D. See <our page|https://a.b/c_d>, \u{201c}quoted\u{201d}.",
+        ),
+        (
+            "@article{k, author={I Jay}, title={An $O(n \\log n)$ Bound, $\\alpha$ and \\emph{Mytilus edulis}}, journal={J}, year=2020}",
+            "I Jay. 2020. An O(n log n) bound, α and *Mytilus edulis*. *J*.",
+        ),
+        (
+            "@article{k, author={I Jay}, title={\\textbf{Bold} and {\\em Emphatic} \\Unknown{Words}}, journal={J}, year=2020}",
+            "I Jay. 2020. Bold and *Emphatic* Words. *J*.",
+        ),
+        (
+            "@article{k, author = \"Quo {\"}te{\"} Mark\", title = \"A {\"}quoted{\"} title\", journal = \"J\", year = \"2004\"}",
+            "Quo \"te\" Mark. 2004. A \"quoted\" title. *J*.",
+        ),
+    ];
+    for (bib, expected) in cases {
+        assert_eq!(shown(bib), expected, "{bib}");
+    }
+}
+
 #[test]
 fn a_broken_file_is_shown_at_its_place() {
     let mut library = Library::default();
@@ -171,7 +212,7 @@ fn a_broken_file_is_shown_at_its_place() {
 
 #[test]
 fn the_projects_own_references_are_complete() {
-    let text = include_str!("../../../templates/references.bib");
+    let text = include_str!("../../../../templates/references.bib");
     for reference in all(text) {
         assert!(reference.link.is_some(), "{} has no link", reference.key);
         assert!(reference.year.starts_with(['1', '2']), "{} has no year", reference.key);

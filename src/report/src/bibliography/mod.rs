@@ -2,25 +2,20 @@
 //! from JSON: year letters follow the order of the reference list, and the title is the link. The look was written
 //! after the conference's formatting guidelines and the behaviour of its BibTeX style.
 
+mod tex;
+
 use std::collections::BTreeMap;
 
-use biblatex::{Bibliography, Chunk, Entry, EntryType, Person};
+use biblatex::{Bibliography, ChunksRef, Entry, EntryType, Person};
 use serde::Serialize;
 
 use super::error::{Place, ReportError};
+use tex::{Letter, Piece};
 
 /// Everything the paper may cite, from one or more files; a later file goes before an earlier one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Library {
     entries: BTreeMap<String, Entry>,
-}
-
-/// A run of text, upright or in italics.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "style", content = "text")]
-pub(super) enum Piece {
-    Upright(String),
-    Italic(String),
 }
 
 /// A cited work as Typst sets it.
@@ -43,7 +38,7 @@ pub(super) struct Reference {
 impl Library {
     /// Adds the entries of a file.
     pub fn add(&mut self, path: &str, text: &str) -> Result<(), ReportError> {
-        let parsed = Bibliography::parse(text).map_err(|e| ReportError::Source {
+        let parsed = Bibliography::parse(&tex::with_braces(text)).map_err(|e| ReportError::Source {
             problem: format!("{}", e.kind),
             place: Box::new(Place::at(path, text, e.span.start)),
             hint: Some("an entry looks like `@article{key, author = {...}, title = {...}, year = {2020}}`".to_owned()),
@@ -193,48 +188,48 @@ fn label(people: &[Person]) -> String {
     }
 }
 
-/// A field as plain text, blanks folded; `None` if it is empty or absent.
-fn text(entry: &Entry, field: &str) -> Option<String> {
-    let aliases: &[&str] = match field {
+/// What a field holds, under any of its names.
+fn field<'a>(entry: &'a Entry, name: &str) -> Option<ChunksRef<'a>> {
+    let aliases: &[&str] = match name {
         "journal" => &["journal", "journaltitle"],
         "address" => &["address", "location"],
         "school" => &["school", "institution"],
         other => &[other],
     };
-    let chunks = aliases.iter().find_map(|name| entry.get(name))?;
-    let plain: String = chunks.iter().map(|c| c.v.get()).collect();
-    Some(clean(&plain)).filter(|t| !t.is_empty())
+    aliases.iter().find_map(|name| entry.get(name))
 }
 
-/// Blanks folded, TeX's tie and quotes as characters.
+/// A field as plain text, blanks folded; `None` if it is empty or absent.
+fn text(entry: &Entry, name: &str) -> Option<String> {
+    let plain: String = tex::letters(field(entry, name)?).iter().map(|letter| letter.letter).collect();
+    Some(plain).filter(|text| !text.is_empty())
+}
+
+/// A field as pieces, likewise.
+fn styled(entry: &Entry, name: &str) -> Option<Vec<Piece>> {
+    Some(tex::pieces(&tex::letters(field(entry, name)?))).filter(|pieces| !pieces.is_empty())
+}
+
+/// Blanks folded, TeX's tie as a character.
 fn clean(text: &str) -> String {
-    let text = text.replace('~', "\u{a0}").replace("``", "\u{201c}").replace("''", "\u{201d}");
-    text.split([' ', '\t', '\n', '\r']).filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
+    text.replace('~', "\u{a0}").split([' ', '\t', '\n', '\r']).filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// A title in sentence case: letters in braces stay, as does the first letter and one after a colon.
-fn sentence_case(entry: &Entry) -> Option<String> {
-    let mut out = String::new();
+fn sentence_case(entry: &Entry) -> Option<Vec<Piece>> {
     let mut keep = true;
-    for chunk in entry.get("title")? {
-        match &chunk.v {
-            Chunk::Normal(text) => {
-                for letter in text.chars() {
-                    if keep || !letter.is_alphabetic() {
-                        out.push(letter);
-                    } else {
-                        out.extend(letter.to_lowercase());
-                    }
-                    keep = keep && !letter.is_alphanumeric() || letter == ':' || keep && letter.is_whitespace();
-                }
-            }
-            Chunk::Verbatim(text) | Chunk::Math(text) => {
-                out.push_str(text);
-                keep = keep && text.is_empty();
-            }
+    let mut letters: Vec<Letter> = Vec::new();
+    for own in tex::letters(entry.get("title")?) {
+        let letter = own.letter;
+        let lowered = !own.kept && !keep && letter.is_alphabetic();
+        keep = !own.kept && (keep && !letter.is_alphanumeric() || letter == ':' || keep && letter.is_whitespace());
+        if lowered {
+            letters.extend(letter.to_lowercase().map(|letter| Letter { letter, ..own.clone() }));
+        } else {
+            letters.push(own);
         }
     }
-    Some(clean(&out)).filter(|t| !t.is_empty())
+    Some(tex::pieces(&letters)).filter(|pieces| !pieces.is_empty())
 }
 
 fn year(entry: &Entry) -> Option<String> {
@@ -249,20 +244,21 @@ fn is_arxiv(entry: &Entry) -> bool {
 }
 
 fn link(entry: &Entry) -> Option<String> {
-    if let Some(doi) = text(entry, "doi") {
+    let address = |name: &str| entry.get(name).map(tex::address).filter(|address| !address.is_empty());
+    if let Some(doi) = address("doi") {
         let doi = ["https://doi.org/", "http://doi.org/", "https://dx.doi.org/", "http://dx.doi.org/", "doi:"]
             .iter()
             .find_map(|prefix| doi.strip_prefix(prefix))
             .unwrap_or(&doi);
         return Some(format!("https://doi.org/{doi}"));
     }
-    if let Some(id) = text(entry, "pmid") {
+    if let Some(id) = address("pmid") {
         return Some(format!("https://pubmed.ncbi.nlm.nih.gov/{id}"));
     }
-    if let Some(id) = text(entry, "eprint").filter(|_| is_arxiv(entry)) {
+    if let Some(id) = address("eprint").filter(|_| is_arxiv(entry)) {
         return Some(format!("https://arxiv.org/abs/{id}"));
     }
-    text(entry, "url").filter(|url| url.starts_with("https://") || url.starts_with("http://"))
+    address("url").filter(|url| url.starts_with("https://") || url.starts_with("http://"))
 }
 
 /// `pages 7–9`, `page 7`; with `bare`, `7–9`.
@@ -293,21 +289,18 @@ struct Line {
 
 impl Line {
     fn add(&mut self, text: impl Into<String>) -> &mut Self {
-        self.pieces.push(Piece::Upright(text.into()));
+        self.pieces.push(Piece::Upright { text: text.into() });
         self
     }
 
     fn italic(&mut self, text: impl Into<String>) -> &mut Self {
-        self.pieces.push(Piece::Italic(text.into()));
+        self.pieces.push(Piece::Italic { text: text.into() });
         self
     }
 
     /// Ends the block with a full stop, unless it ends with one.
     fn stop(&mut self) -> &mut Self {
-        let ended = match self.pieces.last() {
-            None => true,
-            Some(Piece::Upright(text) | Piece::Italic(text)) => text.ends_with(['.', '?', '!']),
-        };
+        let ended = self.pieces.last().is_none_or(|last| last.text().ends_with(['.', '?', '!']));
         if !ended {
             self.add(".");
         }
@@ -316,11 +309,16 @@ impl Line {
 
     /// A block of its own: ` text.`
     fn block(&mut self, parts: &[Option<String>]) -> &mut Self {
-        let text = parts.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
-        if !text.is_empty() {
-            self.add(format!(" {text}")).stop();
+        let upright = |text: &Option<String>| text.clone().map(|text| vec![Piece::Upright { text }]);
+        self.pieces_block(&parts.iter().map(upright).collect::<Vec<_>>())
+    }
+
+    fn pieces_block(&mut self, parts: &[Option<Vec<Piece>>]) -> &mut Self {
+        for (at, part) in parts.iter().flatten().enumerate() {
+            self.add(if at == 0 { " " } else { ", " });
+            self.pieces.extend(part.iter().cloned());
         }
-        self
+        self.stop()
     }
 
     fn comma(&mut self, part: Option<String>) -> &mut Self {
@@ -364,11 +362,10 @@ fn volume(entry: &Entry, line: &mut Line) {
 fn body(entry: &Entry) -> (Vec<Piece>, Vec<Piece>) {
     let mut line = Line::default();
     let get = |field: &str| text(entry, field);
-    let upright = sentence_case(entry).map(Piece::Upright);
-    let italic = text(entry, "title").map(Piece::Italic);
-    let mut title = upright;
-    let end_title = |line: &mut Line, title: &Option<Piece>| {
-        let ended = matches!(title, Some(Piece::Upright(t) | Piece::Italic(t)) if t.ends_with(['.', '?', '!']));
+    let italic = text(entry, "title").map(|text| vec![Piece::Italic { text }]);
+    let mut title = sentence_case(entry);
+    let end_title = |line: &mut Line, title: &Option<Vec<Piece>>| {
+        let ended = title.as_ref().and_then(|t| t.last()).is_some_and(|last| last.text().ends_with(['.', '?', '!']));
         if !ended {
             line.add(".");
         }
@@ -447,9 +444,14 @@ fn body(entry: &Entry) -> (Vec<Piece>, Vec<Piece>) {
             preprint(entry, &mut line);
         }
     }
-    line.block(&[get("note")]);
-    let title = title.map_or_else(|| vec![Piece::Upright("[link]".to_owned())], |t| vec![t]);
-    (title, line.pieces)
+    line.pieces_block(&[styled(entry, "note")]);
+    let title = title.unwrap_or_else(|| vec![Piece::Upright { text: "[link]".to_owned() }]);
+    // The title is a link as a whole.
+    let unlinked = |piece| match piece {
+        Piece::Link { text, .. } => Piece::Upright { text },
+        other => other,
+    };
+    (title.into_iter().map(unlinked).collect(), line.pieces)
 }
 
 /// ` *Preprint*, arXiv:2001.00001.` and what else may stand for a place of publication.
@@ -464,7 +466,7 @@ fn preprint(entry: &Entry, line: &mut Line) {
             line.add(" ").italic("arXiv preprint").stop();
         }
         (None, None, publisher) => {
-            line.block(&[text(entry, "howpublished"), text(entry, "version")]);
+            line.pieces_block(&[styled(entry, "howpublished"), styled(entry, "version")]);
             line.block(&[text(entry, "organization"), publisher]);
         }
     }
@@ -506,5 +508,4 @@ fn folded(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "bibliography_tests.rs"]
 mod tests;

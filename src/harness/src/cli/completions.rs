@@ -1,0 +1,23 @@
+//! `harness completions`: what a shell needs to complete the command line.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::{Outcome, terminal};
+use crate::exit_code;
+
+/// Print the script that lets a shell complete commands and options.
+///
+/// For bash: harness completions bash > ~/.local/share/bash-completion/completions/harness
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The shell.
+    shell: Shell,
+}
+
+pub fn execute(arguments: &Arguments) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut super::Arguments::command(), "harness", &mut script);
+    terminal::say(String::from_utf8_lossy(&script).trim_end());
+    Ok(exit_code::SUCCESS)
+}

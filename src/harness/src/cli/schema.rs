@@ -1,0 +1,34 @@
+//! `harness schema`: the JSON Schemas of the TOML files that students write.
+
+use super::{Outcome, terminal};
+use crate::exit_code;
+
+/// Print the JSON Schema of an experiment, a corpus recipe or a task recipe.
+///
+/// An editor with a TOML language server (Even Better TOML, Taplo) completes keys, shows what they mean and marks
+/// mistakes in a file whose first line names its schema: #:schema ../schema/experiment.json
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The kind of file.
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Kind {
+    /// experiments/NAME/experiment.toml
+    Experiment,
+    /// experiments/corpora/NAME.toml
+    Corpus,
+    /// experiments/tasks/NAME.toml
+    Task,
+}
+
+pub fn execute(arguments: &Arguments) -> Outcome {
+    let schema = match arguments.kind {
+        Kind::Experiment => harness_core::config::schema(),
+        Kind::Corpus => harness_corpus::Recipe::schema(),
+        Kind::Task => harness_corpus::tasks::TaskRecipe::schema(),
+    };
+    terminal::say(&serde_json::to_string_pretty(&schema).expect("a schema is JSON"));
+    Ok(exit_code::SUCCESS)
+}

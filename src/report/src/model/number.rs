@@ -1,0 +1,184 @@
+//! Numbers as they are printed.
+
+use harness_analyse::{Unit, show};
+use serde::{Deserialize, Serialize};
+
+/// A text as it is printed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Shown {
+    /// As it stands, with a true minus sign.
+    Text(String),
+    /// `3.20 × 10¹⁴`
+    PowerOfTen {
+        /// `3.20`
+        mantissa: String,
+        /// `14`
+        exponent: String,
+    },
+}
+
+impl Shown {
+    /// A number under the rounding rule of its unit.
+    pub fn number(number: f64, unit: Unit) -> Self {
+        let text = show(number, unit).replace('-', "\u{2212}");
+        match text.split_once('e') {
+            Some((mantissa, exponent)) => {
+                Shown::PowerOfTen { mantissa: mantissa.to_owned(), exponent: exponent.to_owned() }
+            }
+            None => Shown::Text(text),
+        }
+    }
+
+    /// A difference under the rounding rule of its unit: signed, but without a sign if it rounds to zero.
+    pub fn difference(number: f64, unit: Unit) -> Self {
+        let size = Shown::number(number.abs(), unit);
+        let is_zero = size.in_one_piece().bytes().all(|b| !b.is_ascii_digit() || b == b'0');
+        let sign = if is_zero { "" } else { ["+", "\u{2212}"][usize::from(number < 0.0)] };
+        match size {
+            Shown::Text(text) => Shown::Text(format!("{sign}{text}")),
+            Shown::PowerOfTen { mantissa, exponent } => {
+                Shown::PowerOfTen { mantissa: format!("{sign}{mantissa}"), exponent }
+            }
+        }
+    }
+
+    /// What of it stands in one piece in the text of a page.
+    pub fn in_one_piece(&self) -> &str {
+        match self {
+            Shown::Text(text) => text,
+            Shown::PowerOfTen { mantissa, .. } => mantissa,
+        }
+    }
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Shown::Text(text) => f.write_str(text),
+            Shown::PowerOfTen { mantissa, exponent } => write!(f, "{mantissa} × 10^{exponent}"),
+        }
+    }
+}
+
+/// A number with all that a page may show of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Number {
+    /// The exact number.
+    pub number: f64,
+    /// Its unit.
+    pub unit: Unit,
+    /// The text that shows it.
+    pub shown: Shown,
+    /// What stands behind it where the unit is asked for, with the space between.
+    pub suffix: String,
+    /// Its standard error in the same unit, where there is one.
+    pub standard_error: Option<f64>,
+    /// The text that shows it.
+    pub shown_error: Option<Shown>,
+}
+
+impl Number {
+    /// A value.
+    pub fn value(number: f64, standard_error: Option<f64>, unit: Unit) -> Self {
+        let shown_error = standard_error.map(|error| Shown::number(error, unit));
+        Number { number, unit, shown: Shown::number(number, unit), suffix: suffix(unit), standard_error, shown_error }
+    }
+
+    /// A difference of two values.
+    pub fn difference(number: f64, standard_error: Option<f64>, unit: Unit) -> Self {
+        let suffix = if unit == Unit::Share { "\u{a0}points".to_owned() } else { suffix(unit) };
+        Number { shown: Shown::difference(number, unit), suffix, ..Number::value(number, standard_error, unit) }
+    }
+}
+
+/// The unit as it is written behind a number.
+fn suffix(unit: Unit) -> String {
+    match unit {
+        Unit::Share => "%".to_owned(),
+        Unit::BitsPerByte => "\u{a0}bits per byte".to_owned(),
+        Unit::NatsPerToken => "\u{a0}nats per token".to_owned(),
+        Unit::Seconds => "\u{a0}s".to_owned(),
+        Unit::Bytes => "\u{a0}MiB".to_owned(),
+        Unit::Flops => "\u{a0}FLOPs".to_owned(),
+        Unit::Count | Unit::Perplexity | Unit::Number | Unit::Decimal => String::new(),
+    }
+}
+
+/// A count with every way to write it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// The count.
+    pub number: u64,
+    /// `4`
+    pub digits: String,
+    /// `four`, as it stands before a noun: `no` for zero. Digits from thirteen on.
+    pub words: String,
+    /// `four`, as it stands alone: `none` for zero.
+    pub alone: String,
+}
+
+impl Count {
+    const WORDS: [&str; 13] =
+        ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+
+    /// Of a number.
+    pub fn of(number: u64) -> Self {
+        let digits = number.to_string();
+        let words = usize::try_from(number).ok().and_then(|n| Count::WORDS.get(n));
+        let words = words.map_or_else(|| digits.clone(), |word| (*word).to_owned());
+        let alone = if number == 0 { "none".to_owned() } else { words.clone() };
+        Count { number, digits, words, alone }
+    }
+
+    /// Whether a text says this count, be its first letter a capital or not.
+    pub fn is_said_by(&self, text: &str) -> bool {
+        [&self.digits, &self.words, &self.alone].iter().any(|form| form.eq_ignore_ascii_case(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Shown {
+        Shown::Text(text.to_owned())
+    }
+
+    #[test]
+    fn differences_are_signed_and_zero_is_not() {
+        let cases = [
+            (0.012_3, Unit::BitsPerByte, "+0.012"),
+            (-0.012_3, Unit::BitsPerByte, "\u{2212}0.012"),
+            (-0.000_1, Unit::BitsPerByte, "0.000"),
+            (0.031, Unit::Share, "+3.1"),
+            (-1200.0, Unit::Count, "\u{2212}1,200"),
+            (0.0, Unit::Count, "0"),
+        ];
+        for (number, unit, expected) in cases {
+            assert_eq!(Shown::difference(number, unit), text(expected));
+        }
+    }
+
+    #[test]
+    fn powers_of_ten_are_data_and_minus_signs_are_true() {
+        let power = |mantissa: &str, exponent: &str| Shown::PowerOfTen {
+            mantissa: mantissa.to_owned(),
+            exponent: exponent.to_owned(),
+        };
+        assert_eq!(Shown::number(3.2e14, Unit::Flops), power("3.20", "14"));
+        assert_eq!(Shown::number(1.0 / 3.0, Unit::Number), power("3.33333", "\u{2212}1"));
+        assert_eq!(Shown::difference(-3.2e14, Unit::Flops), power("\u{2212}3.20", "14"));
+        assert_eq!(Shown::number(-0.5, Unit::BitsPerByte), text("\u{2212}0.500"));
+    }
+
+    #[test]
+    fn a_count_is_said_by_its_digits_and_its_words_and_by_nothing_else() {
+        let four = Count::of(4);
+        for (said, right) in [("4", true), ("four", true), ("Four", true), ("six", false), ("fourteen", false)] {
+            assert_eq!(four.is_said_by(said), right, "{said}");
+        }
+        assert!(Count::of(0).is_said_by("none") && Count::of(0).is_said_by("No") && !Count::of(1).is_said_by("no"));
+        assert_eq!(Count::of(13).words, "13");
+    }
+}
