@@ -60,6 +60,11 @@ pub fn chi_squared_quantile(p: f64, df: f64) -> f64 {
     bisect(0.0, high, &|x| incomplete_gamma(df / 2.0, x / 2.0) - p)
 }
 
+/// P(X > `x`) for X chi-squared with `df` degrees of freedom.
+pub fn chi_squared_at_least(x: f64, df: f64) -> f64 {
+    1.0 - incomplete_gamma(df / 2.0, x / 2.0)
+}
+
 /// Regularized lower incomplete gamma function P(a, x): the series of DLMF 8.11.4, whose terms are all positive.
 fn incomplete_gamma(a: f64, x: f64) -> f64 {
     if x <= 0.0 {

@@ -20,9 +20,9 @@ pub struct TTest {
     pub df: f64,
     /// Two-sided p-value.
     pub p_value: f64,
-    /// Lower end of the 95 % interval.
+    /// Lower end of the interval: the 95 % one, unless a level was given.
     pub low: f64,
-    /// Upper end of the 95 % interval.
+    /// Upper end.
     pub high: f64,
 }
 
@@ -66,7 +66,7 @@ pub fn blocks(first: &[f64], second: &[f64]) -> Option<TTest> {
     let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| b - a).collect();
     let error = libm::sqrt(variance(&differences) / differences.len() as f64);
     (differences.len() > 1 && error > 0.0 && error.is_finite())
-        .then(|| t_test(mean(&differences), error, differences.len() as f64 - 1.0))
+        .then(|| t_test(mean(&differences), error, differences.len() as f64 - 1.0, LEVEL))
 }
 
 /// Welch's t test for unequal variances, with the degrees of freedom of Welch and Satterthwaite (Welch 1947,
@@ -78,14 +78,15 @@ pub fn welch(first: &[f64], second: &[f64]) -> Option<TTest> {
         return None;
     }
     let df = squared_error * squared_error / parts.iter().map(|(part, df)| part * part / df).sum::<f64>();
-    Some(t_test(mean(second) - mean(first), libm::sqrt(squared_error), df))
+    Some(t_test(mean(second) - mean(first), libm::sqrt(squared_error), df, LEVEL))
 }
 
 /// Student's t test with one pooled variance. `None` unless each side has two values and some value differs within a side.
 pub fn pooled_t(first: &[f64], second: &[f64]) -> Option<TTest> {
     let counts = [first.len() as f64, second.len() as f64];
     let error = pooled_deviation(first, second)? * libm::sqrt(1.0 / counts[0] + 1.0 / counts[1]);
-    (error > 0.0 && error.is_finite()).then(|| t_test(mean(second) - mean(first), error, counts[0] + counts[1] - 2.0))
+    (error > 0.0 && error.is_finite())
+        .then(|| t_test(mean(second) - mean(first), error, counts[0] + counts[1] - 2.0, LEVEL))
 }
 
 /// The standard deviation within two sides, taken to be one for both. `None` unless each side has two values.
@@ -94,8 +95,10 @@ pub fn pooled_deviation(first: &[f64], second: &[f64]) -> Option<f64> {
     Some(libm::sqrt((squares[0]? + squares[1]?) / ((first.len() + second.len()) as f64 - 2.0)))
 }
 
-pub(crate) fn t_test(difference: f64, standard_error: f64, df: f64) -> TTest {
-    let reach = t_quantile(1.0 - LEVEL / 2.0, df) * standard_error;
+/// The t test of a difference with its standard error above 0 and its degrees of freedom, with the interval of 1 - `level`: that
+/// of a test over seeds at another level, such as a corrected one.
+pub fn t_test(difference: f64, standard_error: f64, df: f64, level: f64) -> TTest {
+    let reach = t_quantile(1.0 - level / 2.0, df) * standard_error;
     TTest {
         difference,
         standard_error,
@@ -262,6 +265,17 @@ mod tests {
         ];
         agrees(blocks(&BASE, &[1.226, 1.221, 1.227, 1.219]).unwrap(), expected);
         assert_eq!(blocks(&[1.0, 2.0], &[2.0, 3.0]), None, "no spread, no test");
+    }
+
+    #[test]
+    fn intervals_at_another_level_agree_with_scipy() {
+        // scipy.stats.ttest_rel([1.226, 1.221, 1.227, 1.219], BASE).confidence_interval(.99)
+        let test = blocks(&BASE, &[1.226, 1.221, 1.227, 1.219]).unwrap();
+        let at = t_test(test.difference, test.standard_error, test.df, 0.01);
+        agrees(
+            at,
+            [-7.205_766_921_229_045, 3.0, 0.005_509_469_103_300_153, -0.01357941115801847, -0.001420588841981544],
+        );
     }
 
     #[test]

@@ -4,13 +4,17 @@
 //! record, a word for a reader, or a source of chance other than the counter-based one of `harness-core`.
 //!
 //! Moments and order statistics are here; [`cluster`] gives means and tests over documents, [`crossed`] intervals over seeds
-//! and units together, [`distribution`] probabilities, [`hypothesis`] tests over seeds and items, [`power`] smallest
-//! detectable effects, [`shares`] shares of items. Which test holds its level where is measured in
+//! and units together, [`design`] one variance for a study, [`distribution`] probabilities, [`dunnett`] tests of many against one
+//! baseline, [`equivalence`] tests against a margin, [`hypothesis`] tests over seeds and items, [`power`] smallest detectable
+//! effects, [`shares`] shares of items. Which test holds its level where is measured in
 //! docs/statistics.md.
 
 pub mod cluster;
 pub mod crossed;
+pub mod design;
 pub mod distribution;
+pub mod dunnett;
+pub mod equivalence;
 pub mod hypothesis;
 pub mod power;
 pub mod shares;
