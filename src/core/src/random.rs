@@ -17,6 +17,8 @@ pub enum Purpose {
     Generation,
     /// Tokens drawn from a model's distribution.
     Sampling,
+    /// Points of a search space.
+    Search,
 }
 
 impl Purpose {
@@ -27,6 +29,7 @@ impl Purpose {
             Purpose::DataOrder => 0x6f72_6465,
             Purpose::Generation => 0x6765_6e65,
             Purpose::Sampling => 0x7361_6d70,
+            Purpose::Search => 0x7365_6172,
         }
     }
 }

@@ -5,8 +5,9 @@
 //!
 //! Moments and order statistics are here; [`cluster`] gives means and tests over documents, [`crossed`] intervals over seeds
 //! and units together, [`design`] one variance for a study, [`distribution`] probabilities, [`dunnett`] tests of many against one
-//! baseline, [`equivalence`] tests against a margin, [`hypothesis`] tests over seeds and items, [`power`] smallest detectable
-//! effects, [`shares`] shares of items. Which test holds its level where is measured in
+//! baseline, [`equivalence`] tests against a margin, [`hypothesis`] tests over seeds and items, [`looks`] levels of several looks,
+//! [`power`] smallest detectable effects, [`power_law`] losses of larger runs, [`sequence`] points of a search, [`shares`] shares
+//! of items. Which test holds its level where is measured in
 //! docs/statistics.md.
 
 pub mod cluster;
@@ -16,7 +17,10 @@ pub mod distribution;
 pub mod dunnett;
 pub mod equivalence;
 pub mod hypothesis;
+pub mod looks;
 pub mod power;
+pub mod power_law;
+pub mod sequence;
 pub mod shares;
 #[cfg(test)]
 mod simulations;

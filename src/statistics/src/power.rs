@@ -9,6 +9,7 @@ use super::distribution::{
     binomial_at_least, binomial_mass, bisect, chi_squared_quantile, deviation_density, normal_cdf, normal_quantile,
     t_quantile,
 };
+use super::dunnett::{Dunnett, Family};
 use super::hypothesis::{LEVEL, Stratified, over_seeds};
 use super::{mean, variance};
 
@@ -24,14 +25,49 @@ pub fn detectable_normal(standard_error: f64, level: f64) -> f64 {
 /// Smallest effect of a t test with `df` degrees of freedom at a `level`, in standard errors of the difference: the
 /// noncentrality at which the power is 80 %.
 pub fn detectable_t(df: f64, level: f64) -> f64 {
-    let grid = DeviationGrid::new(df, level);
+    detectable_beyond(t_quantile(1.0 - level / 2.0, df), df)
+}
+
+/// The same for any critical value of the t statistic on either side, such as Dunnett's.
+pub fn detectable_beyond(critical: f64, df: f64) -> f64 {
+    let grid = DeviationGrid::new(df, critical);
     // With one degree of freedom it is 16.3 at 5 %, and it falls from there to 2.8.
-    let least = normal_quantile(1.0 - level / 2.0);
-    let mut most = 2.0 * least;
+    let mut most = 4.0;
     while grid.power(most) < POWER {
         most *= 2.0;
     }
-    bisect(least, most, &|noncentrality| grid.power(noncentrality) - POWER)
+    bisect(0.0, most, &|noncentrality| grid.power(noncentrality) - POWER)
+}
+
+/// Smallest difference from the baseline that one of the `treatments` of `each` values is found with, in standard deviations of
+/// a single value (within its block where there are blocks), when all are compared as [`against_baseline`] does: with
+/// Dunnett's critical value or, after Welch, at Holm's first level. `None` where it does not test.
+///
+/// [`against_baseline`]: super::dunnett::against_baseline
+pub fn detectable_against_baseline(
+    family: Family,
+    baseline: usize,
+    treatments: usize,
+    each: usize,
+    level: f64,
+) -> Option<f64> {
+    if treatments == 0 || baseline.min(each) == 0 || (family == Family::Blocks && baseline != each) {
+        return None;
+    }
+    let df = match family {
+        Family::Welch => return detectable_over_seeds(baseline, each, level / treatments as f64),
+        Family::Blocks => treatments * (each - 1),
+        Family::Pooled => baseline - 1 + treatments * (each - 1),
+    };
+    let critical = || Dunnett::new(baseline, &vec![each; treatments], df as f64).critical_value(level);
+    let error = libm::sqrt(1.0 / baseline as f64 + 1.0 / each as f64);
+    (df > 0).then(|| detectable_beyond(critical(), df as f64) * error)
+}
+
+/// The least number of seeds, up to `most`, with which the smallest effect that `detectable` gives for it is no larger than
+/// `effect`; `None` if more are needed.
+pub fn seeds_needed(effect: f64, most: usize, detectable: impl Fn(usize) -> Option<f64>) -> Option<usize> {
+    (1..=most).find(|&seeds| detectable(seeds).is_some_and(|smallest| smallest <= effect))
 }
 
 /// Smallest difference of means, in standard deviations over seeds, that [`over_seeds`] finds with `first` and `second`
@@ -167,7 +203,7 @@ struct DeviationGrid {
 }
 
 impl DeviationGrid {
-    fn new(df: f64, level: f64) -> Self {
+    fn new(df: f64, critical: f64) -> Self {
         const INTERVALS: u32 = 2_000;
         // s has mean about 1 and deviation about 1 / sqrt(2 df).
         let reach = 12.0 / libm::sqrt(2.0 * df);
@@ -183,7 +219,7 @@ impl DeviationGrid {
             (s, weight(i) * deviation_density(s, df))
         };
         let points = (0..=INTERVALS).map(point).filter(|(_, weight)| *weight > 1e-18).collect();
-        DeviationGrid { critical: t_quantile(1.0 - level / 2.0, df), points }
+        DeviationGrid { critical, points }
     }
 
     /// P(|T| > critical) for noncentral T: the normal tail averaged over the law of s.
@@ -268,6 +304,45 @@ mod tests {
         // 20,000 samples by numpy.random.default_rng(9): 3.14 and 4.15 standard errors
         assert!((3.09..3.19).contains(&sample[0]) && (sample[1] - 4.15).abs() < 0.06, "{sample:?}");
         assert_eq!(detectable_over_clusters(4, LEVEL), None);
+    }
+
+    #[test]
+    fn effects_of_many_treatments_agree_with_scipy() {
+        // brentq over d of nct.sf(c, df, d) + nct.cdf(-c, df, d) - .8 with c from quad over quad, as in the tests of Dunnett's:
+        // two treatments in six blocks, eight in three
+        let in_blocks =
+            |treatments, blocks| detectable_against_baseline(Family::Blocks, blocks, treatments, blocks, 0.05).unwrap();
+        let pooled = |treatments, each, level| {
+            detectable_against_baseline(Family::Pooled, each, treatments, each, level).unwrap()
+        };
+        near(in_blocks(2, 6), 3.470_864_056 * libm::sqrt(2.0 / 6.0), 1e-7);
+        near(in_blocks(8, 3), 3.875747964 * libm::sqrt(2.0 / 3.0), 1e-7);
+        // One treatment is a t test.
+        near(pooled(1, 4, 0.05), detectable_over_seeds(4, 4, 0.05).unwrap(), 1e-7);
+        near(
+            detectable_against_baseline(Family::Blocks, 4, 1, 4, 0.01).unwrap(),
+            std::f64::consts::SQRT_2 * detectable_in_blocks(4, 0.01).unwrap(),
+            1e-7,
+        );
+        assert_eq!(
+            detectable_against_baseline(Family::Welch, 4, 5, 4, 0.05),
+            detectable_over_seeds(4, 4, 0.01),
+            "the first of Holm's levels"
+        );
+        // A larger baseline serves all.
+        let larger = detectable_against_baseline(Family::Pooled, 8, 8, 3, 0.05).unwrap();
+        assert!(larger < 0.85 * pooled(8, 3, 0.05), "{larger}");
+        assert_eq!(detectable_against_baseline(Family::Blocks, 3, 2, 4, 0.05), None, "not the same seeds");
+        assert_eq!(detectable_against_baseline(Family::Pooled, 1, 3, 1, 0.05), None);
+        assert_eq!(detectable_against_baseline(Family::Blocks, 1, 3, 1, 0.05), None);
+    }
+
+    #[test]
+    fn seeds_are_needed_until_the_effect_is_found() {
+        let detectable = |seeds| detectable_over_seeds(seeds, seeds, LEVEL);
+        assert_eq!(seeds_needed(2.03, 20, detectable), Some(5));
+        assert_eq!(seeds_needed(2.02, 20, detectable), Some(6));
+        assert_eq!(seeds_needed(0.1, 20, detectable), None);
     }
 
     #[test]
