@@ -151,6 +151,29 @@ pub fn bisect(mut low: f64, mut high: f64, rising: &dyn Fn(f64) -> f64) -> f64 {
     0.5 * (low + high)
 }
 
+/// The same in few steps, for a function that costs much: false position, in the Illinois form (Dowell and Jarratt 1971, BIT
+/// 11:168). The function is at most 0 at `low` and at least 0 at `high`.
+pub fn illinois(low: f64, high: f64, rising: &dyn Fn(f64) -> f64) -> f64 {
+    let mut ends = [(low, rising(low)), (high, rising(high))];
+    let (mut at, mut moved) = (low, None);
+    for _ in 0..100 {
+        let [(low, below), (high, above)] = ends;
+        let next = if above > below { (low * above - high * below) / (above - below) } else { low };
+        let (before, value) = (at, rising(next));
+        at = next;
+        if value == 0.0 || (at - before).abs() < 1e-12 * at.abs() {
+            break;
+        }
+        let end = usize::from(value > 0.0);
+        ends[end] = (at, value);
+        if moved == Some(end) {
+            ends[1 - end].1 *= 0.5;
+        }
+        moved = Some(end);
+    }
+    at
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

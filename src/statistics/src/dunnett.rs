@@ -2,18 +2,19 @@
 //! together, narrower than those of Bonferroni or Holm because all share the baseline's luck.
 
 use super::design::{self, Design, brown_forsythe};
-use super::distribution::{bisect, normal_cdf};
+use super::distribution::{illinois, normal_cdf, t_quantile};
 use super::hypothesis::{FARTHEST_VARIANCES, LEVEL, TTest, holm, t_test, welch};
 use super::variance;
 
 /// The law of the largest of several t statistics against one baseline.
 #[derive(Clone, Debug)]
 pub struct Dunnett {
+    df: f64,
     /// For the treatments of each count: how many, the root of their correlation, and the root of what it leaves of 1.
     treatments: Vec<(f64, f64, f64)>,
     /// Ratios of the estimated to the true standard deviation, with their probabilities.
     deviations: Vec<(f64, f64)>,
-    /// Values of the baseline in its standard errors, with their probabilities.
+    /// Values of the baseline in its standard errors, with their probabilities: those on one side for both.
     baselines: Vec<(f64, f64)>,
 }
 
@@ -31,12 +32,14 @@ impl Dunnett {
         };
         let treatments: Vec<(f64, f64, f64)> = counts.chunk_by(|a, b| a == b).map(group).collect();
         let narrowest = treatments.iter().map(|(_, shared, own)| own / shared).fold(1.0, f64::min);
-        let baselines = lattice(0.5 * narrowest, |z| -0.5 * z * z);
+        let mut baselines = lattice(0.6 * narrowest, |z| -0.5 * z * z);
+        baselines.retain(|(z, _)| *z >= 0.0);
+        baselines.iter_mut().filter(|(z, _)| *z > 0.0).for_each(|(_, weight)| *weight *= 2.0);
         // The density of the logarithm of the deviation, but for a constant.
         let log_density = |x: f64| df * (x + 0.5 - 0.5 * libm::exp(2.0 * x));
-        let deviations = lattice(0.25 / libm::sqrt(2.0 * df).max(1.0), log_density);
+        let deviations = lattice(0.4 / libm::sqrt(2.0 * df).max(1.0), log_density);
         let deviations = deviations.into_iter().map(|(x, weight)| (libm::exp(x), weight)).collect();
-        Dunnett { treatments, deviations, baselines }
+        Dunnett { df, treatments, deviations, baselines }
     }
 
     /// The chance that the largest of the statistics is `t` or more on either side, where no treatment differs from the
@@ -56,11 +59,11 @@ impl Dunnett {
 
     /// The t that has the p-value `level`, strictly between 0 and 1: simultaneous intervals reach so many standard errors.
     pub fn critical_value(&self, level: f64) -> f64 {
-        let mut high = 4.0;
-        while self.p_value(high) > level {
-            high *= 2.0;
-        }
-        bisect(0.0, high, &|t| level - self.p_value(t))
+        // Between that of one treatment and Bonferroni's for all.
+        let count: f64 = self.treatments.iter().map(|(count, ..)| count).sum();
+        let one_of = |count: f64| t_quantile(1.0 - level / (2.0 * count), self.df);
+        let (low, high) = (0.999 * one_of(1.0), 1.001 * one_of(count));
+        illinois(low, high, &|t| level - self.p_value(t))
     }
 }
 
@@ -70,7 +73,7 @@ fn lattice(step: f64, log_density: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
     let side = |direction: f64, first: u32| {
         let point = move |k: u32| direction * step * f64::from(k);
         let log_density = &log_density;
-        (first..).map(point).map(move |x| (x, libm::exp(log_density(x)))).take_while(|&(_, weight)| weight > 1e-18)
+        (first..).map(point).map(move |x| (x, libm::exp(log_density(x)))).take_while(|&(_, weight)| weight > 1e-16)
     };
     let mut points: Vec<(f64, f64)> = side(1.0, 0).chain(side(-1.0, 1)).collect();
     let sum: f64 = points.iter().map(|(_, weight)| weight).sum();
@@ -145,7 +148,7 @@ pub fn against_baseline(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distribution::{t_quantile, t_two_sided};
+    use crate::distribution::t_two_sided;
     use crate::near;
 
     #[track_caller]
