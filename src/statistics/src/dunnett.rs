@@ -149,12 +149,7 @@ pub fn against_baseline(
 mod tests {
     use super::*;
     use crate::distribution::t_two_sided;
-    use crate::near;
-
-    #[track_caller]
-    fn within(found: f64, expected: f64, reach: f64) {
-        assert!((found - expected).abs() < reach, "{found} is not {expected}");
-    }
+    use crate::{near, within};
 
     #[test]
     fn critical_values_are_the_published_ones() {

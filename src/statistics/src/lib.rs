@@ -68,6 +68,13 @@ pub(crate) fn near(found: f64, expected: f64, relative: f64) {
     assert!((found - expected).abs() <= relative * expected.abs(), "{found} is not {expected}");
 }
 
+/// The same within a distance.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn within(found: f64, expected: f64, reach: f64) {
+    assert!((found - expected).abs() < reach, "{found} is not {expected}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

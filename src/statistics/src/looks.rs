@@ -60,7 +60,7 @@ pub fn overall_level(looks: &[usize], nominal: &[f64]) -> f64 {
     assert_eq!(looks.len(), nominal.len(), "a level for each look");
     let mut walk = Walk::new(looks);
     let at = |(&look, &level): (&usize, &f64)| {
-        let critical = normal_quantile(1.0 - level / 2.0);
+        let critical = -normal_quantile(level / 2.0);
         let crossed = walk.beyond(look, critical);
         walk.go_on(look, critical);
         crossed
@@ -132,11 +132,7 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn within(found: f64, expected: f64, reach: f64) {
-        assert!((found - expected).abs() < reach, "{found} is not {expected}");
-    }
+    use crate::within;
 
     #[test]
     fn pococks_levels_are_the_published_ones() {
