@@ -195,3 +195,25 @@ fn a_value_is_traced_to_its_sources() {
     assert_eq!(report["contradictions"], 0);
     assert_eq!(report["numbers"][0]["number"], 20.0 * 2.0 * 32.0);
 }
+
+#[test]
+fn of_an_experiment_every_run_is_audited_and_a_value_is_that_of_the_run_that_counts() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let counts = project.latest("tiny");
+    project.harness(&["run", "tiny", "--purpose", "tune"]).expect(0);
+    let later = project.latest("tiny");
+    assert_ne!(counts, later);
+    let id = |run: &Path| run.file_name().unwrap().to_str().unwrap().to_owned();
+    let ran = project.harness(&["audit", "--json", "tiny:training.tokens"]).expect(0);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(report["numbers"][0]["run"], id(&counts), "a run to tune stands for no number");
+    for run in [&counts, &later] {
+        let ran = audit_damaged(&project, &run.join("steps.csv"), |path| flip(path, 40)).expect(1);
+        assert!(ran.stdout.contains(&id(run)), "{}", ran.stdout);
+    }
+    // Its folder names a run as its id does.
+    let folder = format!("experiments/tiny/runs/{}/", id(&counts));
+    let ran = project.harness(&["audit", "--verbose", &folder]).expect(0);
+    assert!(ran.stdout.contains(&id(&counts)) && !ran.stdout.contains(&id(&later)), "{}", ran.stdout);
+}

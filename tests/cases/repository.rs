@@ -1,6 +1,6 @@
 //! Rules of the house that can be read from the sources. Each failure says how to mend it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -140,19 +140,69 @@ fn no_dependency_needs_a_later_rust_than_we_promise() {
     }
 }
 
+/// Which rooms, folders or files beside the root of a crate, import which others, tests aside; each with a file that does.
+fn imports_between_rooms(folder: &str) -> BTreeMap<(String, String), String> {
+    let room_of = |file: &str| file.split(['/', '.']).next().unwrap().to_owned();
+    let sources = sources(folder);
+    let rooms: BTreeSet<String> = sources.iter().map(|(file, _)| room_of(file)).collect();
+    let mut imports = BTreeMap::new();
+    for (file, text) in &sources {
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        // In a file beside the root, both words name the root.
+        let code = if file.contains('/') { code } else { code.replace("super::", "crate::") };
+        for path in code.split("crate::").skip(1) {
+            // `crate::{a::B, c}` names the rooms before each first `::`.
+            let group = path.strip_prefix('{').map(|rest| rest.split(';').next().unwrap());
+            let mut depth = 0;
+            let outer = group.unwrap_or(path).split(|c| {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                c == ',' && depth == 0
+            });
+            for name in if group.is_some() { outer.collect::<Vec<_>>() } else { vec![path] } {
+                let name = name.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+                let own = room_of(file);
+                if rooms.contains(name) && name != own && !["lib.rs", "tests.rs", "fixture.rs"].contains(&file.as_str())
+                {
+                    imports.insert((own, name.to_owned()), file.clone());
+                }
+            }
+        }
+    }
+    imports
+}
+
 #[test]
 fn rooms_import_only_what_is_to_their_left() {
     let order = ["run", "watch", "exchange", "dashboard", "audit", "cli"];
-    for (file, text) in sources("src/harness/src") {
-        let room = file.split(['/', '.']).next().unwrap();
-        let Some(own) = order.iter().position(|r| *r == room) else { continue };
-        for (other, name) in order.iter().enumerate().filter(|(other, _)| *other > own) {
-            let imports = text.contains(&format!("crate::{name}::")) || text.contains(&format!("crate::{name};"));
-            assert!(
-                !imports,
-                "src/harness/src/{file} imports `{name}` ({own} < {other}): move what it needs to the left"
-            );
+    let place = |room: &str| order.iter().position(|r| *r == room);
+    let imports = imports_between_rooms("src/harness/src");
+    assert!(imports.contains_key(&("cli".to_owned(), "run".to_owned())), "{imports:?}");
+    for ((room, other), file) in imports {
+        assert!(
+            place(&other) < place(&room),
+            "src/harness/src/{file} imports `{other}`: move what it needs to the left"
+        );
+    }
+}
+
+/// Rooms that import each other, over others or not, are one room: neither can be read, or changed, without the other.
+#[test]
+fn no_room_imports_one_that_imports_it() {
+    for name in ["core", "corpus", "record", "analyse", "figure", "report", "harness"] {
+        let imports = imports_between_rooms(&format!("src/{name}/src"));
+        assert!(!imports.is_empty(), "{name}");
+        let mut left = imports.clone();
+        // Rooms that import nothing that is left stand below all that is.
+        loop {
+            let importing: BTreeSet<String> = left.keys().map(|(room, _)| room.clone()).collect();
+            let before = left.len();
+            left.retain(|(_, other), _| importing.contains(other));
+            if left.len() == before {
+                break;
+            }
         }
+        assert!(left.is_empty(), "rooms of src/{name} import each other: {left:?}");
     }
 }
 

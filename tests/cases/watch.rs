@@ -95,7 +95,7 @@ fn of_a_job_of_another_version_the_config_says_what_was_to_be_done() {
     let mut watcher = Watcher::open(&run).unwrap();
     let state = watcher.look().unwrap();
     assert_eq!((state.planned_steps(), state.tokens_left()), (20, 0));
-    assert!(state.course.evaluations.is_empty());
+    assert!(state.workload.evaluations.is_empty());
 }
 
 #[test]

@@ -8,8 +8,9 @@
 //! depends on, and [`PreparedCorpus`] is what comes out. [`tasks`] does the same for validation tasks, and [`grammar`]
 //! generates the corpus and tasks of the demonstration.
 //!
-//! No file depends on one that depends on it: rules stand in `recipe`, what crosses a folder in `candidate`, `documents`,
-//! `item` and [`harness_core::corpus_manifest`].
+//! No folder imports one that imports it: rules stand in `recipe`, what crosses a folder in `candidate`, `documents`, `item`
+//! and [`harness_core::corpus_manifest`], what recipes of corpora and of tasks share in `toml_text`, `remote` and
+//! `recipe_error`.
 //!
 //! Comes in: recipes, and the files and addresses that they name. Goes out: folders of the data store, known by their
 //! digest. It must never have: clap, tch, git2. Nothing here prints, exits or reads the clock. Work that takes long
@@ -29,6 +30,8 @@ mod prepared;
 mod progress;
 mod read;
 mod recipe;
+mod recipe_error;
+mod remote;
 mod spill;
 mod split;
 mod store;
@@ -36,6 +39,7 @@ pub mod tasks;
 mod test_side;
 mod text;
 mod tokenize;
+mod toml_text;
 mod unpack;
 mod write;
 
@@ -48,9 +52,11 @@ pub use overlap::overlap;
 pub use prepare::prepare;
 pub use prepared::PreparedCorpus;
 pub use progress::{Progress, Silent, Unit};
-pub use recipe::toml_text::known_recipes;
-pub use recipe::{LockFile, Recipe, RecipeError, Remote, Step, UnlockedRecipe};
+pub use recipe::{LockFile, Recipe, Step, UnlockedRecipe};
+pub use recipe_error::RecipeError;
+pub use remote::Remote;
 pub use store::Store;
 pub use test_side::test_side;
 pub use tokenize::{Encoder, Tokenizer, TokenizerError, from_gpt2 as gpt2_tokenizer};
+pub use toml_text::known_recipes;
 pub use unpack::Packing;

@@ -173,8 +173,6 @@ fn experiment(families: &Families, entry: &Entry) -> Json {
                 "title": title_of_task(task),
                 "in_sentence": in_sentence(&title_of_task(task)),
                 "accuracy": accuracy_key(task),
-                "has_perplexity": task.perplexity.is_some(),
-                "is_group": analysis.groups.iter().any(|g| g.id == task.id),
             })
         })
         .collect();
@@ -225,7 +223,6 @@ fn experiment(families: &Families, entry: &Entry) -> Json {
         "schedule": source(&config.schedule.describe(), entry.name()),
         "warmup": config.schedule.warmup_steps > 0,
         "clips": config.optimizer.gradient_clip_norm > 0.0,
-        "accumulates": config.training.passes() > 1,
         "imported": config.imported.is_some(),
         "seeds": entry.seeds.len(),
         "hypothesis_first": stated_first(entry),

@@ -203,11 +203,6 @@ impl TrainingConfig {
         sequences > 0 && stages.chain([self.batch_size]).filter(|&size| size > 0).all(splits)
     }
 
-    /// Passes per optimizer step, after the stages of other batch sizes.
-    pub fn passes(&self) -> u32 {
-        self.batch_size / self.sequences_per_pass()
-    }
-
     /// Sequences of `context_length` tokens of step `step` (from 0).
     pub fn batch_size_at(&self, step: u64) -> u32 {
         let mut first = 0u64;

@@ -3,7 +3,8 @@
 
 use super::hub::{HubFile, KnownBy};
 use super::{FetchError, Fetcher};
-use crate::recipe::{Hub, ListedSource, LockFile, LockedFile, Pattern, Remote, UnlockedRecipe, compiled};
+use crate::recipe::{Hub, ListedSource, LockFile, LockedFile, Pattern, UnlockedRecipe, compiled};
+use crate::remote::Remote;
 use harness_core::digest::{Digest, Hasher};
 use std::io::{BufReader, Read};
 use std::path::Path;

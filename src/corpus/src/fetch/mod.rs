@@ -9,7 +9,8 @@ mod hub;
 mod lookup;
 mod mirror;
 
-use crate::recipe::{Hub, Remote};
+use crate::recipe::Hub;
+use crate::remote::Remote;
 use git_blob::git_blob;
 pub use hub::HubAccess;
 use hub::{Asked, Listing, ListingError};

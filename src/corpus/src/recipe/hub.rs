@@ -5,7 +5,7 @@ use harness_core::config::Wrong;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::toml_text::TomlText;
+use crate::toml_text::TomlText;
 
 /// Files of a data set on the Hugging Face hub.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

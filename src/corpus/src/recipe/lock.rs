@@ -12,8 +12,8 @@ use harness_core::names::Project;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::error::RecipeError;
 use super::hub::Hub;
+use crate::recipe_error::RecipeError;
 use crate::unpack::Packing;
 
 /// Raised with every change that an older reader would misread.

@@ -1,17 +1,13 @@
 //! Corpus recipes: `experiments/corpora/<name>.toml`, as written and then checked. A [`Recipe`] is one that can be
 //! prepared: each of its files is known by its digest, those of patterns from the lock file.
 
-mod error;
 mod hub;
 mod language;
 mod lock;
-mod remote;
 mod rules;
 mod source;
 mod steps;
-pub(crate) mod toml_text;
 
-pub use error::RecipeError;
 pub use hub::Hub;
 pub(crate) use hub::compiled;
 pub(crate) use language::language_of;
@@ -19,12 +15,9 @@ pub use language::{Language, Unsure};
 pub use lock::LockFile;
 use lock::lock_shown;
 pub(crate) use lock::{ListedSource, LockedFile, Pattern};
-pub use remote::Remote;
-pub(crate) use remote::is_address;
 pub use rules::{ContaminationAction, Decontaminate, NearRule, NearUnit, ParagraphRule, PassageRule};
 pub use source::{DocumentRule, DocumentSplit, Format, InvalidUtf8, Source, SourceText};
 pub use steps::{C4Lines, GopherQuality, GopherRepetition, Step};
-use toml_text::{TomlText, recipe_text};
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -36,7 +29,10 @@ use harness_core::names::Project;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::recipe_error::RecipeError;
+use crate::remote::Remote;
 use crate::tasks::TaskRecipe;
+use crate::toml_text::{TomlText, recipe_text};
 use crate::unpack::Packing;
 
 /// A corpus recipe as written.

@@ -2,8 +2,8 @@
 
 use super::hub::{Hub, compiled};
 use super::lock::{ListedSource, LockedFile, Pattern};
-use super::remote::{Remote, is_address};
-use super::toml_text::TomlText;
+use crate::remote::{Remote, is_address};
+use crate::toml_text::TomlText;
 use std::path::Path;
 
 use harness_core::config::Wrong;

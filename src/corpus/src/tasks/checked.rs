@@ -11,8 +11,9 @@ use regex::{Captures, Regex};
 use super::recipe::{ItemRule, RecordFormat, Subtask, TaskFile, TaskText, TextRecords, word};
 use super::templates::{FIELDS_HINT, Templates};
 use crate::grammar::Probe;
-use crate::recipe::toml_text::{TomlText, recipe_text};
-use crate::recipe::{RecipeError, Remote, is_address};
+use crate::recipe_error::RecipeError;
+use crate::remote::{Remote, is_address};
+use crate::toml_text::{TomlText, recipe_text};
 use harness_core::task_kind::{Kind, Metric, TEST_SIDE};
 
 /// The parts of a template that are kept (fields with what touches them, statements, comments) and its other words.

@@ -179,12 +179,7 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
     let traces = Traces::of(project)?;
     let mut analysed = Analysed::new();
     for experiment in record::experiments_with_runs(project)? {
-        let mut read = Vec::new();
-        for run in record::runs_of_every_kind(project, &experiment)? {
-            let sealed = outputs::run(project, git, &experiment, &run, &mut audit, &mut analysed)?;
-            read.push((run, sealed));
-        }
-        selection::check(&RunSet::among(project, &experiment, read, &traces)?, &mut audit);
+        runs_of(project, git, &experiment, &traces, &mut audit, &mut analysed)?;
     }
     let pdf = project.report().join("build/paper.pdf");
     if pdf.is_file() {
@@ -197,6 +192,31 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
     }
     name_paper_numbers(&pdf, &mut audit);
     Ok(audit)
+}
+
+/// Audits the runs of an experiment, and which of them count.
+pub fn experiment(project: &Project, git: &Git, experiment: &ExperimentName) -> Result<Audit, AuditError> {
+    let mut audit = Audit::default();
+    runs_of(project, git, experiment, &Traces::of(project)?, &mut audit, &mut Analysed::new())?;
+    name_paper_numbers(&project.report().join("build/paper.pdf"), &mut audit);
+    Ok(audit)
+}
+
+fn runs_of(
+    project: &Project,
+    git: &Git,
+    experiment: &ExperimentName,
+    traces: &Traces,
+    audit: &mut Audit,
+    analysed: &mut Analysed,
+) -> Result<(), AuditError> {
+    let mut read = Vec::new();
+    for run in record::runs_of_every_kind(project, experiment)? {
+        let sealed = outputs::run(project, git, experiment, &run, audit, analysed)?;
+        read.push((run, sealed));
+    }
+    selection::check(&RunSet::among(project, experiment, read, traces)?, audit);
+    Ok(())
 }
 
 /// Audits one run.

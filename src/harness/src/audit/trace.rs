@@ -1,6 +1,5 @@
 //! The way back from a number to the data it came from, each link with its digest.
 
-use harness_core::names::{ExperimentName, Project, RunId};
 use serde::Serialize;
 
 use super::AuditError;
@@ -39,9 +38,8 @@ pub struct Trace {
 }
 
 /// Traces one value of a run.
-pub fn trace(project: &Project, experiment: &ExperimentName, run: &RunId, key: &str) -> Result<Trace, AuditError> {
-    let sealed = SealedRun::open(project, experiment, run)?;
-    let analysis = RunAnalysis::of(sealed).map_err(|e| AuditError::UnknownValue(e.to_string()))?;
+pub fn trace(run: SealedRun, key: &str) -> Result<Trace, AuditError> {
+    let analysis = RunAnalysis::of(run).map_err(|e| AuditError::UnknownValue(e.to_string()))?;
     of_analysis(&analysis, key)
 }
 

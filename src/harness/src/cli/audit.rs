@@ -1,5 +1,7 @@
 //! `harness audit`: does it hold?
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
@@ -12,7 +14,7 @@ use harness_record as record;
 /// Exit codes: 0 it holds; 1 a contradiction; 2 usage; 3 nothing contradicts, but something is missing.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A run id, an experiment (its latest run), `<experiment or run>:<value>`, or a PDF.
+    /// A run id, an experiment (all its runs, and which of them count), `<experiment or run>:<value>`, or a PDF.
     subject: Option<String>,
     /// One JSON object: checks and, for the paper, one row for each number.
     #[arg(long)]
@@ -27,7 +29,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let audit = match arguments.subject.as_deref() {
         None => audit::everything(project, git)?,
         Some(pdf) if pdf.ends_with(".pdf") => {
-            let path = std::path::Path::new(pdf);
+            let path = Path::new(pdf);
             if !path.is_file() {
                 return Err(Failure::usage(format!(
                     "there is no file `{pdf}`\nhint: `harness report` writes report/build/paper.pdf"
@@ -37,17 +39,25 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         }
         Some(subject) => {
             let (name, key) = subject.split_once(':').map_or((subject, None), |(name, key)| (name, Some(key)));
-            let (experiment, run) = record::find(project, name)?;
-            let mut found = audit::run(project, git, &experiment, &run)?;
-            if let Some(key) = key {
-                match audit::trace(project, &experiment, &run, key) {
-                    Ok(trace) => found.traces.push(trace),
-                    // A run that does not hold has no numbers; its contradictions say why.
-                    Err(_) if found.contradictions().next().is_some() => {}
-                    Err(error) => return Err(error.into()),
+            match key.map(|key| (key, record::choose(project, name))) {
+                Some((key, Ok(sealed))) => {
+                    let mut found = audit::run(project, git, &sealed.open.experiment, &sealed.open.run)?;
+                    match audit::trace(sealed, key) {
+                        Ok(trace) => found.traces.push(trace),
+                        // A run that does not hold has no numbers; its contradictions say why.
+                        Err(_) if found.contradictions().next().is_some() => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                    found
                 }
+                // A run that cannot be read gives no number; what is wrong with it is the answer.
+                _ => match record::find(project, name)? {
+                    (experiment, run) if Path::new(name).ends_with(run.as_str()) => {
+                        audit::run(project, git, &experiment, &run)?
+                    }
+                    (experiment, _) => audit::experiment(project, git, &experiment)?,
+                },
             }
-            found
         }
     };
     if arguments.json {

@@ -21,10 +21,10 @@ pub struct Arguments {
 const EXPERIMENTS: [&str; 2] = ["baseline", "lr-warmup"];
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    let workshop = workplace.workshop(arguments.trainer.clone());
+    let context = workplace.context(arguments.trainer.clone());
     for name in EXPERIMENTS {
         terminal::tell(&format!("\n$ harness run {name}"));
-        match run::one(&workshop, name, &Options::default())? {
+        match run::one(&context, name, &Options::default())? {
             Status::Completed => {}
             Status::Interrupted => return Ok(exit_code::INTERRUPTED),
             Status::Failed => return Ok(exit_code::CONTRADICTION),

@@ -53,8 +53,8 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let (allow_dirty, allow_stale) = (arguments.allow_dirty, arguments.allow_stale);
     let options = Options { allow_dirty, allow_stale, ..Options::default() };
     let mut screen = terminal::Screen::new();
-    let workshop = workplace.workshop(arguments.trainer.clone());
-    let outcome = evaluate(&workshop, &earlier, &question, &options, &mut screen)?;
+    let context = workplace.context(arguments.trainer.clone());
+    let outcome = evaluate(&context, &earlier, &question, &options, &mut screen)?;
     if let Some(failure) = &outcome.record.failure {
         let hint = failure.hint.as_ref().map_or(String::new(), |h| format!("\nhint: {h}"));
         terminal::complain(&format!("{}{hint}", failure.message));

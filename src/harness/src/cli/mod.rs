@@ -40,7 +40,7 @@ use harness_core::names::Project;
 use harness_corpus::{Fetcher, HubAccess, Store};
 
 use crate::exit_code;
-use crate::run::{Local, Workshop, trainer_beside};
+use crate::run::{Local, RunContext, trainer_beside};
 use harness_record::git::Git;
 
 /// Train small language models under a budget, and write a paper whose every number can be traced.
@@ -217,9 +217,9 @@ impl Workplace {
     }
 
     /// Where runs are made, with this trainer.
-    fn workshop(&self, trainer: Option<PathBuf>) -> Workshop<'_> {
+    fn context(&self, trainer: Option<PathBuf>) -> RunContext<'_> {
         let launcher = Box::new(Local::new(chosen_trainer(trainer)));
-        Workshop { project: &self.project, git: &self.git, fetcher: self.fetcher(), launcher }
+        RunContext { project: &self.project, git: &self.git, fetcher: self.fetcher(), launcher }
     }
 }
 

@@ -81,8 +81,8 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 /// Runs a few steps as they would be in the run.
 fn measured(workplace: &Workplace, name: &ExperimentName, program: Option<PathBuf>) -> Result<Rate, Failure> {
     let mut screen = terminal::Screen::new();
-    let workshop = workplace.workshop(program);
-    let bench = Bench::open(&workshop, name, &mut screen)?;
+    let context = workplace.context(program);
+    let bench = Bench::open(&context, name, &mut screen)?;
     let interrupts = terminal::count_interrupts();
     let short = bench.run(PROBE_STEPS, |_| {}, &interrupts);
     terminal::stop_counting();

@@ -56,8 +56,8 @@ enum Which {
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let name: ExperimentName = arguments.name.parse()?;
     let mut screen = terminal::Screen::new();
-    let workshop = workplace.workshop(arguments.trainer.clone());
-    let bench = Bench::open(&workshop, &name, &mut screen)?;
+    let context = workplace.context(arguments.trainer.clone());
+    let bench = Bench::open(&context, &name, &mut screen)?;
     let interrupts = terminal::count_interrupts();
     let mut told = |point: &Point| terminal::tell(&line(point));
     let mut prober = Prober { bench: &bench, name: &name, interrupts: &interrupts, told: &mut told };

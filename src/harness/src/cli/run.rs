@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use crate::run::{self, Options, Workshop};
+use crate::run::{self, Options, RunContext};
 use harness_record::format::{Purpose, Status};
 
 /// Train and evaluate an experiment, and seal its record.
@@ -67,7 +67,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         allow_stale: arguments.allow_stale,
         resume: arguments.resume,
     };
-    let outcome = one(&workplace.workshop(arguments.trainer.clone()), &arguments.name, &options)?;
+    let outcome = one(&workplace.context(arguments.trainer.clone()), &arguments.name, &options)?;
     Ok(match outcome {
         Status::Completed => exit_code::SUCCESS,
         Status::Interrupted => exit_code::INTERRUPTED,
@@ -76,10 +76,10 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 }
 
 /// Runs one experiment and says how it ended.
-pub(super) fn one(workshop: &Workshop, name: &str, options: &Options) -> Result<Status, Failure> {
+pub(super) fn one(context: &RunContext, name: &str, options: &Options) -> Result<Status, Failure> {
     let mut screen = terminal::Screen::new();
     let name = name.parse()?;
-    let outcome = run::run(workshop, &name, options, &mut screen)?;
+    let outcome = run::run(context, &name, options, &mut screen)?;
     let status = outcome.record.status;
     if let Some(failure) = &outcome.record.failure {
         let hint = failure.hint.as_ref().map_or(String::new(), |h| format!("\nhint: {h}"));

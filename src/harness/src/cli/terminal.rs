@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::exit_code;
-use crate::run::{Course, Interrupts, Watcher, timed};
+use crate::run::{Interrupts, Watcher, Workload, timed};
 use crate::watch::view::left_in_words;
 use harness_record::format::Open;
 
@@ -178,7 +178,7 @@ pub struct Screen {
     total: Option<u64>,
     done: u64,
     /// What the run is to do, its rows so far, and the steps and seconds of its evaluations.
-    course: Course,
+    workload: Workload,
     rows: Vec<StepLine>,
     evaluations: Vec<(u64, f64)>,
     begun: Instant,
@@ -196,7 +196,7 @@ impl Screen {
             stage: String::new(),
             total: None,
             done: 0,
-            course: Course::default(),
+            workload: Workload::default(),
             rows: Vec::new(),
             evaluations: Vec::new(),
             begun: now,
@@ -275,7 +275,7 @@ impl Watcher for Screen {
         self
     }
 
-    fn opened(&mut self, open: &Open, course: &Course) -> Interrupts {
+    fn opened(&mut self, open: &Open, workload: &Workload) -> Interrupts {
         self.close();
         tell(&format!(
             "run {} of {} at commit {}",
@@ -286,8 +286,8 @@ impl Watcher for Screen {
         if let Some(reason) = &open.not_citable_because {
             tell(&format!("the paper cannot cite this run: {reason}"));
         }
-        (self.course, self.rows, self.evaluations) = (course.clone(), Vec::new(), Vec::new());
-        self.open_bar(Some(course.steps), "step {pos}/{len} [{bar:25}] {msg}");
+        (self.workload, self.rows, self.evaluations) = (workload.clone(), Vec::new(), Vec::new());
+        self.open_bar(Some(workload.steps), "step {pos}/{len} [{bar:25}] {msg}");
         count_interrupts()
     }
 
@@ -310,11 +310,11 @@ impl Watcher for Screen {
             }
             Message::Step(line) => {
                 self.rows.push(line.clone());
-                let is_due = self.last_line.elapsed() >= Duration::from_secs(5) || line.step == self.course.steps;
+                let is_due = self.last_line.elapsed() >= Duration::from_secs(5) || line.step == self.workload.steps;
                 if self.bar.is_none() && !is_due {
                     return;
                 }
-                let left = self.course.left(&self.rows, &self.evaluations).map(left_in_words);
+                let left = self.workload.left(&self.rows, &self.evaluations).map(left_in_words);
                 let left = left.map_or(String::new(), |left| format!(", {left}"));
                 let text = format!("loss {:.3} nats/token, {:.0} tokens/s{left}", line.loss_nats, line.tokens_per_s);
                 match &self.bar {
@@ -324,7 +324,7 @@ impl Watcher for Screen {
                     }
                     None => {
                         self.last_line = Instant::now();
-                        tell(&format!("step {}/{}: {text}", line.step, self.course.steps));
+                        tell(&format!("step {}/{}: {text}", line.step, self.workload.steps));
                     }
                 }
             }

@@ -18,14 +18,14 @@ use harness_corpus::{CorpusError, PreparedCorpus, Progress, Store, Tokenizer};
 use harness_record::format::{self, Evaluated, EvaluatedCheckpoint, Open, SeedRule, Status, file};
 use harness_record::{self as record, Inherited, Opening, SealedRun, environment};
 
+use super::code_state::CodeState;
+use super::code_state::Options;
+use super::context::RunContext;
 use super::error::RunError;
-use super::ground::Ground;
-use super::ground::Options;
 use super::job::{job_task, relative};
 use super::plan::Ready;
 use super::retention::DiskNeed;
 use super::session::{self, Outcome, Watcher};
-use super::workshop::Workshop;
 
 /// What is asked of an earlier run.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ pub struct Question {
 
 /// Evaluates checkpoints of `earlier` and seals the result as a run of the same experiment.
 pub fn evaluate(
-    workshop: &Workshop,
+    context: &RunContext,
     earlier: &SealedRun,
     question: &Question,
     options: &Options,
@@ -53,12 +53,12 @@ pub fn evaluate(
         // Which of several is the best cannot be seen on the test side and reported from it.
         checkpoints.drain(..checkpoints.len() - 1);
     }
-    let ground = Ground::look(workshop, options)?;
-    let ready = ready(workshop, &ground, earlier, &checkpoints, question, watcher.progress())?;
+    let code_state = CodeState::look(context, options)?;
+    let ready = ready(context, &code_state, earlier, &checkpoints, question, watcher.progress())?;
     let last = checkpoints.last().map_or(0, |checkpoint| checkpoint.step);
     let steps: Vec<StepLine> = read_csv(&earlier.path(file::STEPS))?;
     let steps = steps.into_iter().filter(|row| row.step <= last).collect();
-    session::carry_out(workshop, ready, None, &Inherited { steps, ..Inherited::default() }, watcher)
+    session::carry_out(context, ready, None, &Inherited { steps, ..Inherited::default() }, watcher)
 }
 
 /// The checkpoints asked for, ascending by step, each as it was sealed.
@@ -81,14 +81,14 @@ fn kept(earlier: &SealedRun, steps: &[u64]) -> Result<Vec<Checkpoint>, RunError>
 }
 
 fn ready(
-    workshop: &Workshop,
-    ground: &Ground,
+    context: &RunContext,
+    code_state: &CodeState,
     earlier: &SealedRun,
     checkpoints: &[Checkpoint],
     question: &Question,
     progress: &mut dyn Progress,
 ) -> Result<Ready, RunError> {
-    let project = workshop.project;
+    let project = context.project;
     let (names, recipes) = if question.test_side {
         (Vec::new(), vec![test_side(project, earlier)?])
     } else {
@@ -104,7 +104,7 @@ fn ready(
     let tokenizer = Tokenizer::from_file(&tokenizer, &earlier.corpus.tokenizer.separator_text);
     let tokenizer = tokenizer.map_err(CorpusError::from)?;
     let limit = if question.test_side { 0 } else { earlier.experiment.evaluation.items_per_task };
-    let tasks = workshop.tasks(&recipes, &tokenizer, limit, progress)?;
+    let tasks = context.tasks(&recipes, &tokenizer, limit, progress)?;
 
     let run = RunId::new(&environment::now_compact(), environment::entropy());
     let folder = project.run(&earlier.open.experiment, &run);
@@ -132,7 +132,7 @@ fn ready(
     let jobs = checkpoints.iter().map(|c| (format!("plan/job-{:08}.json", c.step), of_checkpoint(c))).collect();
     let mut plan_files = Vec::new();
     for (path, content) in planned(project, earlier, &names)? {
-        plan_files.push(ground.plan_file(path, content, &mut written)?);
+        plan_files.push(code_state.plan_file(path, content, &mut written)?);
     }
     let open = Open {
         format: format::VERSION,
@@ -153,11 +153,11 @@ fn ready(
                 .collect(),
         }),
         heads: record::heads(project, &earlier.open.experiment)?,
-        not_citable_because: ground.not_citable(&plan_files, Some(&earlier.open)),
+        not_citable_because: code_state.not_citable(&plan_files, Some(&earlier.open)),
         plan: format::Plan { files: plan_files, seed_rule: Some(SeedRule::EarlierRun), ..earlier.open.plan.clone() },
-        code: ground.code(&mut written)?,
-        binaries: ground.binaries.clone(),
-        launch: ground.launch.clone(),
+        code: code_state.code(&mut written)?,
+        binaries: code_state.binaries.clone(),
+        launch: code_state.launch.clone(),
         host: environment::host(),
         data: earlier.open.data.clone(),
         tasks,

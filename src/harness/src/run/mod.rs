@@ -1,13 +1,13 @@
 //! One run of an experiment, from the config to the seal: look at code and config ([`plan`]), make the data ready
-//! ([`workshop`]), turn a budget into steps, write down the [`job`], and let a [`launch`]er run it while the [`session`]
+//! ([`context`]), turn a budget into steps, write down the [`job`], and let a [`launch`]er run it while the [`session`]
 //! keeps the record. Whatever happens after the record is opened, it is sealed.
 
-mod course;
+mod code_state;
+mod context;
 mod device;
 mod error;
 mod evaluate;
 pub mod forecast;
-mod ground;
 mod job;
 pub mod launch;
 mod plan;
@@ -17,21 +17,21 @@ mod resume;
 mod retention;
 mod session;
 pub mod short_run;
-mod story;
-mod workshop;
+mod trainer_log;
+mod workload;
 
 use harness_core::config::{Checked, Experiment};
 use harness_core::names::ExperimentName;
 use harness_corpus::{PreparedCorpus, Progress};
 
-pub use course::{Course, Left, timed};
+pub use code_state::Options;
+pub use context::RunContext;
 pub use error::RunError;
 pub use evaluate::{Question, evaluate};
-pub use ground::Options;
 pub use launch::{Interrupts, Local, about, trainer_beside};
 pub use plan::load_config;
 pub use session::{Outcome, Watcher};
-pub use workshop::Workshop;
+pub use workload::{Left, Workload, timed};
 
 use plan::Wanted;
 use resume::Origin;
@@ -39,17 +39,17 @@ use short_run::Bench;
 
 /// Runs an experiment to its seal.
 pub fn run(
-    workshop: &Workshop,
+    context: &RunContext,
     name: &ExperimentName,
     options: &Options,
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, RunError> {
-    let project = workshop.project;
+    let project = context.project;
     let origin = if options.resume { Some(resume::origin(project, name, options.seed)?) } else { None };
     let origin = origin.as_ref();
-    let wanted = Wanted::look(workshop, name, options, origin)?;
-    let prepared = wanted.prepare(workshop, watcher.progress())?;
-    let experiment = with_steps(workshop, &wanted.experiment, &prepared.corpus, origin, watcher.progress())?;
+    let wanted = Wanted::look(context, name, options, origin)?;
+    let prepared = wanted.prepare(context, watcher.progress())?;
+    let experiment = with_steps(context, &wanted.experiment, &prepared.corpus, origin, watcher.progress())?;
     let plan = wanted.plan(project, &experiment, &prepared, origin)?;
     for lost in origin.iter().flat_map(|origin| &origin.passed_over) {
         let used = plan.open.resumed_from.as_ref().map_or(0, |origin| origin.step);
@@ -60,13 +60,13 @@ pub fn run(
     }
     watcher.progress().note(&retention::check_disk(project, plan.disk)?);
     let earlier = origin.map(Origin::inherited).transpose()?.unwrap_or_default();
-    session::carry_out(workshop, plan, origin, &earlier, watcher)
+    session::carry_out(context, plan, origin, &earlier, watcher)
 }
 
 /// The experiment with its budget turned into steps: as in the run that it goes on from, else by arithmetic, else by a
 /// short run on this machine.
 fn with_steps(
-    workshop: &Workshop,
+    context: &RunContext,
     experiment: &Checked,
     corpus: &PreparedCorpus,
     origin: Option<&Origin>,
@@ -81,7 +81,7 @@ fn with_steps(
     }
     let tokens_per_s = if experiment.is_timed() {
         progress.note("measuring how fast this machine trains, for the budget of time");
-        let bench = Bench::of(workshop, experiment.clone(), corpus.clone());
+        let bench = Bench::of(context, experiment.clone(), corpus.clone());
         Some(bench.run(short_run::PROBE_STEPS, |_| {}, &Interrupts::default())?.measured()?.0)
     } else {
         None

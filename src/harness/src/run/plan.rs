@@ -10,15 +10,15 @@ use harness_corpus::{PreparedCorpus, Progress, Recipe};
 use harness_record::format::{self, Open, Plan, PlanFile, Purpose, SeedRule, Task, file};
 use harness_record::{self as record, environment};
 
+use super::code_state::Options;
+use super::code_state::{CodeState, Files};
+use super::context::{RunContext, data};
 use super::error::RunError;
 use super::forecast::largest_pass;
-use super::ground::Options;
-use super::ground::{Files, Ground};
 use super::job::{job, relative};
 use super::launch::Ended;
 use super::resume::Origin;
 use super::retention::DiskNeed;
-use super::workshop::{Workshop, data};
 
 /// A plan that is ready to run.
 pub(super) struct Ready {
@@ -63,7 +63,7 @@ pub(super) struct Wanted<'a> {
     pub experiment: Checked,
     purpose: Purpose,
     seed_rule: SeedRule,
-    ground: Ground<'a>,
+    code_state: CodeState<'a>,
     recipe: Recipe,
     task_recipes: Vec<TaskRecipe>,
 }
@@ -77,16 +77,16 @@ pub(super) struct Prepared {
 impl<'a> Wanted<'a> {
     /// Reads what the run is made from, and refuses what is cheap to refuse.
     pub fn look(
-        workshop: &Workshop<'a>,
+        context: &RunContext<'a>,
         name: &ExperimentName,
         options: &Options,
         origin: Option<&Origin>,
     ) -> Result<Self, RunError> {
-        let project = workshop.project;
+        let project = context.project;
         let loaded = load_config(project, name)?;
         let seed = options.seed.or(origin.map(|o| o.open().plan.seed));
         let experiment = seed.map_or(loaded.experiment.clone(), |seed| loaded.experiment.clone().with_seed(seed));
-        let ground = Ground::look(workshop, options)?;
+        let code_state = CodeState::look(context, options)?;
         let recipe = Recipe::load(project, &experiment.corpus)?;
         let task_recipes = experiment.evaluation.tasks.iter().map(|task| TaskRecipe::load(project, task));
         let task_recipes = task_recipes.collect::<Result<Vec<_>, _>>()?;
@@ -104,15 +104,15 @@ impl<'a> Wanted<'a> {
             (None, Some(_)) => SeedRule::CommandLine,
             (None, None) => SeedRule::Config,
         };
-        Ok(Wanted { loaded, experiment, purpose, seed_rule, ground, recipe, task_recipes })
+        Ok(Wanted { loaded, experiment, purpose, seed_rule, code_state, recipe, task_recipes })
     }
 
     /// Makes corpus and tasks ready.
-    pub fn prepare(&self, workshop: &Workshop, progress: &mut dyn Progress) -> Result<Prepared, RunError> {
-        let corpus = workshop.corpus(&self.recipe, progress)?;
+    pub fn prepare(&self, context: &RunContext, progress: &mut dyn Progress) -> Result<Prepared, RunError> {
+        let corpus = context.corpus(&self.recipe, progress)?;
         let tokenizer = corpus.tokenizer().map_err(harness_corpus::CorpusError::from)?;
         let limit = self.experiment.evaluation.items_per_task;
-        let tasks = workshop.tasks(&self.task_recipes, &tokenizer, limit, progress)?;
+        let tasks = context.tasks(&self.task_recipes, &tokenizer, limit, progress)?;
         Ok(Prepared { corpus, tasks })
     }
 
@@ -141,7 +141,7 @@ impl<'a> Wanted<'a> {
             resumed_from: origin.map(Origin::continuation),
             evaluates: None,
             heads: record::heads(project, &self.loaded.name)?,
-            not_citable_because: self.ground.not_citable(&plan_files, origin.map(Origin::open)),
+            not_citable_because: self.code_state.not_citable(&plan_files, origin.map(Origin::open)),
             plan: Plan {
                 purpose: self.purpose,
                 study: origin.and_then(|origin| origin.open().plan.study.clone()),
@@ -152,9 +152,9 @@ impl<'a> Wanted<'a> {
                 files: plan_files,
                 order: order::ALGORITHM.to_owned(),
             },
-            code: self.ground.code(&mut written)?,
-            binaries: self.ground.binaries.clone(),
-            launch: self.ground.launch.clone(),
+            code: self.code_state.code(&mut written)?,
+            binaries: self.code_state.binaries.clone(),
+            launch: self.code_state.launch.clone(),
             host: environment::host(),
             data: data(project, &experiment.corpus, corpus)?,
             tasks: tasks.clone(),
@@ -188,7 +188,7 @@ impl<'a> Wanted<'a> {
         paths.extend(experiment.evaluation.tasks.iter().map(|task| project.task_recipe(task)));
         let mut plan_files = Vec::new();
         for path in paths {
-            plan_files.push(self.ground.plan_file(relative(project, &path), files::read(&path)?, written)?);
+            plan_files.push(self.code_state.plan_file(relative(project, &path), files::read(&path)?, written)?);
         }
         Ok(plan_files)
     }

@@ -12,7 +12,7 @@ use harness_core::scores::{StepLine, read_csv};
 use rustix::fs::FlockOperation;
 
 use super::error::RunError;
-use super::story::Story;
+use super::trainer_log::TrainerLog;
 use harness_record::format::{self, Continuation, Open, PassedOver, Retention, Segment, Spent, file};
 use harness_record::{self as record, Inherited, RecordError, Recorder, SealedRun};
 
@@ -198,7 +198,7 @@ fn seal_abandoned(project: &Project, name: &ExperimentName, run: &RunId) -> Resu
     }
 
     let mut recorder = Recorder::reopen(&folder)?;
-    let (mut story, mut pruned) = (Story::default(), Vec::new());
+    let (mut trainer_log, mut pruned) = (TrainerLog::default(), Vec::new());
     let log = files::read_to_string(&folder.join(file::LOG))?;
     for line in log.lines() {
         let Ok(mut event) = serde_json::from_str::<serde_json::Value>(line) else { continue };
@@ -207,7 +207,7 @@ fn seal_abandoned(project: &Project, name: &ExperimentName, run: &RunId) -> Resu
             fields.insert("event".to_owned(), event["event"].take());
             let body = serde_json::Value::Object(fields.clone());
             if let Ok(message) = serde_json::from_value::<Message>(body) {
-                story.take(&message);
+                trainer_log.take(&message);
             }
             if fields["event"] == "pruned" {
                 pruned.extend(fields.get("step").and_then(serde_json::Value::as_u64));
@@ -217,10 +217,10 @@ fn seal_abandoned(project: &Project, name: &ExperimentName, run: &RunId) -> Resu
     let rows: Vec<StepLine> = read_csv(&folder.join(file::STEPS))?;
     let step = rows.last().map_or(0, |row| row.step);
     let message = format!("the supervisor died after step {step}; sealed when the run was resumed");
-    story.failure = Some(Failure { kind: "abandoned".to_owned(), message, hint: None, step });
+    trainer_log.failure = Some(Failure { kind: "abandoned".to_owned(), message, hint: None, step });
     let rule = "the supervisor died; `training.keep` of the config says what it followed".to_owned();
-    story.retention = Some(Retention { rule, best: Vec::new(), pruned });
+    trainer_log.retention = Some(Retention { rule, best: Vec::new(), pruned });
     recorder.event("abandoned", serde_json::json!({ "step": step }))?;
-    recorder.seal(&story.record(run, None))?;
+    recorder.seal(&trainer_log.record(run, None))?;
     Ok(())
 }

@@ -10,23 +10,23 @@ use harness_corpus::Progress;
 use harness_record::format::{Open, Record};
 use harness_record::{Inherited, Recorder, environment, pretty};
 
-use super::course::Course;
+use super::context::RunContext;
 use super::device::{self, Claim};
 use super::error::RunError;
 use super::launch::{Ended, Interrupts, Launcher, Start};
 use super::plan::Ready;
 use super::resume::{self, Origin};
 use super::retention::Keeper;
-use super::story::Story;
-use super::workshop::Workshop;
+use super::trainer_log::TrainerLog;
+use super::workload::Workload;
 
 /// Who is told what happens. The command line draws it.
 pub trait Watcher {
     /// Draws the making of the data.
     fn progress(&mut self) -> &mut dyn Progress;
-    /// The record is being opened, and `course` is what is to be done. From now on a wish to stop is counted in what this
+    /// The record is being opened, and `workload` is what is to be done. From now on a wish to stop is counted in what this
     /// gives back instead of ending the program.
-    fn opened(&mut self, open: &Open, course: &Course) -> Interrupts;
+    fn opened(&mut self, open: &Open, workload: &Workload) -> Interrupts;
     /// A message of the trainer.
     fn message(&mut self, message: &Message);
     /// The trainer has ended: a wish to stop ends the program again.
@@ -46,16 +46,16 @@ pub struct Outcome {
 
 /// Opens the record of a plan, runs its jobs, and seals.
 pub(super) fn carry_out(
-    workshop: &Workshop,
+    context: &RunContext,
     plan: Ready,
     origin: Option<&Origin>,
     earlier: &Inherited,
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, RunError> {
-    let interrupts = watcher.opened(&plan.open, &Course::of(plan.jobs.iter().map(|(_, job)| job)));
-    let session = Session::open(workshop, plan, earlier);
+    let interrupts = watcher.opened(&plan.open, &Workload::of(plan.jobs.iter().map(|(_, job)| job)));
+    let session = Session::open(context, plan, earlier);
     let ended = session.map(|mut session| {
-        let ended = session.run(workshop.launcher.as_ref(), origin, &interrupts, watcher);
+        let ended = session.run(context.launcher.as_ref(), origin, &interrupts, watcher);
         (session, ended)
     });
     watcher.closed();
@@ -71,7 +71,7 @@ struct Session {
     folder: PathBuf,
     plan: Ready,
     recorder: Recorder,
-    story: Story,
+    trainer_log: TrainerLog,
     spikes: Detector,
     keeper: Keeper,
     /// Held while the trainer runs.
@@ -79,16 +79,16 @@ struct Session {
 }
 
 impl Session {
-    fn open(workshop: &Workshop, mut plan: Ready, earlier: &Inherited) -> Result<Self, RunError> {
-        let folder = workshop.project.run(&plan.open.experiment, &plan.open.run);
+    fn open(context: &RunContext, mut plan: Ready, earlier: &Inherited) -> Result<Self, RunError> {
+        let folder = context.project.run(&plan.open.experiment, &plan.open.run);
         plan.files.extend(plan.jobs.iter().map(|(path, job)| (path.clone(), pretty(job).into_bytes())));
         let recorder = Recorder::open(&folder, &plan.open, &plan.files, earlier)?;
         let steps = plan.jobs.last().map_or(0, |(_, job)| job.training.steps);
         Ok(Session {
-            root: workshop.project.root().to_owned(),
+            root: context.project.root().to_owned(),
             folder,
             recorder,
-            story: Story::default(),
+            trainer_log: TrainerLog::default(),
             spikes: Detector::after(&earlier.steps),
             keeper: Keeper::new(plan.keep, steps),
             claim: None,
@@ -111,7 +111,7 @@ impl Session {
             for evaluation in origin.copy_evaluations(&folder)? {
                 let message = Message::Evaluation(evaluation);
                 self.recorder.message(&message)?;
-                self.story.take(&message);
+                self.trainer_log.take(&message);
             }
         }
         let jobs: Vec<PathBuf> = self.plan.jobs.iter().map(|(path, _)| folder.join(path)).collect();
@@ -125,9 +125,9 @@ impl Session {
                 deterministic: self.plan.deterministic,
             };
             let ended = launcher.launch(&start, interrupts, &mut |message| self.take(message, watcher));
-            self.story.retention = Some(self.keeper.retention());
+            self.trainer_log.retention = Some(self.keeper.retention());
             let ended = ended?;
-            let goes_on = ended.failure.is_none() && self.story.finished;
+            let goes_on = ended.failure.is_none() && self.trainer_log.finished;
             let ended = match all.take() {
                 Some(before) => before.then(ended),
                 None => ended,
@@ -143,7 +143,7 @@ impl Session {
     /// Takes in a message of the trainer: into the record first.
     fn take(&mut self, message: &Message, watcher: &mut dyn Watcher) -> Result<(), RunError> {
         self.recorder.message(message)?;
-        self.story.take(message);
+        self.trainer_log.take(message);
         watcher.message(message);
         match message {
             Message::Started(started) => self.started(started, watcher.progress()),
@@ -188,7 +188,7 @@ impl Session {
     /// Seals the run as it ended. Where the trainer never ran, or the record could not be written, what there is gets
     /// sealed, then the error told.
     fn seal(mut self, ended: Result<Ended, RunError>) -> Result<Outcome, RunError> {
-        self.story.failure = match &ended {
+        self.trainer_log.failure = match &ended {
             Ok(ended) => ended.failure.clone().map(|failure| self.plan.explain(failure)),
             Err(error) => Some(Failure {
                 kind: "supervisor".to_owned(),
@@ -198,7 +198,7 @@ impl Session {
             }),
         };
         let run = self.plan.open.run;
-        let record = self.story.record(&run, ended.as_ref().ok());
+        let record = self.trainer_log.record(&run, ended.as_ref().ok());
         let root = self.recorder.seal(&record)?;
         ended.map(|_| Outcome { run, record, root })
     }

@@ -10,19 +10,19 @@ use harness_corpus::{PreparedCorpus, Progress, Recipe};
 use harness_record::{environment, pretty};
 use harness_statistics::{mean, quantile, variance};
 
+use super::context::RunContext;
 use super::error::RunError;
 use super::forecast::Rate;
 use super::job::job;
 use super::launch::{Interrupts, Start};
 use super::plan::load_config;
-use super::workshop::Workshop;
 
 /// Steps of a short run that measures the rate of training.
 pub const PROBE_STEPS: u64 = 8;
 
 /// An experiment with its data, ready to be tried.
 pub struct Bench<'a> {
-    workshop: &'a Workshop<'a>,
+    context: &'a RunContext<'a>,
     experiment: Checked,
     corpus: PreparedCorpus,
 }
@@ -45,20 +45,20 @@ pub struct ShortRun {
 impl<'a> Bench<'a> {
     /// Makes the corpus of `name` ready and looks at the trainer.
     pub fn open(
-        workshop: &'a Workshop<'a>,
+        context: &'a RunContext<'a>,
         name: &ExperimentName,
         progress: &mut dyn Progress,
     ) -> Result<Self, RunError> {
-        let experiment = load_config(workshop.project, name)?.experiment;
-        workshop.about()?;
-        let recipe = Recipe::load(workshop.project, &experiment.corpus)?;
-        let corpus = workshop.corpus(&recipe, progress)?;
-        Ok(Bench { workshop, experiment, corpus })
+        let experiment = load_config(context.project, name)?.experiment;
+        context.about()?;
+        let recipe = Recipe::load(context.project, &experiment.corpus)?;
+        let corpus = context.corpus(&recipe, progress)?;
+        Ok(Bench { context, experiment, corpus })
     }
 
     /// An experiment whose corpus is ready.
-    pub(super) fn of(workshop: &'a Workshop<'a>, experiment: Checked, corpus: PreparedCorpus) -> Self {
-        Bench { workshop, experiment, corpus }
+    pub(super) fn of(context: &'a RunContext<'a>, experiment: Checked, corpus: PreparedCorpus) -> Self {
+        Bench { context, experiment, corpus }
     }
 
     /// The experiment as it is written.
@@ -87,7 +87,7 @@ impl<'a> Bench<'a> {
                 change(choices);
             })
             .map_err(RunError::ShortRun)?;
-        let project = self.workshop.project;
+        let project = self.context.project;
         let name = format!("probe-{}-{:08x}", environment::now_compact(), environment::entropy());
         let folder = project.store().join("drafts").join(name);
         files::create_folder(&folder)?;
@@ -103,7 +103,7 @@ impl<'a> Bench<'a> {
             deterministic: experiment.training.deterministic,
         };
         let (mut rows, mut started, mut closing) = (Vec::new(), None, None);
-        let ended = self.workshop.launcher.launch(&start, interrupts, &mut |message| {
+        let ended = self.context.launcher.launch(&start, interrupts, &mut |message| {
             match message {
                 Message::Started(about) => started = Some((**about).clone()),
                 Message::Step(line) => rows.push(line.clone()),

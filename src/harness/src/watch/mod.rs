@@ -16,7 +16,7 @@ use harness_core::files::{self, FileError};
 use harness_core::scores::{StepLine, WindowLoss, read_csv};
 use serde_json::Value as Json;
 
-use crate::run::{Course, Left, timed};
+use crate::run::{Left, Workload, timed};
 use harness_record::format::{Open, Record, file, read_open, read_record};
 use tail::Tail;
 
@@ -44,7 +44,7 @@ pub struct State {
     /// What it trains.
     pub experiment: Experiment,
     /// What it is to do.
-    pub course: Course,
+    pub workload: Workload,
     /// The trainer's account of itself, once it has begun.
     pub started: Option<Started>,
     /// Rows of `steps.csv` so far.
@@ -79,11 +79,11 @@ impl Watcher {
         let open = read_open(&files::read(&folder.join(file::OPEN))?).map_err(|e| plan(file::OPEN, e.to_string()))?;
         let config = files::read_to_string(&folder.join(file::CONFIG))?;
         let experiment = parse_resolved(&config).map_err(|problem| plan(file::CONFIG, problem))?;
-        let course = course(folder, &experiment)?;
+        let workload = workload(folder, &experiment)?;
         let state = State {
             open,
             experiment,
-            course,
+            workload,
             started: None,
             steps: Vec::new(),
             validation: Vec::new(),
@@ -160,7 +160,7 @@ impl Watcher {
 
 /// What the jobs of a run are to do. Those of another version of the contract cannot be read: then what the config says,
 /// without evaluations.
-fn course(folder: &Path, experiment: &Experiment) -> Result<Course, WatchError> {
+fn workload(folder: &Path, experiment: &Experiment) -> Result<Workload, WatchError> {
     let plan = folder.join("plan");
     let is_job = |name: &String| name.starts_with("job") && name.ends_with(".json");
     let mut jobs: Vec<Job> = Vec::new();
@@ -168,11 +168,11 @@ fn course(folder: &Path, experiment: &Experiment) -> Result<Course, WatchError> 
         let Ok(job) = serde_json::from_slice(&files::read(&plan.join(name))?) else {
             let training = &experiment.training;
             let tokens = training.tokens(training.steps, experiment.model.context_length);
-            return Ok(Course { steps: training.steps, tokens, ..Course::default() });
+            return Ok(Workload { steps: training.steps, tokens, ..Workload::default() });
         };
         jobs.push(job);
     }
-    Ok(Course::of(&jobs))
+    Ok(Workload::of(&jobs))
 }
 
 /// A row of `steps.csv`; the columns are those of [`StepLine`], in their order.
@@ -184,7 +184,7 @@ fn step_of(line: &str) -> Option<StepLine> {
 impl State {
     /// Steps of the plan.
     pub fn planned_steps(&self) -> u64 {
-        self.course.steps
+        self.workload.steps
     }
 
     /// The last row.
@@ -194,11 +194,11 @@ impl State {
 
     /// How long it goes on at the pace of late; nothing while that would be a guess.
     pub fn left(&self) -> Option<Left> {
-        self.course.left(&self.steps, &self.evaluations)
+        self.workload.left(&self.steps, &self.evaluations)
     }
 
     /// Tokens that the plan still holds.
     pub fn tokens_left(&self) -> u64 {
-        self.course.tokens.saturating_sub(self.last().map_or(0, |line| line.tokens))
+        self.workload.tokens.saturating_sub(self.last().map_or(0, |line| line.tokens))
     }
 }

@@ -8,8 +8,8 @@ use harness_record::environment;
 use harness_record::format::{Binaries, Code, Launch, Open, PlanFile, Purpose, file};
 use harness_record::git::{Git, Held, State};
 
+use super::context::RunContext;
 use super::error::RunError;
-use super::workshop::Workshop;
 
 /// What the user may ask of a run beyond its config.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ pub struct Options {
 pub(super) type Files = Vec<(String, Vec<u8>)>;
 
 /// The working tree and the programs, as they are now.
-pub(super) struct Ground<'a> {
+pub(super) struct CodeState<'a> {
     project: &'a Project,
     git: &'a Git,
     state: State,
@@ -40,18 +40,18 @@ pub(super) struct Ground<'a> {
     pub launch: Launch,
 }
 
-impl<'a> Ground<'a> {
+impl<'a> CodeState<'a> {
     /// Looks at them. Refuses a tree that differs from its commit, and programs that were built from other sources than
     /// the commit's, unless `options` allow it.
-    pub fn look(workshop: &Workshop<'a>, options: &Options) -> Result<Self, RunError> {
-        let (project, git) = (workshop.project, workshop.git);
+    pub fn look(context: &RunContext<'a>, options: &Options) -> Result<Self, RunError> {
+        let (project, git) = (context.project, context.git);
         let state = git.state()?;
         if state.is_dirty() && !options.allow_dirty {
             return Err(RunError::Dirty { files: [state.changed, state.untracked].concat() });
         }
-        let trainer = workshop.about()?;
+        let trainer = context.about()?;
         let committed = git.sources_at(&state.commit)?;
-        let program = workshop.launcher.program();
+        let program = context.launcher.program();
         let binaries = environment::binaries(&BUILD, program, trainer.source_sha256, project.root(), committed)?;
         // Where the sources themselves differ from the commit, and may, programs built from them do too.
         let sources_differ = state.changed.iter().chain(&state.untracked).any(|path| build::is_source(path));
@@ -59,7 +59,7 @@ impl<'a> Ground<'a> {
         if !programs.is_empty() && !sources_differ && !options.allow_stale {
             return Err(RunError::Stale { programs });
         }
-        Ok(Ground { project, git, state, binaries, launch: workshop.launcher.recorded() })
+        Ok(CodeState { project, git, state, binaries, launch: context.launcher.recorded() })
     }
 
     /// A file of the plan, with its copy among the files of the run folder.

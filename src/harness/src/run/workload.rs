@@ -10,7 +10,7 @@ const FEWEST: u64 = 5;
 
 /// The steps and evaluations that a run is to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Course {
+pub struct Workload {
     /// The last optimizer step; that of the checkpoint where nothing is trained.
     pub steps: u64,
     /// Training tokens after it; 0 where nothing is trained.
@@ -39,27 +39,27 @@ pub struct Left {
     pub untimed_evaluations: usize,
 }
 
-impl Course {
+impl Workload {
     /// Of jobs that are done one after the other.
     pub fn of<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Self {
-        let mut course = Course::default();
+        let mut workload = Workload::default();
         for job in jobs {
             let mut steps = [job.validation_steps.as_slice(), &job.task_steps].concat();
             steps.sort_unstable();
             steps.dedup();
-            (course.steps, course.tokens) = if job.train_shards.is_empty() {
+            (workload.steps, workload.tokens) = if job.train_shards.is_empty() {
                 (steps.last().copied().unwrap_or(0), 0)
             } else {
                 let steps = job.training.steps;
                 (steps, job.training.tokens(steps, job.model.context_length))
             };
-            course.evaluations.extend(steps.into_iter().map(|step| Planned {
+            workload.evaluations.extend(steps.into_iter().map(|step| Planned {
                 step,
                 validation: job.validation_steps.contains(&step),
                 tasks: job.task_steps.contains(&step),
             }));
         }
-        course
+        workload
     }
 
     /// Seconds until the end at the pace of late, from the rows of the steps so far and the evaluations with their steps
@@ -108,19 +108,19 @@ mod tests {
     use super::*;
 
     /// 100 steps of 10 tokens; validation every 20 steps, tasks too every 50.
-    fn course() -> Course {
+    fn workload() -> Workload {
         let planned = |step: u64| Planned {
             step,
             validation: step.is_multiple_of(20),
             tasks: step.is_multiple_of(50) && step > 0,
         };
         let steps = [0, 20, 40, 50, 60, 80, 100];
-        Course { steps: 100, tokens: 1000, evaluations: steps.map(planned).to_vec() }
+        Workload { steps: 100, tokens: 1000, evaluations: steps.map(planned).to_vec() }
     }
 
     /// Steps of two seconds each, and 100 seconds more for each evaluation before them.
     fn rows(steps: std::ops::RangeInclusive<u64>) -> Vec<StepLine> {
-        let evaluations_before = |step: u64| course().evaluations.iter().filter(|p| p.step < step).count() as f64;
+        let evaluations_before = |step: u64| workload().evaluations.iter().filter(|p| p.step < step).count() as f64;
         let wall_time_s = |step: u64| 30.0 + 2.0 * step as f64 + 100.0 * evaluations_before(step);
         steps
             .map(|step| StepLine { step, tokens: 10 * step, wall_time_s: wall_time_s(step), ..StepLine::default() })
@@ -129,23 +129,23 @@ mod tests {
 
     #[test]
     fn what_is_left_is_training_at_its_own_pace_and_the_evaluations() {
-        let left = |to: u64, done: &[(u64, f64)]| course().left(&rows(1..=to), done);
+        let left = |to: u64, done: &[(u64, f64)]| workload().left(&rows(1..=to), done);
         assert_eq!(left(3, &[(0, 100.0)]), None, "the first steps say nothing");
         // 90 steps; validations after 20, 40, 60 and 80; nobody has timed the tasks after 50, nor both after 100.
         let early = left(10, &[(0, 100.0)]).unwrap();
         assert_eq!(early, Left { seconds: 90.0 * 2.0 + 4.0 * 100.0, untimed_evaluations: 2 });
         let late = left(70, &[(0, 100.0), (20, 100.0), (40, 100.0), (50, 100.0), (60, 100.0)]).unwrap();
         assert_eq!(late, Left { seconds: 30.0 * 2.0 + 100.0, untimed_evaluations: 1 });
-        assert_eq!(course().left(&[], &[]), None);
+        assert_eq!(workload().left(&[], &[]), None);
     }
 
     #[test]
     fn a_resumption_begins_a_clock_of_its_own() {
         let mut steps = rows(1..=40);
         steps.extend(rows(41..=44).into_iter().map(|row| StepLine { wall_time_s: row.step as f64 - 40.0, ..row }));
-        assert_eq!(course().left(&steps, &[]), None);
+        assert_eq!(workload().left(&steps, &[]), None);
         steps.extend(rows(45..=46).into_iter().map(|row| StepLine { wall_time_s: row.step as f64 - 40.0, ..row }));
-        let left = course().left(&steps, &[(0, 1.0), (20, 1.0), (40, 1.0)]).unwrap();
+        let left = workload().left(&steps, &[(0, 1.0), (20, 1.0), (40, 1.0)]).unwrap();
         assert_eq!(left, Left { seconds: 54.0 + 2.0, untimed_evaluations: 2 });
     }
 }

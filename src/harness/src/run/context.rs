@@ -12,7 +12,7 @@ use super::job::relative;
 use super::launch::Launcher;
 
 /// What every run, short run and evaluation needs beside its config.
-pub struct Workshop<'a> {
+pub struct RunContext<'a> {
     /// The project.
     pub project: &'a Project,
     /// Its repository.
@@ -23,7 +23,7 @@ pub struct Workshop<'a> {
     pub launcher: Box<dyn Launcher>,
 }
 
-impl Workshop<'_> {
+impl RunContext<'_> {
     /// What the trainer says of itself.
     pub fn about(&self) -> Result<About, RunError> {
         self.launcher.about()

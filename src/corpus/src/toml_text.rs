@@ -9,7 +9,7 @@ use harness_core::names::Project;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::RecipeError;
+use crate::recipe_error::RecipeError;
 
 /// A recipe's text and the path that people see.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use super::launch::Ended;
 
 /// What the trainer has told so far.
 #[derive(Default)]
-pub(super) struct Story {
+pub(super) struct TrainerLog {
     started: Option<Started>,
     evaluations: Vec<Evaluation>,
     checkpoints: Vec<Checkpoint>,
@@ -21,7 +21,7 @@ pub(super) struct Story {
     tokens_per_s: Vec<f64>,
 }
 
-impl Story {
+impl TrainerLog {
     /// Takes in a message.
     pub fn take(&mut self, message: &Message) {
         match message {

@@ -1,4 +1,4 @@
-//! Why a recipe cannot be used.
+//! Why a recipe, of a corpus or of a task, cannot be used.
 
 use harness_core::config::Wrong;
 use harness_core::files::FileError;
