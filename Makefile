@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test error-rates test-dashboard test-resume schemas check doc exp report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build demo test error-rates test-dashboard test-resume schemas check doc exp queue report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -66,6 +66,10 @@ exp: PROFILE = release
 exp: build ## run one experiment: make exp NAME=lr-warmup [SEED=2] [ARGS=...]
 	@test -n "$(NAME)" || { echo "error: no experiment named"; echo "hint: make exp NAME=lr-warmup"; exit 2; } >&2
 	$(BIN)/harness run $(NAME) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+queue: PROFILE = release
+queue: build ## work off the runs that `harness queue add` has added
+	$(BIN)/harness queue start $(ARGS)
 
 report: build ## write report/build/paper.pdf from the sealed runs
 	$(BIN)/harness report $(ARGS)

@@ -17,6 +17,7 @@ mod cases {
     mod plan;
     mod plot;
     mod prepare;
+    mod queue;
     mod records;
     mod repository;
     mod resume;

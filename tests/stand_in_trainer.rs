@@ -1,8 +1,8 @@
 //! A stand-in for `harness-trainer` in tests: speaks the same contract, computes nothing, ends in any way a test asks
 //! for. Its losses are made up, but the same each time, and cover every row that the contract asks for.
 //!
-//! `STAND_IN=die:5` kills it after step 5, `fail:5` makes it report an error, `garbage:5` makes it write nonsense,
-//! `slow` lets each step take 50 ms, `old` speaks another version of the contract. `better:30` gives losses lower by
+//! `STAND_IN=die:5` kills it after step 5, `fail:5` makes it report an error, `full:5` a full disk, `garbage:5` makes it
+//! write nonsense, `slow` lets each step take 50 ms, `old` speaks another version of the contract. `better:30` gives losses lower by
 //! 0.030 nats and right answers more probable by 0.30, `spike:9` a loss of 9 nats at the step before the last,
 //! `overfit:2` a validation loss that rises by 2 thousandths of a nat with each step of the second half, `nan:9` evaluations that
 //! are no numbers after step 9, `tie:1` the same score for all choices.
@@ -129,9 +129,13 @@ fn run(job: &Job) {
                     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap()
                 }
                 "garbage" => println!("{{\"event\":\"step\",\"nonsense\":true}}"),
-                "fail" => {
-                    let message = "loss is not finite".to_owned();
-                    say(&Message::Failed(Failure { kind: "non_finite".to_owned(), message, hint: None, step }));
+                "fail" | "full" => {
+                    let (kind, message) = match mode {
+                        "fail" => ("non_finite", "loss is not finite"),
+                        _ => ("disk_full", "could not write the checkpoint: no space left on device"),
+                    };
+                    let (kind, message) = (kind.to_owned(), message.to_owned());
+                    say(&Message::Failed(Failure { kind, message, hint: None, step }));
                     std::process::exit(1);
                 }
                 _ => {}

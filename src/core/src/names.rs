@@ -104,21 +104,34 @@ pub fn is_inside(path: &str) -> bool {
     !path.is_empty() && !path.contains('\\') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
-/// The folders of a project, all relative to the root of its git repository.
+/// The folders of a project. What is written by hand lies below its root; what runs leave behind and what they read in bulk
+/// lies below its home. The two are one folder, except where plans are read from a snapshot of a commit.
 #[derive(Clone, Debug)]
 pub struct Project {
     root: PathBuf,
+    home: PathBuf,
 }
 
 impl Project {
     /// A project at `root`, the folder that holds `experiments/`.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Project { root: root.into() }
+        let root = root.into();
+        Project { home: root.clone(), root }
     }
 
-    /// The root folder.
+    /// The same project with its plans as they are in `snapshot`, a checkout of one of its commits.
+    pub fn seen_in(&self, snapshot: impl Into<PathBuf>) -> Self {
+        Project { root: snapshot.into(), home: self.home.clone() }
+    }
+
+    /// The root folder: what is written by hand.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The folder of runs and of the data store, which paths in jobs and of data are relative to.
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// `experiments/`
@@ -133,7 +146,7 @@ impl Project {
 
     /// `experiments/<name>/runs/`
     pub fn runs(&self, name: &ExperimentName) -> PathBuf {
-        self.experiment(name).join("runs")
+        self.home.join("experiments").join(name.as_str()).join("runs")
     }
 
     /// `experiments/<name>/runs/<run>/`
@@ -168,7 +181,17 @@ impl Project {
 
     /// `.harness/`: downloads, prepared corpora and tasks. Ignored by git, can be made again.
     pub fn store(&self) -> PathBuf {
-        self.root.join(".harness")
+        self.home.join(".harness")
+    }
+
+    /// `.harness/queue/`: the runs that wait for their turn.
+    pub fn queue(&self) -> PathBuf {
+        self.store().join("queue")
+    }
+
+    /// `.harness/worktrees/<commit>/`: a checkout of a commit, which queued runs are planned from.
+    pub fn snapshot(&self, commit: &str) -> PathBuf {
+        self.store().join("worktrees").join(commit)
     }
 
     /// `templates/`

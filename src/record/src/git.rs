@@ -16,6 +16,7 @@ use git2::{
 };
 use harness_core::Digest;
 use harness_core::build;
+use harness_core::files;
 use harness_core::names::{ExperimentName, RunId};
 
 /// Why git could not answer.
@@ -53,6 +54,16 @@ pub enum GitError {
     UnknownCommit {
         /// The commit.
         commit: String,
+    },
+    /// A commit that could not be checked out beside the working tree.
+    #[error("commit `{commit}` could not be checked out at `{}`: {problem}", path.display())]
+    Snapshot {
+        /// The commit.
+        commit: String,
+        /// Where.
+        path: PathBuf,
+        /// What git says.
+        problem: String,
     },
     /// Anything else.
     #[error("git: {0}")]
@@ -138,6 +149,52 @@ impl Git {
     /// The folder of the project.
     pub fn root(&self) -> &Path {
         &self.project
+    }
+
+    /// The repository with `commit` checked out at `folder`, beside the working tree. What is there already is taken if it is
+    /// still as the commit holds it, and made anew otherwise.
+    pub fn snapshot(&self, commit: &str, folder: &Path) -> Result<Self> {
+        let project = self.project_in(folder);
+        let is_ours = |git: &Git| {
+            let same = |one: Option<&Path>, other: &Path| {
+                one.and_then(|one| one.canonicalize().ok())
+                    .is_some_and(|one| other.canonicalize().is_ok_and(|o| o == one))
+            };
+            same(git.repository.workdir(), folder)
+                && same(Some(git.repository.commondir()), self.repository.commondir())
+                && git.state().is_ok_and(|state| state.commit == commit && !state.is_dirty())
+        };
+        if let Some(git) = Git::discover(&project).ok().filter(is_ours) {
+            return Ok(git);
+        }
+        self.remove_snapshot(folder);
+        let failed =
+            |problem: String| GitError::Snapshot { commit: commit.to_owned(), path: folder.to_owned(), problem };
+        let mut add = self.worktree_command(&["add", "--quiet", "--force", "--detach"]);
+        let output = add.arg(folder).arg(commit).output().map_err(|e| failed(format!("`git` did not start: {e}")))?;
+        if !output.status.success() {
+            return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        Git::discover(&project)
+    }
+
+    /// The folder of the project in a checkout at `folder`.
+    pub fn project_in(&self, folder: &Path) -> PathBuf {
+        folder.join(&self.prefix)
+    }
+
+    /// Removes what [`Self::snapshot`] checked out, whatever state it is in.
+    pub fn remove_snapshot(&self, folder: &Path) {
+        let _ = self.worktree_command(&["remove", "--force", "--force"]).arg(folder).output();
+        let _ = files::remove_folder(folder);
+        let _ = self.worktree_command(&["prune"]).output();
+    }
+
+    /// `git worktree`, which libgit2 cannot do without making a branch; no hook of the repository runs.
+    fn worktree_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        command.args(["-c", "core.hooksPath=/dev/null", "worktree"]).args(arguments).current_dir(&self.project);
+        command
     }
 
     /// Whether this is the folder of its project.

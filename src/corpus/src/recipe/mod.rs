@@ -293,7 +293,7 @@ impl UnlockedRecipe {
         let text = recipe_text(project, &project.corpus_recipe(name), "corpora", "corpus", name)?;
         let path_shown = format!("experiments/corpora/{name}.toml");
         let recipe = Self::parse_with(name, &path_shown, &text, &|task| TaskRecipe::load(project, task))?;
-        Ok(UnlockedRecipe { root: project.root().to_owned(), ..recipe })
+        Ok(UnlockedRecipe { root: project.home().to_owned(), ..recipe })
     }
 
     /// Checks a recipe's text; `path` is what errors call it, `task` finds the recipes of tasks.

@@ -49,7 +49,7 @@ impl TaskRecipe {
     pub fn load(project: &Project, name: &str) -> Result<Self, RecipeError> {
         let text = recipe_text(project, &project.task_recipe(name), "tasks", "task", name)?;
         let recipe = Self::parse(name, &format!("experiments/tasks/{name}.toml"), &text)?;
-        Ok(TaskRecipe { root: project.root().to_owned(), ..recipe })
+        Ok(TaskRecipe { root: project.home().to_owned(), ..recipe })
     }
 
     /// A recipe that no file states.

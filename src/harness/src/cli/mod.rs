@@ -19,6 +19,7 @@ mod man;
 mod plan;
 mod plot;
 mod probe;
+mod queue;
 mod rename;
 mod report;
 mod run;
@@ -62,6 +63,7 @@ enum Command {
     Plan(plan::Arguments),
     Probe(probe::Arguments),
     Run(run::Arguments),
+    Queue(queue::Arguments),
     Evaluate(evaluate::Arguments),
     Show(show::Arguments),
     Watch(watch::Arguments),
@@ -154,6 +156,7 @@ impl From<crate::run::RunError> for Failure {
                 | E::ShortRun(_)
                 | E::Budget(_)
                 | E::NothingToResume { .. }
+                | E::StillRunning { .. }
                 | E::NoImportedWeights { .. }
                 | E::NothingToEvaluate { .. }
                 | E::DataGone { .. }
@@ -162,6 +165,21 @@ impl From<crate::run::RunError> for Failure {
                 | E::NoTrainer { .. }
         );
         if wrong_input { Failure::usage(error) } else { Failure::failed(error) }
+    }
+}
+
+impl From<crate::queue::QueueError> for Failure {
+    fn from(error: crate::queue::QueueError) -> Self {
+        use crate::queue::QueueError as E;
+        match error {
+            E::Run(error) => error.into(),
+            E::Git(error) => error.into(),
+            E::Record(error) => error.into(),
+            E::File(_) | E::Stopped { .. } => Failure::failed(error),
+            E::Unreadable { .. } | E::Taken { .. } | E::Unknown { .. } | E::Running { .. } | E::NoWorker => {
+                Failure::usage(error)
+            }
+        }
     }
 }
 
@@ -208,19 +226,28 @@ impl Workplace {
         Ok(Workplace { project: Project::at(root), git })
     }
 
-    /// Brings files that recipes name into the store: from the folder `HARNESS_MIRROR` names, or from their addresses, with
-    /// the hub and the token that the environment names.
     fn fetcher(&self) -> Fetcher {
-        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let hub = HubAccess::new(set("HF_ENDPOINT"), set("HF_TOKEN"));
-        Fetcher::new(&Store::of(&self.project)).with_mirror(mirror()).with_hub(hub)
+        fetcher(&self.project)
     }
 
     /// Where runs are made, with this trainer.
     fn context(&self, trainer: Option<PathBuf>) -> RunContext<'_> {
-        let launcher = Box::new(Local::new(chosen_trainer(trainer)));
-        RunContext { project: &self.project, git: &self.git, fetcher: self.fetcher(), launcher }
+        run_context(&self.project, &self.git, trainer)
     }
+}
+
+/// Brings files that recipes name into the store: from the folder `HARNESS_MIRROR` names, or from their addresses, with
+/// the hub and the token that the environment names.
+fn fetcher(project: &Project) -> Fetcher {
+    let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let hub = HubAccess::new(set("HF_ENDPOINT"), set("HF_TOKEN"));
+    Fetcher::new(&Store::of(project)).with_mirror(mirror()).with_hub(hub)
+}
+
+/// Where runs of a project are made, with this trainer.
+fn run_context<'a>(project: &'a Project, git: &'a Git, trainer: Option<PathBuf>) -> RunContext<'a> {
+    let launcher = Box::new(Local::new(chosen_trainer(trainer)));
+    RunContext { project, git, fetcher: fetcher(project), launcher }
 }
 
 /// The trainer: as named, else from the environment, else beside this program.
@@ -248,6 +275,7 @@ pub fn main() -> ExitCode {
         Command::Plan(a) => workplace().and_then(|w| plan::execute(&w, &a)),
         Command::Probe(a) => workplace().and_then(|w| probe::execute(&w, &a)),
         Command::Run(a) => workplace().and_then(|w| run::execute(&w, &a)),
+        Command::Queue(a) => workplace().and_then(|w| queue::execute(&w, &a)),
         Command::Evaluate(a) => workplace().and_then(|w| evaluate::execute(&w, &a)),
         Command::Show(a) => workplace().and_then(|w| show::execute(&w, &a)),
         Command::Watch(a) => workplace().and_then(|w| watch::execute(&w, &a)),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use crate::run::{self, Options, RunContext};
+use crate::run::{self, Options, Resume, RunContext};
 use harness_record::format::{Purpose, Status};
 
 /// Train and evaluate an experiment, and seal its record.
@@ -37,7 +37,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum For {
+pub(super) enum For {
     /// To choose a value by: no evidence for the value that was chosen.
     Tune,
     /// Nothing is claimed beforehand.
@@ -65,7 +65,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         purpose: arguments.purpose.into(),
         allow_dirty: arguments.allow_dirty,
         allow_stale: arguments.allow_stale,
-        resume: arguments.resume,
+        resume: arguments.resume.then_some(Resume::Latest),
     };
     let outcome = one(&workplace.context(arguments.trainer.clone()), &arguments.name, &options)?;
     Ok(match outcome {

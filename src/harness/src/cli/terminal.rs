@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::exit_code;
-use crate::run::{Interrupts, Watcher, Workload, timed};
+use crate::run::{Interrupts, RunError, Watcher, Workload, timed};
 use crate::watch::view::left_in_words;
 use harness_record::format::Open;
 
@@ -275,7 +275,7 @@ impl Watcher for Screen {
         self
     }
 
-    fn opened(&mut self, open: &Open, workload: &Workload) -> Interrupts {
+    fn opened(&mut self, open: &Open, workload: &Workload) -> Result<Interrupts, RunError> {
         self.close();
         tell(&format!(
             "run {} of {} at commit {}",
@@ -288,7 +288,7 @@ impl Watcher for Screen {
         }
         (self.workload, self.rows, self.evaluations) = (workload.clone(), Vec::new(), Vec::new());
         self.open_bar(Some(workload.steps), "step {pos}/{len} [{bar:25}] {msg}");
-        count_interrupts()
+        Ok(count_interrupts())
     }
 
     fn closed(&mut self) {

@@ -2,7 +2,7 @@
 
 use harness_build::BUILD;
 use harness_core::contract::OutputFile;
-use harness_core::names::Project;
+use harness_core::names::{Project, RunId};
 use harness_core::{Digest, build, files};
 use harness_record::environment;
 use harness_record::format::{Binaries, Code, Launch, Open, PlanFile, Purpose, file};
@@ -22,8 +22,27 @@ pub struct Options {
     pub allow_dirty: bool,
     /// Run with programs that were built from other sources than the commit's; the run is then not citable.
     pub allow_stale: bool,
-    /// Go on from the last checkpoint of the latest run that did not complete.
-    pub resume: bool,
+    /// Go on from a run that did not complete, in place of starting anew.
+    pub resume: Option<Resume>,
+}
+
+/// Which run is gone on from: its last checkpoint that is intact, or that of one before it.
+#[derive(Clone, Debug)]
+pub enum Resume {
+    /// The latest run of the experiment that did not complete.
+    Latest,
+    /// The latest of these.
+    Of(Vec<RunId>),
+}
+
+impl Resume {
+    /// Whether a run may be gone on from.
+    pub(super) fn allows(&self, run: &RunId) -> bool {
+        match self {
+            Resume::Latest => true,
+            Resume::Of(runs) => runs.contains(run),
+        }
+    }
 }
 
 /// Files of the run folder: path and content.
@@ -60,6 +79,11 @@ impl<'a> CodeState<'a> {
             return Err(RunError::Stale { programs });
         }
         Ok(CodeState { project, git, state, binaries, launch: context.launcher.recorded() })
+    }
+
+    /// The commit that is checked out.
+    pub fn commit(&self) -> &str {
+        &self.state.commit
     }
 
     /// A file of the plan, with its copy among the files of the run folder.

@@ -144,6 +144,17 @@ pub enum RunError {
         /// Its corpus.
         corpus: String,
     },
+    /// The run to go on from goes on itself.
+    #[error(
+        "there is nothing to resume: run `{run}` is still running\nhint: wait for it, or stop it with Ctrl-C in its terminal"
+    )]
+    StillRunning {
+        /// The run.
+        run: RunId,
+    },
+    /// Whoever was told of the run would not have it opened.
+    #[error(transparent)]
+    Unwelcome(Box<dyn std::error::Error + Send + Sync>),
     /// There is nothing to go on from.
     #[error("there is nothing to resume: {problem}\nhint: {hint}")]
     NothingToResume {
@@ -152,6 +163,22 @@ pub enum RunError {
         /// What to do instead.
         hint: String,
     },
+}
+
+impl RunError {
+    /// Whether the disk is full, or would be before the end.
+    pub fn is_disk_full(&self) -> bool {
+        let mut cause: Option<&dyn std::error::Error> = Some(self);
+        while let Some(error) = cause {
+            if let Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =
+                error.downcast_ref::<io::Error>().map(io::Error::kind)
+            {
+                return true;
+            }
+            cause = error.source();
+        }
+        matches!(self, RunError::Disk { .. })
+    }
 }
 
 fn was_or_were(programs: &[&str]) -> String {

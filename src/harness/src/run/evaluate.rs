@@ -100,7 +100,7 @@ fn ready(
     let shards: Vec<&Path> = job.validation_shards.iter().map(PathBuf::as_path).collect();
     as_recorded(project, earlier, &shards)?;
 
-    let tokenizer = project.root().join(&earlier.open.data.tokenizer);
+    let tokenizer = project.home().join(&earlier.open.data.tokenizer);
     let tokenizer = Tokenizer::from_file(&tokenizer, &earlier.corpus.tokenizer.separator_text);
     let tokenizer = tokenizer.map_err(CorpusError::from)?;
     let limit = if question.test_side { 0 } else { earlier.experiment.evaluation.items_per_task };
@@ -182,7 +182,7 @@ fn test_side(project: &Project, earlier: &SealedRun) -> Result<TaskRecipe, RunEr
     let refused = |problem: String, hint: String| RunError::NothingToEvaluate { run: run.clone(), problem, hint };
     let gone = |path: &str| RunError::DataGone { path: path.to_owned(), corpus: data.corpus.clone() };
     let folder = Path::new(&data.tokenizer).parent().unwrap_or(Path::new(""));
-    let corpus = PreparedCorpus::open_folder(&project.root().join(folder)).map_err(|_| gone(&data.tokenizer))?;
+    let corpus = PreparedCorpus::open_folder(&project.home().join(folder)).map_err(|_| gone(&data.tokenizer))?;
     if corpus.root() != data.root {
         return Err(gone(&data.tokenizer));
     }
@@ -229,7 +229,7 @@ fn as_recorded(project: &Project, earlier: &SealedRun, shards: &[&Path]) -> Resu
     let tokenizer = Path::new(&data.tokenizer);
     expected.insert(tokenizer, data.tokenizer_sha256);
     for path in shards.iter().copied().chain([tokenizer]) {
-        let found = Digest::of_file(&project.root().join(path)).ok();
+        let found = Digest::of_file(&project.home().join(path)).ok();
         if found.is_none() || found != expected.get(path).copied() {
             return Err(RunError::DataGone { path: path.display().to_string(), corpus: data.corpus.clone() });
         }

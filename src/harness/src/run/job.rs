@@ -72,6 +72,7 @@ pub(super) fn job_task(task: &Task) -> JobTask {
 
 /// A path as it stands in records: relative to the project, with `/`.
 pub(super) fn relative(project: &Project, path: &Path) -> String {
-    let path = path.strip_prefix(project.root()).unwrap_or(path);
+    // A snapshot may lie below the home, so that its files are looked for there first.
+    let path = path.strip_prefix(project.root()).or_else(|_| path.strip_prefix(project.home())).unwrap_or(path);
     path.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }

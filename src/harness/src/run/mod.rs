@@ -24,7 +24,7 @@ use harness_core::config::{Checked, Experiment};
 use harness_core::names::ExperimentName;
 use harness_corpus::{PreparedCorpus, Progress};
 
-pub use code_state::Options;
+pub use code_state::{Options, Resume};
 pub use context::RunContext;
 pub use error::RunError;
 pub use evaluate::{Question, evaluate};
@@ -45,7 +45,10 @@ pub fn run(
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, RunError> {
     let project = context.project;
-    let origin = if options.resume { Some(resume::origin(project, name, options.seed)?) } else { None };
+    let origin = match &options.resume {
+        Some(resume) => Some(resume::origin(project, name, options.seed, resume)?),
+        None => None,
+    };
     let origin = origin.as_ref();
     let wanted = Wanted::look(context, name, options, origin)?;
     let prepared = wanted.prepare(context, watcher.progress())?;
@@ -61,6 +64,12 @@ pub fn run(
     watcher.progress().note(&retention::check_disk(project, plan.disk)?);
     let earlier = origin.map(Origin::inherited).transpose()?.unwrap_or_default();
     session::carry_out(context, plan, origin, &earlier, watcher)
+}
+
+/// Refuses what [`run`] would refuse before it makes data ready. Gives the commit and the config with its seed.
+pub fn check(context: &RunContext, name: &ExperimentName, options: &Options) -> Result<(String, Checked), RunError> {
+    let wanted = Wanted::look(context, name, options, None)?;
+    Ok((wanted.commit().to_owned(), wanted.experiment))
 }
 
 /// The experiment with its budget turned into steps: as in the run that it goes on from, else by arithmetic, else by a

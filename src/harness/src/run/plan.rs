@@ -107,6 +107,11 @@ impl<'a> Wanted<'a> {
         Ok(Wanted { loaded, experiment, purpose, seed_rule, code_state, recipe, task_recipes })
     }
 
+    /// The commit that its plan is of.
+    pub fn commit(&self) -> &str {
+        self.code_state.commit()
+    }
+
     /// Makes corpus and tasks ready.
     pub fn prepare(&self, context: &RunContext, progress: &mut dyn Progress) -> Result<Prepared, RunError> {
         let corpus = context.corpus(&self.recipe, progress)?;

@@ -11,6 +11,7 @@ use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::scores::{StepLine, read_csv};
 use rustix::fs::FlockOperation;
 
+use super::code_state::Resume;
 use super::error::RunError;
 use super::trainer_log::TrainerLog;
 use harness_record::format::{self, Continuation, Open, PassedOver, Retention, Segment, Spent, file};
@@ -24,12 +25,18 @@ pub(super) struct Origin {
     pub passed_over: Vec<PassedOver>,
 }
 
-/// The latest checkpoint that is intact among the runs since the last complete one (of one seed, if it is given).
-pub(super) fn origin(project: &Project, name: &ExperimentName, seed: Option<u64>) -> Result<Origin, RunError> {
+/// The latest checkpoint that is intact among the runs that `resume` allows since the last complete one (of one seed, if it
+/// is given).
+pub(super) fn origin(
+    project: &Project,
+    name: &ExperimentName,
+    seed: Option<u64>,
+    resume: &Resume,
+) -> Result<Origin, RunError> {
     let nothing =
         |problem: String| RunError::NothingToResume { problem, hint: format!("start a new run: `harness run {name}`") };
     let (mut tried, mut passed_over) = (Vec::new(), Vec::new());
-    for id in record::runs(project, name)?.into_iter().rev() {
+    for id in record::runs(project, name)?.into_iter().rev().filter(|run| resume.allows(run)) {
         let run = match SealedRun::open(project, name, &id) {
             Err(RecordError::NotSealed { .. }) => {
                 seal_abandoned(project, name, &id)?;
@@ -191,10 +198,7 @@ fn seal_abandoned(project: &Project, name: &ExperimentName, run: &RunId) -> Resu
     let folder = project.run(name, run);
     let lock = files::open(&folder.join(file::OPEN))?;
     if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK) {
-        return Err(RunError::NothingToResume {
-            problem: format!("run `{run}` is still running"),
-            hint: "wait for it, or stop it with Ctrl-C in its terminal".to_owned(),
-        });
+        return Err(RunError::StillRunning { run: run.clone() });
     }
 
     let mut recorder = Recorder::reopen(&folder)?;

@@ -153,7 +153,7 @@ impl DiskNeed {
 pub(super) fn check_disk(project: &Project, disk: DiskNeed) -> Result<String, RunError> {
     let (need, count) = (disk.bytes(), disk.checkpoints);
     // A file system that does not tell is taken to have room.
-    let free = rustix::fs::statvfs(project.root()).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+    let free = rustix::fs::statvfs(project.home()).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
     if need > free {
         return Err(RunError::Disk { need_bytes: need, count, free_bytes: free });
     }

@@ -24,9 +24,9 @@ use super::workload::Workload;
 pub trait Watcher {
     /// Draws the making of the data.
     fn progress(&mut self) -> &mut dyn Progress;
-    /// The record is being opened, and `workload` is what is to be done. From now on a wish to stop is counted in what this
-    /// gives back instead of ending the program.
-    fn opened(&mut self, open: &Open, workload: &Workload) -> Interrupts;
+    /// The record is about to be opened, unless this gives an error, and `workload` is what is to be done. From now on a
+    /// wish to stop is counted in what this gives back instead of ending the program.
+    fn opened(&mut self, open: &Open, workload: &Workload) -> Result<Interrupts, RunError>;
     /// A message of the trainer.
     fn message(&mut self, message: &Message);
     /// The trainer has ended: a wish to stop ends the program again.
@@ -52,7 +52,7 @@ pub(super) fn carry_out(
     earlier: &Inherited,
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, RunError> {
-    let interrupts = watcher.opened(&plan.open, &Workload::of(plan.jobs.iter().map(|(_, job)| job)));
+    let interrupts = watcher.opened(&plan.open, &Workload::of(plan.jobs.iter().map(|(_, job)| job)))?;
     let session = Session::open(context, plan, earlier);
     let ended = session.map(|mut session| {
         let ended = session.run(context.launcher.as_ref(), origin, &interrupts, watcher);
@@ -65,7 +65,7 @@ pub(super) fn carry_out(
 
 /// An open run.
 struct Session {
-    /// The project's folder, which paths of jobs are relative to.
+    /// The folder of the project's runs and data, which paths of jobs are relative to.
     root: PathBuf,
     /// The run folder.
     folder: PathBuf,
@@ -85,7 +85,7 @@ impl Session {
         let recorder = Recorder::open(&folder, &plan.open, &plan.files, earlier)?;
         let steps = plan.jobs.last().map_or(0, |(_, job)| job.training.steps);
         Ok(Session {
-            root: context.project.root().to_owned(),
+            root: context.project.home().to_owned(),
             folder,
             recorder,
             trainer_log: TrainerLog::default(),

@@ -96,7 +96,7 @@ impl<'a> Bench<'a> {
         let path = folder.join("job.json");
         files::write(&path, pretty(&job).as_bytes())?;
         let start = Start {
-            root: project.root(),
+            root: project.home(),
             job: path,
             folder: &folder,
             threads: experiment.training.threads,

@@ -1,0 +1,298 @@
+//! `harness queue`: runs one after the other, from the commit that each was added at.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command as Process, Stdio};
+
+use harness_core::files;
+use harness_core::names::ExperimentName;
+use harness_record::environment;
+use serde_json::json;
+
+use super::run::For;
+use super::{Failure, Outcome, Workplace, terminal};
+use crate::exit_code;
+use crate::queue::{Added, Content, Contexts, Devices, End, Estimates, Item, Queue, State, Worker};
+use crate::run::{self, Options};
+use crate::watch::view::duration;
+
+/// Run experiments one after the other, from the commit that each was added at.
+///
+/// `add` takes a checkout of the commit, so that the working tree is free for the next change while the queue is worked
+/// off; runs and data stay where they are. Ctrl-C stops the run with a checkpoint, and `start` goes on from there; so it
+/// does after a crash or a reboot. What has completed is not run again.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Add runs of experiments as they are in the commit that is checked out.
+    ///
+    /// With files that differ from the commit, or programs that were built from other sources, nothing is added. An item that
+    /// has failed or is held waits again.
+    Add {
+        /// The experiments.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Use this seed instead of the config's; may be repeated, for a run each.
+        #[arg(long = "seed", value_name = "SEED", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+        seeds: Vec<u64>,
+        /// What the runs are for. Runs of one purpose are compared; those for tuning count for nothing else.
+        #[arg(long, value_enum, default_value = "explore")]
+        purpose: For,
+        /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
+        #[arg(long, value_name = "PROGRAM")]
+        trainer: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Work the queue off on this machine.
+    ///
+    /// A failed run is marked, and the next item has its turn; after three failures of an experiment in a row the rest of its
+    /// items are held. A second worker needs other GPUs: `CUDA_VISIBLE_DEVICES=1 harness queue start`.
+    Start {
+        /// Go on in the background; what it says goes to .harness/queue/worker.log.
+        #[arg(long)]
+        detach: bool,
+        /// Leave the terminal that this was started from.
+        #[arg(long, hide = true)]
+        detached: bool,
+        /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
+        #[arg(long, value_name = "PROGRAM")]
+        trainer: Option<PathBuf>,
+        /// Print JSON: the items as they are at the end.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the items: how far each is, what it takes, when it will be done.
+    ///
+    /// Times are what runs of the same plan took on this machine, or else the FLOPs of the run at the pace of the latest run
+    /// on it.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take items out of the queue. Their runs stay.
+    Remove {
+        /// Numbers of items, or experiments for all of their items.
+        #[arg(required_unless_present = "ended")]
+        which: Vec<String>,
+        /// All that have completed or failed.
+        #[arg(long)]
+        ended: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End all workers after the run that each is at.
+    Stop {
+        /// Interrupt the runs, with a checkpoint.
+        #[arg(long)]
+        now: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+    let queue = Queue::of(&workplace.project);
+    match &arguments.command {
+        Command::Add { names, seeds, purpose, trainer, json } => {
+            add(workplace, &queue, names, seeds, *purpose, trainer.clone(), *json)
+        }
+        Command::Start { detach: true, trainer, .. } => start_detached(workplace, trainer.clone()),
+        Command::Start { detached, trainer, json, .. } => start(workplace, &queue, *detached, trainer.clone(), *json),
+        Command::List { json } => list(workplace, &queue, *json),
+        Command::Remove { which, ended, json } => {
+            let gone = queue.remove(which, *ended)?;
+            queue.prune(&workplace.git)?;
+            print(*json, &json!({ "format": 1, "removed": gone }), || match gone.as_slice() {
+                [] => "nothing has ended".to_owned(),
+                gone => gone.iter().map(|item| format!("removed: {}", item.title())).collect::<Vec<_>>().join("\n"),
+            });
+            Ok(exit_code::SUCCESS)
+        }
+        Command::Stop { now, json } => {
+            let workers = queue.stop(*now)?;
+            print(*json, &json!({ "format": 1, "workers": workers }), || {
+                let when = if *now { "after this step and a checkpoint" } else { "after its run" };
+                let stops = workers.iter().map(|worker| format!("process {} stops {when}", worker.pid));
+                stops.collect::<Vec<_>>().join("\n")
+            });
+            Ok(exit_code::SUCCESS)
+        }
+    }
+}
+
+/// Prints JSON, or what `text` says.
+fn print(json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) {
+    terminal::say(&if json { serde_json::to_string_pretty(value).expect("plain values are JSON") } else { text() });
+}
+
+fn add(
+    workplace: &Workplace,
+    queue: &Queue,
+    names: &[String],
+    seeds: &[u64],
+    purpose: For,
+    trainer: Option<PathBuf>,
+    json: bool,
+) -> Outcome {
+    let context = workplace.context(trainer);
+    let mut wanted = Vec::new();
+    // All are looked at before one is added.
+    for name in names {
+        let name: ExperimentName = name.parse()?;
+        let (commit, experiment) = run::check(&context, &name, &Options::default())?;
+        let seeds = if seeds.is_empty() { vec![experiment.seed] } else { seeds.to_vec() };
+        wanted.extend(seeds.into_iter().map(|seed| Item {
+            id: 0,
+            experiment: name.clone(),
+            seed,
+            purpose: purpose.into(),
+            commit: commit.clone(),
+            added_at: environment::now().to_string(),
+            state: State::Waiting,
+            reason: None,
+            worker: None,
+            ended_at: None,
+            runs: Vec::new(),
+        }));
+    }
+    let mut added = Vec::new();
+    for item in wanted {
+        added.push(queue.add(&workplace.git, item)?);
+    }
+    let value = json!({
+        "format": 1,
+        "items": added.iter().map(|(added, item)| json!({ "added": added, "item": item })).collect::<Vec<_>>(),
+    });
+    print(json, &value, || {
+        let line = |(added, item): &(Added, Item)| match added {
+            Added::New => format!("added: {}", item.title()),
+            Added::Again => format!("waits again: {}", item.title()),
+            Added::Already => format!("in the queue already: {}", item.title()),
+            Added::Completed => format!("complete already: {}", item.title()),
+        };
+        added.iter().map(line).collect::<Vec<_>>().join("\n")
+    });
+    Ok(exit_code::SUCCESS)
+}
+
+fn start(workplace: &Workplace, queue: &Queue, detached: bool, trainer: Option<PathBuf>, json: bool) -> Outcome {
+    if detached {
+        // Closing the terminal does not end what has a session of its own. Who leads one already needs none.
+        let _ = rustix::process::setsid();
+    }
+    let devices = Devices::of(env::var("CUDA_VISIBLE_DEVICES").ok().as_deref());
+    let contexts: &Contexts = &|project, git| super::run_context(project, git, trainer.clone());
+    let mut screen = terminal::Screen::new();
+    let worker = Worker::new(queue, &workplace.project, &workplace.git, contexts, &devices)?;
+    let end = worker.work(&mut screen)?;
+    let content = queue.read()?;
+    let count = |state: State| content.items.iter().filter(|item| item.state == state).count();
+    let states = [State::Completed, State::Failed, State::Held, State::Waiting];
+    let counts = states.map(|state| (count(state), state.word()));
+    let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+    let counts: Vec<String> = counts.collect();
+    let told =
+        if counts.is_empty() { "the queue is empty".to_owned() } else { format!("queue: {}", counts.join(", ")) };
+    terminal::tell(&told);
+    if json {
+        terminal::say(&serde_json::to_string_pretty(&content).expect("plain items are JSON"));
+    }
+    Ok(match end {
+        End::Interrupted => exit_code::INTERRUPTED,
+        End::Done if count(State::Failed) + count(State::Held) > 0 => exit_code::CONTRADICTION,
+        End::Done | End::Asked => exit_code::SUCCESS,
+    })
+}
+
+fn start_detached(workplace: &Workplace, trainer: Option<PathBuf>) -> Outcome {
+    let log = workplace.project.queue().join("worker.log");
+    files::create_folder(&workplace.project.queue())?;
+    let output = files::open_append(&log)?;
+    let failed = |error: std::io::Error| Failure::failed(format!("could not start a worker: {error}"));
+    let mut process = Process::new(env::current_exe().map_err(failed)?);
+    process.args(["queue", "start", "--detached"]).current_dir(workplace.project.root());
+    if let Some(trainer) = trainer {
+        process.arg("--trainer").arg(super::chosen_trainer(Some(trainer)));
+    }
+    process.stdin(Stdio::null()).stdout(output.try_clone().map_err(failed)?).stderr(output);
+    let child = process.spawn().map_err(failed)?;
+    let shown = log.strip_prefix(workplace.project.root()).unwrap_or(&log).display();
+    terminal::say(&format!(
+        "process {} works the queue off; {shown} has what it says, `harness queue list` what is left",
+        child.id()
+    ));
+    Ok(exit_code::SUCCESS)
+}
+
+fn list(workplace: &Workplace, queue: &Queue, json: bool) -> Outcome {
+    let content = queue.settled()?;
+    let estimates = Estimates::of(&workplace.project, &workplace.git, &content)?;
+    let value = json!({
+        "format": content.format,
+        "items": content.items,
+        "workers": content.workers,
+        "estimates": estimates,
+    });
+    print(json, &value, || shown(&content, &estimates));
+    Ok(exit_code::SUCCESS)
+}
+
+fn shown(content: &Content, estimates: &Estimates) -> String {
+    if content.items.is_empty() {
+        return "the queue is empty\nhint: `harness queue add EXPERIMENT` adds a run".to_owned();
+    }
+    let header = ["item", "experiment", "seed", "purpose", "commit", "state", "takes", "done by", ""];
+    let row = |item: &Item| {
+        let estimate = estimates.items.iter().find(|estimate| estimate.id == item.id);
+        let expected = estimate.and_then(|estimate| estimate.expected.as_ref());
+        let done_at = estimate.and_then(|estimate| estimate.done_at.clone());
+        let unknown = || if item.is_open() && item.state != State::Held { "?" } else { "" }.to_owned();
+        vec![
+            item.id.to_string(),
+            item.experiment.to_string(),
+            item.seed.to_string(),
+            item.purpose.word().to_owned(),
+            item.commit.get(..8).unwrap_or(&item.commit).to_owned(),
+            item.state.word().to_owned(),
+            expected.map_or_else(unknown, |expected| duration(expected.seconds)),
+            done_at.or_else(|| item.ended_at.clone()).unwrap_or_else(unknown),
+            item.reason.as_ref().and_then(|reason| reason.lines().next()).unwrap_or_default().to_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = content.items.iter().map(row).collect();
+    let mut lines = vec![terminal::columns(&header, &rows)];
+    if !estimates.items.is_empty() {
+        let known = estimates.items.len() - estimates.unknown;
+        let mut parts = vec![format!("{} from now", duration(estimates.seconds_left))];
+        parts.extend(estimates.gpu_hours_left.map(|hours| format!("{hours:.2} GPU hours")));
+        parts.extend(estimates.energy_kwh_left.map(|energy| format!("{energy:.2} kWh")));
+        if known > 0 {
+            let of = if estimates.unknown > 0 {
+                format!(" for {known} of {} items", known + estimates.unknown)
+            } else {
+                String::new()
+            };
+            lines.push(format!("\nleft{of}: {}", parts.join(", ")));
+        }
+        if estimates.unknown > 0 {
+            lines.push(
+                "note: no complete run on this machine says how long the others take; `harness plan EXPERIMENT --probe` measures it"
+                    .to_owned(),
+            );
+        }
+        if content.workers.is_empty() {
+            lines.push("hint: nobody works the queue off; `harness queue start` does".to_owned());
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,191 @@
+//! Works a queue off on this machine, one item after the other.
+
+use std::thread;
+use std::time::Duration;
+
+use harness_core::contract::Message;
+use harness_core::files::Lock;
+use harness_core::names::Project;
+use harness_corpus::Progress;
+use harness_record::environment;
+use harness_record::format::{Open, Status};
+use harness_record::git::Git;
+
+use super::error::QueueError;
+use super::item::{Devices, Item, State};
+use super::list::Queue;
+use crate::run::{self, Interrupts, Options, Outcome, Resume, RunContext, RunError, Watcher, Workload};
+
+/// How often it is looked whether the trainer of a killed worker has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What makes the surroundings of a run: of a project as it is at a commit.
+pub type Contexts<'s> = dyn for<'a> Fn(&'a Project, &'a Git) -> RunContext<'a> + 's;
+
+/// Why a worker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing waits any more.
+    Done,
+    /// It was asked to end after a run.
+    Asked,
+    /// The run that it was at was interrupted.
+    Interrupted,
+}
+
+/// Works a queue off.
+pub struct Worker<'a> {
+    queue: &'a Queue,
+    project: &'a Project,
+    git: &'a Git,
+    contexts: &'a Contexts<'a>,
+    id: String,
+    /// Held for its life.
+    _lock: Lock,
+}
+
+impl<'a> Worker<'a> {
+    /// Registers with the queue of a project. Refused where another worker may use the same devices.
+    pub fn new(
+        queue: &'a Queue,
+        project: &'a Project,
+        git: &'a Git,
+        contexts: &'a Contexts<'a>,
+        devices: &Devices,
+    ) -> Result<Self, QueueError> {
+        let (id, lock) = queue.register(devices)?;
+        Ok(Worker { queue, project, git, contexts, id, _lock: lock })
+    }
+
+    /// Works until nothing waits any more, or somebody wishes it to stop.
+    pub fn work(self, watcher: &mut dyn Watcher) -> Result<End, QueueError> {
+        let end = self.items(watcher);
+        // What was worked off counts more than a list that could not be tidied up.
+        let left = self.queue.leave(&self.id).and_then(|()| self.queue.prune(self.git));
+        let end = end?;
+        left?;
+        Ok(end)
+    }
+
+    fn items(&self, watcher: &mut dyn Watcher) -> Result<End, QueueError> {
+        while let Some(item) = self.queue.take(&self.id)? {
+            watcher.progress().note(&item.title());
+            let outcome = self.run(&item, watcher);
+            if let Some(end) = self.settle(&item, outcome, watcher)? {
+                return Ok(end);
+            }
+        }
+        let waits = self.queue.read()?.items.iter().any(|item| item.state == State::Waiting);
+        Ok(if waits { End::Asked } else { End::Done })
+    }
+
+    /// Runs an item from a checkout of its commit; from the last checkpoint of its earlier runs, if there is one.
+    fn run(&self, item: &Item, watcher: &mut dyn Watcher) -> Result<Outcome, RunError> {
+        let git = self.git.snapshot(&item.commit, &self.project.snapshot(&item.commit))?;
+        let project = self.project.seen_in(git.root());
+        let context = (self.contexts)(&project, &git);
+        let mut options = Options { seed: Some(item.seed), purpose: item.purpose, ..Options::default() };
+        options.resume = (!item.runs.is_empty()).then(|| Resume::Of(item.runs.clone()));
+        let mut watcher = Noting { queue: self.queue, item: item.id, watcher };
+        let mut is_told = false;
+        loop {
+            match run::run(&context, &item.experiment, &options, &mut watcher) {
+                // Whoever killed the worker may have left its trainer a moment more.
+                Err(RunError::StillRunning { run }) => {
+                    if !is_told {
+                        watcher.progress().note(&format!("waiting until the trainer of run {run} has ended"));
+                        is_told = true;
+                    }
+                    thread::sleep(LOOK_AGAIN);
+                }
+                Err(RunError::NothingToResume { problem, .. }) if options.resume.is_some() => {
+                    watcher.progress().note(&format!("starting from the first step: {problem}"));
+                    options.resume = None;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Writes down what became of an item. Gives why the worker is to end, if it is.
+    fn settle(
+        &self,
+        item: &Item,
+        outcome: Result<Outcome, RunError>,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Option<End>, QueueError> {
+        let stopped = |problem: String| Err(QueueError::Stopped { id: item.id, problem });
+        let (after, held) = match &outcome {
+            Ok(outcome) => self.queue.settle(item.id, |item| item.follow(&outcome.record))?,
+            Err(error) if is_in_the_way_of_all(error) || matches!(error, RunError::Interrupted) => {
+                // On a full disk this may fail too; then the item is found without a worker at the next start.
+                let _ = self.queue.settle(item.id, Item::wait);
+                return if matches!(error, RunError::Interrupted) {
+                    Ok(Some(End::Interrupted))
+                } else {
+                    stopped(error.to_string())
+                };
+            }
+            Err(error) => {
+                let at = environment::now().to_string();
+                self.queue.settle(item.id, |item| item.end(State::Failed, Some(error.to_string()), at))?
+            }
+        };
+        let run = outcome.as_ref().map_or(String::new(), |outcome| format!(" run {}", outcome.run));
+        let reason = after.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        watcher.progress().note(&format!("{}: {}{run}{reason}", after.title(), after.state.word()));
+        if held > 0 {
+            watcher.progress().note(&format!(
+                "the last runs of `{}` all failed, so {held} more are held; adding them again releases them",
+                after.experiment
+            ));
+        }
+        match outcome {
+            Ok(outcome) if outcome.record.status == Status::Interrupted => Ok(Some(End::Interrupted)),
+            // The run failed for want of room, so that its item waits.
+            Ok(outcome) if after.state == State::Waiting => {
+                stopped(outcome.record.failure.map_or("the disk is full".to_owned(), |failure| failure.message))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whether an error says nothing of the item: every other would meet it too.
+fn is_in_the_way_of_all(error: &RunError) -> bool {
+    let of_the_place = matches!(
+        error,
+        RunError::Stale { .. }
+            | RunError::Trainer { .. }
+            | RunError::NoTrainer { .. }
+            | RunError::Git(_)
+            | RunError::Unwelcome(_)
+    );
+    of_the_place || error.is_disk_full()
+}
+
+/// Writes each run into the queue before it is opened, so that whoever finds the worker dead knows which run it was at.
+struct Noting<'a> {
+    queue: &'a Queue,
+    item: u64,
+    watcher: &'a mut dyn Watcher,
+}
+
+impl Watcher for Noting<'_> {
+    fn progress(&mut self) -> &mut dyn Progress {
+        self.watcher.progress()
+    }
+
+    fn opened(&mut self, open: &Open, workload: &Workload) -> Result<Interrupts, RunError> {
+        self.queue.opened(self.item, &open.run).map_err(|error| RunError::Unwelcome(Box::new(error)))?;
+        self.watcher.opened(open, workload)
+    }
+
+    fn message(&mut self, message: &Message) {
+        self.watcher.message(message);
+    }
+
+    fn closed(&mut self) {
+        self.watcher.closed();
+    }
+}
