@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -199,6 +199,63 @@ fn a_killed_worker_loses_no_item_and_runs_none_twice() {
     let first = Project::json(&project.runs("tiny")[1].join("open.json"));
     assert_eq!(first["resumed_from"]["run"].as_str(), project.runs("tiny")[0].file_name().unwrap().to_str());
     project.harness(&["audit"]).expect(0);
+}
+
+#[test]
+fn programs_that_are_built_anew_do_not_disturb_a_worker() {
+    let project = project();
+    project.harness(&["queue", "add", "tiny", "--seed", "1", "--seed", "2"]).expect(0);
+    let [harness, trainer] = ["harness", "harness-trainer"].map(|name| project.path(&format!(".tools/{name}")));
+    fs::create_dir(project.path(".tools")).unwrap();
+    let command = project.command(&[]);
+    fs::copy(command.get_program(), &harness).unwrap();
+    let stand_in = command.get_envs().find(|(name, _)| *name == "HARNESS_TRAINER").unwrap().1.unwrap();
+    fs::copy(stand_in, &trainer).unwrap();
+    let mut worker = Command::new(&harness);
+    worker.args(["queue", "start"]).current_dir(project.path(".")).env_clear().env("STAND_IN", "slow");
+    worker.env("PATH", std::env::var_os("PATH").unwrap()).env("TMPDIR", project.path("report/build"));
+    let worker = worker.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    until_checkpoint(&project, 1);
+    for program in [&harness, &trainer] {
+        fs::remove_file(program).unwrap();
+        fs::write(program, "another build\n").unwrap();
+    }
+    project.wait(worker).expect(0);
+    assert_eq!(complete(&project, "tiny"), BTreeMap::from([(1, 1), (2, 1)]));
+    let digests = project.runs("tiny").into_iter().map(|run| Project::json(&run.join("open.json"))["binaries"].clone());
+    let digests: Vec<Value> = digests.collect();
+    assert_eq!(digests[0], digests[1]);
+    project.harness(&["queue", "list"]).expect(0);
+}
+
+#[test]
+fn a_run_that_was_killed_while_it_was_sealed_is_made_again() {
+    let project = project();
+    project.harness(&["queue", "add", "tiny"]).expect(0);
+    let mut worker = project.start("slow", &["queue", "start"]);
+    until_checkpoint(&project, 1);
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    fs::write(project.latest("tiny").join("record.json"), "{}").unwrap();
+    project.harness(&["queue", "start"]).expect(0);
+    assert_eq!(states(&project), ["completed"]);
+    assert!(Project::json(&project.latest("tiny").join("open.json"))["resumed_from"].is_null());
+}
+
+#[test]
+fn a_detached_worker_has_a_session_of_its_own() {
+    let project = project();
+    project.harness(&["queue", "add", "tiny"]).expect(0);
+    let said = project.harness_with("slow", &["queue", "start", "--detach"]).expect(0).stdout;
+    let pid = said.split(' ').nth(1).unwrap().to_owned();
+    until("a run", || !project.runs("tiny").is_empty());
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let session = stat.rsplit(')').next().unwrap().split_whitespace().nth(3).unwrap();
+    assert_eq!(session, pid);
+    until("the end", || states(&project) == ["completed"]);
+    until("its last words", || {
+        fs::read_to_string(project.path(".harness/queue/worker.log")).unwrap().contains("queue: 1 completed")
+    });
 }
 
 /// A worker that may use this GPU.

@@ -157,6 +157,11 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     write_with(to, |target| io::copy(&mut source, target).map(drop))
 }
 
+/// Gives a file a second name on the same file system.
+pub fn link(from: &Path, to: &Path) -> Result<()> {
+    fs::hard_link(from, to).map_err(named("link", from))
+}
+
 /// Creates a folder and its parents; an existing one is fine.
 pub fn create_folder(path: &Path) -> Result<()> {
     if path.as_os_str().is_empty() {

@@ -174,7 +174,6 @@ impl From<crate::queue::QueueError> for Failure {
         match error {
             E::Run(error) => error.into(),
             E::Git(error) => error.into(),
-            E::Record(error) => error.into(),
             E::File(_) | E::Stopped { .. } => Failure::failed(error),
             E::Unreadable { .. } | E::Taken { .. } | E::Unknown { .. } | E::Running { .. } | E::NoWorker => {
                 Failure::usage(error)

@@ -56,7 +56,7 @@ enum Command {
     /// items are held. A second worker needs other GPUs: `CUDA_VISIBLE_DEVICES=1 harness queue start`.
     Start {
         /// Go on in the background; what it says goes to .harness/queue/worker.log.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "json")]
         detach: bool,
         /// Leave the terminal that this was started from.
         #[arg(long, hide = true)]
@@ -191,7 +191,9 @@ fn start(workplace: &Workplace, queue: &Queue, detached: bool, trainer: Option<P
         let _ = rustix::process::setsid();
     }
     let devices = Devices::of(env::var("CUDA_VISIBLE_DEVICES").ok().as_deref());
-    let contexts: &Contexts = &|project, git| super::run_context(project, git, trainer.clone());
+    // Whoever builds the programs anew meanwhile does not change those that the queue runs.
+    let trainer = queue.keep(&super::chosen_trainer(trainer), |trainer| run::about(trainer).is_ok())?;
+    let contexts: &Contexts = &|project, git| super::run_context(project, git, Some(trainer.clone()));
     let mut screen = terminal::Screen::new();
     let worker = Worker::new(queue, &workplace.project, &workplace.git, contexts, &devices)?;
     let end = worker.work(&mut screen)?;

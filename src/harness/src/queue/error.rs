@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use harness_core::files::FileError;
-use harness_record::RecordError;
 use harness_record::git::GitError;
 
 use crate::run::RunError;
@@ -20,9 +19,6 @@ pub enum QueueError {
     /// A run was refused.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// An earlier run could not be read.
-    #[error(transparent)]
-    Record(#[from] RecordError),
     /// The file of the queue is not one that this program reads.
     #[error("`{}` cannot be read: {problem}\nhint: {hint}", path.display())]
     Unreadable {

@@ -95,7 +95,7 @@ impl Estimates {
     /// Of a queue.
     pub fn of(project: &Project, git: &Git, content: &Content) -> Result<Self, QueueError> {
         let done = done_here(project)?;
-        let pace = done.last().map(|latest| seconds_per_flop(project, latest)).transpose()?.flatten();
+        let pace = done.last().and_then(|latest| seconds_per_flop(project, latest));
         let now = environment::now();
         // Each worker takes the next item as soon as it is free; a queue nobody works off is counted from now.
         let mut lanes = vec![Some(0.0); content.workers.len().max(1)];
@@ -103,7 +103,8 @@ impl Estimates {
         let open = |state: State| content.items.iter().filter(move |item| item.state == state);
         for item in open(State::Running).chain(open(State::Waiting)) {
             let plans = project.seen_in(git.project_in(&project.snapshot(&item.commit)));
-            let expected = expected(&plans, item, &done, pace)?;
+            // Without its checkout, which the next start makes again, nothing is known of an item.
+            let expected = expected(&plans, item, &done, pace).ok().flatten();
             let seconds_left =
                 expected.as_ref().map(|expected| (expected.seconds - spent_s(project, item, now)).max(0.0));
             if let (Some(expected), Some(left)) = (&expected, seconds_left) {
@@ -156,10 +157,10 @@ fn flops(plans: &Project, experiment: &Experiment) -> Result<f64, RunError> {
     Ok(forecast.training_flops + forecast.validation_flops.unwrap_or(0.0) + forecast.task_flops.unwrap_or(0.0))
 }
 
-fn seconds_per_flop(project: &Project, latest: &Done) -> Result<Option<f64>, RunError> {
-    // A run of which the corpus is gone from the tree gives no pace.
-    let flops = flops(project, &latest.run.experiment).unwrap_or(0.0);
-    Ok((flops > 0.0).then(|| latest.wall_time_s / flops))
+/// The pace of a run; none where its corpus is gone from the tree.
+fn seconds_per_flop(project: &Project, done: &Done) -> Option<f64> {
+    let flops = flops(project, &done.run.experiment).ok()?;
+    (flops > 0.0).then(|| done.wall_time_s / flops)
 }
 
 /// What the run of an item takes: the mean over runs of its plan, or its FLOPs at the pace of the latest run.

@@ -2,12 +2,12 @@
 //! renamed, so that it is whole at every moment.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use harness_core::files::{self, Lock};
 use harness_core::names::{Project, RunId};
 use harness_record::git::Git;
-use harness_record::{RecordError, SealedRun, environment, pretty};
+use harness_record::{SealedRun, environment, pretty};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
@@ -146,13 +146,10 @@ impl Queue {
         for item in content.items.iter_mut().filter(|item| item.state == State::Running) {
             if !item.worker.as_ref().is_some_and(|worker| living.contains(worker)) {
                 item.wait();
-                if let Some(last) = item.runs.last() {
-                    match SealedRun::open(&self.project, &item.experiment, last) {
-                        Ok(run) => item.follow(&run.record),
-                        // It goes on from there at its next turn; a folder that was never made is no run.
-                        Err(RecordError::NotSealed { .. } | RecordError::File(_)) => {}
-                        Err(error) => return Err(error.into()),
-                    }
+                let last = item.runs.last().map(|run| SealedRun::open(&self.project, &item.experiment, run));
+                // A run without a whole seal has not ended: its next turn goes on from a checkpoint, or starts anew.
+                if let Some(Ok(run)) = last {
+                    item.follow(&run.record);
                 }
             }
         }
@@ -235,6 +232,22 @@ impl Queue {
             let _ = kill_process(pid, Signal::INT);
         }
         Ok(workers)
+    }
+
+    /// A second name for a program, by which this process can start it after its file has been replaced by another build. Where
+    /// the file system gives none, or the program does not work by it, that is the program itself.
+    pub fn keep(&self, program: &Path, works: impl Fn(&Path) -> bool) -> Result<PathBuf, QueueError> {
+        let name = |pid: u32| format!("trainer-{pid}");
+        let workers = self.settled()?.workers;
+        for left in files::list(&self.folder)?.iter().filter(|file| file.starts_with("trainer-")) {
+            if workers.iter().all(|worker| name(worker.pid) != *left) {
+                files::remove(&self.folder.join(left))?;
+            }
+        }
+        files::create_folder(&self.folder)?;
+        let kept = self.folder.join(name(std::process::id()));
+        let is_kept = files::link(program, &kept).is_ok() && works(&kept);
+        Ok(if is_kept { kept } else { program.to_owned() })
     }
 
     /// Registers a worker, if no other has its devices. Gives its name and the lock that keeps it alive.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use harness_core::contract::Message;
 use harness_core::files::Lock;
-use harness_core::names::Project;
+use harness_core::names::{Project, RunId};
 use harness_corpus::Progress;
-use harness_record::environment;
 use harness_record::format::{Open, Status};
 use harness_record::git::Git;
+use harness_record::{RecordError, SealedRun, environment};
 
 use super::error::QueueError;
 use super::item::{Devices, Item, State};
@@ -85,7 +85,13 @@ impl<'a> Worker<'a> {
         let project = self.project.seen_in(git.root());
         let context = (self.contexts)(&project, &git);
         let mut options = Options { seed: Some(item.seed), purpose: item.purpose, ..Options::default() };
-        options.resume = (!item.runs.is_empty()).then(|| Resume::Of(item.runs.clone()));
+        let can_be_read = |run: &&RunId| {
+            let read = SealedRun::open(self.project, &item.experiment, run);
+            matches!(read, Ok(_) | Err(RecordError::NotSealed { .. }))
+        };
+        // One that was killed while it was sealed says nothing that can be relied on.
+        let earlier: Vec<RunId> = item.runs.iter().filter(can_be_read).cloned().collect();
+        options.resume = (!earlier.is_empty()).then_some(Resume::Of(earlier));
         let mut watcher = Noting { queue: self.queue, item: item.id, watcher };
         let mut is_told = false;
         loop {
