@@ -243,6 +243,24 @@ fn a_run_that_was_killed_while_it_was_sealed_is_made_again() {
 }
 
 #[test]
+fn a_project_may_be_a_folder_of_a_larger_repository() {
+    let project = project();
+    fs::create_dir(project.path("thesis")).unwrap();
+    for name in ["experiments", ".gitignore"] {
+        project.git(&["mv", name, "thesis/"]);
+    }
+    fs::rename(project.path(".harness"), project.path("thesis/.harness")).unwrap();
+    project.commit("Keep the thesis beside other work");
+    project.harness(&["-C", "thesis", "queue", "add", "tiny"]).expect(0);
+    project.write("thesis/experiments/tiny/experiment.toml", "not a config\n");
+    project.harness(&["-C", "thesis", "queue", "start"]).expect(0);
+    let runs: Vec<_> = fs::read_dir(project.path("thesis/experiments/tiny/runs")).unwrap().collect();
+    let open = Project::json(&runs[0].as_ref().unwrap().path().join("open.json"));
+    assert!(runs.len() == 1 && open["not_citable_because"].is_null(), "{open}");
+    assert_eq!(open["plan"]["files"][0]["path"], "experiments/tiny/experiment.toml");
+}
+
+#[test]
 fn a_detached_worker_has_a_session_of_its_own() {
     let project = project();
     project.harness(&["queue", "add", "tiny"]).expect(0);

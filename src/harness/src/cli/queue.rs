@@ -191,12 +191,12 @@ fn start(workplace: &Workplace, queue: &Queue, detached: bool, trainer: Option<P
         let _ = rustix::process::setsid();
     }
     let devices = Devices::of(env::var("CUDA_VISIBLE_DEVICES").ok().as_deref());
+    let worker = Worker::new(queue, &workplace.project, &workplace.git, &devices)?;
     // Whoever builds the programs anew meanwhile does not change those that the queue runs.
     let trainer = queue.keep(&super::chosen_trainer(trainer), |trainer| run::about(trainer).is_ok())?;
     let contexts: &Contexts = &|project, git| super::run_context(project, git, Some(trainer.clone()));
     let mut screen = terminal::Screen::new();
-    let worker = Worker::new(queue, &workplace.project, &workplace.git, contexts, &devices)?;
-    let end = worker.work(&mut screen)?;
+    let end = worker.work(contexts, &mut screen)?;
     let content = queue.read()?;
     let count = |state: State| content.items.iter().filter(|item| item.state == state).count();
     let states = [State::Completed, State::Failed, State::Held, State::Waiting];

@@ -38,7 +38,6 @@ pub struct Worker<'a> {
     queue: &'a Queue,
     project: &'a Project,
     git: &'a Git,
-    contexts: &'a Contexts<'a>,
     id: String,
     /// Held for its life.
     _lock: Lock,
@@ -46,20 +45,14 @@ pub struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     /// Registers with the queue of a project. Refused where another worker may use the same devices.
-    pub fn new(
-        queue: &'a Queue,
-        project: &'a Project,
-        git: &'a Git,
-        contexts: &'a Contexts<'a>,
-        devices: &Devices,
-    ) -> Result<Self, QueueError> {
+    pub fn new(queue: &'a Queue, project: &'a Project, git: &'a Git, devices: &Devices) -> Result<Self, QueueError> {
         let (id, lock) = queue.register(devices)?;
-        Ok(Worker { queue, project, git, contexts, id, _lock: lock })
+        Ok(Worker { queue, project, git, id, _lock: lock })
     }
 
     /// Works until nothing waits any more, or somebody wishes it to stop.
-    pub fn work(self, watcher: &mut dyn Watcher) -> Result<End, QueueError> {
-        let end = self.items(watcher);
+    pub fn work(self, contexts: &Contexts, watcher: &mut dyn Watcher) -> Result<End, QueueError> {
+        let end = self.items(contexts, watcher);
         // What was worked off counts more than a list that could not be tidied up.
         let left = self.queue.leave(&self.id).and_then(|()| self.queue.prune(self.git));
         let end = end?;
@@ -67,10 +60,10 @@ impl<'a> Worker<'a> {
         Ok(end)
     }
 
-    fn items(&self, watcher: &mut dyn Watcher) -> Result<End, QueueError> {
+    fn items(&self, contexts: &Contexts, watcher: &mut dyn Watcher) -> Result<End, QueueError> {
         while let Some(item) = self.queue.take(&self.id)? {
             watcher.progress().note(&item.title());
-            let outcome = self.run(&item, watcher);
+            let outcome = self.run(&item, contexts, watcher);
             if let Some(end) = self.settle(&item, outcome, watcher)? {
                 return Ok(end);
             }
@@ -80,10 +73,10 @@ impl<'a> Worker<'a> {
     }
 
     /// Runs an item from a checkout of its commit; from the last checkpoint of its earlier runs, if there is one.
-    fn run(&self, item: &Item, watcher: &mut dyn Watcher) -> Result<Outcome, RunError> {
+    fn run(&self, item: &Item, contexts: &Contexts, watcher: &mut dyn Watcher) -> Result<Outcome, RunError> {
         let git = self.git.snapshot(&item.commit, &self.project.snapshot(&item.commit))?;
         let project = self.project.seen_in(git.root());
-        let context = (self.contexts)(&project, &git);
+        let context = contexts(&project, &git);
         let mut options = Options { seed: Some(item.seed), purpose: item.purpose, ..Options::default() };
         let can_be_read = |run: &&RunId| {
             let read = SealedRun::open(self.project, &item.experiment, run);
