@@ -53,7 +53,7 @@ test-dashboard: ## open the dashboard in headless Chromium and use it (screensho
 
 schemas: build ## write again the JSON Schemas by which editors complete experiments and recipes
 	mkdir -p experiments/schema
-	for kind in experiment corpus task; do $(BIN)/harness schema $$kind > experiments/schema/$$kind.json; done
+	for kind in experiment corpus task project; do $(BIN)/harness schema $$kind > experiments/schema/$$kind.json; done
 
 check: setup ## check format and lints, warnings denied
 	cargo fmt --all --check
@@ -63,9 +63,9 @@ doc: setup ## write the documentation of the crates (target/doc), warnings denie
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --workspace --no-deps --locked --document-private-items
 
 exp: PROFILE = release
-exp: build ## run one experiment: make exp NAME=lr-warmup [SEED=2] [ARGS=...]
+exp: build ## run one experiment: make exp NAME=lr-warmup [SEED=2 | SEEDS=3] [ARGS=...]
 	@test -n "$(NAME)" || { echo "error: no experiment named"; echo "hint: make exp NAME=lr-warmup"; exit 2; } >&2
-	$(BIN)/harness run $(NAME) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(BIN)/harness $(if $(SEEDS),seeds $(NAME) --seeds $(SEEDS),run $(NAME) $(if $(SEED),--seed $(SEED))) $(ARGS)
 
 queue: PROFILE = release
 queue: build ## work off the runs that `harness queue add` has added

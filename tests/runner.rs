@@ -24,6 +24,7 @@ mod cases {
     mod runs;
     mod schemas;
     mod slices;
+    mod study;
     mod tasks;
     mod watch;
 }

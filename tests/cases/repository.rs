@@ -56,7 +56,7 @@ fn harness_needs_no_libtorch() {
 }
 
 /// What each crate must never have, however deep below it. The table of docs/architecture.md says the same in words.
-const FORBIDDEN: [(&str, &[&str]); 10] = [
+const FORBIDDEN: [(&str, &[&str]); 11] = [
     ("harness-core", &["clap", "tera", "tch", "tokenizers", "git2", "harness-build"]),
     ("harness-corpus", &["clap", "tch", "git2", "harness-build", "harness-record"]),
     ("harness-trainer", &["clap", "tera", "git2", "tokenizers", "harness-corpus", "harness-record"]),
@@ -66,6 +66,7 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
         &["tokenizers", "parquet", "ureq", "rustls", "clap", "ratatui", "resvg", "tera", "harness-build"],
     ),
     ("harness-analyse", &["tokenizers", "parquet", "ureq", "rustls", "clap", "ratatui", "resvg", "tera", "plotters"]),
+    ("harness-study", &["tokenizers", "parquet", "ureq", "rustls", "clap", "ratatui", "resvg", "tera", "plotters"]),
     ("harness-figure", &["git2", "tera", "clap", "harness-record", "harness-analyse"]),
     ("harness-report", &["clap", "ratatui", "tch", "tokenizers", "parquet", "ureq", "harness-build"]),
     ("harness-build", &["clap", "git2", "tokenizers", "tch", "harness-record"]),
@@ -189,7 +190,7 @@ fn rooms_import_only_what_is_to_their_left() {
 /// Rooms that import each other, over others or not, are one room: neither can be read, or changed, without the other.
 #[test]
 fn no_room_imports_one_that_imports_it() {
-    for name in ["core", "corpus", "record", "analyse", "figure", "report", "harness"] {
+    for name in ["core", "corpus", "record", "analyse", "study", "figure", "report", "harness"] {
         let imports = imports_between_rooms(&format!("src/{name}/src"));
         assert!(!imports.is_empty(), "{name}");
         let mut left = imports.clone();
@@ -208,7 +209,7 @@ fn no_room_imports_one_that_imports_it() {
 
 #[test]
 fn only_the_command_line_prints() {
-    let crates = ["core", "corpus", "statistics", "record", "analyse", "figure", "report", "harness"];
+    let crates = ["core", "corpus", "statistics", "record", "analyse", "study", "figure", "report", "harness"];
     let folders = crates.map(|name| format!("src/{name}/src"));
     for (folder, (file, text)) in folders.iter().flat_map(|f| sources(f).into_iter().map(move |s| (f, s))) {
         let tests_only = file.ends_with("tests.rs") || file.ends_with("fixture.rs");

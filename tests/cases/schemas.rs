@@ -12,10 +12,11 @@ use crate::common::{Project, repository};
 type IsOfKind = fn(&str) -> bool;
 
 /// Each kind of file.
-const KINDS: [(&str, IsOfKind); 3] = [
+const KINDS: [(&str, IsOfKind); 4] = [
     ("experiment", |path| path.ends_with("/experiment.toml") || path.starts_with("tests/configs/")),
     ("corpus", |path| path.starts_with("experiments/corpora/")),
     ("task", |path| path.starts_with("experiments/tasks/")),
+    ("project", |path| path == "experiments/project.toml"),
 ];
 
 /// Where the schema is said to lie; nothing is fetched.
@@ -53,7 +54,8 @@ fn every_committed_file_names_its_schema_and_fits_it() {
         let (schemas, index) = compiled(kind);
         let committed = files("experiments", is_of_kind);
         assert!(!committed.is_empty(), "{kind}");
-        let line = format!("#:schema ../schema/{kind}.json");
+        let folder = if kind == "project" { "schema" } else { "../schema" };
+        let line = format!("#:schema {folder}/{kind}.json");
         let named: Vec<&str> = committed.iter().filter_map(|(_, text)| text.lines().next()).collect();
         assert!(named.contains(&line.as_str()), "{kind}");
         assert!(named.iter().all(|first| !first.starts_with("#:schema") || *first == line), "{named:?}");

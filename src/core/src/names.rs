@@ -43,8 +43,8 @@ impl FromStr for ExperimentName {
             && name.len() <= 64
             && !name.starts_with('-')
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !["corpora", "tasks", "runs", "schema"].contains(&name);
-        let rule = "use 1 to 64 lower-case letters, digits and `-`; `corpora`, `tasks`, `runs` and `schema` are taken";
+            && !["corpora", "tasks", "library", "studies", "runs", "schema"].contains(&name);
+        let rule = "use 1 to 64 lower-case letters, digits and `-`; `corpora`, `tasks`, `library`, `studies`, `runs` and `schema` are taken";
         valid.then(|| ExperimentName(name.to_owned())).ok_or_else(|| BadName {
             name: name.chars().take(80).collect(),
             what: "an experiment",
@@ -137,6 +137,11 @@ impl Project {
     /// `experiments/`
     pub fn experiments(&self) -> PathBuf {
         self.root.join("experiments")
+    }
+
+    /// `experiments/project.toml`
+    pub fn project_file(&self) -> PathBuf {
+        self.experiments().join("project.toml")
     }
 
     /// `experiments/<name>/`

@@ -13,6 +13,7 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
     if let Some((_, metric)) = primary.iter().enumerate().find(|(at, metric)| primary[..*at].contains(metric)) {
         return refuse("primary_metrics", format!("`{metric}` is named twice"), None);
     }
+    proposal(choices)?;
     positive("model.layers", u64::from(model.layers))?;
     positive("model.heads", u64::from(model.heads))?;
     positive("model.width", u64::from(model.width))?;
@@ -237,4 +238,57 @@ fn above_zero(key: &'static str, value: f64) -> Result<(), Refusal> {
 fn within(key: &'static str, value: f64, least: f64, most: f64) -> Result<(), Refusal> {
     let holds = value >= least && value <= most;
     if holds { Ok(()) } else { refuse(key, format!("must be between {least} and {most}, not {value}"), None) }
+}
+
+/// A proposal that could not come out both ways, or that says nothing of its seeds, decides nothing.
+fn proposal(choices: &Choices) -> Result<(), Refusal> {
+    let (decide, seeds) = (&choices.decide, choices.seeds);
+    if let Some(expect) = &choices.expect {
+        if !(expect.at_least > 0.0 && expect.at_least.is_finite()) {
+            let problem = format!("must be above zero; it is {}", expect.at_least);
+            let hint = "state the smallest change that would matter, in the metric's unit";
+            return refuse("expect.at_least", problem, Some(hint.to_owned()));
+        }
+        if choices.against().is_none() {
+            let hint = "name the experiment that it is held against, or extend it with `extends`";
+            return refuse(
+                "expect.against",
+                "there is nothing to hold the metric against".to_owned(),
+                Some(hint.to_owned()),
+            );
+        }
+        if seeds < 2 {
+            let problem =
+                format!("{seeds} cannot decide an expectation: one run a side says nothing of the spread over seeds");
+            return refuse("seeds", problem, Some("use at least 3".to_owned()));
+        }
+    } else if *decide != super::DecideConfig::default() {
+        let hint = "state metric, direction and at_least";
+        return refuse("expect", "`[decide]` has nothing to decide without it".to_owned(), Some(hint.to_owned()));
+    }
+    within("decide.level", decide.level, 0.001, 0.2)?;
+    within("decide.margin", decide.margin, 0.0, 1e6)?;
+    if !decide.looks.is_empty() {
+        let ascends = decide.looks.windows(2).all(|pair| pair[0] < pair[1]) && decide.looks[0] >= 2;
+        if !ascends || decide.looks.last() != Some(&seeds) {
+            let problem =
+                format!("{:?} are not numbers of seeds that ascend from 2 on to `seeds` = {seeds}", decide.looks);
+            return refuse(
+                "decide.looks",
+                problem,
+                Some(format!("with five seeds, `looks = [3, 5]`; or leave it out to look once, at {seeds}")),
+            );
+        }
+    }
+    for guardrail in &decide.guardrails {
+        if !(guardrail.margin >= 0.0 && guardrail.margin.is_finite()) {
+            let problem = format!("the margin of `{}` is {}", guardrail.metric, guardrail.margin);
+            return refuse(
+                "decide.guardrails",
+                problem,
+                Some("state the worsening that you put up with, 0 or more".to_owned()),
+            );
+        }
+    }
+    Ok(())
 }

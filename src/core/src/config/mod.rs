@@ -15,6 +15,7 @@ mod metrics;
 mod model;
 mod mup;
 mod optimizer;
+mod proposal;
 mod renamed;
 mod schedule;
 mod tensors;
@@ -33,6 +34,7 @@ pub use imported::ImportedConfig;
 pub use metrics::MetricsConfig;
 pub use model::{FeedForward, Initialization, ModelConfig, Norm, NormPlacement, Positions, ResidualScaling, Values};
 pub use optimizer::{OptimizerConfig, OptimizerKind, ParameterGroup, UpdateRule};
+pub use proposal::{DecideConfig, Direction, Expectation, Guardrail, Proposal};
 pub use schedule::{ScheduleConfig, ScheduleKind};
 pub use tensors::{Init, Role, TensorSpec};
 pub use training::{
@@ -62,6 +64,15 @@ pub struct Choices {
     /// together. Empty: validation bits per byte, the tasks without group and the groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub primary_metrics: Vec<String>,
+    /// What the change is expected to do. An experiment that states it is a proposal, and `harness decide` judges it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expectation>,
+    /// Seeds with which it and what it is held against are to be run before it is decided; 0 where nothing is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub seeds: u32,
+    /// By which rule it is decided.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub decide: DecideConfig,
     /// The experiment this one changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<ExperimentName>,
@@ -110,6 +121,14 @@ fn default_seed() -> u64 {
     1
 }
 
+fn is_zero(seeds: &u32) -> bool {
+    *seeds == 0
+}
+
+fn is_default(decide: &DecideConfig) -> bool {
+    *decide == DecideConfig::default()
+}
+
 /// A checked config: its values are possible, alone and together, as far as that can be said while a budget is not turned
 /// into steps.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -147,7 +166,8 @@ impl Choices {
         toml::to_string(self).expect("a config of plain values is TOML")
     }
 
-    /// Digest of what decides the numbers, without the prose (title, question, hypothesis, rationale, primary metrics, parent).
+    /// Digest of what decides the numbers, without the prose (title, question, parent, and what the
+    /// [`Proposal`] holds).
     /// Two experiments with the same plan digest and code give the same run.
     pub fn plan_digest(&self) -> Digest {
         let mut plan = self.clone();
@@ -156,6 +176,7 @@ impl Choices {
         plan.hypothesis.clear();
         plan.rationale.clear();
         plan.primary_metrics.clear();
+        (plan.expect, plan.seeds, plan.decide) = (None, 0, DecideConfig::default());
         plan.extends = None;
         Digest::of(plan.to_toml().as_bytes())
     }
@@ -202,7 +223,7 @@ pub struct Loaded {
 }
 
 /// Keys that belong to one experiment and are not inherited.
-const OWN_KEYS: [&str; 5] = ["title", "question", "hypothesis", "rationale", "extends"];
+const OWN_KEYS: [&str; 8] = ["title", "question", "hypothesis", "rationale", "expect", "seeds", "decide", "extends"];
 const MAX_CHAIN: usize = 32;
 
 /// Loads an experiment and all it extends. `read` gives the text of an experiment's file, or `None` if there is

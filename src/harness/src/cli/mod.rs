@@ -7,6 +7,7 @@ mod completions;
 mod dashboard;
 mod data;
 mod data_show;
+mod decide;
 mod demo;
 mod diagnose;
 mod doctor;
@@ -25,6 +26,7 @@ mod report;
 mod run;
 mod runs;
 mod schema;
+mod seeds;
 mod show;
 mod slices;
 mod task;
@@ -64,6 +66,8 @@ enum Command {
     Probe(probe::Arguments),
     Run(run::Arguments),
     Queue(queue::Arguments),
+    Seeds(seeds::Arguments),
+    Decide(decide::Arguments),
     Evaluate(evaluate::Arguments),
     Show(show::Arguments),
     Watch(watch::Arguments),
@@ -127,6 +131,7 @@ failure_from! {
     harness_core::files::FileError => failed,
     harness_record::git::GitError => usage,
     harness_analyse::AnalyseError => failed,
+    harness_study::StudyError => usage,
     harness_report::ReportError => usage,
     harness_corpus::RecipeError => usage,
     harness_corpus::CorpusError => failed,
@@ -275,6 +280,8 @@ pub fn main() -> ExitCode {
         Command::Probe(a) => workplace().and_then(|w| probe::execute(&w, &a)),
         Command::Run(a) => workplace().and_then(|w| run::execute(&w, &a)),
         Command::Queue(a) => workplace().and_then(|w| queue::execute(&w, &a)),
+        Command::Seeds(a) => workplace().and_then(|w| seeds::execute(&w, &a)),
+        Command::Decide(a) => workplace().and_then(|w| decide::execute(&w, &a)),
         Command::Evaluate(a) => workplace().and_then(|w| evaluate::execute(&w, &a)),
         Command::Show(a) => workplace().and_then(|w| show::execute(&w, &a)),
         Command::Watch(a) => workplace().and_then(|w| watch::execute(&w, &a)),

@@ -3,7 +3,7 @@
 use super::{Outcome, terminal};
 use crate::exit_code;
 
-/// Print the JSON Schema of an experiment, a corpus recipe or a task recipe.
+/// Print the JSON Schema of an experiment, a corpus recipe, a task recipe or the project's file.
 ///
 /// An editor with a TOML language server (Even Better TOML, Taplo) completes keys, shows what they mean and marks
 /// mistakes in a file whose first line names its schema: #:schema ../schema/experiment.json
@@ -21,6 +21,8 @@ enum Kind {
     Corpus,
     /// experiments/tasks/NAME.toml
     Task,
+    /// experiments/project.toml
+    Project,
 }
 
 pub fn execute(arguments: &Arguments) -> Outcome {
@@ -28,6 +30,7 @@ pub fn execute(arguments: &Arguments) -> Outcome {
         Kind::Experiment => harness_core::config::schema(),
         Kind::Corpus => harness_corpus::Recipe::schema(),
         Kind::Task => harness_corpus::tasks::TaskRecipe::schema(),
+        Kind::Project => harness_core::config::schema_of::<harness_core::project_file::ProjectFile>(),
     };
     terminal::say(&serde_json::to_string_pretty(&schema).expect("a schema is JSON"));
     Ok(exit_code::SUCCESS)

@@ -9,6 +9,7 @@ use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{PreparedCorpus, Progress, Recipe};
 use harness_record::format::{self, Open, Plan, PlanFile, Purpose, SeedRule, Task, file};
 use harness_record::{self as record, environment};
+use harness_study::seeds as derived;
 
 use super::code_state::Options;
 use super::code_state::{CodeState, Files};
@@ -101,6 +102,7 @@ impl<'a> Wanted<'a> {
         let purpose = origin.map_or(options.purpose, |origin| origin.open().plan.purpose);
         let seed_rule = match (origin, options.seed) {
             (Some(_), _) => SeedRule::EarlierRun,
+            (None, Some(seed)) if derived::is_derived(project, purpose, seed)? => SeedRule::Derived,
             (None, Some(_)) => SeedRule::CommandLine,
             (None, None) => SeedRule::Config,
         };

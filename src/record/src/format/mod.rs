@@ -316,6 +316,8 @@ pub enum SeedRule {
     Config,
     /// Whoever started the run (`--seed`).
     CommandLine,
+    /// Nobody: it follows from the project's id, the purpose and a number that is counted up (`harness_core::seeds`).
+    Derived,
     /// The run that this one continues or evaluates.
     EarlierRun,
 }

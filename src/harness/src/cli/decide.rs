@@ -1,0 +1,69 @@
+//! `harness decide`: a change held against what it was expected to do.
+
+use super::{Outcome, Workplace, terminal};
+use crate::exit_code;
+use harness_study::{Decision, decide};
+
+/// Decide a change by the rule that it registered before its runs: what became of its hypothesis, and whether to adopt it.
+///
+/// Takes the runs of `harness seeds` for the experiment and for what it is held against, and all changes that were proposed
+/// for the same metric of that baseline into one correction. CONFIRMED: the metric went where it was expected to.
+/// REFUTED: the data exclude the size that was expected. INCONCLUSIVE: they allow both. INADMISSIBLE: seeds or the
+/// registered proposal are missing, so nothing is tested. DEVIATED: the proposal was changed after its first run.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The experiment that states `[expect]`.
+    name: String,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+    let decision = decide(&workplace.project, &arguments.name.parse()?)?;
+    let text = if arguments.json {
+        serde_json::to_string_pretty(&decision).expect("a decision is JSON")
+    } else {
+        shown(&decision)
+    };
+    terminal::say(&text);
+    Ok(exit_code::SUCCESS)
+}
+
+fn shown(decision: &Decision) -> String {
+    let mut lines = vec![format!("{}  {}", decision.verdict.word(), decision.action.word())];
+    if let Some(expect) = &decision.proposal.expect {
+        let (metric, direction, against) = (&expect.metric, expect.direction.word(), &decision.against);
+        lines.push(format!("expected   {metric} {direction} by at least {} than {against}", expect.at_least));
+    }
+    if let Some(found) = &decision.estimate {
+        let ([low, high], seeds) = (found.interval, decision.seeds.len());
+        let confidence = 100.0 * (1.0 - decision.level);
+        lines.push(format!(
+            "found      {:+.5} [{low:+.5}, {high:+.5}] at {confidence:.2} %, {seeds} seeds a side",
+            found.difference
+        ));
+        lines.push(format!("           adjusted p = {:.4}, {} df: {}", found.p_adjusted, found.df, found.test.words()));
+        if let Some(smallest) = found.smallest_detectable {
+            let needed = found.seeds_needed.map_or("more than 100".to_owned(), |seeds| seeds.to_string());
+            lines.push(format!(
+                "power      {seeds} seeds find {smallest:.5} in four of five studies; for what was expected: {needed} seeds"
+            ));
+        }
+    }
+    for guardrail in &decision.guardrails {
+        let worsening = guardrail
+            .worsening
+            .map_or("cannot be tested".to_owned(), |[low, high]| format!("worse by [{low:+.5}, {high:+.5}]"));
+        lines.push(format!("guardrail  {}: {worsening}, margin {}", guardrail.metric, guardrail.margin));
+    }
+    let costs: Vec<String> =
+        decision.costs.iter().map(|cost| format!("{} x {:.3}", cost.quantity, cost.ratio)).collect();
+    if !costs.is_empty() {
+        lines.push(format!("costs      {}", costs.join(", ")));
+    }
+    let family: Vec<String> = decision.family.iter().map(ToString::to_string).collect();
+    lines.push(format!("family     {} (corrected together)", family.join(", ")));
+    lines.extend(decision.because.iter().map(|reason| format!("because    {reason}")));
+    lines.join("\n")
+}

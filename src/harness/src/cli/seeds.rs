@@ -1,0 +1,73 @@
+//! `harness seeds`: run an experiment with the seeds that it still lacks.
+
+use std::path::PathBuf;
+
+use super::{Failure, Outcome, Workplace, run, terminal};
+use crate::exit_code;
+use crate::run::{Options, Resume, load_config};
+use harness_record::format::{Purpose, Status};
+use harness_study::seeds::{derived, seeded};
+
+/// Run an experiment with the derived seeds that it still lacks, to decide what it expects.
+///
+/// Nobody chooses the seeds: seed k to confirm follows from the id in experiments/project.toml and is the same for every
+/// experiment, so that differences are taken within seeds. What is completed is not run again, what was interrupted goes
+/// on from its checkpoint. Run the baseline with the same number of seeds.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The experiment: a folder under experiments/.
+    name: String,
+    /// How many seeds there are to be in all [default: `seeds` of the experiment].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    seeds: Option<u32>,
+    /// Only say which seeds are missing.
+    #[arg(long)]
+    list: bool,
+    /// As JSON; with --list.
+    #[arg(long, requires = "list")]
+    json: bool,
+    /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
+    #[arg(long, value_name = "PROGRAM")]
+    trainer: Option<PathBuf>,
+}
+
+pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+    let project = &workplace.project;
+    let name = arguments.name.parse()?;
+    let experiment = load_config(project, &name)?.experiment;
+    let count = arguments.seeds.unwrap_or(experiment.seeds);
+    if count == 0 {
+        let problem = format!("`{name}` does not say how many seeds it is run with");
+        return Err(Failure::usage(format!(
+            "{problem}\nhint: name the number with --seeds, or state `seeds` in its config"
+        )));
+    }
+    let there = seeded(project, &name, &experiment, Purpose::Confirm)?;
+    let all = derived(project, Purpose::Confirm, u64::from(count))?;
+    let missing: Vec<u64> = all.iter().copied().filter(|seed| !there.completed.contains_key(seed)).collect();
+    if arguments.list {
+        if arguments.json {
+            let json = serde_json::json!({ "experiment": name, "seeds": all, "missing": missing });
+            terminal::say(&serde_json::to_string_pretty(&json).expect("numbers are JSON"));
+        } else {
+            let state = |seed: &u64| if missing.contains(seed) { "missing" } else { "completed" };
+            let rows: Vec<Vec<String>> =
+                all.iter().map(|seed| vec![seed.to_string(), state(seed).to_owned()]).collect();
+            terminal::say(&terminal::columns(&["seed", "state"], &rows));
+        }
+        return Ok(exit_code::SUCCESS);
+    }
+    terminal::tell(&format!("`{name}`: {} of {count} seeds are completed", all.len() - missing.len()));
+    let context = workplace.context(arguments.trainer.clone());
+    let mut failed = false;
+    for seed in missing {
+        let resume = there.interrupted.contains(&seed).then_some(Resume::Latest);
+        let options = Options { seed: Some(seed), purpose: Purpose::Confirm, resume, ..Options::default() };
+        match run::one(&context, &arguments.name, &options)? {
+            Status::Completed => {}
+            Status::Interrupted => return Ok(exit_code::INTERRUPTED),
+            Status::Failed => failed = true,
+        }
+    }
+    Ok(if failed { exit_code::CONTRADICTION } else { exit_code::SUCCESS })
+}

@@ -1,0 +1,574 @@
+//! A change held against what it was expected to do.
+//!
+//! The verdict is on the hypothesis, the action on the change. Both follow from the interval of the improvement by a rule that
+//! stands in the experiment before its runs; neither is a matter of taste afterwards. The commit that holds the file proves
+//! that it existed when the run began, not that nothing was run before.
+
+use std::collections::BTreeSet;
+
+use harness_analyse::RunAnalysis;
+use harness_core::config::{Direction, Proposal};
+use harness_core::names::{ExperimentName, Project, RunId};
+use harness_record::SealedRun;
+use harness_record::format::Purpose;
+use harness_statistics::dunnett::Family as SeedFamily;
+use harness_statistics::hypothesis::TTest;
+use harness_statistics::looks::pocock;
+use harness_statistics::mean;
+use harness_statistics::power::{detectable_against_baseline, seeds_needed};
+use serde::Serialize;
+
+use crate::family::{self, Test};
+use crate::seeds::{Seeded, derived, seeded};
+use crate::{StudyError, load_config};
+
+/// Version of the JSON form.
+pub const FORMAT: u32 = 1;
+/// More seeds than these nobody will run.
+const MOST_SEEDS: usize = 100;
+/// Times of the same work differ this much from run to run.
+const TIME_TOLERANCE: f64 = 0.05;
+
+/// What is said of the hypothesis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// The metric went where it was expected, and the data do not exclude the size that was expected.
+    Confirmed,
+    /// The data exclude the size that was expected.
+    Refuted,
+    /// The data allow both.
+    Inconclusive,
+    /// A condition failed, so nothing is tested.
+    Inadmissible,
+    /// The proposal was changed after its first run: what is shown was not what was registered.
+    Deviated,
+}
+
+impl Verdict {
+    /// The word in tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Confirmed => "CONFIRMED",
+            Verdict::Refuted => "REFUTED",
+            Verdict::Inconclusive => "INCONCLUSIVE",
+            Verdict::Inadmissible => "INADMISSIBLE",
+            Verdict::Deviated => "DEVIATED",
+        }
+    }
+}
+
+/// What is advised for the change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Action {
+    /// It is better, and worth what it costs.
+    Adopt,
+    /// It is not as much better as would be worth having, or it does harm.
+    Reject,
+    /// Nothing is known yet.
+    Hold,
+}
+
+impl Action {
+    /// The word in tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Action::Adopt => "ADOPT",
+            Action::Reject => "REJECT",
+            Action::Hold => "HOLD",
+        }
+    }
+}
+
+/// A difference with its interval, in the metric's unit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    /// Mean of the baseline over the seeds.
+    pub baseline: f64,
+    /// Mean of the change.
+    pub change: f64,
+    /// Change minus baseline.
+    pub difference: f64,
+    /// Its simultaneous interval at `1 - level`.
+    pub interval: [f64; 2],
+    /// Two-sided, adjusted over the family.
+    pub p_adjusted: f64,
+    /// Degrees of freedom.
+    pub df: f64,
+    /// How it was tested.
+    pub test: Test,
+    /// The smallest difference that so many seeds find in four of five studies, by the spread seen here.
+    pub smallest_detectable: Option<f64>,
+    /// Seeds a side that would find the expected one, if no more than 100.
+    pub seeds_needed: Option<usize>,
+}
+
+/// A metric that must not become worse.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GuardrailResult {
+    /// Its key.
+    pub metric: String,
+    /// The worsening that is put up with.
+    pub margin: f64,
+    /// Interval of the worsening; none where nothing can be tested.
+    pub worsening: Option<[f64; 2]>,
+}
+
+/// A price of the change: what it spends over what the baseline spends.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cost {
+    /// What is spent.
+    pub quantity: &'static str,
+    /// Change over baseline.
+    pub ratio: f64,
+}
+
+/// A decision, with everything that it rests on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Decision {
+    /// [`FORMAT`]
+    pub format: u32,
+    /// The change.
+    pub experiment: ExperimentName,
+    /// The baseline.
+    pub against: ExperimentName,
+    /// What was registered before the first run; of a change without runs what its file says now.
+    pub proposal: Proposal,
+    /// Parts in which a later run, or the file now, differs from what was registered.
+    pub changed_since: Vec<&'static str>,
+    /// The changes of this baseline that were proposed for this metric, this one too: the family.
+    pub family: Vec<ExperimentName>,
+    /// The look at which it is judged: the first so many derived seeds.
+    pub seeds: Vec<u64>,
+    /// The level at this look.
+    pub level: f64,
+    /// The runs of the change and of the baseline, in the order of the seeds.
+    pub runs: [Vec<RunId>; 2],
+    /// The difference; none where nothing may be tested.
+    pub estimate: Option<Estimate>,
+    /// Metrics that must not become worse.
+    pub guardrails: Vec<GuardrailResult>,
+    /// What it spends more of.
+    pub costs: Vec<Cost>,
+    /// On the hypothesis.
+    pub verdict: Verdict,
+    /// For the change.
+    pub action: Action,
+    /// Why, in sentences.
+    pub because: Vec<String>,
+}
+
+/// Decides a change by the rule that it registered.
+pub fn decide(project: &Project, name: &ExperimentName) -> Result<Decision, StudyError> {
+    let now = load_config(project, name)?.experiment;
+    let change = seeded(project, name, &now, Purpose::Confirm)?;
+    let mut by_age: Vec<&SealedRun> = change.completed.values().collect();
+    by_age.sort_by(|a, b| a.open.run.cmp(&b.open.run));
+    let registered = by_age.first().map_or(&*now, |first| &*first.experiment);
+    let proposal = registered.proposal();
+    let (Some(expect), Some(against)) = (proposal.expect.clone(), registered.against().cloned()) else {
+        return Err(StudyError::NothingExpected(name.clone()));
+    };
+    let changed = by_age.iter().map(|run| run.experiment.proposal()).chain([now.proposal()]);
+    let changed_since: BTreeSet<&str> = changed.flat_map(|later| proposal.differences(&later)).collect();
+
+    let baseline_config = load_config(project, &against)?.experiment;
+    let baseline = seeded(project, &against, &baseline_config, Purpose::Confirm)?;
+    let derived = derived(project, Purpose::Confirm, u64::from(proposal.seeds))?;
+    let both = |seed: &&u64| change.completed.contains_key(seed) && baseline.completed.contains_key(seed);
+    let there = derived.iter().take_while(both).count();
+    let looks = proposal.looks();
+    let look = looks.iter().rev().map(|&look| look as usize).find(|&look| look <= there);
+
+    let mut because = Vec::new();
+    for (run, side) in [(name, &change), (&against, &baseline)] {
+        let missing = derived.iter().filter(|seed| !side.completed.contains_key(seed)).count();
+        if look.is_none() && missing > 0 {
+            because.push(format!(
+                "`{run}` has completed {} of the {} registered seeds to confirm; `harness seeds {run} --seeds {}` runs the rest",
+                derived.len() - missing,
+                derived.len(),
+                derived.len(),
+            ));
+        }
+    }
+    let uncommitted = by_age.iter().filter(|run| !is_registered(run, name)).count();
+    if uncommitted > 0 {
+        because.push(format!("the proposal of {uncommitted} of the runs was in no commit when they began"));
+    }
+    let admissible = because.is_empty();
+
+    let family = family_of(project, &against, &expect.metric, name)?;
+    let (mut estimate, mut guardrails, mut costs) = (None, Vec::new(), Vec::new());
+    let (mut level, mut runs, seeds) =
+        (proposal.decide.level, [Vec::new(), Vec::new()], derived[..look.unwrap_or(0)].to_vec());
+    if looks.len() > 1 {
+        let looks: Vec<usize> = looks.iter().map(|&look| look as usize).collect();
+        level = pocock(&looks, level);
+    }
+    if admissible && look.is_some() {
+        let sides = Sides::read(project, &seeds, &baseline, &change, &family, name)?;
+        runs = [sides.at, 0].map(|side| sides.runs[side].iter().map(|run| run.run.open.run.clone()).collect());
+        estimate = sides.estimate(&expect.metric, family.len(), level, expect.at_least);
+        if estimate.is_none() {
+            because.push(format!(
+                "`{}` cannot be tested: it is missing, not finite, or differs by the same in every seed",
+                expect.metric
+            ));
+        }
+        for guardrail in &proposal.decide.guardrails {
+            let test = sides.test(&guardrail.metric, family.len(), level);
+            let worsening = test.map(|(_, test)| worse(&test, lower_is_better(&guardrail.metric)));
+            guardrails.push(GuardrailResult { metric: guardrail.metric.clone(), margin: guardrail.margin, worsening });
+        }
+        costs = sides.costs();
+    }
+    let margin = proposal.margin().unwrap_or(expect.at_least);
+    let (verdict, action) = match &estimate {
+        None if admissible => (Verdict::Inconclusive, Action::Hold),
+        None => (Verdict::Inadmissible, Action::Hold),
+        Some(estimate) => {
+            let interval = improvement(estimate.interval, expect.direction);
+            let action = advise(expect.direction, interval, margin, &guardrails, &costs, &mut because);
+            let verdict = judge(expect.direction, interval, expect.at_least);
+            (if changed_since.is_empty() { verdict } else { Verdict::Deviated }, action)
+        }
+    };
+    if verdict == Verdict::Deviated {
+        let parts: Vec<&str> = changed_since.iter().copied().collect();
+        because.push(format!("{} changed after the first run", parts.join(", ")));
+    }
+    Ok(Decision {
+        format: FORMAT,
+        experiment: name.clone(),
+        against,
+        proposal,
+        changed_since: changed_since.into_iter().collect(),
+        family,
+        seeds,
+        level,
+        runs,
+        estimate,
+        guardrails,
+        costs,
+        verdict,
+        // What was not registered advises nothing.
+        action: if verdict == Verdict::Deviated { Action::Hold } else { action },
+        because,
+    })
+}
+
+/// Whether the commit of a run held the experiment's file as the run read it.
+fn is_registered(run: &SealedRun, name: &ExperimentName) -> bool {
+    let own = run.renamed_from.as_ref().unwrap_or(name);
+    let path = format!("experiments/{own}/experiment.toml");
+    run.open.plan.files.iter().any(|file| file.path == path && file.committed)
+}
+
+/// The experiments that expect something of a metric against one baseline. One that cannot be read counts as none.
+fn family_of(
+    project: &Project,
+    against: &ExperimentName,
+    metric: &str,
+    own: &ExperimentName,
+) -> Result<Vec<ExperimentName>, StudyError> {
+    let mut family = Vec::new();
+    for name in harness_record::experiments(project)? {
+        let Ok(loaded) = load_config(project, &name) else { continue };
+        let expects = loaded.experiment.expect.as_ref().is_some_and(|expect| expect.metric == metric);
+        if name == *own || expects && loaded.experiment.against() == Some(against) {
+            family.push(name);
+        }
+    }
+    Ok(family)
+}
+
+/// The baseline (0) and every change of the family that has all seeds, run by run in the order of the seeds.
+struct Sides {
+    runs: Vec<Vec<RunAnalysis>>,
+    /// Which of them is decided.
+    at: usize,
+}
+
+impl Sides {
+    fn read(
+        project: &Project,
+        seeds: &[u64],
+        baseline: &Seeded,
+        change: &Seeded,
+        family: &[ExperimentName],
+        name: &ExperimentName,
+    ) -> Result<Self, StudyError> {
+        let analysed = |side: &Seeded| -> Result<Option<Vec<RunAnalysis>>, StudyError> {
+            let runs: Option<Vec<&SealedRun>> = seeds.iter().map(|seed| side.completed.get(seed)).collect();
+            let runs = runs.map(|runs| runs.into_iter().cloned().map(RunAnalysis::of).collect::<Result<_, _>>());
+            Ok(runs.transpose()?)
+        };
+        let mut sides = Sides { runs: vec![analysed(baseline)?.unwrap_or_default()], at: 0 };
+        for member in family {
+            let own;
+            let side = if member == name {
+                sides.at = sides.runs.len();
+                change
+            } else {
+                own = seeded(project, member, &load_config(project, member)?.experiment, Purpose::Confirm)?;
+                &own
+            };
+            sides.runs.extend(analysed(side)?);
+        }
+        Ok(sides)
+    }
+
+    /// The metric of each run of each side; `None` where the two sides that matter lack it. Other members that lack it drop out.
+    fn values(&self, metric: &str) -> Option<(Vec<Vec<f64>>, usize)> {
+        let of = |side: &Vec<RunAnalysis>| -> Option<Vec<f64>> {
+            side.iter().map(|run| run.values.get(metric).map(|value| value.number)).collect()
+        };
+        let (mut values, mut at) = (vec![of(&self.runs[0])?], 0);
+        for (side, runs) in self.runs.iter().enumerate().skip(1) {
+            let own = of(runs).filter(|own| own.iter().all(|value| value.is_finite()));
+            if side == self.at {
+                at = values.len();
+                values.push(own?);
+            } else {
+                values.extend(own);
+            }
+        }
+        Some((values, at))
+    }
+
+    fn test(&self, metric: &str, declared: usize, level: f64) -> Option<(Test, TTest)> {
+        let (values, at) = self.values(metric)?;
+        family::test(&values, at, declared, level)
+    }
+
+    fn estimate(&self, metric: &str, declared: usize, level: f64, at_least: f64) -> Option<Estimate> {
+        let (values, at) = self.values(metric)?;
+        let (test, result) = family::test(&values, at, declared, level)?;
+        let seeds = values[0].len();
+        // The error of a difference of two means of n values within blocks is the deviation times the root of 2 / n.
+        let deviation = result.standard_error * libm::sqrt(seeds as f64 / 2.0);
+        let detectable = |seeds: usize| match test {
+            Test::DunnettInBlocks => detectable_against_baseline(SeedFamily::Blocks, seeds, declared, seeds, level),
+            Test::OwnBlocks => {
+                detectable_against_baseline(SeedFamily::Blocks, seeds, 1, seeds, level / declared as f64)
+            }
+        };
+        let detectable = |seeds: usize| detectable(seeds).map(|effect| effect * deviation);
+        Some(Estimate {
+            baseline: mean(&values[0]),
+            change: mean(&values[at]),
+            difference: result.difference,
+            interval: [result.low, result.high],
+            p_adjusted: result.p_value,
+            df: result.df,
+            test,
+            smallest_detectable: detectable(seeds),
+            seeds_needed: seeds_needed(at_least, MOST_SEEDS, detectable),
+        })
+    }
+
+    /// What the change spends more of than the baseline, over all its seeds.
+    fn costs(&self) -> Vec<Cost> {
+        let quantities = [
+            ("parameters", "model.parameters", 0.0),
+            ("training FLOPs", "training.flops", 1e-9),
+            ("training tokens", "training.tokens", 0.0),
+            ("wall time", "resources.wall_time_s", TIME_TOLERANCE),
+        ];
+        let spent = |side: usize, key: &str| {
+            self.runs[side].iter().map(|run| run.values.get(key).map_or(0.0, |value| value.number)).sum::<f64>()
+        };
+        let ratio = |(quantity, key, tolerance): (&'static str, &str, f64)| {
+            let ratio = spent(self.at, key) / spent(0, key);
+            (ratio > 1.0 + tolerance).then_some(Cost { quantity, ratio })
+        };
+        quantities.into_iter().filter_map(ratio).collect()
+    }
+}
+
+/// Accuracies rise where training is better; losses, bits and perplexities fall.
+fn lower_is_better(metric: &str) -> bool {
+    !metric.contains("accuracy")
+}
+
+fn worse(test: &TTest, lower_is_better: bool) -> [f64; 2] {
+    if lower_is_better { [test.low, test.high] } else { [-test.high, -test.low] }
+}
+
+/// The interval of a difference as one of the improvement that is expected.
+fn improvement([low, high]: [f64; 2], direction: Direction) -> [f64; 2] {
+    if direction == Direction::Lower { [-high, -low] } else { [low, high] }
+}
+
+/// The verdict of a simultaneous interval. For `same` the interval must lie within the bounds, which is stricter than two
+/// one-sided tests (Schuirmann 1987) at the same level.
+pub fn judge(direction: Direction, [low, high]: [f64; 2], at_least: f64) -> Verdict {
+    let (confirmed, refuted) = match direction {
+        Direction::Same => (low > -at_least && high < at_least, low > at_least || high < -at_least),
+        _ => (low > 0.0 && high >= at_least, high < at_least),
+    };
+    match (confirmed, refuted) {
+        (true, _) => Verdict::Confirmed,
+        (_, true) => Verdict::Refuted,
+        _ => Verdict::Inconclusive,
+    }
+}
+
+/// The advice: a change that costs must improve by more than the margin, one that is free by more than nothing.
+fn advise(
+    direction: Direction,
+    [low, high]: [f64; 2],
+    margin: f64,
+    guardrails: &[GuardrailResult],
+    costs: &[Cost],
+    because: &mut Vec<String>,
+) -> Action {
+    if direction == Direction::Same {
+        return match judge(direction, [low, high], margin) {
+            Verdict::Confirmed => Action::Adopt,
+            Verdict::Refuted => Action::Reject,
+            _ => Action::Hold,
+        };
+    }
+    if let Some(harmed) = guardrails.iter().find(|g| g.worsening.is_some_and(|[least, _]| least > g.margin)) {
+        because.push(format!("`{}` becomes worse by more than {}", harmed.metric, harmed.margin));
+        return Action::Reject;
+    }
+    let wanted = if costs.is_empty() { 0.0 } else { margin };
+    if high < margin {
+        because.push("the data exclude an improvement that would be worth having".to_owned());
+        return Action::Reject;
+    }
+    if low <= wanted {
+        because.push(match costs.first() {
+            Some(cost) => {
+                format!("it costs {}, and the data do not show an improvement beyond the margin", cost.quantity)
+            }
+            None => "the data do not show an improvement".to_owned(),
+        });
+        return Action::Hold;
+    }
+    match guardrails.iter().find(|g| !g.worsening.is_some_and(|[_, most]| most <= g.margin)) {
+        Some(open) => {
+            because.push(format!(
+                "the data do not exclude that `{}` becomes worse by more than {}",
+                open.metric, open.margin
+            ));
+            Action::Hold
+        }
+        None => Action::Adopt,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use harness_core::random::Random;
+
+    /// A study: a baseline and changes over shared seeds. What a seed adds to all alike has a deviation of 2, what is left 1;
+    /// the first change differs by `effect`.
+    fn study(number: u64, changes: usize, seeds: usize, effect: f64) -> Vec<Vec<f64>> {
+        let mut random = Random::new(number);
+        let mut normal = || {
+            let radius = libm::sqrt(-2.0 * libm::log(1.0 - random.uniform()));
+            radius * libm::cos(std::f64::consts::TAU * random.uniform())
+        };
+        let common: Vec<f64> = (0..seeds).map(|_| 2.0 * normal()).collect();
+        let side = |at: usize, normal: &mut dyn FnMut() -> f64| -> Vec<f64> {
+            common.iter().map(|seed| seed + normal() - if at == 1 { effect } else { 0.0 }).collect()
+        };
+        (0..=changes).map(|at| side(at, &mut normal)).collect()
+    }
+
+    /// Verdict and action on every change of a study.
+    fn decided(values: &[Vec<f64>], at_least: f64) -> Vec<(Verdict, Action)> {
+        let one = |at: usize| {
+            let (_, test) = family::test(values, at, values.len() - 1, 0.05).unwrap();
+            let interval = improvement([test.low, test.high], Direction::Lower);
+            let action = advise(Direction::Lower, interval, at_least, &[], &[], &mut Vec::new());
+            (judge(Direction::Lower, interval, at_least), action)
+        };
+        (1..values.len()).map(one).collect()
+    }
+
+    /// Shares of `count` studies in which some change is confirmed, and adopted.
+    fn rates(changes: usize, seeds: usize, effect: f64, at_least: f64, only_first: bool) -> [f64; 2] {
+        const COUNT: u64 = 2000;
+        let mut found = [0.0; 2];
+        for number in 0..COUNT {
+            let mut all = decided(&study(number, changes, seeds, effect), at_least);
+            all.truncate(if only_first { 1 } else { changes });
+            found[0] += f64::from(u8::from(all.iter().any(|(verdict, _)| *verdict == Verdict::Confirmed)));
+            found[1] += f64::from(u8::from(all.iter().any(|(_, action)| *action == Action::Adopt)));
+        }
+        found.map(|found| found / COUNT as f64)
+    }
+
+    /// Two-sided 5 % over the family is at most 2.5 % in the direction that is expected; three standard errors of 2,000
+    /// studies are 1.1 %.
+    #[test]
+    fn changes_without_effect_are_adopted_at_the_stated_rate() {
+        for (changes, seeds) in [(1, 3), (4, 3), (4, 5)] {
+            for rate in rates(changes, seeds, 0.0, 0.5, false) {
+                assert!((0.009..=0.036).contains(&rate), "{changes} changes of {seeds} seeds: {rate}");
+            }
+        }
+    }
+
+    /// The effect that a design is said to find is confirmed and adopted in four of five studies.
+    #[test]
+    fn the_promised_effect_is_found_as_often_as_promised() {
+        for (changes, seeds) in [(1, 5), (4, 3), (4, 5)] {
+            let effect = detectable_against_baseline(SeedFamily::Blocks, seeds, changes, seeds, 0.05).unwrap();
+            for rate in rates(changes, seeds, effect, effect, true) {
+                assert!((0.77..=0.83).contains(&rate), "{changes} changes of {seeds} seeds: {rate}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_interval_decides() {
+        let lower = |interval| judge(Direction::Lower, interval, 1.0);
+        assert_eq!(lower([0.1, 2.0]), Verdict::Confirmed);
+        assert_eq!(lower([-0.1, 2.0]), Verdict::Inconclusive);
+        assert_eq!(lower([0.1, 0.9]), Verdict::Refuted, "there, but smaller than was claimed");
+        assert_eq!(lower([-2.0, 0.5]), Verdict::Refuted);
+        let same = |interval| judge(Direction::Same, interval, 1.0);
+        assert_eq!(same([-0.9, 0.9]), Verdict::Confirmed);
+        assert_eq!(same([-0.9, 1.1]), Verdict::Inconclusive);
+        assert_eq!(same([1.1, 2.0]), Verdict::Refuted);
+    }
+
+    #[test]
+    fn what_costs_must_be_worth_it_and_what_harms_is_rejected() {
+        let cost = [Cost { quantity: "parameters", ratio: 1.2 }];
+        let advised = |interval, guardrails: &[GuardrailResult], costs: &[Cost]| {
+            advise(Direction::Lower, interval, 1.0, guardrails, costs, &mut Vec::new())
+        };
+        assert_eq!(advised([0.1, 2.0], &[], &[]), Action::Adopt);
+        assert_eq!(advised([0.1, 2.0], &[], &cost), Action::Hold);
+        assert_eq!(advised([1.1, 2.0], &[], &cost), Action::Adopt);
+        assert_eq!(advised([-0.1, 2.0], &[], &[]), Action::Hold);
+        assert_eq!(advised([0.1, 0.9], &[], &[]), Action::Reject);
+        let rail = |worsening| [GuardrailResult { metric: "m".to_owned(), margin: 0.5, worsening }];
+        assert_eq!(advised([0.1, 2.0], &rail(Some([-1.0, 0.4])), &[]), Action::Adopt);
+        assert_eq!(advised([0.1, 2.0], &rail(Some([-1.0, 0.6])), &[]), Action::Hold);
+        assert_eq!(advised([0.1, 2.0], &rail(None), &[]), Action::Hold);
+        assert_eq!(advised([0.1, 2.0], &rail(Some([0.6, 0.9])), &[]), Action::Reject);
+    }
+
+    /// Which `hypothesis` holds against scipy.
+    #[test]
+    fn a_family_of_one_is_the_paired_test() {
+        let values = [vec![1.231, 1.228, 1.235, 1.229], vec![1.221, 1.226, 1.219, 1.224]];
+        let (_, alone) = family::test(&values, 1, 1, 0.05).unwrap();
+        let paired = harness_statistics::hypothesis::blocks(&values[0], &values[1]).unwrap();
+        for (found, expected) in [(alone.p_value, paired.p_value), (alone.low, paired.low), (alone.high, paired.high)] {
+            assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+        }
+        let (_, among) = family::test(&values, 1, 4, 0.05).unwrap();
+        assert!(among.p_value > alone.p_value && among.low < alone.low, "proposals without runs count");
+    }
+}

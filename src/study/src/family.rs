@@ -1,0 +1,76 @@
+//! All changes of one baseline tested together: the baseline's luck with its seeds is in every difference.
+
+use harness_statistics::design;
+use harness_statistics::distribution::f_at_least;
+use harness_statistics::dunnett::Dunnett;
+use harness_statistics::hypothesis::{FARTHEST_VARIANCES, TTest, t_test};
+use harness_statistics::{mean, variance};
+use serde::Serialize;
+
+/// How a family was tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Test {
+    /// One variance over all experiments within shared seeds, with Dunnett's correction.
+    DunnettInBlocks,
+    /// The differences of one change within shared seeds alone, with Bonferroni's correction: they vary far more than
+    /// those of the other changes.
+    OwnBlocks,
+}
+
+impl Test {
+    /// For a sentence.
+    pub fn words(self) -> &'static str {
+        match self {
+            Test::DunnettInBlocks => "Dunnett's test, one variance within seeds over all changes of the baseline",
+            Test::OwnBlocks => {
+                "a t test within seeds of this change alone, Bonferroni over all changes of the baseline, because its \
+                 differences vary far more than theirs"
+            }
+        }
+    }
+}
+
+/// The test of change `at` against the baseline, with an adjusted p-value and an interval that holds together with those of
+/// the family at `1 - level`. `values[0]` are the baseline's, the others' those of each change, all in the order of the seeds
+/// that they share. `declared` is how many changes of this baseline were proposed, those without runs too. `None` where
+/// nothing can be tested: fewer than two seeds, a value that is not finite, or no spread.
+pub fn test(values: &[Vec<f64>], at: usize, declared: usize, level: f64) -> Option<(Test, TTest)> {
+    let seeds = values[0].len();
+    let declared = declared.max(values.len() - 1);
+    let differences: Vec<Vec<f64>> =
+        values[1..].iter().map(|change| change.iter().zip(&values[0]).map(|(b, a)| b - a).collect()).collect();
+    let design = design::blocks(values)?;
+    let variances: Vec<f64> = differences.iter().map(|change| variance(change)).collect();
+    let own = variances[at - 1];
+    let others: Vec<f64> =
+        (0..variances.len()).filter(|&other| other != at - 1).map(|other| variances[other]).collect();
+    // One that varies far more would be called too often under the variance of all; one that varies less loses power only.
+    let is_far = || {
+        let ratio = own / mean(&others);
+        let df = seeds as f64 - 1.0;
+        ratio > FARTHEST_VARIANCES && f_at_least(ratio, df, df * others.len() as f64) <= 0.01
+    };
+    if !others.is_empty() && is_far() {
+        let error = libm::sqrt(own / seeds as f64);
+        if !(error > 0.0 && error.is_finite()) {
+            return None;
+        }
+        let each = level / declared as f64;
+        let test = t_test(mean(&differences[at - 1]), error, seeds as f64 - 1.0, each);
+        return Some((Test::OwnBlocks, TTest { p_value: (test.p_value * declared as f64).min(1.0), ..test }));
+    }
+    let law = Dunnett::new(seeds, &vec![seeds; declared], design.df);
+    let (difference, error) = (design.means[at] - design.means[0], design.standard_error(0, at));
+    let reach = law.critical_value(level) * error;
+    let p_value = law.p_value((difference / error).abs());
+    let test = TTest {
+        difference,
+        standard_error: error,
+        df: design.df,
+        p_value,
+        low: difference - reach,
+        high: difference + reach,
+    };
+    Some((Test::DunnettInBlocks, test))
+}

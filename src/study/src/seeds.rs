@@ -1,0 +1,79 @@
+//! Which of the derived seeds an experiment was run with.
+
+use std::collections::BTreeMap;
+
+use harness_core::Digest;
+use harness_core::config::Choices;
+use harness_core::files::FileError;
+use harness_core::names::{ExperimentName, Project};
+use harness_core::project_file::ProjectFile;
+use harness_core::seeds::first;
+use harness_record::format::{Purpose, Status};
+use harness_record::select::Traces;
+use harness_record::{Reason, RunSet, SealedRun};
+
+/// A seed further on is taken for one that somebody chose.
+const FARTHEST: u64 = 1000;
+
+/// The first `count` seeds of a purpose in this project.
+pub fn derived(project: &Project, purpose: Purpose, count: u64) -> Result<Vec<u64>, FileError> {
+    Ok(first(&ProjectFile::load(project)?.id, purpose.word(), count))
+}
+
+/// Whether a seed is one of the project's own for this purpose.
+pub fn is_derived(project: &Project, purpose: Purpose, seed: u64) -> Result<bool, FileError> {
+    Ok(purpose != Purpose::Explore && derived(project, purpose, FARTHEST)?.contains(&seed))
+}
+
+/// The runs of an experiment, as it is now, for one purpose.
+#[derive(Debug, Default)]
+pub struct Seeded {
+    /// Those that completed and are citable, by seed; of a seed that was run twice the later one.
+    pub completed: BTreeMap<u64, SealedRun>,
+    /// Seeds whose latest run was interrupted and goes on from its checkpoint.
+    pub interrupted: Vec<u64>,
+}
+
+/// What was run of an experiment with this config for a purpose.
+pub fn seeded(
+    project: &Project,
+    name: &ExperimentName,
+    config: &Choices,
+    purpose: Purpose,
+) -> Result<Seeded, FileError> {
+    let set = RunSet::survey(project, name, &Traces::of(project)?)?;
+    let plan = plan_but_seed_and_measured_steps(config);
+    let is_ours =
+        |run: &SealedRun| run.open.plan.purpose == purpose && plan_but_seed_and_measured_steps(&run.experiment) == plan;
+    let mut seeded = Seeded::default();
+    let left_out = set.left_out.into_iter().filter_map(|left| {
+        let counts = matches!(
+            left.why,
+            Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_) | Reason::Ended(Status::Interrupted)
+        );
+        let sealed = left.sealed().filter(|_| counts).cloned()?;
+        Some(sealed)
+    });
+    let mut runs: Vec<SealedRun> = set.runs.into_iter().chain(left_out).filter(is_ours).collect();
+    runs.sort_by(|a, b| a.open.run.cmp(&b.open.run));
+    for run in runs {
+        let seed = run.open.plan.seed;
+        seeded.interrupted.retain(|other| *other != seed);
+        if run.is_citable() {
+            seeded.completed.insert(seed, run);
+        } else if run.record.status == Status::Interrupted {
+            seeded.interrupted.push(seed);
+        }
+    }
+    Ok(seeded)
+}
+
+/// What decides the numbers of a run but for its seed, and for the steps where they follow from a budget.
+fn plan_but_seed_and_measured_steps(config: &Choices) -> Digest {
+    let mut plan = config.clone();
+    plan.seed = 0;
+    if plan.training.budget.is_some() {
+        plan.training.steps = 0;
+    }
+    plan.plan_digest()
+}

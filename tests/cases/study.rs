@@ -1,0 +1,98 @@
+//! Changes as proposals, through the program: seeds that nobody chooses, and decisions by what was registered.
+
+use std::fs;
+
+use harness_core::seeds::first;
+use serde_json::Value;
+
+use crate::common::Project;
+
+const WARM: &str = "extends = \"tiny\"\nhypothesis = \"Less loss.\"\nseeds = 3\n\n[expect]\nmetric = \
+                    \"validation.bits_per_byte\"\ndirection = \"lower\"\nat_least = 0.01\n\n[schedule]\nwarmup_steps = 2\n";
+
+fn decided(project: &Project, name: &str) -> Value {
+    serde_json::from_str(&project.harness(&["decide", name, "--json"]).expect(0).stdout).unwrap()
+}
+
+fn seeds_of(project: &Project, experiment: &str) -> Vec<u64> {
+    let open = |run: &std::path::PathBuf| Project::json(&run.join("open.json"));
+    project.runs(experiment).iter().map(|run| open(run)["plan"]["seed"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_proposal_goes_from_its_seeds_to_a_decision() {
+    let project = Project::new();
+    project.write("experiments/project.toml", "id = \"test\"\n");
+    project.write("experiments/warm/experiment.toml", WARM);
+    project.commit("Propose");
+    let before = decided(&project, "warm");
+    assert_eq!((before["verdict"].as_str(), before["action"].as_str()), (Some("INADMISSIBLE"), Some("HOLD")));
+    assert!(before["estimate"].is_null() && before["because"][0].as_str().unwrap().contains("harness seeds warm"));
+
+    // A run to explore decides nothing.
+    project.harness(&["run", "warm"]).expect(0);
+    project.harness(&["seeds", "tiny", "--seeds", "3"]).expect(0);
+    for (count, better) in [("1", "better:200"), ("2", "better:220"), ("3", "better:210")] {
+        assert_eq!(decided(&project, "warm")["verdict"], "INADMISSIBLE");
+        project.harness_with(better, &["seeds", "warm", "--seeds", count]).expect(0);
+    }
+    let derived = first("test", "confirm", 3);
+    assert_eq!(seeds_of(&project, "tiny"), derived);
+    assert_eq!(seeds_of(&project, "warm")[1..], derived);
+    let open = Project::json(&project.latest("warm").join("open.json"));
+    assert_eq!(
+        (open["plan"]["seed_rule"].as_str(), open["plan"]["purpose"].as_str()),
+        (Some("derived"), Some("confirm"))
+    );
+    project.harness(&["seeds", "warm"]).expect(0);
+    assert_eq!(project.runs("warm").len(), 4, "what is completed is not run again");
+    let listed = project.harness(&["seeds", "warm", "--seeds", "4", "--list", "--json"]).expect(0).stdout;
+    assert_eq!(serde_json::from_str::<Value>(&listed).unwrap()["missing"].as_array().unwrap().len(), 1);
+
+    let decision = decided(&project, "warm");
+    assert_eq!((decision["verdict"].as_str(), decision["action"].as_str()), (Some("CONFIRMED"), Some("ADOPT")));
+    let compared: Value =
+        serde_json::from_str(&project.harness(&["compare", "tiny", "warm", "--json"]).expect(0).stdout).unwrap();
+    let number = |value: &Value| value.as_f64().unwrap();
+    let (alone, effect) = (number(&decision["estimate"]["p_adjusted"]), &compared["effects"][0]);
+    assert!((alone - number(&effect["p_value"])).abs() < 1e-5, "a family of one is the test of compare");
+    assert!((number(&decision["estimate"]["difference"]) - number(&effect["difference"])).abs() < 1e-12);
+    let text = project.harness(&["decide", "warm"]).expect(0).stdout;
+    assert!(text.starts_with("CONFIRMED  ADOPT"), "{text}");
+
+    // A second proposal against the same baseline makes the family larger before it has any run.
+    project.write("experiments/other/experiment.toml", &WARM.replace("steps = 2", "steps = 3"));
+    project.commit("Propose another");
+    let among = decided(&project, "warm");
+    assert_eq!(among["family"].as_array().unwrap().len(), 2);
+    assert!(number(&among["estimate"]["p_adjusted"]) > alone);
+
+    // What is changed after the runs is no registration.
+    project.write("experiments/warm/experiment.toml", &WARM.replace("0.01", "0.2"));
+    project.commit("Change the expectation");
+    let deviated = decided(&project, "warm");
+    assert_eq!((deviated["verdict"].as_str(), deviated["action"].as_str()), (Some("DEVIATED"), Some("HOLD")));
+    assert_eq!(deviated["changed_since"][0], "expect");
+    assert_eq!(deviated["proposal"]["expect"]["at_least"], 0.01, "what was registered is shown");
+}
+
+#[test]
+fn seeds_that_somebody_chose_and_files_in_no_commit_decide_nothing() {
+    let project = Project::new();
+    project.write("experiments/project.toml", "id = \"test\"\n");
+    project.write("experiments/warm/experiment.toml", &WARM.replace("seeds = 3", "seeds = 2"));
+    project.commit("Propose");
+    for name in ["tiny", "warm"] {
+        for seed in ["1", "2"] {
+            project.harness(&["run", name, "--seed", seed, "--purpose", "confirm"]).expect(0);
+        }
+    }
+    assert_eq!(decided(&project, "warm")["verdict"], "INADMISSIBLE");
+    let refused = project.harness(&["decide", "tiny"]).expect(2);
+    assert!(refused.stderr.contains("states no expectation") && refused.stderr.contains("hint:"), "{}", refused.stderr);
+    let refused = project.harness(&["seeds", "tiny"]).expect(2);
+    assert!(refused.stderr.contains("--seeds"), "{}", refused.stderr);
+    // A run of a file that differs from its commit is not citable, so it is no seed either.
+    fs::write(project.path("experiments/warm/experiment.toml"), WARM).unwrap();
+    project.harness(&["seeds", "warm"]).expect(2);
+}
