@@ -54,8 +54,10 @@ fn a_proposal_goes_from_its_seeds_to_a_decision() {
     let compared: Value =
         serde_json::from_str(&project.harness(&["compare", "tiny", "warm", "--json"]).expect(0).stdout).unwrap();
     let number = |value: &Value| value.as_f64().unwrap();
-    let (alone, effect) = (number(&decision["estimate"]["p_adjusted"]), &compared["effects"][0]);
-    assert!((alone - number(&effect["p_value"])).abs() < 1e-5, "a family of one is the test of compare");
+    let (alone, effect) = (number(&decision["estimate"]["p_adjusted"]), &compared["comparisons"][0]["effects"][0]);
+    let runs = |side: &str| effect[side].as_array().unwrap().iter().map(number).collect::<Vec<f64>>();
+    let paired = harness_statistics::hypothesis::blocks(&runs("reference_runs"), &runs("other_runs")).unwrap();
+    assert!((alone - paired.p_value).abs() < 1e-5, "a family of one is the paired test");
     assert!((number(&decision["estimate"]["difference"]) - number(&effect["difference"])).abs() < 1e-12);
     let text = project.harness(&["decide", "warm"]).expect(0).stdout;
     assert!(text.starts_with("CONFIRMED  ADOPT"), "{text}");
