@@ -81,7 +81,7 @@ pub(crate) fn run_of(name: &str) -> Option<RunId> {
 }
 
 /// `open.json` of a run that nothing has verified, as far as it can be read.
-pub(crate) fn opened(project: &Project, experiment: &ExperimentName, run: &RunId) -> Option<Open> {
+pub fn opened(project: &Project, experiment: &ExperimentName, run: &RunId) -> Option<Open> {
     let bytes = files::read(&project.run(experiment, run).join(file::OPEN)).ok()?;
     crate::format::read_open(&bytes).ok()
 }

@@ -21,12 +21,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use harness_core::Digest;
-use harness_core::config::{Experiment, parse_resolved};
+use harness_core::config::{ConfigError, Experiment, Loaded, load, parse_resolved};
 use harness_core::corpus_manifest::Manifest;
 use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
 
-pub use dropped::{Dropped, drop_run, dropped};
+pub use dropped::{Dropped, drop_run, dropped, opened};
 pub use openings::{Opening, openings};
 pub use seal::{Inherited, Recorder, SealError, pretty};
 pub use select::{LeftOut, Reason, RunSet, Seen};
@@ -181,7 +181,7 @@ impl SealedRun {
 
 /// [`SealedRun::plan_but_seed`] of a config and its record.
 fn plan_but_seed(experiment: &Experiment, open: &Open) -> Digest {
-    let plan = experiment.clone().with_seed(0).plan_digest();
+    let plan = experiment.plan_digest_but_seed();
     let requests = open.tasks.iter().map(|task| task.requests_sha256);
     let parts: Vec<String> = [plan, open.data.root].into_iter().chain(requests).map(|part| part.to_string()).collect();
     Digest::of(parts.join("\n").as_bytes())
@@ -192,6 +192,16 @@ pub fn experiments(project: &Project) -> Result<Vec<ExperimentName>, FileError> 
     let names = files::list(&project.experiments())?;
     let is_experiment = |name: &ExperimentName| project.experiment(name).join("experiment.toml").is_file();
     Ok(names.iter().filter_map(|name| name.parse().ok()).filter(is_experiment).collect())
+}
+
+/// Loads an experiment of the working tree with all it extends.
+pub fn load_config(project: &Project, name: &ExperimentName) -> Result<Loaded, ConfigError> {
+    let known: Vec<String> = experiments(project)?.iter().map(ToString::to_string).collect();
+    load(name, &known, &|name| match files::read_to_string(&project.experiment(name).join("experiment.toml")) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(e),
+    })
 }
 
 /// The runs of an experiment that trained and were not dropped, oldest first, sealed or not: what the experiment's name
@@ -210,7 +220,7 @@ fn stands_for_experiment(project: &Project, experiment: &ExperimentName, run: &R
 /// unseen.
 pub fn heads(project: &Project, experiment: &ExperimentName) -> Result<Vec<Head>, FileError> {
     let runs = runs_of_every_kind(project, experiment)?;
-    let opens = runs.iter().filter_map(|run| dropped::opened(project, experiment, run));
+    let opens = runs.iter().filter_map(|run| opened(project, experiment, run));
     let named: BTreeSet<RunId> = opens.flat_map(|open| open.heads).map(|head| head.run).collect();
     let head = |run: RunId| {
         let root = Digest::of_file(&project.run(experiment, &run).join(file::MANIFEST)).ok();

@@ -65,6 +65,22 @@ impl Dunnett {
         let (low, high) = (0.999 * one_of(1.0), 1.001 * one_of(count));
         illinois(low, high, &|t| level - self.p_value(t))
     }
+
+    /// The test of a treatment of `design` against its treatment 0, treatment minus baseline, with the adjusted p-value and an
+    /// interval that reaches `critical` standard errors.
+    pub fn test(&self, design: &Design, treatment: usize, critical: f64) -> TTest {
+        let (difference, standard_error) =
+            (design.means[treatment] - design.means[0], design.standard_error(0, treatment));
+        let reach = critical * standard_error;
+        TTest {
+            difference,
+            standard_error,
+            df: design.df,
+            p_value: self.p_value(difference / standard_error),
+            low: difference - reach,
+            high: difference + reach,
+        }
+    }
 }
 
 /// Points at a distance of `step` around the mode of a density at 0, with probabilities that add up to 1, up to where both
@@ -87,20 +103,7 @@ fn lattice(step: f64, log_density: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
 pub fn dunnett(design: &Design, level: f64) -> Vec<TTest> {
     let law = Dunnett::new(design.counts[0], &design.counts[1..], design.df);
     let critical = law.critical_value(level);
-    let test = |treatment: usize| {
-        let (difference, standard_error) =
-            (design.means[treatment] - design.means[0], design.standard_error(0, treatment));
-        let reach = critical * standard_error;
-        TTest {
-            difference,
-            standard_error,
-            df: design.df,
-            p_value: law.p_value(difference / standard_error),
-            low: difference - reach,
-            high: difference + reach,
-        }
-    };
-    (1..design.means.len()).map(test).collect()
+    (1..design.means.len()).map(|treatment| law.test(design, treatment, critical)).collect()
 }
 
 /// How several sides are compared with one baseline.

@@ -7,10 +7,11 @@
 use std::collections::BTreeSet;
 
 use harness_analyse::RunAnalysis;
-use harness_core::config::{Direction, Proposal};
+use harness_core::config::{Checked, Choices, Direction, Guardrail, Proposal};
 use harness_core::names::{ExperimentName, Project, RunId};
-use harness_record::SealedRun;
 use harness_record::format::Purpose;
+use harness_record::select::Traces;
+use harness_record::{SealedRun, load_config};
 use harness_statistics::dunnett::Family as SeedFamily;
 use harness_statistics::hypothesis::TTest;
 use harness_statistics::looks::pocock;
@@ -18,9 +19,9 @@ use harness_statistics::mean;
 use harness_statistics::power::{detectable_against_baseline, seeds_needed};
 use serde::Serialize;
 
+use crate::StudyError;
 use crate::family::{self, Test};
 use crate::seeds::{Seeded, derived, seeded};
-use crate::{StudyError, load_config};
 
 /// Version of the JSON form.
 pub const FORMAT: u32 = 1;
@@ -161,124 +162,113 @@ pub struct Decision {
 
 /// Decides a change by the rule that it registered.
 pub fn decide(project: &Project, name: &ExperimentName) -> Result<Decision, StudyError> {
+    let traces = Traces::of(project)?;
+    let seeded = |name: &ExperimentName, config: &Choices| seeded(project, name, config, Purpose::Confirm, &traces);
     let now = load_config(project, name)?.experiment;
-    let change = seeded(project, name, &now, Purpose::Confirm)?;
+    let change = seeded(name, &now)?;
     let mut by_age: Vec<&SealedRun> = change.completed.values().collect();
     by_age.sort_by(|a, b| a.open.run.cmp(&b.open.run));
     let registered = by_age.first().map_or(&*now, |first| &*first.experiment);
     let proposal = registered.proposal();
-    let (Some(expect), Some(against)) = (proposal.expect.clone(), registered.against().cloned()) else {
+    let (Some(expect), Some(against)) = (&registered.expect, registered.against()) else {
         return Err(StudyError::NothingExpected(name.clone()));
     };
     let changed = by_age.iter().map(|run| run.experiment.proposal()).chain([now.proposal()]);
     let changed_since: BTreeSet<&str> = changed.flat_map(|later| proposal.differences(&later)).collect();
+    let changed_since: Vec<&str> = changed_since.into_iter().collect();
 
-    let baseline_config = load_config(project, &against)?.experiment;
-    let baseline = seeded(project, &against, &baseline_config, Purpose::Confirm)?;
+    let baseline = seeded(against, &load_config(project, against)?.experiment)?;
     let derived = derived(project, Purpose::Confirm, u64::from(proposal.seeds))?;
     let both = |seed: &&u64| change.completed.contains_key(seed) && baseline.completed.contains_key(seed);
     let there = derived.iter().take_while(both).count();
     let looks = proposal.looks();
-    let look = looks.iter().rev().map(|&look| look as usize).find(|&look| look <= there);
-
-    let mut because = Vec::new();
-    for (run, side) in [(name, &change), (&against, &baseline)] {
-        let missing = derived.iter().filter(|seed| !side.completed.contains_key(seed)).count();
-        if look.is_none() && missing > 0 {
-            because.push(format!(
-                "`{run}` has completed {} of the {} registered seeds to confirm; `harness seeds {run} --seeds {}` runs the rest",
-                derived.len() - missing,
-                derived.len(),
-                derived.len(),
-            ));
-        }
-    }
-    let uncommitted = by_age.iter().filter(|run| !is_registered(run, name)).count();
-    if uncommitted > 0 {
-        because.push(format!("the proposal of {uncommitted} of the runs was in no commit when they began"));
-    }
-    let admissible = because.is_empty();
-
-    let family = family_of(project, &against, &expect.metric, name)?;
-    let (mut estimate, mut guardrails, mut costs) = (None, Vec::new(), Vec::new());
-    let (mut level, mut runs, seeds) =
-        (proposal.decide.level, [Vec::new(), Vec::new()], derived[..look.unwrap_or(0)].to_vec());
-    if looks.len() > 1 {
-        let looks: Vec<usize> = looks.iter().map(|&look| look as usize).collect();
-        level = pocock(&looks, level);
-    }
-    if admissible && look.is_some() {
-        let sides = Sides::read(project, &seeds, &baseline, &change, &family, name)?;
-        runs = [sides.at, 0].map(|side| sides.runs[side].iter().map(|run| run.run.open.run.clone()).collect());
-        estimate = sides.estimate(&expect.metric, family.len(), level, expect.at_least);
-        if estimate.is_none() {
-            because.push(format!(
-                "`{}` cannot be tested: it is missing, not finite, or differs by the same in every seed",
-                expect.metric
-            ));
-        }
-        for guardrail in &proposal.decide.guardrails {
-            let test = sides.test(&guardrail.metric, family.len(), level);
-            let worsening = test.map(|(_, test)| worse(&test, lower_is_better(&guardrail.metric)));
-            guardrails.push(GuardrailResult { metric: guardrail.metric.clone(), margin: guardrail.margin, worsening });
-        }
-        costs = sides.costs();
-    }
-    let margin = proposal.margin().unwrap_or(expect.at_least);
-    let (verdict, action) = match &estimate {
-        None if admissible => (Verdict::Inconclusive, Action::Hold),
-        None => (Verdict::Inadmissible, Action::Hold),
-        Some(estimate) => {
-            let interval = improvement(estimate.interval, expect.direction);
-            let action = advise(expect.direction, interval, margin, &guardrails, &costs, &mut because);
-            let verdict = judge(expect.direction, interval, expect.at_least);
-            (if changed_since.is_empty() { verdict } else { Verdict::Deviated }, action)
-        }
-    };
-    if verdict == Verdict::Deviated {
-        let parts: Vec<&str> = changed_since.iter().copied().collect();
-        because.push(format!("{} changed after the first run", parts.join(", ")));
-    }
-    Ok(Decision {
+    let look = looks.iter().copied().rev().find(|&look| look <= there);
+    let level = if looks.len() > 1 { pocock(&looks, proposal.decide.level) } else { proposal.decide.level };
+    let family = family_of(project, against, &expect.metric, name)?;
+    let mut decision = Decision {
         format: FORMAT,
         experiment: name.clone(),
-        against,
-        proposal,
-        changed_since: changed_since.into_iter().collect(),
-        family,
-        seeds,
+        against: against.clone(),
+        proposal: proposal.clone(),
+        changed_since,
+        family: family.iter().map(|(member, _)| member.clone()).collect(),
+        seeds: derived[..look.unwrap_or(0)].to_vec(),
         level,
-        runs,
-        estimate,
-        guardrails,
-        costs,
-        verdict,
+        runs: [Vec::new(), Vec::new()],
+        estimate: None,
+        guardrails: Vec::new(),
+        costs: Vec::new(),
+        verdict: Verdict::Inadmissible,
+        action: Action::Hold,
+        because: Vec::new(),
+    };
+    if look.is_none() {
+        let count = derived.len();
+        for (run, side) in [(name, &change), (against, &baseline)] {
+            let missing = side.missing(&derived).len();
+            if missing > 0 {
+                decision.because.push(format!(
+                    "`{run}` has completed {} of the {count} registered seeds to confirm; `harness seeds {run} --seeds {count}` runs the rest",
+                    count - missing,
+                ));
+            }
+        }
+        return Ok(decision);
+    }
+
+    let mut sides = Sides { runs: Vec::new(), at: 0 };
+    sides.take(&baseline, &decision.seeds)?;
+    for (member, config) in &family {
+        if member == name {
+            sides.at = sides.runs.len();
+            sides.take(&change, &decision.seeds)?;
+        } else {
+            sides.take(&seeded(member, config)?, &decision.seeds)?;
+        }
+    }
+    decision.runs = [sides.at, 0].map(|side| sides.runs[side].iter().map(|run| run.run.open.run.clone()).collect());
+    decision.costs = sides.costs();
+    for Guardrail { metric, margin } in &proposal.decide.guardrails {
+        let test = sides.test(metric, family.len(), level);
+        let worsening = test.map(|(_, test)| worse(&test, lower_is_better(metric)));
+        decision.guardrails.push(GuardrailResult { metric: metric.clone(), margin: *margin, worsening });
+    }
+    decision.estimate = sides.estimate(&expect.metric, family.len(), level, expect.at_least);
+    let Some(estimate) = &decision.estimate else {
+        decision.verdict = Verdict::Inconclusive;
+        decision.because.push(format!(
+            "`{}` cannot be tested: it is missing, not finite, or differs by the same in every seed",
+            expect.metric
+        ));
+        return Ok(decision);
+    };
+    let interval = improvement(estimate.interval, expect.direction);
+    let margin = proposal.decide.margin_of(expect);
+    let because = &mut decision.because;
+    decision.verdict = judge(expect.direction, interval, expect.at_least);
+    decision.action = advise(expect.direction, interval, margin, &decision.guardrails, &decision.costs, because);
+    if !decision.changed_since.is_empty() {
         // What was not registered advises nothing.
-        action: if verdict == Verdict::Deviated { Action::Hold } else { action },
-        because,
-    })
+        (decision.verdict, decision.action) = (Verdict::Deviated, Action::Hold);
+        because.push(format!("{} changed after the first run", decision.changed_since.join(", ")));
+    }
+    Ok(decision)
 }
 
-/// Whether the commit of a run held the experiment's file as the run read it.
-fn is_registered(run: &SealedRun, name: &ExperimentName) -> bool {
-    let own = run.renamed_from.as_ref().unwrap_or(name);
-    let path = format!("experiments/{own}/experiment.toml");
-    run.open.plan.files.iter().any(|file| file.path == path && file.committed)
-}
-
-/// The experiments that expect something of a metric against one baseline. One that cannot be read counts as none.
+/// The experiments that expect something of a metric against one baseline, `own` at any rate. One that cannot be read counts as
+/// none.
 fn family_of(
     project: &Project,
     against: &ExperimentName,
     metric: &str,
     own: &ExperimentName,
-) -> Result<Vec<ExperimentName>, StudyError> {
+) -> Result<Vec<(ExperimentName, Checked)>, StudyError> {
     let mut family = Vec::new();
     for name in harness_record::experiments(project)? {
         let Ok(loaded) = load_config(project, &name) else { continue };
         let expects = loaded.experiment.expect.as_ref().is_some_and(|expect| expect.metric == metric);
         if name == *own || expects && loaded.experiment.against() == Some(against) {
-            family.push(name);
+            family.push((name, loaded.experiment));
         }
     }
     Ok(family)
@@ -292,32 +282,12 @@ struct Sides {
 }
 
 impl Sides {
-    fn read(
-        project: &Project,
-        seeds: &[u64],
-        baseline: &Seeded,
-        change: &Seeded,
-        family: &[ExperimentName],
-        name: &ExperimentName,
-    ) -> Result<Self, StudyError> {
-        let analysed = |side: &Seeded| -> Result<Option<Vec<RunAnalysis>>, StudyError> {
-            let runs: Option<Vec<&SealedRun>> = seeds.iter().map(|seed| side.completed.get(seed)).collect();
-            let runs = runs.map(|runs| runs.into_iter().cloned().map(RunAnalysis::of).collect::<Result<_, _>>());
-            Ok(runs.transpose()?)
-        };
-        let mut sides = Sides { runs: vec![analysed(baseline)?.unwrap_or_default()], at: 0 };
-        for member in family {
-            let own;
-            let side = if member == name {
-                sides.at = sides.runs.len();
-                change
-            } else {
-                own = seeded(project, member, &load_config(project, member)?.experiment, Purpose::Confirm)?;
-                &own
-            };
-            sides.runs.extend(analysed(side)?);
-        }
-        Ok(sides)
+    /// Analyses the runs of a side, if it has all `seeds`.
+    fn take(&mut self, side: &Seeded, seeds: &[u64]) -> Result<(), StudyError> {
+        let runs: Option<Vec<&SealedRun>> = seeds.iter().map(|seed| side.completed.get(seed)).collect();
+        let runs = runs.map(|runs| runs.into_iter().cloned().map(RunAnalysis::of).collect::<Result<_, _>>());
+        self.runs.extend(runs.transpose()?);
+        Ok(())
     }
 
     /// The metric of each run of each side; `None` where the two sides that matter lack it. Other members that lack it drop out.
@@ -466,15 +436,13 @@ fn advise(
 mod tests {
     use super::*;
     use harness_core::random::Random;
+    use harness_statistics::power::standard_normal;
 
     /// A study: a baseline and changes over shared seeds. What a seed adds to all alike has a deviation of 2, what is left 1;
     /// the first change differs by `effect`.
     fn study(number: u64, changes: usize, seeds: usize, effect: f64) -> Vec<Vec<f64>> {
         let mut random = Random::new(number);
-        let mut normal = || {
-            let radius = libm::sqrt(-2.0 * libm::log(1.0 - random.uniform()));
-            radius * libm::cos(std::f64::consts::TAU * random.uniform())
-        };
+        let mut normal = || standard_normal(&mut random);
         let common: Vec<f64> = (0..seeds).map(|_| 2.0 * normal()).collect();
         let side = |at: usize, normal: &mut dyn FnMut() -> f64| -> Vec<f64> {
             common.iter().map(|seed| seed + normal() - if at == 1 { effect } else { 0.0 }).collect()

@@ -3,7 +3,7 @@
 use harness_statistics::design;
 use harness_statistics::distribution::f_at_least;
 use harness_statistics::dunnett::Dunnett;
-use harness_statistics::hypothesis::{FARTHEST_VARIANCES, TTest, t_test};
+use harness_statistics::hypothesis::{FARTHEST_VARIANCES, TTest, blocks as paired, t_test};
 use harness_statistics::{mean, variance};
 use serde::Serialize;
 
@@ -38,39 +38,23 @@ impl Test {
 pub fn test(values: &[Vec<f64>], at: usize, declared: usize, level: f64) -> Option<(Test, TTest)> {
     let seeds = values[0].len();
     let declared = declared.max(values.len() - 1);
-    let differences: Vec<Vec<f64>> =
-        values[1..].iter().map(|change| change.iter().zip(&values[0]).map(|(b, a)| b - a).collect()).collect();
     let design = design::blocks(values)?;
-    let variances: Vec<f64> = differences.iter().map(|change| variance(change)).collect();
-    let own = variances[at - 1];
-    let others: Vec<f64> =
-        (0..variances.len()).filter(|&other| other != at - 1).map(|other| variances[other]).collect();
+    let spread = |change: &Vec<f64>| {
+        variance(&change.iter().zip(&values[0]).map(|(value, baseline)| value - baseline).collect::<Vec<_>>())
+    };
+    let others = (1..values.len()).filter(|&other| other != at).map(|other| spread(&values[other]));
+    let others: Vec<f64> = others.collect();
     // One that varies far more would be called too often under the variance of all; one that varies less loses power only.
     let is_far = || {
-        let ratio = own / mean(&others);
+        let ratio = spread(&values[at]) / mean(&others);
         let df = seeds as f64 - 1.0;
         ratio > FARTHEST_VARIANCES && f_at_least(ratio, df, df * others.len() as f64) <= 0.01
     };
     if !others.is_empty() && is_far() {
-        let error = libm::sqrt(own / seeds as f64);
-        if !(error > 0.0 && error.is_finite()) {
-            return None;
-        }
-        let each = level / declared as f64;
-        let test = t_test(mean(&differences[at - 1]), error, seeds as f64 - 1.0, each);
+        let alone = paired(&values[0], &values[at])?;
+        let test = t_test(alone.difference, alone.standard_error, alone.df, level / declared as f64);
         return Some((Test::OwnBlocks, TTest { p_value: (test.p_value * declared as f64).min(1.0), ..test }));
     }
     let law = Dunnett::new(seeds, &vec![seeds; declared], design.df);
-    let (difference, error) = (design.means[at] - design.means[0], design.standard_error(0, at));
-    let reach = law.critical_value(level) * error;
-    let p_value = law.p_value((difference / error).abs());
-    let test = TTest {
-        difference,
-        standard_error: error,
-        df: design.df,
-        p_value,
-        low: difference - reach,
-        high: difference + reach,
-    };
-    Some((Test::DunnettInBlocks, test))
+    Some((Test::DunnettInBlocks, law.test(&design, at, law.critical_value(level))))
 }

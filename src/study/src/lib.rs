@@ -10,9 +10,9 @@ pub mod decide;
 pub mod family;
 pub mod seeds;
 
-use harness_core::config::{ConfigError, Loaded, load};
-use harness_core::files::{self, FileError};
-use harness_core::names::{ExperimentName, Project};
+use harness_core::config::ConfigError;
+use harness_core::files::FileError;
+use harness_core::names::ExperimentName;
 use harness_record::RecordError;
 
 pub use decide::{Action, Decision, Verdict, decide};
@@ -37,15 +37,4 @@ pub enum StudyError {
         "`{0}` states no expectation, so there is nothing to decide\nhint: state `[expect]` (metric, direction, at_least) and `seeds` in experiments/{0}/experiment.toml and commit it before its runs; `harness compare` holds any two experiments against each other"
     )]
     NothingExpected(ExperimentName),
-}
-
-/// Loads an experiment of the working tree.
-fn load_config(project: &Project, name: &ExperimentName) -> Result<Loaded, StudyError> {
-    let known: Vec<String> = harness_record::experiments(project)?.iter().map(ToString::to_string).collect();
-    let read = |name: &ExperimentName| match files::read_to_string(&project.experiment(name).join("experiment.toml")) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    };
-    Ok(load(name, &known, &read)?)
 }

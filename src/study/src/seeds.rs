@@ -28,10 +28,18 @@ pub fn is_derived(project: &Project, purpose: Purpose, seed: u64) -> Result<bool
 /// The runs of an experiment, as it is now, for one purpose.
 #[derive(Debug, Default)]
 pub struct Seeded {
-    /// Those that completed and are citable, by seed; of a seed that was run twice the later one.
+    /// Those that completed and are citable, so that their commit held the proposal, by seed; of a seed that was run twice the
+    /// later one.
     pub completed: BTreeMap<u64, SealedRun>,
     /// Seeds whose latest run was interrupted and goes on from its checkpoint.
     pub interrupted: Vec<u64>,
+}
+
+impl Seeded {
+    /// Those of `seeds` that no completed run has.
+    pub fn missing(&self, seeds: &[u64]) -> Vec<u64> {
+        seeds.iter().copied().filter(|seed| !self.completed.contains_key(seed)).collect()
+    }
 }
 
 /// What was run of an experiment with this config for a purpose.
@@ -40,8 +48,9 @@ pub fn seeded(
     name: &ExperimentName,
     config: &Choices,
     purpose: Purpose,
+    traces: &Traces,
 ) -> Result<Seeded, FileError> {
-    let set = RunSet::survey(project, name, &Traces::of(project)?)?;
+    let set = RunSet::survey(project, name, traces)?;
     let plan = plan_but_seed_and_measured_steps(config);
     let is_ours =
         |run: &SealedRun| run.open.plan.purpose == purpose && plan_but_seed_and_measured_steps(&run.experiment) == plan;
@@ -51,8 +60,7 @@ pub fn seeded(
             left.why,
             Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_) | Reason::Ended(Status::Interrupted)
         );
-        let sealed = left.sealed().filter(|_| counts).cloned()?;
-        Some(sealed)
+        left.sealed().filter(|_| counts).cloned()
     });
     let mut runs: Vec<SealedRun> = set.runs.into_iter().chain(left_out).filter(is_ours).collect();
     runs.sort_by(|a, b| a.open.run.cmp(&b.open.run));
@@ -71,9 +79,8 @@ pub fn seeded(
 /// What decides the numbers of a run but for its seed, and for the steps where they follow from a budget.
 fn plan_but_seed_and_measured_steps(config: &Choices) -> Digest {
     let mut plan = config.clone();
-    plan.seed = 0;
     if plan.training.budget.is_some() {
         plan.training.steps = 0;
     }
-    plan.plan_digest()
+    plan.plan_digest_but_seed()
 }

@@ -167,8 +167,7 @@ impl Choices {
     }
 
     /// Digest of what decides the numbers, without the prose (title, question, parent, and what the
-    /// [`Proposal`] holds).
-    /// Two experiments with the same plan digest and code give the same run.
+    /// [`Proposal`] holds). Two experiments with the same plan digest and code give the same run.
     pub fn plan_digest(&self) -> Digest {
         let mut plan = self.clone();
         plan.title.clear();
@@ -179,6 +178,11 @@ impl Choices {
         (plan.expect, plan.seeds, plan.decide) = (None, 0, DecideConfig::default());
         plan.extends = None;
         Digest::of(plan.to_toml().as_bytes())
+    }
+
+    /// The same without the seed: runs in which it is the same may be seeds of one plan.
+    pub fn plan_digest_but_seed(&self) -> Digest {
+        Choices { seed: 0, ..self.clone() }.plan_digest()
     }
 }
 

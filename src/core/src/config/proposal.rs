@@ -75,6 +75,13 @@ impl Default for DecideConfig {
     }
 }
 
+impl DecideConfig {
+    /// The improvement below which the change is not worth having.
+    pub fn margin_of(&self, expect: &Expectation) -> f64 {
+        if self.margin > 0.0 { self.margin } else { expect.at_least }
+    }
+}
+
 /// What an experiment declares of itself before it is run: all of it is part of what every run that decides must share.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Proposal {
@@ -107,14 +114,9 @@ impl Proposal {
     }
 
     /// The numbers of seeds at which the results may be judged, ascending.
-    pub fn looks(&self) -> Vec<u32> {
-        if self.decide.looks.is_empty() { vec![self.seeds] } else { self.decide.looks.clone() }
-    }
-
-    /// The improvement below which the change is not worth having.
-    pub fn margin(&self) -> Option<f64> {
-        let at_least = self.expect.as_ref().map(|expect| expect.at_least)?;
-        Some(if self.decide.margin > 0.0 { self.decide.margin } else { at_least })
+    pub fn looks(&self) -> Vec<usize> {
+        let looks = if self.decide.looks.is_empty() { &[self.seeds] } else { &self.decide.looks[..] };
+        looks.iter().map(|&look| look as usize).collect()
     }
 }
 

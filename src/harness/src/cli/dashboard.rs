@@ -9,10 +9,9 @@ use harness_core::names::{ExperimentName, Project};
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::dashboard::{self, Data, Experiment, Found, LatestPlan, Run};
 use crate::exit_code;
-use crate::run::load_config;
 use harness_analyse::RunAnalysis;
 use harness_record::select::Traces;
-use harness_record::{self as record, LeftOut, Reason, RunSet, SealedRun, Seen};
+use harness_record::{self as record, LeftOut, Reason, RunSet, SealedRun, Seen, load_config};
 use harness_report::plot::{self, Lineage};
 
 /// Write one HTML file over all experiments: table of runs, lineage, curves, tasks, diagnoses.

@@ -9,10 +9,10 @@ use serde_json::json;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use crate::run::forecast::{ASSUMED_UTILIZATION, Corpus, Forecast, LAUNCH_S, Rate, rounded};
-use crate::run::load_config;
 use crate::run::processors::{GPUS, Gpu};
 use crate::run::short_run::{Bench, PROBE_STEPS};
 use crate::watch::view::duration;
+use harness_record::load_config;
 
 /// Predict what a run will take: memory, time, GPU hours, energy, disk, tokens per parameter, epochs.
 ///

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use super::{Failure, Outcome, Workplace, run, terminal};
 use crate::exit_code;
-use crate::run::{Options, Resume, load_config};
+use crate::run::{Options, Resume};
 use harness_record::format::{Purpose, Status};
+use harness_record::load_config;
+use harness_record::select::Traces;
 use harness_study::seeds::{derived, seeded};
 
 /// Run an experiment with the derived seeds that it still lacks, to decide what it expects.
@@ -42,9 +44,9 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             "{problem}\nhint: name the number with --seeds, or state `seeds` in its config"
         )));
     }
-    let there = seeded(project, &name, &experiment, Purpose::Confirm)?;
+    let there = seeded(project, &name, &experiment, Purpose::Confirm, &Traces::of(project)?)?;
     let all = derived(project, Purpose::Confirm, u64::from(count))?;
-    let missing: Vec<u64> = all.iter().copied().filter(|seed| !there.completed.contains_key(seed)).collect();
+    let missing = there.missing(&all);
     if arguments.list {
         if arguments.json {
             let json = serde_json::json!({ "experiment": name, "seeds": all, "missing": missing });

@@ -8,9 +8,8 @@ use serde_json::json;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use crate::run::forecast::Corpus;
-use crate::run::load_config;
 use harness_analyse::RunAnalysis;
-use harness_record::RunSet;
+use harness_record::{RunSet, load_config};
 
 /// Show an experiment: its resolved config, its model, or the numbers of its latest citable run.
 #[derive(clap::Args)]

@@ -10,8 +10,7 @@ use harness_corpus::{PreparedCorpus, Recipe, Store, Tokenizer};
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use crate::run::load_config;
-use harness_record as record;
+use harness_record::{self as record, load_config};
 
 /// Begin, check and look at validation tasks.
 ///

@@ -14,7 +14,7 @@ use serde_json::Value;
 use toml::Table;
 
 use super::ExchangeError;
-use crate::run::load_config;
+use harness_record::load_config;
 
 /// What to import, and under which name.
 #[derive(Clone, Debug)]

@@ -1,14 +1,11 @@
 //! What is still to come, and when each item will be done: what runs of the same plan took on this machine, or else the
 //! arithmetic of a [`Forecast`], at the pace of the latest run on this machine.
 
-use std::path::Path;
-
 use harness_core::config::{Checked, Experiment};
-use harness_core::files;
 use harness_core::names::Project;
-use harness_record::format::{Open, Status, file};
+use harness_record::format::Status;
 use harness_record::git::Git;
-use harness_record::{self as record, SealedRun, environment};
+use harness_record::{self as record, SealedRun, environment, load_config};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -17,7 +14,6 @@ use super::item::{Item, State};
 use super::list::Content;
 use crate::run::RunError;
 use crate::run::forecast::{Corpus, Forecast};
-use crate::run::load_config;
 
 /// What a run is expected to take.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -168,8 +164,8 @@ fn expected(plans: &Project, item: &Item, done: &[Done], pace: Option<f64>) -> R
     let Some(latest) = done.last() else { return Ok(None) };
     let config = load_config(plans, &item.experiment)?.experiment;
     let Some(experiment) = resolved(plans, &config, pace)? else { return Ok(None) };
-    let plan = experiment.clone().with_seed(0).plan_digest();
-    let own = done.iter().filter(|done| done.run.experiment.clone().with_seed(0).plan_digest() == plan);
+    let plan = experiment.plan_digest_but_seed();
+    let own = done.iter().filter(|done| done.run.experiment.plan_digest_but_seed() == plan);
     let own: Vec<&Done> = own.collect();
     if let Some(last) = own.last() {
         let seconds: Vec<f64> = own.iter().map(|done| done.wall_time_s).collect();
@@ -192,13 +188,9 @@ fn resolved(plans: &Project, config: &Checked, pace: Option<f64>) -> Result<Opti
 /// Seconds that the runs of an item have taken, up to the checkpoint that the last goes on from, and since that was opened
 /// if it runs.
 fn spent_s(project: &Project, item: &Item, now: Timestamp) -> f64 {
-    let opened = item.runs.last().and_then(|run| opened(&project.run(&item.experiment, run)));
+    let opened = item.runs.last().and_then(|run| record::opened(project, &item.experiment, run));
     let Some(open) = opened.filter(|_| item.state == State::Running) else { return 0.0 };
     let before = open.resumed_from.as_ref().map_or(0.0, |from| from.spent.wall_time_s);
     let since = open.opened_at.parse::<Timestamp>().map_or(0.0, |at| now.duration_since(at).as_secs_f64());
     before + since
-}
-
-fn opened(folder: &Path) -> Option<Open> {
-    serde_json::from_slice(&files::read(&folder.join(file::OPEN)).ok()?).ok()
 }

@@ -104,16 +104,15 @@ impl Queue {
             other => other?,
         };
         let unreadable = |problem: String, hint| QueueError::Unreadable { path: path.clone(), problem, hint };
-        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| {
-            unreadable(e.to_string(), "restore or delete the file; the records of all runs are apart from it")
-        })?;
+        let damaged = |error: serde_json::Error| {
+            unreadable(error.to_string(), "restore or delete the file; the records of all runs are apart from it")
+        };
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(damaged)?;
         if value["format"] != FORMAT {
             let problem = format!("it has format {}, and this program reads {FORMAT}", value["format"]);
             return Err(unreadable(problem, "update harness: `git pull`, then `make build`"));
         }
-        serde_json::from_value(value).map_err(|e| {
-            unreadable(e.to_string(), "restore or delete the file; the records of all runs are apart from it")
-        })
+        serde_json::from_value(value).map_err(damaged)
     }
 
     /// Changes it while no one else does; what workers that have died left behind is put in order first. Nothing is written

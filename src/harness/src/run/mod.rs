@@ -29,7 +29,6 @@ pub use context::RunContext;
 pub use error::RunError;
 pub use evaluate::{Question, evaluate};
 pub use launch::{Interrupts, Local, about, trainer_beside};
-pub use plan::load_config;
 pub use session::{Outcome, Watcher};
 pub use workload::{Left, Workload, timed};
 

@@ -1,14 +1,14 @@
 //! What is decided before the first step: the config and what is cheap to refuse ([`Wanted`]), then, with the data ready
 //! and the number of steps known, everything that the record is opened with ([`Ready`]). Nothing is trained here.
 
-use harness_core::config::{Checked, ConfigError, Experiment, Keep, Loaded, load};
+use harness_core::config::{Checked, Experiment, Keep, Loaded};
 use harness_core::contract::{Failure, Job};
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::{Digest, files, order};
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{PreparedCorpus, Progress, Recipe};
 use harness_record::format::{self, Open, Plan, PlanFile, Purpose, SeedRule, Task, file};
-use harness_record::{self as record, environment};
+use harness_record::{self as record, environment, load_config};
 use harness_study::seeds as derived;
 
 use super::code_state::Options;
@@ -45,16 +45,6 @@ impl Ready {
         }
         failure
     }
-}
-
-/// Loads an experiment of the working tree.
-pub fn load_config(project: &Project, name: &ExperimentName) -> Result<Loaded, ConfigError> {
-    let known: Vec<String> = record::experiments(project)?.iter().map(ToString::to_string).collect();
-    load(name, &known, &|name| match files::read_to_string(&project.experiment(name).join("experiment.toml")) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.is_not_found() => Ok(None),
-        Err(e) => Err(e),
-    })
 }
 
 /// A run that is wanted, with nothing against it so far.

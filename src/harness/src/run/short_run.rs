@@ -7,7 +7,7 @@ use harness_core::files;
 use harness_core::names::ExperimentName;
 use harness_core::scores::StepLine;
 use harness_corpus::{PreparedCorpus, Progress, Recipe};
-use harness_record::{environment, pretty};
+use harness_record::{environment, load_config, pretty};
 use harness_statistics::{mean, quantile, variance};
 
 use super::context::RunContext;
@@ -15,7 +15,6 @@ use super::error::RunError;
 use super::forecast::Rate;
 use super::job::job;
 use super::launch::{Interrupts, Start};
-use super::plan::load_config;
 
 /// Steps of a short run that measures the rate of training.
 pub const PROBE_STEPS: u64 = 8;
