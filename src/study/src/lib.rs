@@ -3,7 +3,7 @@
 //! Comes in: experiments as they were registered, and their sealed runs. Goes out: the seeds that are still to be run, and a
 //! [`Decision`]. It must never have: the same as `analyse`.
 //!
-//! [`seeds`] says which seeds, [`family`] tests all changes of one baseline together, [`decide`] holds a change against what
+//! [`seeds`] says which seeds, [`family`] tests all changes of one baseline together, [`mod@decide`] holds a change against what
 //! it was expected to do.
 
 pub mod decide;
