@@ -1,11 +1,12 @@
 //! A stand-in for `harness-trainer` in tests: speaks the same contract, computes nothing, ends in any way a test asks
 //! for. Its losses are made up, but the same each time, and cover every row that the contract asks for.
 //!
-//! `STAND_IN=die:5` kills it after step 5, `fail:5` makes it report an error, `full:5` a full disk, `garbage:5` makes it
+//! `STAND_IN=die:5` kills it after step 5, `fail:5` makes it report an error, `full:5` a full disk, `leak:5` a failed self-test, `garbage:5` makes it
 //! write nonsense, `slow` lets each step take 50 ms, `old` speaks another version of the contract. `better:30` gives losses lower by
 //! 0.030 nats and right answers more probable by 0.30, `spike:9` a loss of 9 nats at the step before the last,
 //! `overfit:2` a validation loss that rises by 2 thousandths of a nat with each step of the second half, `nan:9` evaluations that
-//! are no numbers after step 9, `tie:1` the same score for all choices.
+//! are no numbers after step 9, `tie:1` the same score for all choices, `untested:1` evaluations without a self-test, as those of
+//! older trainers.
 
 use std::env;
 use std::io::{self, BufRead};
@@ -17,7 +18,7 @@ use std::time::Duration;
 use harness_build::BUILD;
 use harness_core::config::TensorSpec;
 use harness_core::contract::{
-    About, Checkpoint, Closing, Determinism, Evaluation, Failure, Job, Message, OutputFile, Started, VERSION,
+    About, Checkpoint, Closing, Determinism, Evaluation, Failure, Job, Message, OutputFile, SelfTest, Started, VERSION,
 };
 use harness_core::order::{Order, RollingDigest};
 use harness_core::scores::{
@@ -129,9 +130,10 @@ fn run(job: &Job) {
                     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap()
                 }
                 "garbage" => println!("{{\"event\":\"step\",\"nonsense\":true}}"),
-                "fail" | "full" => {
+                "fail" | "full" | "leak" => {
                     let (kind, message) = match mode {
                         "fail" => ("non_finite", "loss is not finite"),
+                        "leak" => ("self_test", "before the evaluation: the model sees what it is to predict"),
                         _ => ("disk_full", "could not write the checkpoint: no space left on device"),
                     };
                     let (kind, message) = (kind.to_owned(), message.to_owned());
@@ -298,6 +300,13 @@ fn evaluate(job: &Job, step: u64) {
             files: written,
             wall_time_s: 0.1,
             unanswered: Vec::new(),
+            self_test: (told("untested") == 0.0).then(|| SelfTest {
+                tokens: 100 + step,
+                probability_sum_error: 1e-7,
+                look_ahead_nats: 0.0,
+                batch_nats: step as f64 * 1e-7,
+                batch_tolerance_nats: 1e-3,
+            }),
         }));
     }
 }

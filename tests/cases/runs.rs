@@ -304,6 +304,7 @@ fn a_killed_supervisor_is_sealed_by_the_next_who_comes() {
 fn whatever_the_trainer_says_is_recorded() {
     let cases = [
         ("fail:5", "non_finite", "not finite"),
+        ("leak:5", "self_test", "sees what it is to predict"),
         ("garbage:5", "contract", "cannot read"),
         ("old", "contract", "version"),
     ];
@@ -316,6 +317,34 @@ fn whatever_the_trainer_says_is_recorded() {
     }
     let missing = project.harness(&["run", "tiny", "--trainer", "no-such-program"]).expect(2);
     assert!(missing.stderr.contains("make build"), "{}", missing.stderr);
+}
+
+#[test]
+fn the_self_test_of_the_evaluations_is_recorded_and_shown() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let record = Project::json(&project.latest("tiny").join("record.json"));
+    let evaluations = record["evaluations"].as_array().unwrap();
+    assert!(evaluations.len() > 1 && evaluations.iter().all(|e| e["self_test"]["tokens"].as_u64() > Some(99)));
+    let shown = project.harness(&["show", "tiny", "--values"]).expect(0).stdout;
+    let count = evaluations.len();
+    let last = evaluations[count - 1]["step"].as_f64().unwrap();
+    for words in [
+        format!("self-test before {count} of {count} evaluations"),
+        format!("other sequences in the batch by {:.1e} (rounding explains up to 1.0e-3)", last * 1e-7),
+    ] {
+        assert!(shown.contains(&words), "{words}\n{shown}");
+    }
+    let json = project.harness(&["show", "tiny", "--values", "--json"]).expect(0).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["self_tests"][count - 1], evaluations[count - 1]["self_test"]);
+    // A record of a trainer without it reads and passes an audit all the same.
+    project.harness_with("untested:1", &["run", "tiny", "--seed", "9"]).expect(0);
+    let record = Project::json(&project.latest("tiny").join("record.json"));
+    assert_eq!(record["evaluations"][0].get("self_test"), None);
+    let untested = project.harness(&["show", "tiny", "--values"]).expect(0).stdout;
+    assert!(untested.contains("self-test before evaluation: none in this record"), "{untested}");
+    project.harness(&["audit"]).expect(0);
 }
 
 #[test]

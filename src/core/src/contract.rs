@@ -335,6 +335,26 @@ pub struct Evaluation {
     /// The files with rows that are no answer, or that answer less than was asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<Unanswered>,
+    /// What the test of the model's scores before it measured; absent where they were not finite, and from trainers that had
+    /// no such test. Where it fails there is no evaluation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_test: Option<SelfTest>,
+}
+
+/// How far a model's scores are from what makes them log-probabilities, on a few tokens without meaning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelfTest {
+    /// Tokens read.
+    pub tokens: u64,
+    /// By how much the probabilities of all tokens that can come next miss 1.
+    pub probability_sum_error: f64,
+    /// Largest change of a log-probability where only tokens after it are others.
+    pub look_ahead_nats: f64,
+    /// Largest difference between a log-probability of a sequence read alone and of the same beside others.
+    pub batch_nats: f64,
+    /// The most that rounding explains of it in the precision of the run.
+    pub batch_tolerance_nats: f64,
 }
 
 /// Rows of a file of scores that are no answer, or that answer less than was asked.
@@ -410,7 +430,8 @@ pub struct Closing {
 /// Why a run ended early.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// A short stable word: `job`, `data`, `out_of_memory`, `non_finite`, `checkpoint`, `disk_full`, `device`, `internal`.
+    /// A short stable word: `job`, `data`, `out_of_memory`, `non_finite`, `self_test`, `checkpoint`, `disk_full`, `device`,
+    /// `internal`.
     pub kind: String,
     /// What happened, where and why.
     pub message: String,

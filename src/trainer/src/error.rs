@@ -63,6 +63,14 @@ pub enum Error {
         /// What can be done.
         hint: &'static str,
     },
+    /// The scores of the model would measure nothing ([`crate::self_test`]).
+    #[error("before the evaluation after step {step}: {problem}; nothing was scored")]
+    SelfTest {
+        /// Optimizer steps done.
+        step: u64,
+        /// Which test failed, and by how much.
+        problem: String,
+    },
     /// The device asked for is not usable.
     #[error("{problem}")]
     Device {
@@ -133,6 +141,7 @@ impl Error {
             Error::File(_) | Error::Table(TableError::File(_)) => "data",
             Error::Checkpoint { .. } => "checkpoint",
             Error::NonFinite { .. } | Error::NotMeasured { .. } => "non_finite",
+            Error::SelfTest { .. } => "self_test",
             Error::Device { .. } => "device",
             Error::OutOfMemory(_) | Error::PassTooLarge { .. } | Error::EvaluationTooLarge(_) => "out_of_memory",
             Error::Libtorch(_) | Error::Internal(_) => "internal",
@@ -155,6 +164,10 @@ impl Error {
                 ));
             }
             Error::PassTooLarge { fits: None, .. } => "make the model or its context smaller, or find more memory",
+            Error::SelfTest { .. } => {
+                "the mistake is in the trainer, not in data or config: look at what was changed last in `src/trainer/src/model`, \
+                 first at masks, shifts along the positions, and norms over more than the width"
+            }
             Error::EvaluationTooLarge(_) => {
                 "set `evaluation.batch_size` to fewer sequences at a time: no score changes but for rounding"
             }

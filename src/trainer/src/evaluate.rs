@@ -6,7 +6,8 @@
 
 use std::time::Instant;
 
-use harness_core::contract::{Evaluation, Job, JobTask, OutputFile, Unanswered};
+use harness_core::config::TrainingConfig;
+use harness_core::contract::{Evaluation, Job, JobTask, OutputFile, SelfTest, Unanswered};
 use harness_core::scores::{self, ChoiceScore, Request, WindowLoss};
 use harness_core::shards::TokenStream;
 use harness_core::token_losses::TokenLosses;
@@ -18,6 +19,7 @@ use crate::error::Error;
 use crate::model::mask::Packing;
 use crate::model::{Transformer, loss};
 use crate::reading::{self, Reading};
+use crate::self_test::{batch_tolerance_nats, self_test};
 use crate::span::{self, Span, windows};
 
 /// Tokens (padding included) of one forward pass, unless the job says how many sequences.
@@ -74,7 +76,7 @@ impl Evaluator {
         })
     }
 
-    /// Evaluates as asked and writes the files of `evaluations/step-NNNNNNNN/`. `None` if `should_stop` said so before the
+    /// Tests the model's scores, evaluates as asked and writes the files of `evaluations/step-NNNNNNNN/`. `None` if `should_stop` said so before the
     /// end; then nothing is left half written.
     pub fn run(
         &self,
@@ -87,6 +89,7 @@ impl Evaluator {
     ) -> Result<Option<Evaluation>, Error> {
         let start = Instant::now();
         let (step, tokens) = at;
+        let self_test = tested(model, job.vocabulary_size, &job.training, step, device)?;
         let (mut written, mut unanswered) = (Vec::new(), Vec::new());
         let mut write = |name: &str, bytes: Vec<u8>, of_rows: Unanswered| -> Result<(), Error> {
             let path = format!("evaluations/step-{step:08}/{name}");
@@ -116,8 +119,20 @@ impl Evaluator {
             write(&format!("{}.csv", task.id), scores::to_csv(rows), of_rows)?;
         }
         let wall_time_s = start.elapsed().as_secs_f64();
-        Ok(Some(Evaluation { step, tokens, files: written, wall_time_s, unanswered }))
+        Ok(Some(Evaluation { step, tokens, files: written, wall_time_s, unanswered, self_test }))
     }
+}
+
+/// Tests the scores of the model ([`self_test`]) by the code that gives them.
+pub fn tested(
+    model: &Transformer,
+    vocabulary_size: u32,
+    training: &TrainingConfig,
+    step: u64,
+    device: Device,
+) -> Result<Option<SelfTest>, Error> {
+    let predict = |spans: &[Span]| Ok(predict(model, spans, 0, device, &|| false)?.expect("it is not told to stop"));
+    self_test(&predict, (model.context_length(), vocabulary_size), batch_tolerance_nats(training), step)
 }
 
 /// What an evaluation is to measure.

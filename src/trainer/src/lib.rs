@@ -20,6 +20,7 @@ pub mod native;
 pub mod optimizer;
 pub mod reading;
 pub mod schedule;
+pub mod self_test;
 #[cfg(test)]
 #[path = "../../../tests/common/skip.rs"]
 mod skip;

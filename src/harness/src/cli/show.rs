@@ -1,6 +1,7 @@
 //! `harness show`: an experiment's resolved config, its model, or the numbers of its latest run.
 
 use harness_core::config::{BudgetError, Checked, Device, TensorSpec, flat};
+use harness_core::contract::SelfTest;
 use harness_core::memory::Memory;
 use harness_core::names::ExperimentName;
 use serde_json::json;
@@ -19,7 +20,7 @@ pub struct Arguments {
     /// The model's tensors with shapes and update rules, parameters, training FLOPs per token, predicted memory.
     #[arg(long)]
     model: bool,
-    /// Every number of the latest citable run, by the key that the paper uses.
+    /// Every number of the latest citable run, by the key that the paper uses, and the self-test of its evaluations.
     #[arg(long)]
     values: bool,
     /// Print JSON.
@@ -57,9 +58,12 @@ fn values(workplace: &Workplace, name: &ExperimentName, as_json: bool) -> Outcom
         return Err(Failure::usage(format!("`{name}` has no completed, citable run\nhint: `harness run {name}`")));
     };
     let (run_id, root) = (run.open.run.clone(), run.root);
+    let self_tests: Vec<Option<SelfTest>> = run.record.evaluations.iter().map(|e| e.self_test.clone()).collect();
     let analysis = RunAnalysis::of(run)?;
     if as_json {
-        let text = json!({ "experiment": name, "run": run_id, "root": root, "values": analysis.values });
+        let text = json!({
+            "experiment": name, "run": run_id, "root": root, "values": analysis.values, "self_tests": self_tests,
+        });
         terminal::say(&serde_json::to_string_pretty(&text).expect("values are JSON"));
         return Ok(exit_code::SUCCESS);
     }
@@ -72,7 +76,27 @@ fn values(workplace: &Workplace, name: &ExperimentName, as_json: bool) -> Outcom
         })
         .collect();
     terminal::say(&terminal::table(&["key", "shown", "", "exact"], &rows));
+    terminal::say(&self_test(&self_tests));
     Ok(exit_code::SUCCESS)
+}
+
+/// What the self-tests before the evaluations of a run found, at worst.
+fn self_test(of_evaluations: &[Option<SelfTest>]) -> String {
+    let tests: Vec<&SelfTest> = of_evaluations.iter().flatten().collect();
+    if tests.is_empty() {
+        return "self-test before evaluation: none in this record".to_owned();
+    }
+    let worst = |of: fn(&SelfTest) -> f64| tests.iter().map(|test| of(test)).fold(0.0, f64::max);
+    format!(
+        "self-test before {} of {} evaluations, at worst: probabilities add up to 1 within {:.1e}; later tokens change earlier \
+         scores by {:.1e} nats, other sequences in the batch by {:.1e} (rounding explains up to {:.1e})",
+        tests.len(),
+        of_evaluations.len(),
+        worst(|test| test.probability_sum_error),
+        worst(|test| test.look_ahead_nats),
+        worst(|test| test.batch_nats),
+        worst(|test| test.batch_tolerance_nats)
+    )
 }
 
 fn model(workplace: &Workplace, experiment: &Checked, as_json: bool) -> Outcome {

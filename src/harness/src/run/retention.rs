@@ -199,7 +199,8 @@ mod tests {
             files::write(&folder.path().join(&path), &harness_core::scores::to_csv([row])).unwrap();
             let file = OutputFile { path, sha256: Digest::of(b""), size_bytes: 0 };
             let (wall_time_s, unanswered) = (0.0, Vec::new());
-            let evaluation = Evaluation { step, tokens: step, files: vec![file], wall_time_s, unanswered };
+            let evaluation =
+                Evaluation { step, tokens: step, files: vec![file], wall_time_s, unanswered, self_test: None };
             keeper.take(&Message::Evaluation(evaluation), folder.path()).unwrap();
         }
         assert_eq!(best(1, &[10, 20, 30], &keeper.losses), [20]);

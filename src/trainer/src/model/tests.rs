@@ -2,11 +2,12 @@
 
 use harness_core::config::{
     FeedForward as Form, Initialization, ModelConfig, Norm as NormForm, NormPlacement, OptimizerConfig, OptimizerKind,
-    Positions as Places, ResidualScaling, Values,
+    Positions as Places, Precision, ResidualScaling, TrainingConfig, Values,
 };
 use tch::{Device, Kind, Tensor};
 
 use super::*;
+use crate::evaluate;
 use crate::model::weights::Parameters;
 use crate::native;
 
@@ -243,6 +244,22 @@ fn later_tokens_do_not_change_earlier_logits() {
         let (a, b) = (model.logits(&first), model.logits(&changed));
         assert!(largest_difference(&a.narrow(1, 0, 6), &b.narrow(1, 0, 6)) < 1e-5, "{name}");
         assert!(largest_difference(&a.narrow(1, 6, 4), &b.narrow(1, 6, 4)) > 1e-3, "{name}");
+    }
+}
+
+#[test]
+fn every_variant_gives_scores_that_pass_the_self_test() {
+    for (name, config) in variants() {
+        // Long enough for two sequences with one beginning to be read as one.
+        let config = ModelConfig { context_length: 48, init_std: 0.2, ..config };
+        let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
+        for (precision, kind, most) in [(Precision::F32, Kind::Float, 1e-4), (Precision::Bf16, Kind::BFloat16, 0.25)] {
+            let training = TrainingConfig { precision, ..TrainingConfig::default() };
+            let model = parameters.model(&config, kind);
+            let found = evaluate::tested(&model, VOCABULARY, &training, 0, Device::Cpu).unwrap().unwrap();
+            assert!(found.look_ahead_nats == 0.0 && found.batch_nats < most, "{name}: {found:?}");
+            assert!(found.probability_sum_error < 1e-5, "{name}: {found:?}");
+        }
     }
 }
 

@@ -46,6 +46,11 @@ fn a_whole_run_keeps_the_contract() {
             file.path.as_str()
         })
         .collect();
+    for message in &outcome.messages {
+        let Message::Evaluation(evaluation) = message else { continue };
+        let test = evaluation.self_test.as_ref().unwrap();
+        assert!(test.tokens > 10 && test.look_ahead_nats == 0.0 && test.batch_nats < 1e-4, "{test:?}");
+    }
     let step = |step: u64, name: &str| format!("evaluations/step-{step:08}/{name}");
     let losses = [0, 15, 30].map(|at| step(at, "validation.csv"));
     assert_eq!(files, [&losses[..], &[step(30, "validation.tokens"), step(30, "toy.csv")]].concat());
