@@ -12,6 +12,7 @@ mod cases {
     mod diagnose;
     mod error_rates;
     mod exchange;
+    mod lineage;
     mod output;
     mod paper;
     mod plan;

@@ -18,6 +18,7 @@ use harness_core::Digest;
 use harness_core::build;
 use harness_core::files;
 use harness_core::names::{ExperimentName, RunId};
+use serde::Serialize;
 
 /// Why git could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +103,26 @@ impl State {
     pub fn is_dirty(&self) -> bool {
         !self.changed.is_empty() || !self.untracked.is_empty()
     }
+}
+
+/// How to get from one commit to another, as far as some folders go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Way {
+    /// Files that differ, sorted.
+    pub files: Vec<String>,
+    /// Commits that changed them and that only the first commit has behind it, latest first.
+    pub only_first: Vec<Titled>,
+    /// Those that only the second has.
+    pub only_second: Vec<Titled>,
+}
+
+/// A commit with its title.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Titled {
+    /// Its id.
+    pub commit: String,
+    /// The first line of its message.
+    pub title: String,
 }
 
 /// What a commit holds of a file.
@@ -318,6 +339,47 @@ impl Git {
             Some(_) if self.has_filter(path) => Held::Filtered,
             Some(_) => Held::Other,
         })
+    }
+
+    /// What lies between two commits in these folders and files of the project.
+    pub fn way(&self, first: &str, second: &str, paths: &[&str]) -> Result<Way> {
+        let commits = [self.commit(first)?, self.commit(second)?];
+        let diff = self.diff_in(Some(&commits[0].tree()?), &commits[1].tree()?, paths)?;
+        let mut files: Vec<String> = diff
+            .deltas()
+            .filter_map(|delta| delta.new_file().path().or(delta.old_file().path()).map(|p| p.display().to_string()))
+            .map(|path| path.strip_prefix(&self.prefix).unwrap_or(&path).to_owned())
+            .collect();
+        files.sort();
+        let [only_first, only_second] =
+            [(&commits[0], &commits[1]), (&commits[1], &commits[0])].map(|(of, without)| -> Result<Vec<Titled>> {
+                let mut walk = self.repository.revwalk()?;
+                walk.set_sorting(Sort::TIME | Sort::TOPOLOGICAL)?;
+                walk.push(of.id())?;
+                walk.hide(without.id())?;
+                let mut titled = Vec::new();
+                for id in walk {
+                    let commit = self.repository.find_commit(id?)?;
+                    // A merge is told by the commits that it brings.
+                    let parent = commit.parents().next().map(|parent| parent.tree()).transpose()?;
+                    let is_merge = commit.parent_count() > 1;
+                    if !is_merge && self.diff_in(parent.as_ref(), &commit.tree()?, paths)?.deltas().len() > 0 {
+                        let title = commit.summary().unwrap_or_default().to_owned();
+                        titled.push(Titled { commit: commit.id().to_string(), title });
+                    }
+                }
+                Ok(titled)
+            });
+        Ok(Way { files, only_first: only_first?, only_second: only_second? })
+    }
+
+    fn diff_in(&self, old: Option<&Tree>, new: &Tree, paths: &[&str]) -> Result<git2::Diff<'_>> {
+        let mut options = DiffOptions::new();
+        options.disable_pathspec_match(true);
+        for path in paths {
+            options.pathspec(format!("{}{path}", self.prefix));
+        }
+        Ok(self.repository.diff_tree_to_tree(old, Some(new), Some(&mut options))?)
     }
 
     /// The tree id of a commit.

@@ -172,16 +172,17 @@ impl RunSet {
     /// The runs of an experiment. A run that cannot be read as it was sealed is an error, not left out: otherwise an edit
     /// would silently choose other runs.
     pub fn of(project: &Project, experiment: &ExperimentName) -> Result<Self, RecordError> {
-        Self::strict(project, experiment, &Traces::of(project)?)
+        Self::of_traced(project, experiment, &Traces::of(project)?)
     }
 
     /// The runs of every experiment that has any, in the order of their names.
     pub fn of_all(project: &Project) -> Result<Vec<Self>, RecordError> {
         let traces = Traces::of(project)?;
-        experiments_with_runs(project)?.iter().map(|name| Self::strict(project, name, &traces)).collect()
+        experiments_with_runs(project)?.iter().map(|name| Self::of_traced(project, name, &traces)).collect()
     }
 
-    fn strict(project: &Project, experiment: &ExperimentName, traces: &Traces) -> Result<Self, RecordError> {
+    /// [`RunSet::of`] where the traces were looked for already.
+    pub fn of_traced(project: &Project, experiment: &ExperimentName, traces: &Traces) -> Result<Self, RecordError> {
         let mut read = read(project, experiment)?;
         let bad = |(_, run): &Read| matches!(run, Err(error) if !matches!(error, RecordError::NotSealed { .. }));
         if let Some(at) = read.iter().position(bad)

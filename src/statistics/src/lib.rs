@@ -39,6 +39,17 @@ pub fn variance(values: &[f64]) -> f64 {
     values.iter().map(|v| (v - centre) * (v - centre)).sum::<f64>() / (values.len() as f64 - 1.0)
 }
 
+/// Pearson's correlation of pairs; `None` unless both sides vary and all values are finite.
+pub fn correlation(first: &[f64], second: &[f64]) -> Option<f64> {
+    assert_eq!(first.len(), second.len(), "pairs");
+    let centres = [mean(first), mean(second)];
+    let sum = |of: &dyn Fn(f64, f64) -> f64| {
+        first.iter().zip(second).map(|(a, b)| of(a - centres[0], b - centres[1])).sum::<f64>()
+    };
+    let correlation = sum(&|a, b| a * b) / libm::sqrt(sum(&|a, _| a * a) * sum(&|_, b| b * b));
+    correlation.is_finite().then(|| correlation.clamp(-1.0, 1.0))
+}
+
 /// The least-squares line through points (x, y): its slope and the slope's standard error. At least three points.
 pub fn slope(points: &[(f64, f64)]) -> (f64, f64) {
     let n = points.len() as f64;
@@ -84,6 +95,15 @@ mod tests {
         // scipy.stats.linregress([0, 1, 2, 3, 4], [5, 4.2, 3.9, 2.5, 2.4]): slope and stderr
         let (slope, error) = slope(&[(0.0, 5.0), (1.0, 4.2), (2.0, 3.9), (3.0, 2.5), (4.0, 2.4)]);
         assert!((slope + 0.69).abs() < 1e-12 && (error - 0.099_833_194_212_479_77).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_correlation_agrees_with_python() {
+        // statistics.correlation([1.231, 1.228, 1.235, 1.229], [1.221, 1.226, 1.219, 1.224])
+        let found = correlation(&[1.231, 1.228, 1.235, 1.229], &[1.221, 1.226, 1.219, 1.224]);
+        within(found.unwrap(), -0.952_389_876_448_520_1, 1e-12);
+        assert_eq!(correlation(&[1.0, 1.0], &[1.0, 2.0]), None);
+        assert_eq!(correlation(&[1.0, f64::NAN, 2.0], &[1.0, 2.0, 3.0]), None);
     }
 
     #[test]

@@ -5,13 +5,13 @@
 //! that it existed when the run began, not that nothing was run before.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
-use harness_analyse::RunAnalysis;
-use harness_core::config::{Checked, Choices, Direction, Guardrail, Proposal};
-use harness_core::names::{ExperimentName, Project, RunId};
+use harness_analyse::RunName;
+use harness_core::config::{Direction, Guardrail, Loaded, Proposal};
+use harness_core::names::{ExperimentName, Project};
+use harness_record::SealedRun;
 use harness_record::format::Purpose;
-use harness_record::select::Traces;
-use harness_record::{SealedRun, load_config};
 use harness_statistics::dunnett::Family as SeedFamily;
 use harness_statistics::hypothesis::TTest;
 use harness_statistics::looks::pocock;
@@ -20,11 +20,12 @@ use harness_statistics::power::{detectable_against_baseline, seeds_needed};
 use serde::Serialize;
 
 use crate::StudyError;
+use crate::evidence::{Evidence, Numbers};
 use crate::family::{self, Test};
-use crate::seeds::{Seeded, derived, seeded};
+use crate::seeds::{Seeded, derived};
 
 /// Version of the JSON form.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// More seeds than these nobody will run.
 const MOST_SEEDS: usize = 100;
 /// Times of the same work differ this much from run to run.
@@ -140,12 +141,14 @@ pub struct Decision {
     pub changed_since: Vec<&'static str>,
     /// The changes of this baseline that were proposed for this metric, this one too: the family.
     pub family: Vec<ExperimentName>,
+    /// How many of the registered seeds are completed on both sides, counted from the first.
+    pub completed: usize,
     /// The look at which it is judged: the first so many derived seeds.
     pub seeds: Vec<u64>,
     /// The level at this look.
     pub level: f64,
     /// The runs of the change and of the baseline, in the order of the seeds.
-    pub runs: [Vec<RunId>; 2],
+    pub runs: [Vec<RunName>; 2],
     /// The difference; none where nothing may be tested.
     pub estimate: Option<Estimate>,
     /// Metrics that must not become worse.
@@ -162,10 +165,14 @@ pub struct Decision {
 
 /// Decides a change by the rule that it registered.
 pub fn decide(project: &Project, name: &ExperimentName) -> Result<Decision, StudyError> {
-    let traces = Traces::of(project)?;
-    let seeded = |name: &ExperimentName, config: &Choices| seeded(project, name, config, Purpose::Confirm, &traces);
-    let now = load_config(project, name)?.experiment;
-    let change = seeded(name, &now)?;
+    decide_by(&Evidence::of(project)?, name)
+}
+
+/// [`decide`], by evidence that other decisions rest on too.
+pub fn decide_by(evidence: &Evidence, name: &ExperimentName) -> Result<Decision, StudyError> {
+    let project = evidence.project;
+    let now = evidence.experiment(name)?.experiment;
+    let change = evidence.seeded(name, Purpose::Confirm)?;
     let mut by_age: Vec<&SealedRun> = change.completed.values().collect();
     by_age.sort_by(|a, b| a.open.run.cmp(&b.open.run));
     let registered = by_age.first().map_or(&*now, |first| &*first.experiment);
@@ -177,21 +184,22 @@ pub fn decide(project: &Project, name: &ExperimentName) -> Result<Decision, Stud
     let changed_since: BTreeSet<&str> = changed.flat_map(|later| proposal.differences(&later)).collect();
     let changed_since: Vec<&str> = changed_since.into_iter().collect();
 
-    let baseline = seeded(against, &load_config(project, against)?.experiment)?;
+    let baseline = evidence.seeded(against, Purpose::Confirm)?;
     let derived = derived(project, Purpose::Confirm, u64::from(proposal.seeds))?;
     let both = |seed: &&u64| change.completed.contains_key(seed) && baseline.completed.contains_key(seed);
     let there = derived.iter().take_while(both).count();
     let looks = proposal.looks();
     let look = looks.iter().copied().rev().find(|&look| look <= there);
     let level = if looks.len() > 1 { pocock(&looks, proposal.decide.level) } else { proposal.decide.level };
-    let family = family_of(project, against, &expect.metric, name)?;
+    let family = family_of(evidence, against, &expect.metric, name);
     let mut decision = Decision {
         format: FORMAT,
         experiment: name.clone(),
         against: against.clone(),
         proposal: proposal.clone(),
         changed_since,
-        family: family.iter().map(|(member, _)| member.clone()).collect(),
+        family: family.clone(),
+        completed: there,
         seeds: derived[..look.unwrap_or(0)].to_vec(),
         level,
         runs: [Vec::new(), Vec::new()],
@@ -217,16 +225,15 @@ pub fn decide(project: &Project, name: &ExperimentName) -> Result<Decision, Stud
     }
 
     let mut sides = Sides { runs: Vec::new(), at: 0 };
-    sides.take(&baseline, &decision.seeds)?;
-    for (member, config) in &family {
+    sides.take(evidence, &baseline, &decision.seeds)?;
+    for member in &family {
         if member == name {
             sides.at = sides.runs.len();
-            sides.take(&change, &decision.seeds)?;
-        } else {
-            sides.take(&seeded(member, config)?, &decision.seeds)?;
         }
+        sides.take(evidence, &*evidence.seeded(member, Purpose::Confirm)?, &decision.seeds)?;
     }
-    decision.runs = [sides.at, 0].map(|side| sides.runs[side].iter().map(|run| run.run.open.run.clone()).collect());
+    let named = |run: &Rc<Numbers>| RunName { run: run.run.clone(), root: run.root, seed: run.seed };
+    decision.runs = [sides.at, 0].map(|side| sides.runs[side].iter().map(named).collect());
     decision.costs = sides.costs();
     for Guardrail { metric, margin } in &proposal.decide.guardrails {
         let test = sides.test(metric, family.len(), level);
@@ -257,44 +264,34 @@ pub fn decide(project: &Project, name: &ExperimentName) -> Result<Decision, Stud
 
 /// The experiments that expect something of a metric against one baseline, `own` at any rate. One that cannot be read counts as
 /// none.
-fn family_of(
-    project: &Project,
-    against: &ExperimentName,
-    metric: &str,
-    own: &ExperimentName,
-) -> Result<Vec<(ExperimentName, Checked)>, StudyError> {
-    let mut family = Vec::new();
-    for name in harness_record::experiments(project)? {
-        let Ok(loaded) = load_config(project, &name) else { continue };
-        let expects = loaded.experiment.expect.as_ref().is_some_and(|expect| expect.metric == metric);
-        if name == *own || expects && loaded.experiment.against() == Some(against) {
-            family.push((name, loaded.experiment));
-        }
-    }
-    Ok(family)
+fn family_of(evidence: &Evidence, against: &ExperimentName, metric: &str, own: &ExperimentName) -> Vec<ExperimentName> {
+    let expects = |(name, loaded): &(&ExperimentName, &Loaded)| {
+        let experiment = &loaded.experiment;
+        let of_metric = experiment.expect.as_ref().is_some_and(|expect| expect.metric == metric);
+        *name == own || of_metric && experiment.against() == Some(against)
+    };
+    evidence.experiments().iter().filter(expects).map(|(name, _)| name.clone()).collect()
 }
 
 /// The baseline (0) and every change of the family that has all seeds, run by run in the order of the seeds.
 struct Sides {
-    runs: Vec<Vec<RunAnalysis>>,
+    runs: Vec<Vec<Rc<Numbers>>>,
     /// Which of them is decided.
     at: usize,
 }
 
 impl Sides {
-    /// Analyses the runs of a side, if it has all `seeds`.
-    fn take(&mut self, side: &Seeded, seeds: &[u64]) -> Result<(), StudyError> {
+    /// Takes the runs of a side, if it has all `seeds`.
+    fn take(&mut self, evidence: &Evidence, side: &Seeded, seeds: &[u64]) -> Result<(), StudyError> {
         let runs: Option<Vec<&SealedRun>> = seeds.iter().map(|seed| side.completed.get(seed)).collect();
-        let runs = runs.map(|runs| runs.into_iter().cloned().map(RunAnalysis::of).collect::<Result<_, _>>());
+        let runs = runs.map(|runs| runs.into_iter().map(|run| evidence.numbers(run)).collect::<Result<_, _>>());
         self.runs.extend(runs.transpose()?);
         Ok(())
     }
 
     /// The metric of each run of each side; `None` where the two sides that matter lack it. Other members that lack it drop out.
     fn values(&self, metric: &str) -> Option<(Vec<Vec<f64>>, usize)> {
-        let of = |side: &Vec<RunAnalysis>| -> Option<Vec<f64>> {
-            side.iter().map(|run| run.values.get(metric).map(|value| value.number)).collect()
-        };
+        let of = |side: &Vec<Rc<Numbers>>| -> Option<Vec<f64>> { side.iter().map(|run| run.number(metric)).collect() };
         let (mut values, mut at) = (vec![of(&self.runs[0])?], 0);
         for (side, runs) in self.runs.iter().enumerate().skip(1) {
             let own = of(runs).filter(|own| own.iter().all(|value| value.is_finite()));
@@ -347,9 +344,8 @@ impl Sides {
             ("training tokens", "training.tokens", 0.0),
             ("wall time", "resources.wall_time_s", TIME_TOLERANCE),
         ];
-        let spent = |side: usize, key: &str| {
-            self.runs[side].iter().map(|run| run.values.get(key).map_or(0.0, |value| value.number)).sum::<f64>()
-        };
+        let spent =
+            |side: usize, key: &str| self.runs[side].iter().map(|run| run.number(key).unwrap_or(0.0)).sum::<f64>();
         let ratio = |(quantity, key, tolerance): (&'static str, &str, f64)| {
             let ratio = spent(self.at, key) / spent(0, key);
             (ratio > 1.0 + tolerance).then_some(Cost { quantity, ratio })

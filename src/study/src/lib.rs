@@ -4,18 +4,28 @@
 //! [`Decision`]. It must never have: the same as `analyse`.
 //!
 //! [`seeds`] says which seeds, [`family`] tests all changes of one baseline together, [`mod@decide`] holds a change against what
-//! it was expected to do.
+//! it was expected to do; [`evidence`] reads each run once for all of them. [`mod@tree`] shows every experiment under the one that
+//! it extends ([`lineage`] orders them), [`mod@diff`] in what two differ, [`mod@variance`] how much seeds differ.
 
 pub mod decide;
+pub mod diff;
+pub mod evidence;
 pub mod family;
+pub mod lineage;
 pub mod seeds;
+pub mod tree;
+pub mod variance;
 
 use harness_core::config::ConfigError;
 use harness_core::files::FileError;
 use harness_core::names::ExperimentName;
 use harness_record::RecordError;
 
-pub use decide::{Action, Decision, Verdict, decide};
+pub use decide::{Action, Decision, Verdict, decide, decide_by};
+pub use diff::{Diff, diff};
+pub use evidence::Evidence;
+pub use tree::{Branch, tree};
+pub use variance::{Variance, variance};
 
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +42,24 @@ pub enum StudyError {
     /// A run cannot be analysed.
     #[error(transparent)]
     Analyse(#[from] harness_analyse::AnalyseError),
+    /// Two experiments cannot be compared.
+    #[error(transparent)]
+    Compare(#[from] harness_analyse::CompareError),
+    /// Git cannot answer.
+    #[error(transparent)]
+    Git(#[from] harness_record::git::GitError),
+    /// Nothing is known of how a metric varies.
+    #[error(
+        "the spread of `{metric}` over the seeds of `{experiment}` is not known: {why}\nhint: `harness seeds {experiment} --seeds 3` runs it with three seeds; `harness show {experiment} --values` lists its metrics"
+    )]
+    NoSpread {
+        /// The metric.
+        metric: String,
+        /// The baseline.
+        experiment: ExperimentName,
+        /// Why.
+        why: &'static str,
+    },
     /// The experiment claims nothing.
     #[error(
         "`{0}` states no expectation, so there is nothing to decide\nhint: state `[expect]` (metric, direction, at_least) and `seeds` in experiments/{0}/experiment.toml and commit it before its runs; `harness compare` holds any two experiments against each other"

@@ -10,6 +10,7 @@ mod data_show;
 mod decide;
 mod demo;
 mod diagnose;
+mod diff;
 mod doctor;
 mod drop;
 mod evaluate;
@@ -31,6 +32,8 @@ mod show;
 mod slices;
 mod task;
 mod terminal;
+mod tree;
+mod variance;
 mod watch;
 
 use std::env;
@@ -68,6 +71,9 @@ enum Command {
     Queue(queue::Arguments),
     Seeds(seeds::Arguments),
     Decide(decide::Arguments),
+    Tree(tree::Arguments),
+    Variance(variance::Arguments),
+    Diff(diff::Arguments),
     Evaluate(evaluate::Arguments),
     Show(show::Arguments),
     Watch(watch::Arguments),
@@ -282,6 +288,9 @@ pub fn main() -> ExitCode {
         Command::Queue(a) => workplace().and_then(|w| queue::execute(&w, &a)),
         Command::Seeds(a) => workplace().and_then(|w| seeds::execute(&w, &a)),
         Command::Decide(a) => workplace().and_then(|w| decide::execute(&w, &a)),
+        Command::Tree(a) => workplace().and_then(|w| tree::execute(&w, &a)),
+        Command::Variance(a) => workplace().and_then(|w| variance::execute(&w, &a)),
+        Command::Diff(a) => workplace().and_then(|w| diff::execute(&w, &a)),
         Command::Evaluate(a) => workplace().and_then(|w| evaluate::execute(&w, &a)),
         Command::Show(a) => workplace().and_then(|w| show::execute(&w, &a)),
         Command::Watch(a) => workplace().and_then(|w| watch::execute(&w, &a)),

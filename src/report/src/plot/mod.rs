@@ -5,7 +5,6 @@
 
 mod curves;
 mod differences;
-mod looks;
 mod places;
 mod scores;
 mod spent;
@@ -23,9 +22,9 @@ use harness_analyse::slices::SliceError;
 use harness_analyse::{CompareError, RunAnalysis};
 use harness_figure::{Figure, Progress, Subject, parameters_loss};
 use harness_record::SealedRun;
+pub use harness_study::lineage::{Lineage, order};
 
 pub use curves::progress_of_steps;
-pub use looks::{Lineage, order};
 pub use spent::spent;
 pub use titles::{headline_tasks, task_title, title_in_group, title_of_task};
 

@@ -1,5 +1,5 @@
-//! Which experiment has which look: the baseline first, then by lineage and name, so that an experiment looks the same
-//! in every figure of a report, on the command line and in the paper.
+//! The order in which experiments are shown: the baseline first, then by lineage and name, so that an experiment has the same
+//! place and look in every list and figure, on the command line and in the paper.
 
 /// An experiment and the one it extends.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,123 @@
+//! The experiments of a project with what was run of them, each read once however many decisions rest on it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use harness_analyse::{RunAnalysis, Unit, Value};
+use harness_core::Digest;
+use harness_core::config::Loaded;
+use harness_core::names::{ExperimentName, Project, RunId};
+use harness_record::format::Purpose;
+use harness_record::select::Traces;
+use harness_record::{RunSet, SealedRun, load_config};
+
+use crate::StudyError;
+use crate::seeds::{Seeded, seeded};
+
+/// The numbers of one run.
+#[derive(Clone, Debug)]
+pub struct Numbers {
+    /// The run.
+    pub run: RunId,
+    /// Digest of its MANIFEST.
+    pub root: Digest,
+    /// Its seed.
+    pub seed: u64,
+    /// Every value, by its key.
+    pub values: BTreeMap<String, Value>,
+}
+
+impl Numbers {
+    /// A value as a number.
+    pub fn number(&self, key: &str) -> Option<f64> {
+        self.values.get(key).map(|value| value.number)
+    }
+}
+
+/// Reads experiments and runs of a project, and remembers them.
+pub struct Evidence<'a> {
+    /// The project.
+    pub project: &'a Project,
+    traces: Traces,
+    experiments: BTreeMap<ExperimentName, Loaded>,
+    seeded: RefCell<BTreeMap<(ExperimentName, Purpose), Rc<Seeded>>>,
+    counted: RefCell<BTreeMap<ExperimentName, Rc<Vec<SealedRun>>>>,
+    numbers: RefCell<BTreeMap<RunId, Rc<Numbers>>>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Loads the experiments. One that cannot be read is an error when it is asked for.
+    pub fn of(project: &'a Project) -> Result<Self, StudyError> {
+        let names = harness_record::experiments(project)?;
+        let loaded = names.into_iter().filter_map(|name| Some((name.clone(), load_config(project, &name).ok()?)));
+        Ok(Evidence {
+            project,
+            traces: Traces::of(project)?,
+            experiments: loaded.collect(),
+            seeded: RefCell::default(),
+            counted: RefCell::default(),
+            numbers: RefCell::default(),
+        })
+    }
+
+    /// The experiments that can be read, by name.
+    pub fn experiments(&self) -> &BTreeMap<ExperimentName, Loaded> {
+        &self.experiments
+    }
+
+    /// One experiment as its file says now.
+    pub fn experiment(&self, name: &ExperimentName) -> Result<Loaded, StudyError> {
+        match self.experiments.get(name) {
+            Some(loaded) => Ok(loaded.clone()),
+            None => Ok(load_config(self.project, name)?),
+        }
+    }
+
+    /// What was run of an experiment, as its file says now, for a purpose.
+    pub fn seeded(&self, name: &ExperimentName, purpose: Purpose) -> Result<Rc<Seeded>, StudyError> {
+        let key = (name.clone(), purpose);
+        if let Some(known) = self.seeded.borrow().get(&key) {
+            return Ok(Rc::clone(known));
+        }
+        let config = self.experiment(name)?.experiment;
+        let seeded = Rc::new(seeded(self.project, name, &config, purpose, &self.traces)?);
+        self.seeded.borrow_mut().insert(key, Rc::clone(&seeded));
+        Ok(seeded)
+    }
+
+    /// The runs that count of an experiment, oldest first.
+    pub fn counted(&self, name: &ExperimentName) -> Result<Rc<Vec<SealedRun>>, StudyError> {
+        if let Some(known) = self.counted.borrow().get(name) {
+            return Ok(Rc::clone(known));
+        }
+        let counted = Rc::new(RunSet::of_traced(self.project, name, &self.traces)?.runs);
+        self.counted.borrow_mut().insert(name.clone(), Rc::clone(&counted));
+        Ok(counted)
+    }
+
+    /// The numbers of a run.
+    pub fn numbers(&self, run: &SealedRun) -> Result<Rc<Numbers>, StudyError> {
+        if let Some(known) = self.numbers.borrow().get(&run.open.run) {
+            return Ok(Rc::clone(known));
+        }
+        let analysis = RunAnalysis::of(run.clone())?;
+        let (id, root, seed) = (run.open.run.clone(), run.root, run.open.plan.seed);
+        let numbers = Rc::new(Numbers { run: id.clone(), root, seed, values: analysis.values });
+        self.numbers.borrow_mut().insert(id, Rc::clone(&numbers));
+        Ok(numbers)
+    }
+
+    /// The numbers of the runs that count of an experiment, in the order of their seeds.
+    pub fn counted_by_seed(&self, name: &ExperimentName) -> Result<Vec<Rc<Numbers>>, StudyError> {
+        let runs = self.counted(name)?;
+        let mut numbers = runs.iter().map(|run| self.numbers(run)).collect::<Result<Vec<_>, _>>()?;
+        numbers.sort_by_key(|run| run.seed);
+        Ok(numbers)
+    }
+
+    /// The unit of a value of a run whose numbers were asked for.
+    pub fn unit(&self, run: &RunId, metric: &str) -> Option<Unit> {
+        Some(self.numbers.borrow().get(run)?.values.get(metric)?.unit)
+    }
+}

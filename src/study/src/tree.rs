@@ -1,0 +1,176 @@
+//! The experiments of a project as what they grew from: each under the one that it extends, with what it does to its metric.
+
+use harness_analyse::Unit;
+use harness_core::config::{Choices, Loaded};
+use harness_core::names::ExperimentName;
+use harness_record::SealedRun;
+use harness_statistics::hypothesis::{LEVEL, over_seeds};
+use harness_statistics::mean;
+use serde::Serialize;
+
+use crate::StudyError;
+use crate::decide::{Action, Decision, Verdict, decide_by};
+use crate::evidence::Evidence;
+use crate::lineage::{Lineage, order};
+
+/// Version of the JSON form.
+pub const FORMAT: u32 = 1;
+/// The metric of an experiment that declares none.
+pub const HEADLINE: &str = "validation.bits_per_byte";
+
+/// An experiment in its place.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Branch {
+    /// The experiment.
+    pub experiment: ExperimentName,
+    /// The one that it extends, if that can be read.
+    pub extends: Option<ExperimentName>,
+    /// How many it descends from.
+    pub depth: usize,
+    /// Runs that count, one for each seed.
+    pub seeds: usize,
+    /// Registered seeds that are completed, and all of them; none of an experiment that expects nothing.
+    pub registered: Option<[usize; 2]>,
+    /// What it is held against: what it says, or else the one that it extends.
+    pub against: Option<ExperimentName>,
+    /// What it does to its metric.
+    pub effect: Option<TreeEffect>,
+    /// On its hypothesis; none of an experiment that expects nothing.
+    pub verdict: Option<Verdict>,
+    /// The advice, likewise.
+    pub action: Option<Action>,
+}
+
+/// A difference from what an experiment is held against.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TreeEffect {
+    /// Key of the metric.
+    pub metric: String,
+    /// Unit of the difference.
+    pub unit: Unit,
+    /// The experiment minus what it is held against.
+    pub difference: f64,
+    /// Its interval: simultaneous over the family where it is registered, else of the one difference; none where the runs say
+    /// nothing of their spread.
+    pub interval: Option<[f64; 2]>,
+    /// The share of such intervals that miss the truth.
+    pub level: f64,
+    /// Runs on either side.
+    pub runs: [usize; 2],
+    /// Whether it is by the registered rule. What is not is exploratory: it has no p-value and no verdict.
+    pub registered: bool,
+}
+
+/// All experiments that can be read, each after what it extends.
+pub fn tree(evidence: &Evidence) -> Result<Vec<Branch>, StudyError> {
+    let experiments = evidence.experiments();
+    let parent = |loaded: &Loaded| loaded.experiment.extends.clone().filter(|parent| experiments.contains_key(parent));
+    let lineages: Vec<Lineage> = experiments
+        .iter()
+        .map(|(name, loaded)| Lineage { name: name.to_string(), extends: parent(loaded).map(|p| p.to_string()) })
+        .collect();
+    let mut branches: Vec<Branch> = Vec::new();
+    for name in order(&lineages) {
+        let Some((name, loaded)) = experiments.iter().find(|(known, _)| known.as_str() == name) else { continue };
+        let extends = parent(loaded);
+        let above = branches.iter().find(|branch| Some(&branch.experiment) == extends.as_ref());
+        let depth = above.map_or(0, |above| above.depth + 1);
+        branches.push(branch(evidence, name, loaded, extends, depth)?);
+    }
+    Ok(branches)
+}
+
+fn branch(
+    evidence: &Evidence,
+    name: &ExperimentName,
+    loaded: &Loaded,
+    extends: Option<ExperimentName>,
+    depth: usize,
+) -> Result<Branch, StudyError> {
+    let experiment = &loaded.experiment;
+    let decision = experiment.expect.is_some().then(|| decide_by(evidence, name)).transpose()?;
+    let against = experiment.against().cloned().or_else(|| extends.clone());
+    let registered = decision.as_ref().map(|decision| [decision.completed, decision.proposal.seeds as usize]);
+    let effect = match decision.as_ref().and_then(|decision| by_rule(evidence, decision)) {
+        Some(effect) => Some(effect),
+        None => match &against {
+            Some(against) => exploratory(evidence, name, against, &metric_of(experiment))?,
+            None => None,
+        },
+    };
+    Ok(Branch {
+        experiment: name.clone(),
+        extends,
+        depth,
+        seeds: evidence.counted(name)?.len(),
+        registered,
+        against,
+        effect,
+        verdict: decision.as_ref().map(|decision| decision.verdict),
+        action: decision.as_ref().map(|decision| decision.action),
+    })
+}
+
+/// The metric that an experiment is about.
+pub fn metric_of(experiment: &Choices) -> String {
+    let expected = experiment.expect.as_ref().map(|expect| &expect.metric);
+    expected.or(experiment.primary_metrics.first()).map_or(HEADLINE, String::as_str).to_owned()
+}
+
+fn by_rule(evidence: &Evidence, decision: &Decision) -> Option<TreeEffect> {
+    let estimate = decision.estimate.as_ref()?;
+    let metric = decision.proposal.expect.as_ref()?.metric.clone();
+    let unit = evidence.unit(&decision.runs[0].first()?.run, &metric)?;
+    Some(TreeEffect {
+        metric,
+        unit,
+        difference: estimate.difference,
+        interval: Some(estimate.interval),
+        level: decision.level,
+        runs: [decision.runs[0].len(), decision.runs[1].len()],
+        registered: true,
+    })
+}
+
+/// The difference over the runs that count; nothing where they have nothing comparable.
+fn exploratory(
+    evidence: &Evidence,
+    name: &ExperimentName,
+    against: &ExperimentName,
+    metric: &str,
+) -> Result<Option<TreeEffect>, StudyError> {
+    let sides = [evidence.counted(against)?, evidence.counted(name)?];
+    let [Some(first), Some(second)] = [sides[0].last(), sides[1].last()] else { return Ok(None) };
+    if !asked_alike(first, second, metric) {
+        return Ok(None);
+    }
+    let [baseline, change] = [evidence.counted_by_seed(against)?, evidence.counted_by_seed(name)?];
+    let Some(unit) = change[0].values.get(metric).map(|value| value.unit) else { return Ok(None) };
+    let [of_baseline, of_change] = [&baseline, &change].map(|side| -> Option<Vec<f64>> {
+        side.iter().map(|run| run.number(metric).filter(|number| number.is_finite())).collect()
+    });
+    let (Some(of_baseline), Some(of_change)) = (of_baseline, of_change) else { return Ok(None) };
+    let shared = baseline.iter().map(|run| run.seed).eq(change.iter().map(|run| run.seed));
+    let interval = over_seeds(&of_baseline, &of_change, shared).map(|(_, test)| [test.low, test.high]);
+    Ok(Some(TreeEffect {
+        metric: metric.to_owned(),
+        unit,
+        difference: mean(&of_change) - mean(&of_baseline),
+        interval,
+        level: LEVEL,
+        runs: [change.len(), baseline.len()],
+        registered: false,
+    }))
+}
+
+/// Whether a metric means the same of two runs: the same data, and the same items of its task.
+pub(crate) fn asked_alike(first: &SealedRun, second: &SealedRun, metric: &str) -> bool {
+    let requests = |run: &SealedRun| {
+        let tasks = run.open.tasks.iter().filter(|task| {
+            let of = |id: &str| metric.strip_prefix("tasks.").is_some_and(|rest| rest.starts_with(&format!("{id}.")));
+            of(&task.id) || task.group.as_deref().is_some_and(of)
+        });
+        tasks.map(|task| task.requests_sha256).collect::<Vec<_>>()
+    };
+    first.open.data.root == second.open.data.root && requests(first) == requests(second)
+}
