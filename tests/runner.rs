@@ -6,6 +6,7 @@ mod common;
 
 mod cases {
     mod audit;
+    mod budget;
     mod compare;
     mod dashboard;
     mod data;

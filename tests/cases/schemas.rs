@@ -12,11 +12,12 @@ use crate::common::{Project, repository};
 type IsOfKind = fn(&str) -> bool;
 
 /// Each kind of file.
-const KINDS: [(&str, IsOfKind); 4] = [
+const KINDS: [(&str, IsOfKind); 5] = [
     ("experiment", |path| path.ends_with("/experiment.toml") || path.starts_with("tests/configs/")),
     ("corpus", |path| path.starts_with("experiments/corpora/")),
     ("task", |path| path.starts_with("experiments/tasks/")),
     ("project", |path| path == "experiments/project.toml"),
+    ("budget", |path| path == "experiments/budget.toml"),
 ];
 
 /// Where the schema is said to lie; nothing is fetched.
@@ -54,7 +55,7 @@ fn every_committed_file_names_its_schema_and_fits_it() {
         let (schemas, index) = compiled(kind);
         let committed = files("experiments", is_of_kind);
         assert!(!committed.is_empty(), "{kind}");
-        let folder = if kind == "project" { "schema" } else { "../schema" };
+        let folder = if ["project", "budget"].contains(&kind) { "schema" } else { "../schema" };
         let line = format!("#:schema {folder}/{kind}.json");
         let named: Vec<&str> = committed.iter().filter_map(|(_, text)| text.lines().next()).collect();
         assert!(named.contains(&line.as_str()), "{kind}");

@@ -144,6 +144,11 @@ impl Project {
         self.experiments().join("project.toml")
     }
 
+    /// `experiments/budget.toml`: that of the working tree, which limits runs of any commit.
+    pub fn budget_file(&self) -> PathBuf {
+        self.home.join("experiments/budget.toml")
+    }
+
     /// `experiments/<name>/`
     pub fn experiment(&self, name: &ExperimentName) -> PathBuf {
         self.experiments().join(name.as_str())

@@ -3,8 +3,8 @@
 //! A project is a folder with `experiments/` in it: the repository itself, or a folder of a larger one. Paths that go in
 //! and out are relative to the project, and what changes elsewhere in a larger repository is not looked at.
 //!
-//! Run folders, notes and the paper never count as changes: a run must not make the next one dirty, and prose does not
-//! change what a run computes.
+//! Run folders, notes, the budget and the paper never count as changes: a run must not make the next one dirty, and neither
+//! prose nor limits change what a run computes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -143,7 +143,9 @@ fn is_apart(path: &str) -> bool {
     let mut parts = path.split('/');
     matches!(
         (parts.next(), parts.next(), parts.next()),
-        (Some("report"), _, _) | (Some("experiments"), Some(_), Some("runs" | "probes" | "notes.md"))
+        (Some("report"), _, _)
+            | (Some("experiments"), Some("budget.toml"), None)
+            | (Some("experiments"), Some(_), Some("runs" | "probes" | "notes.md"))
     )
 }
 
@@ -387,6 +389,12 @@ impl Git {
         Ok(self.commit(commit)?.tree_id().to_string())
     }
 
+    /// Who wrote a commit.
+    pub fn author_of(&self, commit: &str) -> Result<String> {
+        let commit = self.commit(commit)?;
+        Ok(String::from_utf8_lossy(commit.author().name_bytes()).into_owned())
+    }
+
     /// Every run that a commit of the current branch ever held, with the experiment that held it and the last such commit.
     pub fn runs_ever(&self) -> Result<BTreeMap<RunId, (ExperimentName, String)>> {
         let mut walk = self.repository.revwalk()?;
@@ -551,6 +559,8 @@ mod tests {
         assert!(is_apart("experiments/baseline/probes/lr-20261123T081500.json"));
         assert!(is_apart("report/sections/data.typ"));
         assert!(is_apart("experiments/baseline/notes.md"));
+        assert!(is_apart("experiments/budget.toml"));
+        assert!(!is_apart("experiments/project.toml"));
         assert!(!is_apart("experiments/baseline/experiment.toml"));
         assert!(!is_apart("src/core/src/lib.rs"));
     }

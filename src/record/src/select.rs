@@ -387,10 +387,24 @@ impl Traces {
         Ok(Traces { git, here, ever })
     }
 
+    /// Runs that have no folder and that a commit held, with their experiment and the last such commit.
+    pub fn deleted(&self) -> impl Iterator<Item = (&RunId, &ExperimentName, &str)> {
+        let gone = self.ever.iter().filter(|(run, _)| !self.here.contains(run));
+        gone.map(|(run, (experiment, commit))| (run, experiment, commit.as_str()))
+    }
+
+    /// A file that a commit held of a run.
+    pub fn file_at(&self, experiment: &ExperimentName, run: &RunId, commit: &str, file: &str) -> Option<Vec<u8>> {
+        self.git.as_ref()?.file_at(commit, &format!("experiments/{experiment}/runs/{run}/{file}")).ok().flatten()
+    }
+
+    /// Who wrote a commit; none where it is not here.
+    pub fn author_of(&self, commit: &str) -> Option<String> {
+        self.git.as_ref()?.author_of(commit).ok()
+    }
+
     fn opened_at(&self, experiment: &ExperimentName, run: &RunId, commit: &str) -> Seen {
-        let path = format!("experiments/{experiment}/runs/{run}/{}", file::OPEN);
-        let bytes = self.git.as_ref().and_then(|git| git.file_at(commit, &path).ok().flatten());
-        let open = bytes.and_then(|bytes| format::read_open(&bytes).ok());
+        let open = self.file_at(experiment, run, commit, file::OPEN).and_then(|bytes| format::read_open(&bytes).ok());
         open.map_or(Seen::Nothing, |open| Seen::Opened(Box::new(open)))
     }
 }

@@ -386,6 +386,7 @@ fn open(
             study: None,
             seed: config.seed,
             seed_rule: Some(SeedRule::Config),
+            over_budget: None,
             config_sha256,
             plan_sha256: config.plan_digest(),
             files: vec![],

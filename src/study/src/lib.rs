@@ -6,11 +6,14 @@
 //! [`seeds`] says which seeds, [`family`] tests all changes of one baseline together, [`mod@decide`] holds a change against what
 //! it was expected to do; [`evidence`] reads each run once for all of them. [`mod@tree`] shows every experiment under the one that
 //! it extends ([`lineage`] orders them), [`mod@diff`] in what two differ, [`mod@variance`] how much seeds differ.
+//! [`ledger`] adds up what was spent, [`budget`] holds it against limits.
 
+pub mod budget;
 pub mod decide;
 pub mod diff;
 pub mod evidence;
 pub mod family;
+pub mod ledger;
 pub mod lineage;
 pub mod seeds;
 pub mod tree;

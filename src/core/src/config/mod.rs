@@ -11,6 +11,7 @@ mod describe;
 mod error;
 mod evaluation;
 mod imported;
+mod limits;
 mod metrics;
 mod model;
 mod mup;
@@ -31,6 +32,7 @@ pub use budget::{Budget, BudgetError};
 pub use error::{ConfigError, Wrong, nearest, place_of};
 pub use evaluation::{EvaluationConfig, Steps};
 pub use imported::ImportedConfig;
+pub use limits::{Limits, Phase, Shares};
 pub use metrics::MetricsConfig;
 pub use model::{FeedForward, Initialization, ModelConfig, Norm, NormPlacement, Positions, ResidualScaling, Values};
 pub use optimizer::{OptimizerConfig, OptimizerKind, ParameterGroup, UpdateRule};
@@ -202,11 +204,11 @@ impl Experiment {
     }
 }
 
-/// A config file of the chain, from the experiment itself up to the root it extends.
+/// A config file: of the chain from the experiment itself up to the root it extends, or of the whole project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// The experiment that the file belongs to.
-    pub name: ExperimentName,
+    /// The experiment that the file belongs to; none of a file of the whole project.
+    pub name: Option<ExperimentName>,
     /// Path as shown to people, relative to the project.
     pub path: String,
     /// The file as written.
@@ -263,7 +265,7 @@ fn load_with(
             None => return Err(ConfigError::missing_experiment(&current, &sources, known)),
         };
         let path = format!("experiments/{current}/experiment.toml");
-        let source = Source { name: current, path, text };
+        let source = Source { name: Some(current), path, text };
         let mut table: Table = toml::from_str(&source.text).map_err(|e| ConfigError::syntax(&source, &e))?;
         prepare(&mut table);
         let parent = table.get("extends").and_then(Value::as_str).map(str::to_owned);
@@ -274,7 +276,7 @@ fn load_with(
             Some(parent) => {
                 let parent: ExperimentName =
                     parent.parse().map_err(|e| ConfigError::at_key(&sources, "extends", format!("{e}"), None))?;
-                if sources.len() >= MAX_CHAIN || sources.iter().any(|s| s.name == parent) {
+                if sources.len() >= MAX_CHAIN || sources.iter().any(|s| s.name.as_ref() == Some(&parent)) {
                     let problem = format!("`{parent}` extends this experiment, directly or through others");
                     return Err(ConfigError::at_key(&sources[sources.len() - 1..], "extends", problem, None));
                 }

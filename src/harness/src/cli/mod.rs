@@ -2,6 +2,7 @@
 //! place where errors become exit codes.
 
 mod audit;
+mod budget;
 mod compare;
 mod completions;
 mod dashboard;
@@ -74,6 +75,7 @@ enum Command {
     Tree(tree::Arguments),
     Variance(variance::Arguments),
     Diff(diff::Arguments),
+    Budget(budget::Arguments),
     Evaluate(evaluate::Arguments),
     Show(show::Arguments),
     Watch(watch::Arguments),
@@ -291,6 +293,7 @@ pub fn main() -> ExitCode {
         Command::Tree(a) => workplace().and_then(|w| tree::execute(&w, &a)),
         Command::Variance(a) => workplace().and_then(|w| variance::execute(&w, &a)),
         Command::Diff(a) => workplace().and_then(|w| diff::execute(&w, &a)),
+        Command::Budget(a) => workplace().and_then(|w| budget::execute(&w, &a)),
         Command::Evaluate(a) => workplace().and_then(|w| evaluate::execute(&w, &a)),
         Command::Show(a) => workplace().and_then(|w| show::execute(&w, &a)),
         Command::Watch(a) => workplace().and_then(|w| watch::execute(&w, &a)),

@@ -13,6 +13,7 @@ use super::run::For;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use crate::queue::{Added, Content, Contexts, Devices, End, Estimates, Item, Queue, State, Worker};
+use crate::run::expected::Pace;
 use crate::run::{self, Options};
 use crate::watch::view::duration;
 
@@ -238,7 +239,7 @@ fn start_detached(workplace: &Workplace, trainer: Option<PathBuf>) -> Outcome {
 
 fn list(workplace: &Workplace, queue: &Queue, json: bool) -> Outcome {
     let content = queue.settled()?;
-    let estimates = Estimates::of(&workplace.project, &workplace.git, &content)?;
+    let estimates = Estimates::of(&workplace.project, &workplace.git, &content, &Pace::here(&workplace.project)?)?;
     let value = json!({
         "format": content.format,
         "items": content.items,

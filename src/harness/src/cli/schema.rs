@@ -3,7 +3,7 @@
 use super::{Outcome, terminal};
 use crate::exit_code;
 
-/// Print the JSON Schema of an experiment, a corpus recipe, a task recipe or the project's file.
+/// Print the JSON Schema of an experiment, a corpus recipe, a task recipe, the project's file or its budget.
 ///
 /// An editor with a TOML language server (Even Better TOML, Taplo) completes keys, shows what they mean and marks
 /// mistakes in a file whose first line names its schema: #:schema ../schema/experiment.json
@@ -23,6 +23,8 @@ enum Kind {
     Task,
     /// experiments/project.toml
     Project,
+    /// experiments/budget.toml
+    Budget,
 }
 
 pub fn execute(arguments: &Arguments) -> Outcome {
@@ -31,6 +33,7 @@ pub fn execute(arguments: &Arguments) -> Outcome {
         Kind::Corpus => harness_corpus::Recipe::schema(),
         Kind::Task => harness_corpus::tasks::TaskRecipe::schema(),
         Kind::Project => harness_core::config::schema_of::<harness_core::project_file::ProjectFile>(),
+        Kind::Budget => harness_core::config::schema_of::<harness_core::config::Limits>(),
     };
     terminal::say(&serde_json::to_string_pretty(&schema).expect("a schema is JSON"));
     Ok(exit_code::SUCCESS)

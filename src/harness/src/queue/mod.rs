@@ -7,10 +7,12 @@ mod error;
 mod estimate;
 mod item;
 mod list;
+mod promised;
 mod worker;
 
 pub use error::QueueError;
-pub use estimate::{Estimate, Estimates, Expected};
+pub use estimate::{Estimate, Estimates};
 pub use item::{Devices, Item, State, WorkerEntry};
 pub use list::{Added, Content, FORMAT, Queue};
+pub use promised::{Promise, promised, queued};
 pub use worker::{Contexts, End, Worker};

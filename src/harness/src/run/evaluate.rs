@@ -154,7 +154,12 @@ fn ready(
         }),
         heads: record::heads(project, &earlier.open.experiment)?,
         not_citable_because: code_state.not_citable(&plan_files, Some(&earlier.open)),
-        plan: format::Plan { files: plan_files, seed_rule: Some(SeedRule::EarlierRun), ..earlier.open.plan.clone() },
+        plan: format::Plan {
+            files: plan_files,
+            seed_rule: Some(SeedRule::EarlierRun),
+            over_budget: None,
+            ..earlier.open.plan.clone()
+        },
         code: code_state.code(&mut written)?,
         binaries: code_state.binaries.clone(),
         launch: code_state.launch.clone(),

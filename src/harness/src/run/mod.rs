@@ -7,6 +7,7 @@ mod context;
 mod device;
 mod error;
 mod evaluate;
+pub mod expected;
 pub mod forecast;
 mod job;
 pub mod launch;

@@ -144,6 +144,7 @@ impl<'a> Wanted<'a> {
                 study: origin.and_then(|origin| origin.open().plan.study.clone()),
                 seed: experiment.seed,
                 seed_rule: Some(self.seed_rule),
+                over_budget: None,
                 config_sha256: Digest::of(config.as_bytes()),
                 plan_sha256: experiment.plan_digest(),
                 files: plan_files,
@@ -177,7 +178,7 @@ impl<'a> Wanted<'a> {
     /// The files the plan was made from, copied into the run folder.
     fn plan_files(&self, project: &Project, written: &mut Files) -> Result<Vec<PlanFile>, RunError> {
         let experiment = &self.experiment;
-        let configs = self.loaded.sources.iter().map(|source| project.experiment(&source.name).join("experiment.toml"));
+        let configs = self.loaded.sources.iter().map(|source| project.root().join(&source.path));
         let mut paths: Vec<_> = configs.collect();
         paths.push(project.corpus_recipe(&experiment.corpus));
         // Which files the patterns of the recipe stand for, if it has any.

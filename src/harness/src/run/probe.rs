@@ -15,7 +15,7 @@ use super::launch::Interrupts;
 use super::short_run::{Bench, ShortRun};
 
 /// Version of `probe.json`.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Larger batches than this one gain little: the smallest with so much of the best throughput.
 const KNEE_SHARE: f64 = 0.9;
@@ -84,6 +84,12 @@ pub struct Probe {
     pub experiment: ExperimentName,
     /// When, UTC.
     pub at: String,
+    /// The commit that was checked out.
+    pub commit: String,
+    /// Seconds that all short runs took together, from the start of the trainer to its end.
+    pub wall_time_s: f64,
+    /// What the GPU took for them in joules, where it was measured.
+    pub energy_j: Option<f64>,
     /// Digest of the plan that was varied.
     pub plan_sha256: String,
     /// `cpu` or `cuda:0`.
@@ -130,7 +136,7 @@ impl Prober<'_> {
             }
             size *= 2;
         }
-        let mut probe = self.probe(Kind::Batch, "training.micro_batch_size", steps, &tried);
+        let mut probe = self.probe(Kind::Batch, "training.micro_batch_size", steps, &tried)?;
         let rate = |point: &Point| point.tokens_per_s.unwrap_or(0.0);
         let best = probe.points.iter().map(rate).fold(0.0, f64::max);
         let knee = probe.points.iter().find(|point| best > 0.0 && rate(point) >= KNEE_SHARE * best).cloned();
@@ -171,7 +177,7 @@ impl Prober<'_> {
                 choices.schedule.warmup_steps = steps / 10;
             })?;
         }
-        let mut probe = self.probe(Kind::LearningRate, "optimizer.learning_rate", steps, &tried);
+        let mut probe = self.probe(Kind::LearningRate, "optimizer.learning_rate", steps, &tried)?;
         recommend_least_loss(&mut probe, false);
         find_edge_of_stability(&mut probe);
         Ok(probe)
@@ -187,7 +193,7 @@ impl Prober<'_> {
         for warmup in lengths {
             self.try_setting(&mut tried, steps, warmup as f64, |choices| choices.schedule.warmup_steps = warmup)?;
         }
-        let mut probe = self.probe(Kind::Warmup, "schedule.warmup_steps", steps, &tried);
+        let mut probe = self.probe(Kind::Warmup, "schedule.warmup_steps", steps, &tried)?;
         recommend_least_loss(&mut probe, true);
         probe.findings.push(format!(
             "warm-ups longer than half of the probe's {steps} steps or a tenth of the planned {planned} were left out; \
@@ -209,7 +215,7 @@ impl Prober<'_> {
             self.interrupts,
         )?;
         self.check_interrupts()?;
-        let mut probe = self.probe(Kind::Clip, "optimizer.gradient_clip_norm", steps, &[(0.0, short.clone())]);
+        let mut probe = self.probe(Kind::Clip, "optimizer.gradient_clip_norm", steps, &[(0.0, short.clone())])?;
         let point = |line: &harness_core::scores::StepLine| Point {
             setting: line.step as f64,
             tokens_per_s: None,
@@ -279,13 +285,17 @@ impl Prober<'_> {
         if wished { Err(RunError::Interrupted) } else { Ok(()) }
     }
 
-    fn probe(&self, kind: Kind, key: &'static str, steps: u64, tried: &[(f64, ShortRun)]) -> Probe {
+    fn probe(&self, kind: Kind, key: &'static str, steps: u64, tried: &[(f64, ShortRun)]) -> Result<Probe, RunError> {
+        let energy_j = |(_, short): &(f64, ShortRun)| short.closing.as_ref()?.gpu_energy_j;
         let started = tried.iter().find_map(|(_, short)| short.started.as_ref());
-        Probe {
+        Ok(Probe {
             format: VERSION,
             kind,
             experiment: self.name.clone(),
             at: environment::now().to_string(),
+            commit: self.bench.commit()?,
+            wall_time_s: tried.iter().map(|(_, short)| short.wall_time_s).sum(),
+            energy_j: tried.iter().filter_map(energy_j).reduce(|sum, energy_j| sum + energy_j),
             plan_sha256: self.bench.experiment().plan_digest().to_string(),
             device: started.map_or("none", |started| started.device.as_str()).to_owned(),
             steps,
@@ -295,7 +305,7 @@ impl Prober<'_> {
             confidence: Confidence::None,
             edge_of_stability: None,
             findings: Vec::new(),
-        }
+        })
     }
 }
 
@@ -413,6 +423,9 @@ mod tests {
             kind: Kind::LearningRate,
             experiment: "tiny".parse().unwrap(),
             at: String::new(),
+            commit: String::new(),
+            wall_time_s: 0.0,
+            energy_j: None,
             plan_sha256: String::new(),
             device: "cpu".to_owned(),
             steps: 10,

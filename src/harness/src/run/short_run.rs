@@ -39,6 +39,8 @@ pub struct ShortRun {
     pub closing: Option<Closing>,
     /// What went wrong, if something did.
     pub failure: Option<Failure>,
+    /// Seconds from the start of the trainer to its end.
+    pub wall_time_s: f64,
 }
 
 impl<'a> Bench<'a> {
@@ -63,6 +65,11 @@ impl<'a> Bench<'a> {
     /// The experiment as it is written.
     pub fn experiment(&self) -> &Checked {
         &self.experiment
+    }
+
+    /// The commit that is checked out.
+    pub(super) fn commit(&self) -> Result<String, RunError> {
+        Ok(self.context.git.state()?.commit)
     }
 
     /// Runs `steps` optimizer steps of the experiment with `change`d choices, from fresh weights. The learning rate is
@@ -113,7 +120,8 @@ impl<'a> Bench<'a> {
         });
         files::remove_folder(&folder)?;
         let ended = ended?;
-        Ok(ShortRun { experiment, steps: rows, started, closing, failure: ended.failure })
+        let (failure, wall_time_s) = (ended.failure, ended.wall_time_s);
+        Ok(ShortRun { experiment, steps: rows, started, closing, failure, wall_time_s })
     }
 }
 

@@ -253,6 +253,9 @@ pub struct Plan {
     /// Who chose the seed; version 2 did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed_rule: Option<SeedRule>,
+    /// Why it is run although the budget does not pay for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_budget: Option<String>,
     /// Digest of the resolved config, `plan/config.toml`.
     pub config_sha256: Digest,
     /// Digest of what decides the numbers: the resolved config without its prose.

@@ -74,6 +74,7 @@ impl From<Open> for super::Open {
                 study: None,
                 seed: old.plan.seed,
                 seed_rule: None,
+                over_budget: None,
                 config_sha256: old.plan.config_sha256,
                 plan_sha256: old.plan.plan_sha256,
                 files: old.plan.files,
