@@ -158,3 +158,89 @@ fn limits_are_held_against_what_is_spent_and_what_is_promised() {
         refused.stderr
     );
 }
+
+/// Limits hours on the processor so that so many runs of `tiny` can still be paid.
+fn leave(project: &Project, runs: f64) {
+    let found = budget(project);
+    let completed = found["entries"].as_array().unwrap().iter().filter(|entry| entry["state"] == "completed");
+    let times: Vec<f64> = completed.map(|entry| number(&entry["spent"]["cpu_time_s"])).collect();
+    let mean = times.iter().sum::<f64>() / times.len() as f64;
+    let limit = (number(&found["spent"]["spent"]["cpu_time_s"]) + runs * mean) / 3600.0;
+    project.write("experiments/budget.toml", &format!("cpu_hours = {limit}\n"));
+}
+
+fn reasons(project: &Project, experiment: &str) -> Vec<Option<String>> {
+    let open = |run: &std::path::PathBuf| Project::json(&run.join("open.json"));
+    let reason = |run| open(run)["plan"]["over_budget"].as_str().map(str::to_owned);
+    project.runs(experiment).iter().map(reason).collect()
+}
+
+#[test]
+fn what_cannot_be_paid_is_refused_before_it_starts_with_what_could_be() {
+    let project = project();
+    project.harness(&["run", "tiny"]).expect(0);
+    leave(&project, 2.5);
+    let refused = project.harness(&["seeds", "tiny", "--seeds", "4"]).expect(2).stderr;
+    assert!(refused.contains("error: 4 runs of `tiny` take about") && refused.contains("CPU hours"), "{refused}");
+    assert!(refused.contains("hint: 2 of them can be paid; what they find is known once"), "{refused}");
+    assert!(refused.contains("all 4 of 12 steps in place of 20 can be paid"), "{refused}");
+    assert_eq!(project.runs("tiny").len(), 1, "nothing has started");
+
+    // Half a run and a little is left: the reason is in the record, and in the ledger.
+    leave(&project, 0.52);
+    let refused = project.harness(&["run", "tiny", "--seed", "4"]).expect(2).stderr;
+    assert!(refused.contains("a run of `tiny` takes about") && refused.contains("a run of 10 steps"), "{refused}");
+    project.harness(&["run", "tiny", "--seed", "4", "--over-budget", ""]).expect(2);
+    project.harness(&["run", "tiny", "--seed", "4", "--over-budget", "the deadline is near"]).expect(0);
+    assert_eq!(reasons(&project, "tiny"), [None, Some("the deadline is near".to_owned())]);
+    let shown = project.harness(&["budget"]).expect(0).stdout;
+    assert!(shown.contains("over budget: ") && shown.contains("the deadline is near"), "{shown}");
+
+    // With two seeds it is known what fewer seeds find. A reason that is not needed is not recorded.
+    leave(&project, 3.5);
+    let refused = project.harness(&["seeds", "tiny", "--seeds", "4"]).expect(2).stderr;
+    assert!(refused.contains("3 of them can be paid: 3 seeds a side find "), "{refused}");
+    assert!(refused.contains("of `validation.bits_per_byte` in four of five studies, 4 find "), "{refused}");
+    assert!(refused.contains("(by 2 seeds of `tiny`)"), "{refused}");
+    leave(&project, 30.0);
+    project.harness(&["seeds", "tiny", "--seeds", "1", "--over-budget", "to be sure"]).expect(0);
+    assert_eq!(reasons(&project, "tiny").last(), Some(&None));
+
+    // Of a run of which nothing is known only an empty budget is the end.
+    project.write("experiments/budget.toml", "end_date = \"2026-01-31\"\n");
+    let refused = project.harness(&["run", "warm"]).expect(2).stderr;
+    assert!(refused.contains("the last day was 2026-01-31"), "{refused}");
+    project.write("experiments/budget.toml", "# no limits\n");
+    project.harness(&["run", "warm"]).expect(0);
+    project.harness(&["audit"]).expect(0);
+}
+
+#[test]
+fn the_queue_takes_what_can_be_paid_and_stops_where_it_cannot() {
+    let project = project();
+    project.harness(&["run", "tiny"]).expect(0);
+    leave(&project, 2.5);
+    let seeds =
+        |count: u32| -> Vec<String> { (10..10 + count).flat_map(|n| ["--seed".into(), n.to_string()]).collect() };
+    let add = |count: u32, more: &[&str]| {
+        let seeds = seeds(count);
+        let words = ["queue", "add", "tiny"].into_iter().chain(seeds.iter().map(String::as_str));
+        project.harness(&words.chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    let refused = add(3, &[]).expect(2).stderr;
+    assert!(refused.contains("3 runs of `tiny` take") && refused.contains("2 of them can be paid"), "{refused}");
+    add(2, &[]).expect(0);
+    // What is promised to the queue is not left for others; what is in it already is not asked for again.
+    project.harness(&["run", "tiny", "--seed", "30"]).expect(2);
+    add(2, &[]).expect(0);
+    add(3, &[]).expect(2);
+
+    leave(&project, 0.5);
+    let stopped = project.harness(&["queue", "start"]).expect(1).stderr;
+    assert!(stopped.contains("item 1, which is kept") && stopped.contains("a run of `tiny` takes"), "{stopped}");
+    assert_eq!(project.runs("tiny").len(), 1);
+    add(1, &["--over-budget", "one more"]).expect(0);
+    let stopped = project.harness(&["queue", "start"]).expect(1).stderr;
+    assert!(stopped.contains("item 2, which is kept"), "{stopped}");
+    assert_eq!(reasons(&project, "tiny"), [None, Some("one more".to_owned())]);
+}

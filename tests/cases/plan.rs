@@ -124,7 +124,7 @@ fn a_probe_is_recorded_with_a_figure_and_leaves_the_tree_clean() {
             std::fs::read_to_string(project.path(&format!("experiments/tiny/probes/{name}"))).unwrap()
         };
         let probe = json(&read(".json"));
-        assert_eq!((probe["format"].as_u64(), probe["key"].as_str()), (Some(1), Some(key)));
+        assert_eq!((probe["format"].as_u64(), probe["key"].as_str()), (Some(2), Some(key)));
         let points = probe["points"].as_array().unwrap().len();
         let expected = match kind {
             "batch" => 3,  // 1, 2, 4

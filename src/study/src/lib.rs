@@ -6,10 +6,11 @@
 //! [`seeds`] says which seeds, [`family`] tests all changes of one baseline together, [`mod@decide`] holds a change against what
 //! it was expected to do; [`evidence`] reads each run once for all of them. [`mod@tree`] shows every experiment under the one that
 //! it extends ([`lineage`] orders them), [`mod@diff`] in what two differ, [`mod@variance`] how much seeds differ.
-//! [`ledger`] adds up what was spent, [`budget`] holds it against limits.
+//! [`ledger`] adds up what was spent, [`budget`] holds it against limits, [`design`] says what so many seeds can find.
 
 pub mod budget;
 pub mod decide;
+pub mod design;
 pub mod diff;
 pub mod evidence;
 pub mod family;

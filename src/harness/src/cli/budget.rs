@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use crate::queue::{Promise, Queue, promised};
+use crate::queue::{Promise, Queue, promised, queued};
 use crate::run::expected::Pace;
 
 /// Version of the JSON form.
@@ -59,6 +59,21 @@ impl Standing {
 /// The costs of promises as far as they are known.
 pub(super) fn costs(promises: &[Promise]) -> Vec<(Phase, Spent)> {
     promises.iter().filter_map(|promise| Some((promise.phase, promise.cost?))).collect()
+}
+
+/// What the budget has to keep for runs of the queue, but for those that are about to be made.
+pub(super) fn promised_to_others(
+    workplace: &Workplace,
+    is_own: impl Fn(&Promise) -> bool,
+) -> Result<Vec<(Phase, Spent)>, Failure> {
+    let project = &workplace.project;
+    if Limits::load(project)?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let content = Queue::of(project).settled()?;
+    let mut others = queued(project, &workplace.git, &content, &Pace::here(project)?)?;
+    others.retain(|promise| !is_own(promise));
+    Ok(costs(&others))
 }
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {

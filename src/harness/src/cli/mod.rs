@@ -166,6 +166,7 @@ impl From<crate::run::RunError> for Failure {
                 | E::Git(_)
                 | E::Dirty { .. }
                 | E::Stale { .. }
+                | E::OverBudget(_)
                 | E::ShortRun(_)
                 | E::Budget(_)
                 | E::NothingToResume { .. }

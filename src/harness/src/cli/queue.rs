@@ -1,20 +1,24 @@
 //! `harness queue`: runs one after the other, from the commit that each was added at.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 
 use harness_core::files;
 use harness_core::names::ExperimentName;
-use harness_record::environment;
+use harness_record::format::Purpose;
+use harness_record::{environment, load_config};
+use harness_study::ledger::phase_of;
 use serde_json::json;
 
+use super::budget::promised_to_others;
 use super::run::For;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use crate::queue::{Added, Content, Contexts, Devices, End, Estimates, Item, Queue, State, Worker};
 use crate::run::expected::Pace;
-use crate::run::{self, Options};
+use crate::run::{self, Options, afford};
 use crate::watch::view::duration;
 
 /// Run experiments one after the other, from the commit that each was added at.
@@ -44,6 +48,9 @@ enum Command {
         /// What the runs are for. Runs of one purpose are compared; those for tuning count for nothing else.
         #[arg(long, value_enum, default_value = "explore")]
         purpose: For,
+        /// Add them even though experiments/budget.toml does not pay for them; the reason goes into their records.
+        #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        over_budget: Option<String>,
         /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
         #[arg(long, value_name = "PROGRAM")]
         trainer: Option<PathBuf>,
@@ -104,8 +111,8 @@ enum Command {
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let queue = Queue::of(&workplace.project);
     match &arguments.command {
-        Command::Add { names, seeds, purpose, trainer, json } => {
-            add(workplace, &queue, names, seeds, *purpose, trainer.clone(), *json)
+        Command::Add { names, seeds, purpose, over_budget, trainer, json } => {
+            add(workplace, &queue, names, seeds, (*purpose, over_budget.as_deref()), trainer.clone(), *json)
         }
         Command::Start { detach: true, trainer, .. } => start_detached(workplace, trainer.clone()),
         Command::Start { detached, trainer, json, .. } => start(workplace, &queue, *detached, trainer.clone(), *json),
@@ -141,7 +148,7 @@ fn add(
     queue: &Queue,
     names: &[String],
     seeds: &[u64],
-    purpose: For,
+    (purpose, over_budget): (For, Option<&str>),
     trainer: Option<PathBuf>,
     json: bool,
 ) -> Outcome {
@@ -158,6 +165,7 @@ fn add(
             seed,
             purpose: purpose.into(),
             commit: commit.clone(),
+            over_budget: over_budget.map(str::to_owned),
             added_at: environment::now().to_string(),
             state: State::Waiting,
             reason: None,
@@ -166,6 +174,7 @@ fn add(
             runs: Vec::new(),
         }));
     }
+    afford(workplace, queue, &wanted, over_budget)?;
     let mut added = Vec::new();
     for item in wanted {
         added.push(queue.add(&workplace.git, item)?);
@@ -184,6 +193,24 @@ fn add(
         added.iter().map(line).collect::<Vec<_>>().join("\n")
     });
     Ok(exit_code::SUCCESS)
+}
+
+/// Refuses items that the budget does not pay for, beside what is queued already.
+fn afford(workplace: &Workplace, queue: &Queue, wanted: &[Item], over_budget: Option<&str>) -> Result<(), Failure> {
+    let project = &workplace.project;
+    let mut promised = promised_to_others(workplace, |_| false)?;
+    let there = queue.settled()?.items;
+    let is_new = |item: &&Item| !there.iter().any(|other| other.asks_for_the_same_as(item));
+    let mut new: BTreeMap<(&ExperimentName, Purpose), usize> = BTreeMap::new();
+    for item in wanted.iter().filter(is_new) {
+        *new.entry((&item.experiment, item.purpose)).or_default() += 1;
+    }
+    for ((name, purpose), count) in new {
+        let config = load_config(project, name)?.experiment;
+        let cost = afford::several(project, name, (&config, purpose, count), &promised, over_budget)?;
+        promised.extend(cost.map(|cost| (phase_of(purpose, config.extends.is_some()), cost)));
+    }
+    Ok(())
 }
 
 fn start(workplace: &Workplace, queue: &Queue, detached: bool, trainer: Option<PathBuf>, json: bool) -> Outcome {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::budget::promised_to_others;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use crate::run::{self, Options, Resume, RunContext};
@@ -28,6 +29,9 @@ pub struct Arguments {
     /// Run even though the programs were built from other sources than the commit's; the paper cannot cite the run.
     #[arg(long)]
     allow_stale: bool,
+    /// Run it even though experiments/budget.toml does not pay for it; the reason goes into the record.
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    over_budget: Option<String>,
     /// Resume the latest run that did not complete, from its last checkpoint.
     #[arg(long)]
     resume: bool,
@@ -66,6 +70,8 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         allow_dirty: arguments.allow_dirty,
         allow_stale: arguments.allow_stale,
         resume: arguments.resume.then_some(Resume::Latest),
+        over_budget: arguments.over_budget.clone(),
+        promised: promised_to_others(workplace, |_| false)?,
     };
     let outcome = one(&workplace.context(arguments.trainer.clone()), &arguments.name, &options)?;
     Ok(match outcome {

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::budget::promised_to_others;
 use super::{Failure, Outcome, Workplace, run, terminal};
 use crate::exit_code;
-use crate::run::{Options, Resume};
+use crate::queue::Promise;
+use crate::run::{Options, Resume, afford};
 use harness_record::format::{Purpose, Status};
 use harness_record::load_config;
 use harness_record::select::Traces;
@@ -28,6 +30,9 @@ pub struct Arguments {
     /// As JSON; with --list.
     #[arg(long, requires = "list")]
     json: bool,
+    /// Run them even though experiments/budget.toml does not pay for them; the reason goes into their records.
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    over_budget: Option<String>,
     /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
     #[arg(long, value_name = "PROGRAM")]
     trainer: Option<PathBuf>,
@@ -59,12 +64,21 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         }
         return Ok(exit_code::SUCCESS);
     }
+    let is_own = |promise: &Promise| {
+        (&promise.experiment, promise.purpose) == (&name, Purpose::Confirm) && missing.contains(&promise.seed)
+    };
+    let promised = promised_to_others(workplace, is_own)?;
+    let over_budget = arguments.over_budget.clone();
+    let wish = (&experiment, Purpose::Confirm, missing.len());
+    afford::several(project, &name, wish, &promised, over_budget.as_deref())?;
     terminal::tell(&format!("`{name}`: {} of {count} seeds are completed", all.len() - missing.len()));
     let context = workplace.context(arguments.trainer.clone());
     let mut failed = false;
     for seed in missing {
         let resume = there.interrupted.contains(&seed).then_some(Resume::Latest);
-        let options = Options { seed: Some(seed), purpose: Purpose::Confirm, resume, ..Options::default() };
+        let (over_budget, promised) = (over_budget.clone(), promised.clone());
+        let purpose = Purpose::Confirm;
+        let options = Options { seed: Some(seed), purpose, resume, over_budget, promised, ..Options::default() };
         match run::one(&context, &arguments.name, &options)? {
             Status::Completed => {}
             Status::Interrupted => return Ok(exit_code::INTERRUPTED),

@@ -20,6 +20,9 @@ pub struct Item {
     pub purpose: Purpose,
     /// The commit that it is of.
     pub commit: String,
+    /// Why it is run although the budget does not pay for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_budget: Option<String>,
     /// When it was added, in UTC.
     pub added_at: String,
     /// How far it is.

@@ -167,6 +167,7 @@ impl Queue {
     pub fn add(&self, git: &Git, item: Item) -> Result<(Added, Item), QueueError> {
         self.update(|content| {
             if let Some(there) = content.items.iter_mut().find(|there| there.asks_for_the_same_as(&item)) {
+                there.over_budget = item.over_budget.or(there.over_budget.take());
                 let added = match there.state {
                     State::Completed => Added::Completed,
                     State::Waiting | State::Running => Added::Already,

@@ -77,7 +77,8 @@ impl<'a> Worker<'a> {
         let git = self.git.snapshot(&item.commit, &self.project.snapshot(&item.commit))?;
         let project = self.project.seen_in(git.root());
         let context = contexts(&project, &git);
-        let mut options = Options { seed: Some(item.seed), purpose: item.purpose, ..Options::default() };
+        let over_budget = item.over_budget.clone();
+        let mut options = Options { seed: Some(item.seed), purpose: item.purpose, over_budget, ..Options::default() };
         let can_be_read = |run: &&RunId| {
             let read = SealedRun::open(self.project, &item.experiment, run);
             matches!(read, Ok(_) | Err(RecordError::NotSealed { .. }))
@@ -155,6 +156,7 @@ fn is_in_the_way_of_all(error: &RunError) -> bool {
     let of_the_place = matches!(
         error,
         RunError::Stale { .. }
+            | RunError::OverBudget(_)
             | RunError::Trainer { .. }
             | RunError::NoTrainer { .. }
             | RunError::Git(_)

@@ -1,12 +1,14 @@
 //! Code and programs at the beginning of a run: what git says of them, and what is refused because of it.
 
 use harness_build::BUILD;
+use harness_core::config::Phase;
 use harness_core::contract::OutputFile;
 use harness_core::names::{Project, RunId};
 use harness_core::{Digest, build, files};
 use harness_record::environment;
 use harness_record::format::{Binaries, Code, Launch, Open, PlanFile, Purpose, file};
 use harness_record::git::{Git, Held, State};
+use harness_study::ledger::Spent;
 
 use super::context::RunContext;
 use super::error::RunError;
@@ -24,6 +26,10 @@ pub struct Options {
     pub allow_stale: bool,
     /// Go on from a run that did not complete, in place of starting anew.
     pub resume: Option<Resume>,
+    /// Why it is run although the budget does not pay for it.
+    pub over_budget: Option<String>,
+    /// What the budget has to keep for others.
+    pub promised: Vec<(Phase, Spent)>,
 }
 
 /// Which run is gone on from: its last checkpoint that is intact, or that of one before it.

@@ -11,6 +11,8 @@ use harness_core::shards::ShardError;
 use harness_record::git::GitError;
 use harness_record::{RecordError, SealError};
 
+use super::afford::OverBudget;
+
 /// Why a run could not be opened or sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -97,6 +99,9 @@ pub enum RunError {
         /// What is free where the run folder lies.
         free_bytes: u64,
     },
+    /// The budget does not pay for it.
+    #[error("{0}")]
+    OverBudget(Box<OverBudget>),
     /// The programs were built from other sources than those of the commit.
     #[error(
         "{} built from other sources than those of the commit, so the record could not say which code ran\nhint: rebuild both programs with `{}`, or pass --allow-stale (the paper cannot cite such a run)",

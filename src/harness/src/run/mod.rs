@@ -2,6 +2,7 @@
 //! ([`context`]), turn a budget into steps, write down the [`job`], and let a [`launch`]er run it while the [`session`]
 //! keeps the record. Whatever happens after the record is opened, it is sealed.
 
+pub mod afford;
 mod code_state;
 mod context;
 mod device;
@@ -21,7 +22,7 @@ pub mod short_run;
 mod trainer_log;
 mod workload;
 
-use harness_core::config::{Checked, Experiment};
+use harness_core::config::{Checked, Experiment, Limits};
 use harness_core::names::ExperimentName;
 use harness_corpus::{PreparedCorpus, Progress};
 
@@ -33,6 +34,8 @@ pub use launch::{Interrupts, Local, about, trainer_beside};
 pub use session::{Outcome, Watcher};
 pub use workload::{Left, Workload, timed};
 
+use afford::Wish;
+use expected::Pace;
 use plan::Wanted;
 use resume::Origin;
 use short_run::Bench;
@@ -53,7 +56,9 @@ pub fn run(
     let wanted = Wanted::look(context, name, options, origin)?;
     let prepared = wanted.prepare(context, watcher.progress())?;
     let experiment = with_steps(context, &wanted.experiment, &prepared.corpus, origin, watcher.progress())?;
-    let plan = wanted.plan(project, &experiment, &prepared, origin)?;
+    let over_budget = over_budget(context, &wanted, &experiment, options, origin)?;
+    let mut plan = wanted.plan(project, &experiment, &prepared, origin)?;
+    plan.open.plan.over_budget = over_budget;
     for lost in origin.iter().flat_map(|origin| &origin.passed_over) {
         let used = plan.open.resumed_from.as_ref().map_or(0, |origin| origin.step);
         let (run, step, problem) = (&lost.run, lost.step, &lost.problem);
@@ -64,6 +69,31 @@ pub fn run(
     watcher.progress().note(&retention::check_disk(project, plan.disk)?);
     let earlier = origin.map(Origin::inherited).transpose()?.unwrap_or_default();
     session::carry_out(context, plan, origin, &earlier, watcher)
+}
+
+/// Refuses a run that the budget does not pay for. Gives the reason why it is run all the same, where it needs one.
+fn over_budget(
+    context: &RunContext,
+    wanted: &Wanted,
+    experiment: &Experiment,
+    options: &Options,
+    origin: Option<&Origin>,
+) -> Result<Option<String>, RunError> {
+    let project = context.project;
+    let limits = Limits::load(project)?;
+    if limits.is_empty() {
+        return Ok(None);
+    }
+    let left = origin.map_or(1.0, |origin| 1.0 - origin.checkpoint.step as f64 / experiment.training.steps as f64);
+    let expected = Pace::here(project)?.of_resolved(project, experiment)?;
+    let wish = Wish {
+        name: wanted.name(),
+        config: experiment,
+        purpose: wanted.purpose(),
+        count: 1,
+        each: expected.map(|expected| expected.spent().times(left)),
+    };
+    afford::check(project, &limits, &wish, &options.promised, options.over_budget.as_deref())
 }
 
 /// Refuses what [`run`] would refuse before it makes data ready. Gives the commit and the config with its seed.

@@ -99,6 +99,16 @@ impl<'a> Wanted<'a> {
         Ok(Wanted { loaded, experiment, purpose, seed_rule, code_state, recipe, task_recipes })
     }
 
+    /// The experiment.
+    pub fn name(&self) -> &ExperimentName {
+        &self.loaded.name
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     /// The commit that its plan is of.
     pub fn commit(&self) -> &str {
         self.code_state.commit()
