@@ -159,7 +159,7 @@ fn tables_say_what_the_numbers_mean() {
     let csv = project.harness(&["compare", "tiny", "change", "--csv"]).expect(0).stdout;
     let mut lines = csv.lines();
     let columns = lines.next().unwrap().split(',').count();
-    assert!(columns == 25 && csv.lines().count() == 6, "{csv}");
+    assert!(columns == 25 && csv.lines().count() == 8, "{csv}");
 
     let unknown = project.harness(&["compare", "tiny", "change", "--flips", "blimp"]).expect(2);
     assert!(unknown.stderr.contains("grammar-agreement.simple"), "{}", unknown.stderr);
@@ -211,6 +211,66 @@ fn documents_of_a_task_are_compared_like_the_validation_text() {
     // No item of them is right or wrong.
     let refused = project.harness(&["compare", "tiny", "change", "--flips", "articles"]).expect(2);
     assert!(refused.stderr.contains("grammar-agreement.simple"), "{}", refused.stderr);
+}
+
+/// The stand-in's right answers are more probable by 0.6 nats: in each run, and apart from what the claim rests on.
+#[test]
+fn how_probable_right_answers_are_is_compared_in_a_family_of_its_own() {
+    const BITS_OF_RIGHT: &str = "tasks.grammar-agreement.gold_bits_per_byte";
+    const PROBABILITY: &str = "tasks.grammar-agreement.gold_probability";
+    let project = two_experiments();
+    run(&project, "tiny", 3, "");
+    run(&project, "change", 3, "better:60");
+    let found = json(&project, &["compare", "tiny", "change"]);
+    for (metric, sign, lower) in [(BITS_OF_RIGHT, -1.0, true), (PROBABILITY, 1.0, false)] {
+        let judged = effect(&found, metric);
+        assert_eq!((&judged["family"], &judged["test"]), (&"likelihood".into(), &"t_over_items".into()), "{judged:#}");
+        assert_eq!((&judged["verdict"], &judged["lower_is_better"]), (&"models_differ".into(), &lower.into()));
+        assert!(sign * judged["difference"].as_f64().unwrap() > 0.0, "{judged:#}");
+        let [low, high] = [0, 1].map(|end| judged["interval"][end].as_f64().unwrap());
+        assert!(low * high > 0.0 && judged["p_holm"].as_f64().unwrap() <= 2.0 * judged["p_value"].as_f64().unwrap());
+        assert_eq!(judged["units"], effect(&found, GROUP)["units"]);
+    }
+    // Two metrics are primary, as without these: the smaller p-value is doubled, not more.
+    let (bits, group) = (effect(&found, BITS), effect(&found, GROUP));
+    let p = |effect: &Value, of: &str| effect[of].as_f64().unwrap();
+    let least = p(bits, "p_value").min(p(group, "p_value"));
+    assert!((p(bits, "p_holm").min(p(group, "p_holm")) - 2.0 * least).abs() <= 1e-15 * least, "{found:#}");
+
+    // Each is a value with its error; a group is the mean of its tasks. One of them can be named as what the claim rests on.
+    let values = json(&project, &["show", "change", "--values"])["values"].clone();
+    for score in ["gold_bits_per_byte", "gold_probability"] {
+        let of_tasks: Vec<(&String, &Value)> =
+            values.as_object().unwrap().iter().filter(|(key, _)| key.ends_with(score)).collect();
+        let (group, parts): (Vec<_>, Vec<_>) =
+            of_tasks.into_iter().partition(|(key, _)| **key == format!("tasks.grammar-agreement.{score}"));
+        assert!(parts.len() > 1 && parts.iter().all(|(_, value)| value["standard_error"].as_f64() > Some(0.0)));
+        let mean = parts.iter().map(|(_, value)| p(value, "number")).sum::<f64>() / parts.len() as f64;
+        assert!((p(group[0].1, "number") - mean).abs() < 1e-12, "{values:#}");
+    }
+    let named = json(&project, &["compare", "tiny", "change", "--family", PROBABILITY]);
+    assert_eq!(effect(&named, PROBABILITY)["family"], "primary");
+    assert_eq!(effect(&named, BITS_OF_RIGHT)["family"], "likelihood");
+    let forest = project.harness(&["plot", "forest", "tiny", "change"]).expect(0).stdout;
+    assert!(!forest.contains("right answers"), "{forest}");
+    let text = project.harness(&["compare", "tiny", "change"]).expect(0).stdout;
+    assert!(text.contains("tasks.grammar-agreement.gold_bpb") && text.contains("t, items"), "{text}");
+
+    for seed in [4, 5] {
+        run(&project, "tiny", seed, "");
+        run(&project, "change", seed, &format!("better:{}", 50 + 5 * seed));
+    }
+    let seeds = json(&project, &["compare", "tiny", "change"]);
+    for metric in [BITS_OF_RIGHT, PROBABILITY] {
+        let effect = effect(&seeds, metric);
+        assert_eq!(
+            (&effect["test"], &effect["verdict"]),
+            (&"blocks_over_seeds".into(), &"better".into()),
+            "{effect:#}"
+        );
+        let [inner, outer] = ["interval", "interval_over_seeds_and_units"].map(|of| effect[of][0].as_f64().unwrap());
+        assert!(outer <= inner, "{effect:#}");
+    }
 }
 
 #[test]

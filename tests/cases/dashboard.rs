@@ -52,6 +52,10 @@ fn it_shows_sealed_open_and_changed_runs_of_every_experiment() {
     // A group with its tasks and its curve; a finding with what `harness diagnose` says of it.
     let group = &run["tasks"][0];
     assert!(group["mean"].is_number() && group["curve"].as_array().unwrap().len() == 2, "{group:#}");
+    for score in ["gold_bits_per_byte", "gold_probability"] {
+        let points = group[score].as_array().unwrap();
+        assert!(points.len() == 2 && points.iter().all(|point| point[2].as_f64().unwrap() > 0.0), "{group:#}");
+    }
     let members: Vec<&str> =
         group["members"].as_array().unwrap().iter().map(|t| t["title"].as_str().unwrap()).collect();
     assert!(members.len() > 1 && members.contains(&"simple"), "{members:?}");

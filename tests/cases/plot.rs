@@ -33,6 +33,10 @@ fn every_kind_is_drawn_and_says_what_it_shows() {
         let path = ran.stdout.lines().next().unwrap();
         assert_eq!(path, format!("report/build/plots/{kind}.{}.svg", names.join(".")));
         let svg = fs::read_to_string(project.path(path)).unwrap();
+        if kind == "likelihood_curves" {
+            let alt = ran.stdout.lines().nth(1).unwrap();
+            assert!(alt.starts_with("Bits per byte of the right answers over") && alt.contains("change "), "{alt}");
+        }
         if kind == "slices" {
             let alt = ran.stdout.lines().nth(1).unwrap();
             assert!(alt.contains("Of the 2 seeds of tiny, only the latest, 4, is shown."), "{alt}");

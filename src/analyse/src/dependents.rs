@@ -52,7 +52,7 @@ const TOKENS: [&str; 6] = [
 ];
 
 /// What is computed from the rows of a task.
-const TASK: [&str; 12] = [
+const TASK: [&str; 14] = [
     "accuracy",
     "accuracy_if_guessed",
     "accuracy_mutual_information",
@@ -60,6 +60,8 @@ const TASK: [&str; 12] = [
     "accuracy_per_token",
     "bits_per_byte",
     "byte_perplexity",
+    "gold_bits_per_byte",
+    "gold_probability",
     "items",
     "loss",
     "perplexity",

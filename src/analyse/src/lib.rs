@@ -10,6 +10,8 @@ mod choices;
 pub mod compare;
 mod dependents;
 pub mod diagnose;
+mod likelihood;
+mod ratio;
 mod rows;
 pub mod slices;
 pub mod spikes;
@@ -27,8 +29,10 @@ pub use choices::{Answer, Unanswered, Why, answers};
 pub use compare::{Asked, CompareError, Comparison, Side, compare, compare_all};
 pub use dependents::{all_measured, is_among, numbers_from};
 pub use diagnose::{Finding, diagnose, diagnose_seeds};
+pub use likelihood::{Likelihood, lower_is_better};
+pub use ratio::Ratio;
 pub use rows::RunName;
-pub use values::{Ratio, Unit, Value, recipe_sources, show};
+pub use values::{Unit, Value, recipe_sources, show};
 
 /// A curve: step, tokens and value at each evaluation.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +60,8 @@ pub struct RunAnalysis {
     pub validation_curve: Vec<CurvePoint>,
     /// For each task or group with more than one evaluation or one: the quoted metric at each evaluation.
     pub task_curves: BTreeMap<String, Vec<CurvePoint>>,
+    /// For each task or group and each [`Likelihood`] of it, by key: its value at each evaluation that has one.
+    pub likelihood_curves: BTreeMap<String, Vec<CurvePoint>>,
     /// For each task of documents: their bits per byte at each evaluation.
     pub document_curves: BTreeMap<String, Vec<CurvePoint>>,
     /// Scores of each task after the last step, by task id, in the order of the record.
@@ -98,6 +104,10 @@ pub struct TaskResult {
     pub accuracy_mutual_information: Option<Share>,
     /// exp of the mean negative log-probability of the word; for last-word tasks.
     pub perplexity: Option<Ratio>,
+    /// [`Likelihood::GoldBitsPerByte`]
+    pub gold_bits_per_byte: Option<Ratio>,
+    /// [`Likelihood::GoldProbability`]
+    pub gold_probability: Option<Ratio>,
     /// The score file, relative to the run folder (empty for a group).
     pub file: String,
 }
@@ -118,6 +128,14 @@ impl TaskResult {
     /// to score.
     pub fn accuracy_if_guessed(&self) -> f64 {
         self.quoted_accuracy().mean + self.chance * self.unanswered.total() as f64 / self.items as f64
+    }
+
+    /// A continuous score of the right answers, where there is one.
+    pub fn likelihood(&self, score: Likelihood) -> Option<Ratio> {
+        match score {
+            Likelihood::GoldBitsPerByte => self.gold_bits_per_byte,
+            Likelihood::GoldProbability => self.gold_probability,
+        }
     }
 
     /// What the quoted accuracy says against guessing, by the one rule for it; none where items are without an answer, which

@@ -7,10 +7,12 @@ use harness_core::scores::{ChoiceScore, WindowLoss, read_csv};
 use harness_core::task_kind::Kind;
 use serde::Serialize;
 
-use crate::choices::{Answer, answers};
+use crate::choices::{Answer, Why, answers};
+use crate::likelihood::Likelihood;
 use crate::{AnalyseError, RunAnalysis, TaskResult, choice_score};
 use harness_record::SealedRun;
 use harness_record::format::Task;
+use harness_statistics::cluster::Cluster;
 
 /// A run as comparisons and slices name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,6 +68,8 @@ pub(crate) struct Items {
     /// By how many nats the right answer leads the best wrong one, under the score of the quoted metric; for last words
     /// their log-probability.
     pub margin_nats: Vec<f64>,
+    /// The parts of each item in each of [`Likelihood::ALL`]; none where the task has no such score.
+    pub likelihoods: [Option<Vec<Result<Cluster, Why>>>; 2],
 }
 
 pub(crate) fn items(run: &RunAnalysis, task: &Task, result: &TaskResult) -> Result<Items, AnalyseError> {
@@ -83,6 +87,7 @@ pub(crate) fn items(run: &RunAnalysis, task: &Task, result: &TaskResult) -> Resu
         index: by_item.iter().map(|choices| choices[0].item).collect(),
         answers: answers(&rows, task.kind, task.metric),
         margin_nats: by_item.iter().map(margin).collect(),
+        likelihoods: Likelihood::ALL.map(|score| score.parts(&rows, task.kind)),
     })
 }
 

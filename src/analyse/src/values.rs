@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::slices::{By, Calibration, Scored, Slice, by_phenomenon, calibration, mean_accuracy, slices_of_run};
 use super::{AnalyseError, CurvePoint, RunAnalysis, TaskResult, accuracy_name};
 use crate::choices::{Unanswered, answers, right};
+use crate::likelihood::Likelihood;
+use crate::ratio::Ratio;
 use crate::rows::{by_document, windows};
 use harness_record::SealedRun;
 use harness_record::format::{Task, file};
-use harness_statistics::cluster::{Cluster, clustered_mean};
+use harness_statistics::cluster::Cluster;
 use harness_statistics::{self as stats, Share, mean_of_shares, share};
 
 /// The unit of a value; it decides how the number is shown.
@@ -44,6 +46,15 @@ pub enum Unit {
     Decimal,
     /// A setting, as written: up to six significant digits.
     Number,
+}
+
+impl From<Likelihood> for Unit {
+    fn from(score: Likelihood) -> Self {
+        match score {
+            Likelihood::GoldBitsPerByte => Unit::BitsPerByte,
+            Likelihood::GoldProbability => Unit::Share,
+        }
+    }
 }
 
 /// A number of one run.
@@ -155,6 +166,7 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
     let last_step = run.record.evaluations.last().map(|e| e.step);
     let mut validation_curve = Vec::new();
     let mut task_points: BTreeMap<String, Vec<CurvePoint>> = BTreeMap::new();
+    let mut likelihood_points: BTreeMap<String, Vec<CurvePoint>> = BTreeMap::new();
     let mut document_curves: BTreeMap<String, Vec<CurvePoint>> = BTreeMap::new();
     let (mut tasks, mut groups) = (Vec::new(), Vec::new());
     for evaluation in &run.record.evaluations {
@@ -183,6 +195,11 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
         let grouped = group_results(&now);
         for result in now.iter().chain(&grouped) {
             task_points.entry(result.id.clone()).or_default().push(point(result.quoted_accuracy().mean));
+            for score in Likelihood::ALL {
+                if let Some(ratio) = result.likelihood(score) {
+                    likelihood_points.entry(score.key(&result.id)).or_default().push(point(ratio.number));
+                }
+            }
         }
         if Some(evaluation.step) == last_step {
             now.iter().for_each(|result| add_task(result, std::slice::from_ref(result), &mut values));
@@ -210,6 +227,7 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
         activations,
         validation_curve,
         task_curves: task_points,
+        likelihood_curves: likelihood_points,
         document_curves,
         tasks,
         groups,
@@ -419,32 +437,6 @@ fn validation(run: &SealedRun, path: &str, step: u64, values: &mut Builder) -> R
     Ok(bits)
 }
 
-/// A sum over a sum, or a function of it, with the standard error that the spread of its clusters gives it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ratio {
-    /// The number itself.
-    pub number: f64,
-    /// None for fewer than five clusters.
-    pub standard_error: Option<f64>,
-}
-
-impl Ratio {
-    fn of(sum: f64, weight: f64, clusters: &[Cluster]) -> Self {
-        let standard_error = clustered_mean(clusters).and_then(|found| found.standard_error);
-        Ratio { number: sum / weight, standard_error }
-    }
-
-    fn scaled(self, factor: f64) -> Self {
-        Ratio { number: factor * self.number, standard_error: self.standard_error.map(|error| factor * error) }
-    }
-
-    /// exp of it; the error by the delta method, as lm-evaluation-harness has it for perplexities.
-    fn exponential(self) -> Self {
-        let number = libm::exp(self.number);
-        Ratio { number, standard_error: self.standard_error.map(|error| number * error) }
-    }
-}
-
 /// Calibration of the next-token distribution, and the loss by place, source and length of document: what the losses of
 /// single tokens say without the text.
 fn describe_tokens(run: &SealedRun, values: &mut Builder) -> Result<(Option<Calibration>, Vec<Slice>), AnalyseError> {
@@ -551,6 +543,8 @@ fn task_result(run: &SealedRun, task: &Task, path: &str) -> Result<TaskResult, A
             let clusters: Vec<Cluster> = rows.iter().map(|row| Cluster { sum: -row.nats(), weight: 1.0 }).collect();
             Ratio::of(-nats, rows.len() as f64, &clusters).exponential()
         }),
+        gold_bits_per_byte: Likelihood::GoldBitsPerByte.of_task(&rows, task.kind),
+        gold_probability: Likelihood::GoldProbability.of_task(&rows, task.kind),
         file: path.to_owned(),
     })
 }
@@ -567,6 +561,10 @@ fn group_results(tasks: &[TaskResult]) -> Vec<TaskResult> {
         let shares: Vec<Share> = members.iter().filter_map(|t| of(t)).collect();
         (shares.len() == members.len()).then(|| mean_of_shares(&shares))
     };
+    let mean_ratio = |members: &[&TaskResult], score: Likelihood| {
+        let ratios: Vec<Ratio> = members.iter().filter_map(|t| t.likelihood(score)).collect();
+        (ratios.len() == members.len()).then(|| Ratio::mean(&ratios))
+    };
     let group = |name: &String| {
         let members: Vec<&TaskResult> = tasks.iter().filter(|t| t.group.as_ref() == Some(name)).collect();
         TaskResult {
@@ -582,6 +580,8 @@ fn group_results(tasks: &[TaskResult]) -> Vec<TaskResult> {
             accuracy_per_token: mean_over(&members, |t| t.accuracy_per_token),
             accuracy_mutual_information: mean_over(&members, |t| t.accuracy_mutual_information),
             perplexity: None,
+            gold_bits_per_byte: mean_ratio(&members, Likelihood::GoldBitsPerByte),
+            gold_probability: mean_ratio(&members, Likelihood::GoldProbability),
             file: String::new(),
         }
     };
@@ -606,6 +606,11 @@ fn add_task(result: &TaskResult, members: &[TaskResult], values: &mut Builder) {
     }
     if let Some(perplexity) = result.perplexity {
         values.add_ratio(key("perplexity"), perplexity, Unit::Perplexity, &files);
+    }
+    for score in Likelihood::ALL {
+        if let Some(ratio) = result.likelihood(score) {
+            values.add_ratio(score.key(&result.id), ratio, score.into(), &files);
+        }
     }
     if result.unanswered.total() > 0 {
         values.add(key("unanswered"), result.unanswered.total() as f64, Unit::Count, &files);

@@ -2,7 +2,7 @@
 //! difference of the promised size is found, how often an interval holds the truth. The short form is a test; the long one
 //! (`make error-rates`) prints the tables of docs/statistics.md. Streams are fixed, so the counts are too.
 
-use harness_analyse::compare::{Basis, Effect, Measured, Rows, tested};
+use harness_analyse::compare::{Basis, Effect, Measured, Rows, Sums, tested};
 use harness_analyse::{Answer, Unit};
 use harness_core::random::Random;
 use harness_statistics::hypothesis::{LEVEL, McNemar, stratified_mcnemar};
@@ -24,7 +24,7 @@ fn measured(runs: [Vec<f64>; 2]) -> Measured {
 fn over_documents(sums: [Vec<Vec<f64>>; 2], weights: Vec<f64>, basis: Basis) -> Effect {
     let total: f64 = weights.iter().sum();
     let runs = sums.each_ref().map(|runs| runs.iter().map(|run| run.iter().sum::<f64>() / total).collect());
-    tested(measured(runs), basis, &Rows::Documents { sums, weights })
+    tested(measured(runs), basis, &Rows::Documents(Sums { runs: sums, weights }))
 }
 
 /// The effect of tasks answered so by one run of each side.
@@ -188,6 +188,60 @@ fn items(simulations: usize, counts: &[usize], shares: &[f64]) {
     }
 }
 
+/// Differences of two models in the probability of the right answer: of most items both are sure, or neither knows.
+const OF_PROBABILITIES: Law = |random| {
+    let hard = 4.0 * normal(random);
+    let mut probability = || 1.0 / (1.0 + libm::exp(hard + normal(random)));
+    probability() - probability()
+};
+
+/// A tenth of the items makes the difference, the rest hardly any.
+const SPARSE: Law =
+    |random| if random.uniform() < 0.1 { normal(random) + 1.0 } else { 0.1 * normal(random) - 1.0 / 9.0 };
+/// Two thirds of the lengths are within a factor of 1.6 of the median.
+const UNEQUAL: Law = |random| libm::exp(0.5 * normal(random));
+
+/// Sums over the items of tasks, as the parts of a likelihood are.
+fn likelihoods(simulations: usize, sizes: &[&[usize]]) {
+    println!(
+        "\n| items of each task, differences | called (null) | interval holds | promised effect found |\n| --- | --- | --- | --- |"
+    );
+    let mut random = Random::new(66);
+    for &tasks in sizes {
+        for (name, length, law) in [
+            ("normal", ONE, normal as Law),
+            ("lognormal", ONE, SKEWED),
+            ("of probabilities", ONE, OF_PROBABILITIES),
+            ("of a tenth of the items", ONE, SPARSE),
+            ("of a tenth of the items, unequal lengths", UNEQUAL, SPARSE),
+            ("of lognormal losses, lognormal lengths", LOGNORMAL, OF_LOGNORMAL_LOSSES),
+        ] {
+            let mut draw = |shift: f64| -> Vec<Sums> {
+                let mut task = |(at, items): (usize, usize)| {
+                    let weights: Vec<f64> = (0..items).map(|_| length(&mut random)).collect();
+                    // Tasks differ in how far the models are apart, by nothing in the mean over them.
+                    let own = if at < tasks.len() / 2 * 2 { [0.5, -0.5][at % 2] } else { 0.0 };
+                    let second = weights.iter().map(|weight| weight * (shift + own + law(&mut random))).collect();
+                    Sums { runs: [vec![vec![0.0; items]], vec![second]], weights }
+                };
+                tasks.iter().copied().enumerate().map(&mut task).collect()
+            };
+            let mut simulate = |shift: f64| {
+                let tasks = draw(shift);
+                tested(measured([vec![0.0], vec![0.0]]), Basis::OneRunEach, &Rows::Likelihoods { tasks, unanswered: 0 })
+            };
+            let null = Rates::of(simulations, 0.0, || simulate(0.0));
+            let alike = tasks.iter().all(|&items| items == tasks[0]) && name == "normal" && null.judged > 0;
+            let (count, all) = (tasks.len(), tasks.iter().sum::<usize>());
+            let promised = detectable_over_clusters(all - count + 1, LEVEL).filter(|_| alike);
+            let shift = promised.map(|effect| effect / (all as f64).sqrt());
+            let power = shift.map(|shift| Rates::of(simulations, shift, || simulate(shift)));
+            let shown: Vec<String> = tasks.iter().map(usize::to_string).collect();
+            row(&format!("{}, {name}", shown.join(" + ")), &null, power.as_ref());
+        }
+    }
+}
+
 /// Runs of a few documents that all have the same loss, which is the run's.
 fn seeds(simulations: usize, counts: &[[usize; 2]], ratios: &[f64]) {
     println!("\n| seeds | called (null) | interval holds | promised effect found |\n| --- | --- | --- | --- |");
@@ -265,6 +319,7 @@ fn no_test_calls_more_than_it_may() {
     documents(SIMULATIONS, &[4, 5, 20]);
     windows(SIMULATIONS, &[8], &[0.2]);
     items(SIMULATIONS, &[50, 400], &[0.1, 0.3]);
+    likelihoods(SIMULATIONS, &[&[40], &[100], &[8; 10], &[20; 3]]);
     seeds(SIMULATIONS, &[[2, 2], [2, 5], [4, 4]], &[1.0, 2.0]);
     nested(SIMULATIONS, &[3], &[50]);
 }
@@ -276,6 +331,10 @@ fn the_tables() {
     documents(SIMULATIONS, &[4, 5, 6, 7, 8, 10, 15, 20, 50, 100]);
     windows(SIMULATIONS, &[5, 10, 20, 100], &[0.0, 0.05, 0.12, 0.2]);
     items(SIMULATIONS, &[50, 200, 1_000], &[0.02, 0.1, 0.3]);
+    likelihoods(
+        SIMULATIONS,
+        &[&[40], &[50], &[100], &[200], &[1_000], &[8; 10], &[20; 3], &[20; 10], &[50; 5], &[200, 50, 20]],
+    );
     seeds(SIMULATIONS, &[[2, 2], [3, 3], [4, 4], [5, 5], [2, 3], [2, 5], [3, 5]], &[0.5, 1.0, 1.5, 2.0]);
     nested(SIMULATIONS, &[2, 3, 5], &[20, 100]);
 }

@@ -1,4 +1,4 @@
-//! Accuracy on each task over training: one small panel a task, all with the same axes, so that what is learnt early
+//! A score of each task over training: one small panel a task, all with the same axes, so that what is learnt early
 //! and what is learnt late stand beside each other.
 
 use super::axis::Axis;
@@ -7,25 +7,54 @@ use super::canvas::{self, Anchor, GREY, INK, LINE, Panel, fitted, left_margin};
 use super::validation::draw_curve;
 use super::{COLUMN_WIDTH, Curve, Figure, Progress, looks, range, remarks};
 
+/// What the curves are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    /// Accuracy, from 0 to 1.
+    Accuracy,
+    /// Bits per byte of the right answers.
+    GoldBitsPerByte,
+}
+
+impl Score {
+    /// What stands above the panels, and the same in the description.
+    fn words(self) -> [&'static str; 2] {
+        match self {
+            Score::Accuracy => ["Accuracy (%), grey line: chance", "Accuracy in percent"],
+            Score::GoldBitsPerByte => ["Bits per byte of the right answers", "Bits per byte of the right answers"],
+        }
+    }
+
+    /// What values are multiplied by, the most they can come to, the room left beyond them, and digits after the point.
+    fn scale(self) -> (f64, f64, f64, usize) {
+        match self {
+            Score::Accuracy => (100.0, 100.0, 4.0, 1),
+            Score::GoldBitsPerByte => (1.0, f64::INFINITY, 0.1, 3),
+        }
+    }
+}
+
 /// One task or group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// Its name.
     pub name: String,
-    /// Accuracy of guessing, from 0 to 1.
-    pub chance: f64,
-    /// Accuracy over training, from 0 to 1, for each subject that was scored on it; always in the same order.
+    /// What guessing gives, where that is known.
+    pub chance: Option<f64>,
+    /// The score over training for each subject that has it; always in the same order.
     pub curves: Vec<Curve>,
 }
 
 /// Draws a grid of panels, two in a row.
-pub fn draw(tasks: &[Task], progress: Progress) -> Figure {
+pub fn draw(tasks: &[Task], score: Score, progress: Progress) -> Figure {
+    let [title, about] = score.words();
+    let (times, largest, room, digits) = score.scale();
     let bands: Vec<Vec<Band>> = tasks.iter().map(|t| t.curves.iter().map(|c| band(&c.seeds)).collect()).collect();
     let points = || bands.iter().flatten().flat_map(|b| [&b.mean, &b.low, &b.high]).flatten();
     let most = range(points().map(|p| p.0)).map_or(1.0, |r| r.1);
-    let shares = points().map(|p| 100.0 * p.1).chain(tasks.iter().map(|t| 100.0 * t.chance));
-    let (low, high) = range(shares).unwrap_or((0.0, 100.0));
-    let y = Axis::linear(((low - 4.0).max(0.0), (high + 4.0).min(100.0)), 4, "");
+    let values = points().map(|p| p.1).chain(tasks.iter().filter_map(|t| t.chance));
+    let (low, high) = range(values.map(|value| times * value)).unwrap_or((0.0, 100.0));
+    let y = Axis::linear(((low - room).max(0.0), (high + room).min(largest)), 4, "");
     let (x, factor) = progress.axis(most, 3);
     let label = x.label.clone();
     // Every subject once, also if the first task lacks one.
@@ -39,7 +68,7 @@ pub fn draw(tasks: &[Task], progress: Progress) -> Figure {
     let height = top + rows * pitch + 60;
     let svg = canvas::svg(COLUMN_WIDTH, height, |canvas| {
         canvas.legend(&names, 60, COLUMN_WIDTH - 60, 0, true);
-        canvas.text("Accuracy (%), grey line: chance", (60, top - LINE / 2 - 8), Anchor::Left, INK);
+        canvas.text(title, (60, top - LINE / 2 - 8), Anchor::Left, INK);
         let left = left_margin(&y) - 90;
         let width = (COLUMN_WIDTH - 2 * left - 60) / 2;
         for (index, (task, bands)) in tasks.iter().zip(&bands).enumerate() {
@@ -50,15 +79,16 @@ pub fn draw(tasks: &[Task], progress: Progress) -> Figure {
             let panel = Panel { left: from, top: above, right: from + width, bottom: above + frame, x, y };
             panel.draw(canvas, true);
             canvas.text(&fitted(&task.name, width), (from, above - LINE / 2 - 4), Anchor::Left, INK);
-            let chance = panel.y_at(100.0 * task.chance);
-            canvas.line(&[(panel.left, chance), (panel.right, chance)], GREY, 8, &[24.0, 24.0]);
-            let percent = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-                scaled(points, factor).iter().map(|p| (p.0, 100.0 * p.1)).collect()
+            if let Some(chance) = task.chance.map(|chance| panel.y_at(times * chance)) {
+                canvas.line(&[(panel.left, chance), (panel.right, chance)], GREY, 8, &[24.0, 24.0]);
+            }
+            let shown = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
+                scaled(points, factor).iter().map(|p| (p.0, times * p.1)).collect()
             };
             for (curve, band) in task.curves.iter().zip(bands) {
                 let look = canvas::look(curve.subject.look);
-                panel.band(canvas, &percent(&band.low), &percent(&band.high), look.color);
-                draw_curve(canvas, &panel, &percent(&band.mean), look);
+                panel.band(canvas, &shown(&band.low), &shown(&band.high), look.color);
+                draw_curve(canvas, &panel, &shown(&band.mean), look);
             }
         }
         canvas.text(&label, (COLUMN_WIDTH / 2, height - LINE / 2), Anchor::Middle, INK);
@@ -68,17 +98,14 @@ pub fn draw(tasks: &[Task], progress: Progress) -> Figure {
             .curves
             .iter()
             .zip(bands)
-            .filter_map(|(c, b)| Some(format!("{} {:.1}", c.subject.name, 100.0 * b.mean.last()?.1)))
+            .filter_map(|(c, b)| Some(format!("{} {:.digits$}", c.subject.name, times * b.mean.last()?.1)))
             .collect();
-        format!("{} (chance {:.1}): {}", task.name, 100.0 * task.chance, ends.join(", "))
+        let chance = task.chance.map_or(String::new(), |chance| format!(" (chance {:.digits$})", times * chance));
+        format!("{}{chance}: {}", task.name, ends.join(", "))
     };
     let ends: Vec<String> = tasks.iter().zip(&bands).map(of).collect();
     let along = progress.words();
     let curves = tasks.first().map_or(&[][..], |task| &task.curves);
-    let alt = format!(
-        "Accuracy in percent over {most:.0} {along}, at the end: {}.{}",
-        ends.join("; "),
-        remarks(curves, progress)
-    );
+    let alt = format!("{about} over {most:.0} {along}, at the end: {}.{}", ends.join("; "), remarks(curves, progress));
     Figure { svg, alt }
 }

@@ -5,6 +5,7 @@
 #[path = "../../../tests/common/skip.rs"]
 mod skip;
 
+use super::task_curves::Score;
 use super::*;
 
 fn subject(name: &str, look: usize) -> Subject {
@@ -111,9 +112,14 @@ fn of_scores() -> Vec<(&'static str, Figure)> {
         ],
     };
     let rows: Vec<tasks::Row> = (0..4).map(row).collect();
+    let likely = |i: usize| task_curves::Task {
+        name: titles[i].to_owned(),
+        chance: None,
+        curves: three(|seed, pace, _| evaluated(seed, pace, 1.0), [1.0; 3], 2),
+    };
     let learnt = |i: usize| task_curves::Task {
         name: titles[i].to_owned(),
-        chance: chance[i],
+        chance: Some(chance[i]),
         curves: three(
             |seed, pace, _| {
                 let rise = |p: &(f64, f64)| (p.0, chance[i] + 0.25 * (1.0 - (p.1 - 1.0) / 3.2) + 0.01 * noise(seed, 3));
@@ -170,7 +176,11 @@ fn of_scores() -> Vec<(&'static str, Figure)> {
     ];
     vec![
         ("tasks", tasks::draw(&names(), &rows)),
-        ("task_curves", task_curves::draw(&(0..4).map(learnt).collect::<Vec<_>>(), Progress::Tokens)),
+        ("task_curves", task_curves::draw(&(0..4).map(learnt).collect::<Vec<_>>(), Score::Accuracy, Progress::Tokens)),
+        (
+            "likelihood_curves",
+            task_curves::draw(&(0..2).map(likely).collect::<Vec<_>>(), Score::GoldBitsPerByte, Progress::Tokens),
+        ),
         ("delta", delta::draw(&subject("lr-warmup", 1), "baseline", &deltas)),
         ("forest", forest::draw("baseline", &names()[1..], &groups)),
         ("parameters_loss", parameters_loss::draw(&sizes, parameters_loss::Size::Parameters)),
@@ -397,7 +407,8 @@ fn nothing_and_broken_values_still_draw() {
         lengths::draw(&[empty]),
         funnel::draw(&[]),
         tasks::draw(&[], &[]),
-        task_curves::draw(&[], Progress::Tokens),
+        task_curves::draw(&[], Score::Accuracy, Progress::Tokens),
+        task_curves::draw(&[], Score::GoldBitsPerByte, Progress::Tokens),
         delta::draw(&subject("a", 0), "b", &[]),
         forest::draw("a", &[], &[]),
         slices::draw(&[], &[]),

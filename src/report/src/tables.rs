@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use harness_analyse::compare::Verdict;
-use harness_analyse::{RunAnalysis, TaskResult, recipe_sources};
+use harness_analyse::{Likelihood, RunAnalysis, TaskResult, recipe_sources};
 use harness_core::config::flat;
 use harness_core::corpus_manifest::{FunnelStage, SourceRecord, TaskContamination};
 use harness_core::task_kind::{Kind, Metric};
@@ -425,7 +425,26 @@ fn metrics(members: &[&Entry]) -> Vec<Measure> {
             metrics.push(Measure { key, title: format!("{title}, ppl. ↓") });
         }
     }
+    // How probable right answers are is shown where a claim rests on it.
+    for key in members.iter().flat_map(|entry| claimed(entry)) {
+        let Some((id, score)) = Likelihood::of_key(key) else { continue };
+        let latest = members[0].latest;
+        let task = latest.groups.iter().chain(&latest.tasks).find(|task| task.id == id);
+        if let (Some(task), true) = (task, metrics.iter().all(|metric| metric.key != *key)) {
+            let what = match score {
+                Likelihood::GoldBitsPerByte => "right answers, bits per byte ↓",
+                Likelihood::GoldProbability => "probability of right answers ↑",
+            };
+            metrics.push(Measure { key: key.clone(), title: format!("{}, {what}", title_in_group(task)) });
+        }
+    }
     metrics
+}
+
+/// Keys of the metrics that the claim of an experiment rests on.
+fn claimed<'a>(entry: &&'a Entry) -> impl Iterator<Item = &'a String> {
+    let config = &entry.latest.run.experiment;
+    config.primary_metrics.iter().chain(config.expect.iter().map(|expect| &expect.metric))
 }
 
 /// Bold is what the tests call better than the experiment that it changes.

@@ -61,23 +61,38 @@ pub fn clustered_mean(clusters: &[Cluster]) -> Option<ClusteredMean> {
 /// `None` for fewer than [`FEWEST_CLUSTERS`] clusters with a weight, where a sum is not finite, or where every cluster has
 /// the same ratio that is not 0.
 pub fn cluster_test(clusters: &[Cluster]) -> Option<TTest> {
-    let used: Vec<Cluster> = clusters.iter().copied().filter(|c| c.weight > 0.0).collect();
-    if used.len() < FEWEST_CLUSTERS {
-        return None;
+    mean_cluster_test(&[clusters.to_vec()])
+}
+
+/// The same of the unweighted mean of several ratios, each over clusters of its own, such as over the tasks of a group: their
+/// variances add up, with Satterthwaite's degrees of freedom. `None` if one of them has too few clusters.
+pub fn mean_cluster_test(strata: &[Vec<Cluster>]) -> Option<TTest> {
+    let (mut difference, mut parts, mut residuals) = (0.0, Vec::new(), Vec::new());
+    for clusters in strata {
+        let used: Vec<Cluster> = clusters.iter().copied().filter(|c| c.weight > 0.0).collect();
+        if used.len() < FEWEST_CLUSTERS {
+            return None;
+        }
+        let weight: f64 = used.iter().map(|c| c.weight).sum();
+        let shares: Vec<f64> = used.iter().map(|c| c.weight / weight).collect();
+        let mean = used.iter().map(|c| c.sum).sum::<f64>() / weight;
+        let scale = weight * strata.len() as f64;
+        let these: Vec<f64> = used.iter().map(|c| (c.sum - mean * c.weight) / scale).collect();
+        difference += mean / strata.len() as f64;
+        parts.push((reduced_squares(&these, &shares), degrees_of_freedom(&shares)));
+        residuals.extend(these);
     }
-    let weight: f64 = used.iter().map(|c| c.weight).sum();
-    let shares: Vec<f64> = used.iter().map(|c| c.weight / weight).collect();
-    let difference = used.iter().map(|c| c.sum).sum::<f64>() / weight;
-    let residuals: Vec<f64> = used.iter().map(|c| c.sum - difference * c.weight).collect();
-    let standard_error = libm::sqrt(reduced_squares(&residuals, &shares)) / weight;
-    let df = degrees_of_freedom(&shares);
+    let variance: f64 = parts.iter().map(|(part, _)| part).sum();
+    let standard_error = libm::sqrt(variance);
+    let share = |part: f64| if variance > 0.0 { part / variance } else { 1.0 / parts.len() as f64 };
+    let df = 1.0 / parts.iter().map(|&(part, df)| share(part) * share(part) / df).sum::<f64>();
     if standard_error == 0.0 && difference == 0.0 {
         return Some(TTest { difference, standard_error, df, p_value: 1.0, low: 0.0, high: 0.0 });
     }
     if !(difference.is_finite() && standard_error.is_finite() && standard_error > 0.0) {
         return None;
     }
-    let (bend, strictness) = (Bend::of(&residuals), strictness(used.len()));
+    let (bend, strictness) = (Bend::of(&residuals), strictness(residuals.len()));
     let t = difference / standard_error;
     let p_value = strictness * t_two_sided(t, df).max(t_two_sided(bend.apply(t), df));
     let critical = t_quantile(1.0 - LEVEL / strictness / 2.0, df);
@@ -174,6 +189,25 @@ mod tests {
         let weights = [1.0, 2.0, 3.0, 4.0, 10.0];
         near(degrees_of_freedom(&weights.map(|w| w / 20.0)), 1.572_421_867_601_431_2, 1e-12);
         near(degrees_of_freedom(&[0.125; 8]), 7.0, 1e-12);
+    }
+
+    #[test]
+    fn the_mean_of_several_ratios_adds_their_variances() {
+        let strata =
+            [(0..30).map(f64::from).collect::<Vec<_>>(), (0..40).map(|i| 0.1 * f64::from(i * i % 7)).collect()];
+        let each = strata.each_ref().map(|values| clusters(values, &vec![1.0; values.len()]));
+        let found = mean_cluster_test(&each).unwrap();
+        let alone = each.each_ref().map(|clusters| cluster_test(clusters).unwrap());
+        near(found.difference, (alone[0].difference + alone[1].difference) / 2.0, 1e-12);
+        let variances = alone.map(|test| test.standard_error * test.standard_error);
+        near(found.standard_error, libm::sqrt(variances[0] + variances[1]) / 2.0, 1e-12);
+        let squared = variances[0] + variances[1];
+        near(
+            found.df,
+            squared * squared / (variances[0] * variances[0] / 29.0 + variances[1] * variances[1] / 39.0),
+            1e-9,
+        );
+        assert_eq!(mean_cluster_test(&[each[0].clone(), each[1][..4].to_vec()]), None, "one has four clusters");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use harness_analyse::RunName;
+use harness_analyse::{RunName, lower_is_better};
 use harness_core::config::{Direction, Guardrail, Loaded, Proposal};
 use harness_core::names::{ExperimentName, Project};
 use harness_record::SealedRun;
@@ -352,11 +352,6 @@ impl Sides {
         };
         quantities.into_iter().filter_map(ratio).collect()
     }
-}
-
-/// Accuracies rise where training is better; losses, bits and perplexities fall.
-fn lower_is_better(metric: &str) -> bool {
-    !metric.contains("accuracy")
 }
 
 fn worse(test: &TTest, lower_is_better: bool) -> [f64; 2] {

@@ -4,12 +4,13 @@
 use harness_core::task_kind::Kind;
 
 use super::rows::{Losses, document_losses, losses, shared_tasks};
-use super::{Basis, CompareError, Effect, NotJudged, Note, PRIMARY, Power, Side, TestKind, Verdict};
+use super::{Basis, CompareError, Effect, LIKELIHOOD, NotJudged, Note, PRIMARY, Power, Side, TestKind, Verdict};
 use crate::choices::{Answer, Why, answered_alike, right};
-use crate::rows::items;
+use crate::likelihood::{Likelihood, lower_is_better};
+use crate::rows::{Items, items};
 use crate::{RunAnalysis, TaskResult, Unit, accuracy_key};
 use harness_record::format::Task;
-use harness_statistics::cluster::{Cluster, FEWEST_CLUSTERS, cluster_test};
+use harness_statistics::cluster::{Cluster, FEWEST_CLUSTERS, mean_cluster_test};
 use harness_statistics::crossed::{Influences, interval_over_seeds_and_units};
 use harness_statistics::hypothesis::{SeedTest, TTest, mcnemar, over_seeds, pooled_deviation, stratified_mcnemar};
 use harness_statistics::mean;
@@ -34,18 +35,33 @@ pub struct Measured {
 /// What the values of the runs rest on.
 #[derive(Clone, Debug)]
 pub enum Rows {
-    /// Sums over documents: for each run of reference and other the sum of each document, and the documents' weights.
-    Documents {
-        /// Such as bits.
-        sums: [Vec<Vec<f64>>; 2],
-        /// Such as bytes.
-        weights: Vec<f64>,
+    /// Sums over documents.
+    Documents(Sums),
+    /// Sums over the items of the tasks whose unweighted mean it is.
+    Likelihoods {
+        /// Of each task.
+        tasks: Vec<Sums>,
+        /// Items that some runs score and others do not, counted over all runs.
+        unanswered: u64,
     },
     /// Answers to the items of the tasks whose unweighted mean it is: for each task, for each run of reference and other.
     Items(Vec<[Vec<Vec<Answer>>; 2]>),
 }
 
-/// Every metric that both sides have, the primary family first.
+/// A ratio of sums in each run.
+#[derive(Clone, Debug)]
+pub struct Sums {
+    /// For each run of reference and other the sum of each document or item, such as its bits.
+    pub runs: [Vec<Vec<f64>>; 2],
+    /// Their weights, such as bytes: the same in every run.
+    pub weights: Vec<f64>,
+}
+
+/// Below these numbers of items, in all and of each task, differences in likelihood are not tested: where a tenth of the items
+/// makes the difference, twenty call 20 % of nothing one, fifty 4 % (docs/statistics.md).
+pub const FEWEST_ITEMS: [usize; 2] = [50, 20];
+
+/// Every metric that both sides have: the primary family first, likelihoods last.
 pub(super) fn effects(
     reference: &Side,
     other: &Side,
@@ -58,8 +74,9 @@ pub(super) fn effects(
         Ok(losses) => primary.extend(bits_per_byte(BITS_PER_BYTE, sides, basis, losses, notes)),
         Err(note) => notes.push(note),
     }
-    let mut members: Vec<(Effect, [Vec<Vec<Answer>>; 2])> = Vec::new();
+    let mut members: Vec<(Effect, [Vec<Items>; 2])> = Vec::new();
     let mut groups: Vec<&str> = Vec::new();
+    let mut likelihoods: Vec<Effect> = Vec::new();
     for task in shared_tasks(reference, other, notes) {
         if task.kind == Kind::Documents {
             let losses = document_losses(reference, other, task)?;
@@ -67,30 +84,36 @@ pub(super) fn effects(
             primary.extend(bits_per_byte(&key, sides, basis, losses, notes));
             continue;
         }
-        let answers = [answers(reference, task)?, answers(other, task)?];
+        let scored = [scored(reference, task)?, scored(other, task)?];
         let family = task.group.clone().unwrap_or_else(|| PRIMARY.to_owned());
-        let effect = tested(accuracies(sides, &task.id, family), basis, &Rows::Items(vec![answers.clone()]));
+        let effect = tested(accuracies(sides, &task.id, family), basis, &Rows::Items(vec![answers(&scored)]));
         match &task.group {
-            None => primary.push(effect),
+            None => {
+                primary.push(effect);
+                likelihoods.extend(likelihoods_of(sides, &task.id, &[&scored], basis));
+            }
             Some(group) => {
                 if !groups.contains(&group.as_str()) {
                     groups.push(group);
                 }
-                members.push((effect, answers));
+                members.push((effect, scored));
             }
         }
     }
     for group in groups {
         let of_group = members.iter().filter(|(effect, _)| effect.family == group);
-        let answers: Vec<[Vec<Vec<Answer>>; 2]> = of_group.map(|(_, answers)| answers.clone()).collect();
+        let scored: Vec<&[Vec<Items>; 2]> = of_group.map(|(_, scored)| scored).collect();
         // Only whole groups: the group's values are means over all of its tasks.
         let whole =
-            |run: &RunAnalysis| run.tasks.iter().filter(|t| t.group.as_deref() == Some(group)).count() == answers.len();
+            |run: &RunAnalysis| run.tasks.iter().filter(|t| t.group.as_deref() == Some(group)).count() == scored.len();
         if sides.iter().flat_map(|side| &side.runs).all(whole) {
+            let answers = scored.iter().map(|task| answers(task)).collect();
             primary.push(tested(accuracies(sides, group, PRIMARY.to_owned()), basis, &Rows::Items(answers)));
+            likelihoods.extend(likelihoods_of(sides, group, &scored, basis));
         }
     }
     primary.extend(members.into_iter().map(|(effect, _)| effect));
+    primary.extend(likelihoods);
     Ok(primary)
 }
 
@@ -121,15 +144,56 @@ fn bits_per_byte(
         lower_is_better: true,
         runs: losses.bits.each_ref().map(|runs| runs.iter().map(|bits| bits.iter().sum::<f64>() / bytes).collect()),
     };
-    Some(tested(measured, basis, &Rows::Documents { sums: losses.bits, weights: losses.bytes }))
+    Some(tested(measured, basis, &Rows::Documents(Sums { runs: losses.bits, weights: losses.bytes })))
 }
 
-fn answers(side: &Side, task: &Task) -> Result<Vec<Vec<Answer>>, CompareError> {
+/// The items of a task in each run of a side, in the order of the seeds.
+fn scored(side: &Side, task: &Task) -> Result<Vec<Items>, CompareError> {
     let of_run = |run: &&RunAnalysis| {
         let result = run.tasks.iter().find(|t| t.id == task.id).expect("a shared task was scored in every run");
-        Ok(items(run, task, result)?.answers)
+        Ok(items(run, task, result)?)
     };
     side.by_seed().iter().map(of_run).collect()
+}
+
+fn answers(scored: &[Vec<Items>; 2]) -> [Vec<Vec<Answer>>; 2] {
+    scored.each_ref().map(|runs| runs.iter().map(|items| items.answers.clone()).collect())
+}
+
+/// The continuous scores of a task or group that every run has.
+fn likelihoods_of(sides: [&Side; 2], id: &str, tasks: &[&[Vec<Items>; 2]], basis: Basis) -> Vec<Effect> {
+    let effect = |(at, score): (usize, Likelihood)| {
+        let of_run = |run: &RunAnalysis| {
+            Some(run.tasks.iter().chain(&run.groups).find(|task| task.id == id)?.likelihood(score)?.number)
+        };
+        let values = |side: &Side| side.by_seed().into_iter().map(of_run).collect::<Option<Vec<f64>>>();
+        let metric = score.key(id);
+        let measured = Measured {
+            lower_is_better: lower_is_better(&metric),
+            metric,
+            family: LIKELIHOOD.to_owned(),
+            unit: score.into(),
+            runs: [values(sides[0])?, values(sides[1])?],
+        };
+        let (mut sums, mut unanswered) = (Vec::new(), 0);
+        for task in tasks {
+            let runs: Option<Vec<_>> = task.iter().flatten().map(|items| items.likelihoods[at].as_ref()).collect();
+            let runs = runs?;
+            let scored = |item: usize| runs.iter().filter(|parts| parts[item].is_ok()).count();
+            let items = 0..runs[0].len();
+            unanswered +=
+                items.clone().map(scored).filter(|&by| by > 0).map(|by| (runs.len() - by) as u64).sum::<u64>();
+            let used: Vec<usize> = items.filter(|&item| scored(item) == runs.len()).collect();
+            let parts = |parts: &Vec<Result<Cluster, Why>>, of: fn(Cluster) -> f64| -> Vec<f64> {
+                used.iter().filter_map(|&item| parts[item].ok().map(of)).collect()
+            };
+            let (reference, other) = runs.split_at(task[0].len());
+            let of_side = |side: &[&Vec<_>]| side.iter().map(|run| parts(run, |part| part.sum)).collect();
+            sums.push(Sums { runs: [of_side(reference), of_side(other)], weights: parts(runs[0], |part| part.weight) });
+        }
+        Some(tested(measured, basis, &Rows::Likelihoods { tasks: sums, unanswered }))
+    };
+    Likelihood::ALL.into_iter().enumerate().filter_map(effect).collect()
 }
 
 fn accuracies(sides: [&Side; 2], id: &str, family: String) -> Measured {
@@ -198,17 +262,27 @@ impl Rows {
     /// Documents or items that a value of one run rests on.
     fn units(&self) -> u64 {
         match self {
-            Rows::Documents { weights, .. } => weights.iter().filter(|weight| **weight > 0.0).count() as u64,
+            Rows::Documents(sums) => sums.weights.iter().filter(|weight| **weight > 0.0).count() as u64,
+            Rows::Likelihoods { tasks, .. } => tasks.iter().map(|sums| sums.weights.len() as u64).sum(),
             Rows::Items(tasks) => tasks.iter().map(|[reference, _]| reference[0].len() as u64).sum(),
         }
     }
 
     fn not_judged(&self) -> Option<NotJudged> {
         match self {
-            Rows::Documents { .. } if self.units() < FEWEST_CLUSTERS as u64 => {
+            Rows::Documents(_) if self.units() < FEWEST_CLUSTERS as u64 => {
                 Some(NotJudged::FewDocuments { documents: self.units() })
             }
-            Rows::Documents { .. } => None,
+            Rows::Documents(_) => None,
+            Rows::Likelihoods { unanswered, .. } if *unanswered > 0 => {
+                Some(NotJudged::Unanswered { items: *unanswered })
+            }
+            Rows::Likelihoods { tasks, .. } => {
+                let fewest = tasks.iter().map(|sums| sums.weights.len()).min().unwrap_or(0);
+                let [in_all, of_each] = FEWEST_ITEMS;
+                let few = self.units() < in_all as u64 || fewest < of_each;
+                few.then_some(NotJudged::FewItems { items: self.units(), of_a_task: fewest as u64 })
+            }
             Rows::Items(tasks) => {
                 let all = || tasks.iter().flat_map(|sides| sides.iter().flatten());
                 let count = |of: &dyn Fn(&Answer) -> bool| all().flatten().filter(|answer| of(answer)).count() as u64;
@@ -228,17 +302,8 @@ impl Rows {
     /// The test between one run and one run.
     fn test(&self, effect: &mut Effect) {
         match self {
-            Rows::Documents { sums, weights } => {
-                let pairs = sums[0][0].iter().zip(&sums[1][0]).zip(weights);
-                let clusters: Vec<Cluster> =
-                    pairs.map(|((first, second), &weight)| Cluster { sum: second - first, weight }).collect();
-                let Some(test) = cluster_test(&clusters) else {
-                    effect.not_judged = Some(NotJudged::NoSpread);
-                    return;
-                };
-                effect.take(TestKind::TOverDocuments, &test);
-                effect.power = Power::Clusters { clusters: test.df + 1.0, error: test.standard_error };
-            }
+            Rows::Documents(sums) => effect.test_sums(TestKind::TOverDocuments, std::slice::from_ref(sums)),
+            Rows::Likelihoods { tasks, .. } => effect.test_sums(TestKind::TOverItems, tasks),
             Rows::Items(tasks) => {
                 let tests: Vec<_> =
                     tasks.iter().map(|[first, second]| mcnemar(&right(&first[0]), &right(&second[0]))).collect();
@@ -265,18 +330,8 @@ impl Rows {
     /// What each unit adds to the value of each run.
     fn influences(&self) -> Influences {
         match self {
-            Rows::Documents { sums, weights } => {
-                let total: f64 = weights.iter().sum();
-                let around = |run: &Vec<f64>| {
-                    let mean = run.iter().sum::<f64>() / total;
-                    run.iter().zip(weights).map(|(sum, weight)| (sum - mean * weight) / total).collect()
-                };
-                Influences {
-                    runs: sums.each_ref().map(|runs| runs.iter().map(around).collect()),
-                    shares: weights.iter().map(|weight| weight / total).collect(),
-                    strata: vec![weights.len()],
-                }
-            }
+            Rows::Documents(sums) => Sums::influences(std::slice::from_ref(sums)),
+            Rows::Likelihoods { tasks, .. } => Sums::influences(tasks),
             Rows::Items(tasks) => {
                 let count = tasks.len() as f64;
                 let around = |run: &Vec<Answer>| -> Vec<f64> {
@@ -299,7 +354,46 @@ impl Rows {
     }
 }
 
+impl Sums {
+    /// By how much the other side's first run is above the reference's, in each unit.
+    fn differences(&self) -> Vec<Cluster> {
+        let pairs = self.runs[0][0].iter().zip(&self.runs[1][0]).zip(&self.weights);
+        pairs.map(|((first, second), &weight)| Cluster { sum: second - first, weight }).collect()
+    }
+
+    /// What each unit adds to the unweighted mean over tasks.
+    fn influences(tasks: &[Sums]) -> Influences {
+        let count = tasks.len() as f64;
+        let total = |sums: &Sums| sums.weights.iter().sum::<f64>();
+        let around = |sums: &Sums, run: &[f64]| -> Vec<f64> {
+            let total = total(sums);
+            let mean = run.iter().sum::<f64>() / total;
+            run.iter().zip(&sums.weights).map(|(sum, weight)| (sum - mean * weight) / total / count).collect()
+        };
+        let side = |side: usize| {
+            let runs = 0..tasks[0].runs[side].len();
+            runs.map(|run| tasks.iter().flat_map(|sums| around(sums, &sums.runs[side][run])).collect()).collect()
+        };
+        let shares = |sums: &Sums| sums.weights.iter().map(|weight| weight / total(sums)).collect::<Vec<_>>();
+        Influences {
+            runs: [side(0), side(1)],
+            shares: tasks.iter().flat_map(shares).collect(),
+            strata: tasks.iter().map(|sums| sums.weights.len()).collect(),
+        }
+    }
+}
+
 impl Effect {
+    /// t over the units of one run a side.
+    fn test_sums(&mut self, kind: TestKind, tasks: &[Sums]) {
+        let Some(test) = mean_cluster_test(&tasks.iter().map(Sums::differences).collect::<Vec<_>>()) else {
+            self.not_judged = Some(NotJudged::NoSpread);
+            return;
+        };
+        self.take(kind, &test);
+        self.power = Power::Clusters { clusters: test.df + 1.0, error: test.standard_error };
+    }
+
     fn take(&mut self, kind: TestKind, test: &TTest) {
         self.test = Some(kind);
         self.standard_error = Some(test.standard_error);

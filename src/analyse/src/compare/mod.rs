@@ -27,7 +27,7 @@ use harness_statistics::power::{
 };
 
 pub use budget::BudgetLine;
-pub use effects::{Measured, Rows, tested};
+pub use effects::{FEWEST_ITEMS, Measured, Rows, Sums, tested};
 pub use flips::{Flip, Flips, flips};
 pub use notes::Note;
 pub use side::Side;
@@ -40,6 +40,8 @@ pub const PRIMARY: &str = "primary";
 pub const SECONDARY: &str = "secondary";
 /// The losses of slices of the held-out text.
 pub const SLICES: &str = "slices";
+/// How probable the right answers are: apart, so that it takes nothing from the claim.
+pub const LIKELIHOOD: &str = "likelihood";
 /// Calibration of the next-token distribution.
 pub const CALIBRATION: &str = "calibration";
 
@@ -88,7 +90,8 @@ pub struct Comparison {
     pub claim: String,
     /// Which metrics the claim rests on.
     pub family: Family,
-    /// One for each metric: validation bits per byte, tasks without group and groups first, then members of groups.
+    /// One for each metric: validation bits per byte, tasks without group and groups first, then members of groups, then how
+    /// probable the right answers are.
     pub effects: Vec<Effect>,
     /// What each side cost.
     pub budget: Vec<BudgetLine>,
@@ -130,6 +133,8 @@ pub enum Basis {
 pub enum TestKind {
     /// t over documents, with errors for few, unequal and skewed ones.
     TOverDocuments,
+    /// The same over items; of a group over those of each of its tasks.
+    TOverItems,
     /// Exact McNemar test over the items of a task.
     ExactMcnemar,
     /// McNemar's test over the items of the tasks of a group.
@@ -147,6 +152,7 @@ impl TestKind {
     pub fn words(self) -> &'static str {
         match self {
             TestKind::TOverDocuments => "t, documents",
+            TestKind::TOverItems => "t, items",
             TestKind::ExactMcnemar => "exact McNemar",
             TestKind::McnemarOverTasks => "McNemar, all tasks",
             TestKind::BlocksOverSeeds => "t within seeds",
@@ -200,6 +206,13 @@ pub enum NotJudged {
         /// So many.
         documents: u64,
     },
+    /// Fewer items than [`FEWEST_ITEMS`] that a likelihood is known of.
+    FewItems {
+        /// So many in all.
+        items: u64,
+        /// In the task that has fewest.
+        of_a_task: u64,
+    },
     /// One side is a single run, the other several seeds.
     OneRunOnASide,
     /// Scores are not finite.
@@ -224,6 +237,13 @@ impl NotJudged {
                 "{documents} documents are too few, and the windows of one are not independent: hold out more, or split by more \
                  documents (`harness data show` says how)"
             ),
+            NotJudged::FewItems { items, of_a_task } => {
+                let [in_all, of_each] = FEWEST_ITEMS;
+                format!(
+                    "{items} items, {of_a_task} of the task that has fewest, are too few for a test of how probable the right answers \
+                     are, which takes {in_all} and {of_each}: score more"
+                )
+            }
             NotJudged::OneRunOnASide => {
                 "one side is a single run, so nothing is known of its spread over seeds: run it with more seeds"
                     .to_owned()
@@ -284,8 +304,8 @@ impl Power {
 pub struct Effect {
     /// The key of the value, such as `validation.bits_per_byte`.
     pub metric: String,
-    /// What p-values are corrected together: [`PRIMARY`], [`SECONDARY`], [`SLICES`], [`CALIBRATION`], or the group for
-    /// its tasks.
+    /// What p-values are corrected together: [`PRIMARY`], [`SECONDARY`], [`LIKELIHOOD`], [`SLICES`], [`CALIBRATION`], or the
+    /// group for its tasks.
     pub family: String,
     /// Unit of the values; of a difference too, but for shares those are points.
     pub unit: Unit,
@@ -340,7 +360,9 @@ impl Effect {
             (Verdict::NotDistinguishable, _, Some(_)) => {
                 format!("{verdict} at this n: smallest detectable effect {}", self.shown_detectable())
             }
-            (Verdict::NotDistinguishable, _, None) if self.unit == Unit::Share => {
+            (Verdict::NotDistinguishable, _, None)
+                if matches!(self.test, Some(TestKind::ExactMcnemar | TestKind::McnemarOverTasks)) =>
+            {
                 format!("{verdict} at this n: too few items answered differently")
             }
             _ => verdict.to_owned(),

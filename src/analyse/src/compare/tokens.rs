@@ -1,7 +1,7 @@
 //! Differences in the losses of single tokens: by position, source and length, and in calibration. Rows beside the
 //! metrics, to say where a difference comes from; families of their own, so that they take nothing from the claim.
 
-use super::effects::{Measured, Rows, tested};
+use super::effects::{Measured, Rows, Sums, tested};
 use super::{Basis, CALIBRATION, CompareError, Effect, Note, SLICES, Side};
 use crate::slices::calibration::parts_of_error;
 use crate::slices::{Scored, sums_of_run};
@@ -79,7 +79,7 @@ fn slices(
             runs: [means(&values[0]), means(&values[1])],
         };
         if measured.runs.iter().flatten().all(|mean| mean.is_finite()) {
-            effects.push(tested(measured, basis, &Rows::Documents { sums: values, weights }));
+            effects.push(tested(measured, basis, &Rows::Documents(Sums { runs: values, weights })));
         }
     }
     if small > 0 {
@@ -101,5 +101,6 @@ fn calibration(scored: &[Vec<Scored>; 2], documents: &[u32], basis: Basis) -> Op
         runs: sums.each_ref().map(|runs| runs.iter().map(error).collect()),
     };
     let finite = measured.runs.iter().flatten().all(|error| error.is_finite());
-    (count > 0 && finite).then(|| tested(measured, basis, &Rows::Documents { sums, weights: vec![1.0; count] }))
+    (count > 0 && finite)
+        .then(|| tested(measured, basis, &Rows::Documents(Sums { runs: sums, weights: vec![1.0; count] })))
 }

@@ -11,10 +11,10 @@ use serde_json::json;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use harness_analyse::compare::{
-    Asked, CALIBRATION, Comparison, DeclaredBy, Effect, FORMAT, Flip, Flips, PRIMARY, SECONDARY, SLICES, Side,
-    TestKind, compare_all, flips, show_difference,
+    Asked, CALIBRATION, Comparison, DeclaredBy, Effect, FORMAT, Flip, Flips, LIKELIHOOD, PRIMARY, SECONDARY, SLICES,
+    Side, TestKind, compare_all, flips, show_difference,
 };
-use harness_analyse::{RunAnalysis, show};
+use harness_analyse::{Likelihood, RunAnalysis, show};
 use harness_record::format::Task;
 
 /// Flipped items printed for each direction; --json has all.
@@ -25,8 +25,8 @@ const SHOWN_FLIPS: usize = 10;
 /// A name is an experiment (every seed of its latest plan counts) or a single run. Differences are the other minus
 /// the reference; p-values are corrected by Holm's method over the metrics that the experiments declare (`primary_metrics` in the
 /// config), or else over validation bits per byte, the tasks without group and the groups; and within each group over
-/// its tasks; over everything that is compared with the reference at once. "Better" is said of ways of training, over seeds;
-/// of one run a side only that these two models differ.
+/// its tasks, and over how probable right answers are; over everything that is compared with the reference at once. "Better" is
+/// said of ways of training, over seeds; of one run a side only that these two models differ.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The reference first, then what to compare with it.
@@ -165,12 +165,18 @@ fn print(comparison: &Comparison, arguments: &Arguments) {
         });
     }
     // Tasks of a group are families of their own.
-    let own = [PRIMARY, SECONDARY, SLICES, CALIBRATION];
+    let own = [PRIMARY, SECONDARY, LIKELIHOOD, SLICES, CALIBRATION];
     let shown = comparison.effects.iter().filter(|e| arguments.tasks || own.contains(&e.family.as_str()));
     let shown: Vec<&Effect> = shown.collect();
     let rows: Vec<Vec<String>> = shown.iter().map(|effect| verdict_row(effect)).collect();
     let header = ["metric", "difference", "95 % interval", "p (Holm)", "verdict"];
     terminal::say(&format!("\n{}\n", table(&header, &rows)));
+    if shown.iter().any(|effect| Likelihood::of_key(&effect.metric).is_some()) {
+        terminal::say(
+            "gold_bpb and gold_p are gold_bits_per_byte and gold_probability: how probable the right answers are, a family of \
+             its own",
+        );
+    }
     for effect in shown.iter().filter(|effect| effect.not_judged.is_some()) {
         terminal::say(&format!("`{}` is {}", effect.metric, effect.words()));
     }
@@ -202,6 +208,15 @@ fn print(comparison: &Comparison, arguments: &Arguments) {
     comparison.notes.iter().for_each(|note| terminal::say(&format!("note: {}", note.text())));
 }
 
+/// The key of a metric, shortened where a row of the tables would not fit a terminal.
+fn short_key(effect: &Effect) -> String {
+    match Likelihood::of_key(&effect.metric) {
+        Some((id, Likelihood::GoldBitsPerByte)) => format!("tasks.{id}.gold_bpb"),
+        Some((id, Likelihood::GoldProbability)) => format!("tasks.{id}.gold_p"),
+        None => effect.metric.clone(),
+    }
+}
+
 /// A difference without its unit, which the metric tells.
 fn difference(number: f64, effect: &Effect) -> String {
     show_difference(number, effect.unit).trim_end_matches(" points").to_owned()
@@ -223,7 +238,7 @@ fn verdict_row(effect: &Effect) -> Vec<String> {
         Some(p) => format!("{p:.3}"),
     };
     vec![
-        effect.metric.clone(),
+        short_key(effect),
         difference(effect.difference, effect),
         effect.interval.map_or_else(|| "-".to_owned(), |ends| interval(ends, effect)),
         p,
@@ -237,11 +252,13 @@ fn measure_row(effect: &Effect, comparison: &Comparison) -> Vec<String> {
         Some(TestKind::TOverDocuments) => format!("{} documents", effect.units),
         Some(TestKind::BlocksOverSeeds) => format!("{first} seeds"),
         Some(TestKind::WelchOverSeeds | TestKind::PooledTOverSeeds) => format!("{first}+{second} seeds"),
-        Some(TestKind::ExactMcnemar | TestKind::McnemarOverTasks) => format!("{} items", effect.units),
+        Some(TestKind::ExactMcnemar | TestKind::McnemarOverTasks | TestKind::TOverItems) => {
+            format!("{} items", effect.units)
+        }
         None => "-".to_owned(),
     };
     vec![
-        effect.metric.clone(),
+        short_key(effect),
         show(effect.reference, effect.unit),
         show(effect.other, effect.unit),
         effect.test.map_or("-", TestKind::words).to_owned(),
@@ -253,7 +270,7 @@ fn measure_row(effect: &Effect, comparison: &Comparison) -> Vec<String> {
 fn nested_row(effect: &Effect) -> Option<Vec<String>> {
     let range = effect.smallest_detectable_range.map(|ends| ends.map(|end| shown_plain(end, effect)).join(" to "));
     let both = interval(effect.interval_over_seeds_and_units?, effect);
-    Some(vec![effect.metric.clone(), both, range.unwrap_or_else(|| "-".to_owned())])
+    Some(vec![short_key(effect), both, range.unwrap_or_else(|| "-".to_owned())])
 }
 
 fn print_flips(workplace: &Workplace, reference: &Side, flips: &Flips, comparison: &Comparison) {

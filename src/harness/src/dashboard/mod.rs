@@ -11,7 +11,9 @@ use harness_core::Digest;
 use harness_core::names::{ExperimentName, RunId};
 use serde::Serialize;
 
-use harness_analyse::{CurvePoint, Finding, RunAnalysis, TaskResult, diagnose, diagnose::Outcome, diagnose_seeds};
+use harness_analyse::{
+    CurvePoint, Finding, Likelihood, RunAnalysis, TaskResult, diagnose, diagnose::Outcome, diagnose_seeds,
+};
 use harness_figure::{Progress, css_look};
 use harness_report::plot::{headline_tasks, progress_of_steps, task_title, title_in_group, title_of_task};
 
@@ -138,6 +140,12 @@ pub struct Task {
     /// Accuracy at each evaluation; of a task of a group left to the figures.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub curve: Vec<Evaluated>,
+    /// Bits per byte of the right answers, and their probability among the choices, at each evaluation; likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gold_bits_per_byte: Vec<Evaluated>,
+    /// See there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gold_probability: Vec<Evaluated>,
     /// The tasks of a group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Task>,
@@ -215,7 +223,12 @@ impl Run {
         let value = |key: &str| analysis.values.get(key).map(|v| v.number);
         let task = |task: &TaskResult| {
             let members = analysis.tasks.iter().filter(|member| member.group.as_ref() == Some(&task.id));
+            let likelihood = |score: Likelihood| {
+                analysis.likelihood_curves.get(&score.key(&task.id)).map(|curve| evaluated(curve)).unwrap_or_default()
+            };
             Task {
+                gold_bits_per_byte: likelihood(Likelihood::GoldBitsPerByte),
+                gold_probability: likelihood(Likelihood::GoldProbability),
                 curve: analysis.task_curves.get(&task.id).map(|curve| evaluated(curve)).unwrap_or_default(),
                 members: members.map(|member| score(member, title_in_group(member))).collect(),
                 ..score(task, title_of_task(task))

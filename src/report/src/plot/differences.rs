@@ -2,7 +2,7 @@
 
 use super::{PlotError, Request, Shown, headline_tasks, title_in_group};
 use harness_analyse::compare::{Asked, Effect, PRIMARY, SECONDARY};
-use harness_analyse::{Comparison, Side, Unit, accuracy_key, compare};
+use harness_analyse::{Comparison, Likelihood, Side, Unit, accuracy_key, compare};
 use harness_figure::{Figure, Subject, delta, forest};
 
 fn side(shown: &Shown) -> Side {
@@ -24,7 +24,9 @@ fn comparisons(request: &Request) -> Result<Vec<Comparison>, PlotError> {
 fn name_of(metric: &str, request: &Request) -> String {
     let latest = request.shown[0].latest();
     let mut tasks = headline_tasks(latest).into_iter().chain(&latest.tasks);
-    let found = tasks.find(|task| metric == accuracy_key(&task.id, task.metric));
+    let of_likelihood = Likelihood::of_key(metric).map(|(id, _)| id);
+    let found =
+        tasks.find(|task| metric == accuracy_key(&task.id, task.metric) || of_likelihood == Some(task.id.as_str()));
     match (found, metric) {
         (Some(task), _) => title_in_group(task),
         (None, "validation.bits_per_byte") => "validation text".to_owned(),
@@ -45,7 +47,14 @@ pub(super) fn forest(request: &Request) -> Result<Figure, PlotError> {
     let comparisons = comparisons(request)?;
     let mut groups: Vec<forest::Group> = Vec::new();
     for first in comparisons.iter().flat_map(|c| &c.effects).filter(|e| is_headline(e)) {
+        let likelihood = Likelihood::of_key(&first.metric).map(|(_, score)| score);
         let (label, scale) = match first.unit {
+            _ if likelihood == Some(Likelihood::GoldBitsPerByte) => {
+                ("Difference in bits per byte of right answers".to_owned(), 1.0)
+            }
+            _ if likelihood == Some(Likelihood::GoldProbability) => {
+                ("Difference in probability of right answers (points)".to_owned(), 100.0)
+            }
             Unit::Share => ("Difference in accuracy (points)".to_owned(), 100.0),
             Unit::BitsPerByte => ("Difference in bits per byte".to_owned(), 1.0),
             Unit::NatsPerToken => ("Difference in nats per token".to_owned(), 1.0),
@@ -79,7 +88,8 @@ pub(super) fn delta(request: &Request) -> Result<Figure, PlotError> {
         return Err(request.nothing("it shows one change", hint));
     };
     let comparison = comparisons(request)?.swap_remove(0);
-    let shares: Vec<&Effect> = comparison.effects.iter().filter(|e| e.unit == Unit::Share).collect();
+    let is_accuracy = |e: &&Effect| e.unit == Unit::Share && Likelihood::of_key(&e.metric).is_none();
+    let shares: Vec<&Effect> = comparison.effects.iter().filter(is_accuracy).collect();
     let all = shares.len() <= MOST_ROWS;
     let row = |e: &&Effect| {
         let name = name_of(&e.metric, request);

@@ -20,6 +20,7 @@ use harness_core::scores::TableError;
 
 use harness_analyse::slices::SliceError;
 use harness_analyse::{CompareError, RunAnalysis};
+use harness_figure::task_curves::Score;
 use harness_figure::{Figure, Progress, Subject, parameters_loss};
 use harness_record::SealedRun;
 pub use harness_study::lineage::{Lineage, order};
@@ -74,6 +75,8 @@ pub enum Kind {
     Tasks,
     /// Accuracy on each task over training.
     TaskCurves,
+    /// Bits per byte of the right answers of each task over training.
+    LikelihoodCurves,
     /// Effects on the headline metrics, with intervals.
     Forest,
     /// Effects on every task.
@@ -96,7 +99,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which a study meets them.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::Funnel,
         Kind::Lengths,
         Kind::TrainingLoss,
@@ -107,6 +110,7 @@ impl Kind {
         Kind::Activations,
         Kind::Tasks,
         Kind::TaskCurves,
+        Kind::LikelihoodCurves,
         Kind::Forest,
         Kind::Delta,
         Kind::Phenomena,
@@ -127,6 +131,7 @@ impl Kind {
             Kind::Activations => "activations",
             Kind::Tasks => "tasks",
             Kind::TaskCurves => "task_curves",
+            Kind::LikelihoodCurves => "likelihood_curves",
             Kind::Forest => "forest",
             Kind::Delta => "delta",
             Kind::Phenomena => "phenomena",
@@ -152,6 +157,7 @@ impl Kind {
             Kind::Activations => "heat maps of residual stream, attention entropy and dead units by place and step",
             Kind::Tasks => "final accuracy on each task with its 95 % interval, and chance",
             Kind::TaskCurves => "accuracy on each task over training, one small panel per task",
+            Kind::LikelihoodCurves => "bits per byte of the right answers of each task over training, likewise",
             Kind::Forest => "effects on the headline metrics relative to the first name, with 95 % intervals",
             Kind::Delta => "effect on every task relative to the first name, with 95 % intervals",
             Kind::Phenomena => "accuracy by linguistic phenomenon; for two names, the difference from the first",
@@ -172,9 +178,12 @@ impl Kind {
     /// The horizontal axes that it can have; empty where there is no choice.
     pub fn axes(self) -> &'static [Progress] {
         match self {
-            Kind::TrainingLoss | Kind::Validation | Kind::Optimisation | Kind::Throughput | Kind::TaskCurves => {
-                &Progress::ALL
-            }
+            Kind::TrainingLoss
+            | Kind::Validation
+            | Kind::Optimisation
+            | Kind::Throughput
+            | Kind::TaskCurves
+            | Kind::LikelihoodCurves => &Progress::ALL,
             Kind::ParametersLoss => &[Progress::Flops],
             _ => &[],
         }
@@ -284,7 +293,8 @@ pub fn plot(project: &Project, kind: Kind, shown: &[Shown], options: Options) ->
         Kind::LayerNorms => places::layer_norms(&request),
         Kind::Activations => places::activations(&request),
         Kind::Tasks => scores::tasks(&request),
-        Kind::TaskCurves => scores::task_curves(&request, progress),
+        Kind::TaskCurves => scores::task_curves(&request, Score::Accuracy, progress),
+        Kind::LikelihoodCurves => scores::task_curves(&request, Score::GoldBitsPerByte, progress),
         Kind::Forest => differences::forest(&request),
         Kind::Delta => differences::delta(&request),
         Kind::Phenomena => tokens::phenomena(project, &request),

@@ -3,8 +3,9 @@
 use super::curves::evaluations;
 use super::{PlotError, Request, Shown, headline_tasks, title_of_task};
 use crate::families::over_seeds;
-use harness_analyse::{RunAnalysis, TaskResult};
-use harness_figure::{Curve, Estimate, Figure, Progress, Subject, parameters_loss, task_curves, tasks};
+use harness_analyse::{Likelihood, RunAnalysis, TaskResult};
+use harness_figure::task_curves::{self, Score};
+use harness_figure::{Curve, Estimate, Figure, Progress, Subject, parameters_loss, tasks};
 
 const NO_TASKS: (&str, &str) = ("no task was scored", "set `evaluation.tasks`");
 
@@ -42,19 +43,27 @@ fn estimate(shown: &Shown, id: &str) -> Option<Estimate> {
     Some(Estimate { mean, standard_error: standard_error? })
 }
 
-pub(super) fn task_curves(request: &Request, progress: Progress) -> Result<Figure, PlotError> {
+pub(super) fn task_curves(request: &Request, score: Score, progress: Progress) -> Result<Figure, PlotError> {
+    let points = |run: &'_ RunAnalysis, id: &str| match score {
+        Score::Accuracy => run.task_curves.get(id).cloned(),
+        Score::GoldBitsPerByte => run.likelihood_curves.get(&Likelihood::GoldBitsPerByte.key(id)).cloned(),
+    };
     let curve = |s: &Shown, id: &str| {
-        let seed = |run: &&RunAnalysis| Some(evaluations(run, run.task_curves.get(id)?, progress));
+        let seed = |run: &&RunAnalysis| Some(evaluations(run, &points(run, id)?, progress));
         let seeds: Vec<Vec<(f64, f64)>> = s.runs.iter().filter_map(seed).collect();
         (!seeds.is_empty()).then(|| Curve { subject: s.subject.clone(), seeds })
     };
     let of = |task: &TaskResult| task_curves::Task {
         name: title_of_task(task),
-        chance: task.chance,
+        chance: (score == Score::Accuracy).then_some(task.chance),
         curves: request.shown.iter().filter_map(|s| curve(s, &task.id)).collect(),
     };
-    let all: Vec<task_curves::Task> = headlines(request.shown).into_iter().map(of).collect();
-    if all.is_empty() { Err(request.nothing(NO_TASKS.0, NO_TASKS.1)) } else { Ok(task_curves::draw(&all, progress)) }
+    let all: Vec<task_curves::Task> =
+        headlines(request.shown).into_iter().map(of).filter(|task| !task.curves.is_empty()).collect();
+    if all.is_empty() {
+        return Err(request.nothing(NO_TASKS.0, NO_TASKS.1));
+    }
+    Ok(task_curves::draw(&all, score, progress))
 }
 
 pub(super) fn parameters_loss(shown: &[Shown], size: parameters_loss::Size) -> Figure {
