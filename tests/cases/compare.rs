@@ -400,6 +400,47 @@ fn a_tie_is_no_answer() {
     assert_eq!(finding(&diagnosis, "task_at_chance")["outcome"], "not_judged");
 }
 
+/// Two seeds of two experiments: without a difference nothing is told apart, with a planted one it is.
+#[test]
+fn tasks_that_tell_experiments_apart_are_told_from_those_that_do_not() {
+    let project = two_experiments();
+    let diagnosed = |project: &Project| json(project, &["diagnose", "tiny"]);
+    let checked = |project: &Project| -> Value {
+        serde_json::from_str(&project.harness(&["task", "check", "grammar-agreement", "--json"]).stdout).unwrap()
+    };
+    for seed in [1, 2] {
+        run(&project, "tiny", seed, "");
+    }
+    run(&project, "change", 1, "");
+    let silent = diagnosed(&project);
+    assert!(
+        silent["findings"].as_array().unwrap().iter().all(|finding| finding["check"] != "task_signal"),
+        "{silent:#}"
+    );
+    assert_eq!(checked(&project)["signal"], serde_json::json!([]));
+
+    run(&project, "change", 2, "");
+    let null = finding(&diagnosed(&project), "task_signal").clone();
+    assert_eq!((&null["outcome"], &null["subject"]), (&"found".into(), &"grammar-agreement".into()), "{null:#}");
+    assert!(null["changes"][0]["what"].as_str().unwrap().contains("expect no verdict"), "{null:#}");
+
+    for seed in [1, 2] {
+        run(&project, "change", seed, "better:200");
+    }
+    let told = finding(&diagnosed(&project), "task_signal").clone();
+    assert_eq!(told["outcome"], "clear", "{told:#}");
+    let signals = checked(&project)["signal"].as_array().unwrap().clone();
+    assert_eq!(signals.len(), 3, "{signals:#?}");
+    for signal in &signals {
+        let number = |of: &str| signal[of].as_f64().unwrap();
+        assert_eq!((&signal["experiments"], &signal["runs"]), (&2.into(), &4.into()));
+        assert_eq!((&signal["tells_apart"], &signal["noise_over_evaluations"]), (&true.into(), &Value::Null));
+        assert!((number("ratio") - number("signal") / number("noise_over_seeds")).abs() < 1e-9, "{signal:#}");
+    }
+    let text = project.harness(&["task", "check", "grammar-agreement"]).stdout;
+    assert!(text.contains("tells these experiments apart") && text.contains("by accuracy: 3 of 3: simple, "), "{text}");
+}
+
 fn finding<'a>(report: &'a Value, check: &str) -> &'a Value {
     report["findings"].as_array().unwrap().iter().find(|f| f["check"] == check).unwrap()
 }

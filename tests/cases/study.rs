@@ -98,3 +98,24 @@ fn seeds_that_somebody_chose_and_files_in_no_commit_decide_nothing() {
     fs::write(project.path("experiments/warm/experiment.toml"), WARM).unwrap();
     project.harness(&["seeds", "warm"]).expect(2);
 }
+
+#[test]
+fn how_probable_right_answers_are_can_be_expected_and_guarded() {
+    let project = Project::new();
+    project.write("experiments/project.toml", "id = \"test\"\n");
+    let config = WARM.replace("validation.bits_per_byte", "tasks.grammar-agreement.gold_bits_per_byte").replace(
+        "[schedule]",
+        "[[decide.guardrails]]\nmetric = \"tasks.grammar-agreement.gold_probability\"\nmargin = 0.01\n\n[schedule]",
+    );
+    project.write("experiments/warm/experiment.toml", &config);
+    project.commit("Propose");
+    project.harness(&["seeds", "tiny", "--seeds", "3"]).expect(0);
+    for (count, better) in [("1", "better:200"), ("2", "better:220"), ("3", "better:210")] {
+        project.harness_with(better, &["seeds", "warm", "--seeds", count]).expect(0);
+    }
+    let decision = decided(&project, "warm");
+    assert_eq!((decision["verdict"].as_str(), decision["action"].as_str()), (Some("CONFIRMED"), Some("ADOPT")));
+    // The probability rose, which is no worsening.
+    let worsening = &decision["guardrails"][0]["worsening"];
+    assert!(worsening[1].as_f64().unwrap() < 0.0, "{decision:#}");
+}

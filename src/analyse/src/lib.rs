@@ -13,6 +13,7 @@ pub mod diagnose;
 mod likelihood;
 mod ratio;
 mod rows;
+mod signal;
 pub mod slices;
 pub mod spikes;
 mod values;
@@ -28,10 +29,11 @@ pub use harness_statistics::{AgainstChance, Share};
 pub use choices::{Answer, Unanswered, Why, answers};
 pub use compare::{Asked, CompareError, Comparison, Side, compare, compare_all};
 pub use dependents::{all_measured, is_among, numbers_from};
-pub use diagnose::{Finding, diagnose, diagnose_seeds};
+pub use diagnose::{Finding, diagnose, diagnose_seeds, diagnose_signal};
 pub use likelihood::{Likelihood, lower_is_better};
 pub use ratio::Ratio;
 pub use rows::RunName;
+pub use signal::{TaskSignal, repeated_experiments, task_signals};
 pub use values::{Unit, Value, recipe_sources, show};
 
 /// A curve: step, tokens and value at each evaluation.

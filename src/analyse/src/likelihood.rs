@@ -100,23 +100,25 @@ pub fn lower_is_better(key: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// One row for each choice: nats, whether it is right, bytes.
-    fn rows(items: &[&[(Option<f64>, bool, u64)]]) -> Vec<ChoiceScore> {
-        let row =
-            |item: usize, choice: usize, (log_probability_nats, gold, bytes): (Option<f64>, bool, u64)| ChoiceScore {
-                item: item as u64,
-                choice: choice as u32,
-                gold,
-                characters: bytes,
-                tokens: 1,
-                log_probability_nats,
-                greedy: false,
-                bytes,
-                words: 1,
-                unconditional_log_probability_nats: None,
-                context_tokens_cut: 0,
-            };
-        let of_item = |(item, choices): (usize, &&[(Option<f64>, bool, u64)])| {
+    /// A choice: nats, whether it is right, bytes.
+    type Choice = (Option<f64>, bool, u64);
+
+    /// One row for each choice.
+    fn rows(items: &[&[Choice]]) -> Vec<ChoiceScore> {
+        let row = |item: usize, choice: usize, (log_probability_nats, gold, bytes): Choice| ChoiceScore {
+            item: item as u64,
+            choice: choice as u32,
+            gold,
+            characters: bytes,
+            tokens: 1,
+            log_probability_nats,
+            greedy: false,
+            bytes,
+            words: 1,
+            unconditional_log_probability_nats: None,
+            context_tokens_cut: 0,
+        };
+        let of_item = |(item, choices): (usize, &&[Choice])| {
             choices.iter().enumerate().map(|(choice, &of)| row(item, choice, of)).collect::<Vec<_>>()
         };
         items.iter().enumerate().flat_map(of_item).collect()
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn the_error_is_that_of_a_mean_and_of_a_ratio_over_items() {
         let right = [-1.0, -2.0, -0.5, -4.0, -3.0, -2.5];
-        let items: Vec<Vec<(Option<f64>, bool, u64)>> =
+        let items: Vec<Vec<Choice>> =
             right.iter().map(|&nats| vec![(Some(nats), true, 2), (Some(-2.0), false, 2)]).collect();
         let rows = rows(&items.iter().map(Vec::as_slice).collect::<Vec<_>>());
         // numpy: p = 1 / (1 + exp(-2 - x)); p.mean(), p.std(ddof=1) / sqrt(6)
@@ -169,7 +171,7 @@ mod tests {
         let too_long: &[_] = &[(Some(-1.0), true, 1), (None, false, 1)];
         let not_finite: &[_] = &[(Some(f64::NAN), true, 1), (Some(-1.0), false, 1)];
         for score in Likelihood::ALL {
-            let of = |items: &[&[(Option<f64>, bool, u64)]]| score.of_task(&rows(items), CHOICE);
+            let of = |items: &[&[Choice]]| score.of_task(&rows(items), CHOICE);
             assert_eq!(of(&[fits, too_long]), of(&[fits]), "{score:?}");
             assert_eq!((of(&[fits, not_finite]), of(&[too_long])), (None, None), "{score:?}");
         }

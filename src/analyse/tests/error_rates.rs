@@ -231,13 +231,17 @@ fn likelihoods(simulations: usize, sizes: &[&[usize]]) {
                 tested(measured([vec![0.0], vec![0.0]]), Basis::OneRunEach, &Rows::Likelihoods { tasks, unanswered: 0 })
             };
             let null = Rates::of(simulations, 0.0, || simulate(0.0));
-            let alike = tasks.iter().all(|&items| items == tasks[0]) && name == "normal" && null.judged > 0;
+            let equal = tasks.iter().all(|&items| items == tasks[0]);
+            let alike = equal && name == "normal" && null.judged > 0;
             let (count, all) = (tasks.len(), tasks.iter().sum::<usize>());
             let promised = detectable_over_clusters(all - count + 1, LEVEL).filter(|_| alike);
             let shift = promised.map(|effect| effect / (all as f64).sqrt());
             let power = shift.map(|shift| Rates::of(simulations, shift, || simulate(shift)));
-            let shown: Vec<String> = tasks.iter().map(usize::to_string).collect();
-            row(&format!("{}, {name}", shown.join(" + ")), &null, power.as_ref());
+            let shown = match tasks {
+                [first, _, ..] if equal => format!("{count} of {first}"),
+                _ => tasks.iter().map(usize::to_string).collect::<Vec<_>>().join(" + "),
+            };
+            row(&format!("{shown}, {name}"), &null, power.as_ref());
         }
     }
 }

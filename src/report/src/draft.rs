@@ -13,7 +13,7 @@ use super::error::ReportError;
 use super::families::{Entry, Families};
 use super::section::literal;
 use super::tables::changed_keys;
-use super::values::{accuracy_key, facts, title_of};
+use super::values::{accuracy_key, facts, title_of, told_apart};
 use crate::plot::{headline_tasks, title_of_task};
 
 /// In a template's name, the place of an experiment's: one section for each experiment that has a reference.
@@ -165,6 +165,7 @@ fn experiment(families: &Families, entry: &Entry) -> Json {
     let analysis = entry.latest;
     let config = &analysis.run.experiment;
     let reference = families.reference(entry);
+    let signal = told_apart(families, entry).is_some();
     let tasks: Vec<Json> = headline_tasks(analysis)
         .into_iter()
         .map(|task| {
@@ -195,6 +196,7 @@ fn experiment(families: &Families, entry: &Entry) -> Json {
             "cleaning": !manifest.steps.is_empty(),
             "contamination": !manifest.contamination.is_empty(),
             "task_groups": !analysis.groups.is_empty(),
+            "signal": signal,
         },
         "keys": keys.keys().collect::<Vec<_>>(),
         "facts": facts(analysis).keys().collect::<Vec<_>>(),

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use harness_analyse::compare::Verdict;
-use harness_analyse::{self as analyse, AgainstChance, CompareError, RunAnalysis, Share, TaskResult, Value};
+use harness_analyse::{
+    self as analyse, AgainstChance, CompareError, RunAnalysis, Share, TaskResult, TaskSignal, Value, task_signals,
+};
 use harness_core::Digest;
 use serde::Serialize;
 
@@ -322,6 +324,10 @@ impl Counts {
             add("tasks-above-chance", stands(Direction::Higher));
             add("tasks-below-chance", stands(Direction::Lower));
             add("tasks-at-chance", stands(Direction::NotDistinguishable));
+            if let Some([known, told]) = told_apart(families, entry) {
+                add("tasks-with-signal", known);
+                add("tasks-told-apart", told);
+            }
             add("family", family.len());
             add("changes", family.len() - 1);
             if entry.reference.is_some() {
@@ -337,6 +343,17 @@ impl Counts {
         }
         counts
     }
+}
+
+/// Of how many headline tasks it is known how far their accuracy tells the experiments of a family apart, and how many do; none
+/// unless two of its experiments have two seeds.
+pub(super) fn told_apart(families: &Families, entry: &Entry) -> Option<[usize; 2]> {
+    let family = families.family_of(entry.name());
+    let experiments: Vec<Vec<&RunAnalysis>> = family.iter().map(|member| member.seeds.clone()).collect();
+    let of_accuracy = |task: &TaskResult| task_signals(entry.latest, task, &experiments).into_iter().next();
+    let tasks = headline_tasks(entry.latest).into_iter();
+    let known: Vec<TaskSignal> = tasks.filter_map(of_accuracy).filter(|signal| signal.ratio.is_some()).collect();
+    (!known.is_empty()).then(|| [known.len(), known.iter().filter(|signal| signal.tells_apart).count()])
 }
 
 /// The texts of an experiment as pieces, by field.

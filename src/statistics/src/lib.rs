@@ -7,7 +7,7 @@
 //! and units together, [`design`] one variance for a study, [`distribution`] probabilities, [`dunnett`] tests of many against one
 //! baseline, [`equivalence`] tests against a margin, [`hypothesis`] tests over seeds and items, [`looks`] levels of several looks,
 //! [`power`] smallest detectable effects, [`power_law`] losses of larger runs, [`sequence`] points of a search, [`shares`] shares
-//! of items. Which test holds its level where is measured in
+//! of items, [`signal`] how far a metric tells experiments apart. Which test holds its level where is measured in
 //! docs/statistics.md.
 
 pub mod cluster;
@@ -22,6 +22,7 @@ pub mod power;
 pub mod power_law;
 pub mod sequence;
 pub mod shares;
+pub mod signal;
 #[cfg(test)]
 mod simulations;
 
@@ -52,13 +53,18 @@ pub fn correlation(first: &[f64], second: &[f64]) -> Option<f64> {
 
 /// The least-squares line through points (x, y): its slope and the slope's standard error. At least three points.
 pub fn slope(points: &[(f64, f64)]) -> (f64, f64) {
+    let (slope, squares, across) = line(points);
+    (slope, libm::sqrt(squares / (points.len() as f64 - 2.0) / across))
+}
+
+/// The same line: its slope, the squares of y around it, and those of x around their mean.
+fn line(points: &[(f64, f64)]) -> (f64, f64, f64) {
     let n = points.len() as f64;
     let (x, y) = (points.iter().map(|p| p.0).sum::<f64>() / n, points.iter().map(|p| p.1).sum::<f64>() / n);
-    let xx = points.iter().map(|p| (p.0 - x) * (p.0 - x)).sum::<f64>();
-    let slope = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum::<f64>() / xx;
+    let across = points.iter().map(|p| (p.0 - x) * (p.0 - x)).sum::<f64>();
+    let slope = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum::<f64>() / across;
     let residual = |p: &(f64, f64)| p.1 - y - slope * (p.0 - x);
-    let squares = points.iter().map(|p| residual(p) * residual(p)).sum::<f64>();
-    (slope, libm::sqrt(squares / (n - 2.0) / xx))
+    (slope, points.iter().map(|p| residual(p) * residual(p)).sum(), across)
 }
 
 /// The `q`-quantile (0 to 1) by linear interpolation between order statistics (Hyndman and Fan 1996, type 7).

@@ -58,7 +58,7 @@ pub struct Sums {
 }
 
 /// Below these numbers of items, in all and of each task, differences in likelihood are not tested: where a tenth of the items
-/// makes the difference, twenty call 20 % of nothing one, fifty 4 % (docs/statistics.md).
+/// makes the difference, twenty call 20 % of nothing one, fifty 5 % (docs/statistics.md).
 pub const FEWEST_ITEMS: [usize; 2] = [50, 20];
 
 /// Every metric that both sides have: the primary family first, likelihoods last.

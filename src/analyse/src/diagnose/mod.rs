@@ -10,6 +10,7 @@ mod fit;
 mod inside;
 mod rate;
 mod seeds;
+mod signal;
 mod stability;
 mod tasks;
 mod text;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use super::{RunAnalysis, Unit, show};
 
 pub use seeds::diagnose_seeds;
+pub use signal::diagnose_signal;
 
 /// Version of the JSON form. Raised with every change that an older reader would misread.
 pub const FORMAT: u32 = 2;
@@ -274,7 +276,7 @@ impl Check {
 
 /// The checks in the order of what they are worth: first what makes all other numbers of a run doubtful, then what costs most
 /// of the loss, then what a run could do better, last what its measurements can show.
-const WORTH: [&str; 26] = [
+const WORTH: [&str; 27] = [
     "non_finite",
     "underfitting",
     "loss_spikes",
@@ -300,6 +302,7 @@ const WORTH: [&str; 26] = [
     "task_at_chance",
     "task_saturated",
     "task_noise",
+    "task_signal",
     "seed_noise",
 ];
 

@@ -5,11 +5,12 @@ use serde_json::json;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use harness_analyse::diagnose::{FORMAT, Outcome as Came, ranked};
-use harness_analyse::{Finding, Side, diagnose, diagnose_seeds};
+use harness_analyse::{Finding, Side, diagnose, diagnose_seeds, diagnose_signal, repeated_experiments};
 
 /// Go through a checklist for a run: stability, fit, data, tasks, speed, noise, each with its evidence.
 ///
-/// Of an experiment the latest citable run is diagnosed, and the spread over the seeds of its plan. What is found
+/// Of an experiment the latest citable run is diagnosed, the spread over the seeds of its plan, and whether its tasks tell the
+/// experiments apart that have two seeds. What is found
 /// names what could be changed and roughly what that would cost. It is a reason to look, not a proof.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -31,6 +32,9 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let latest = side.runs.last().expect("a side has a run");
     let mut findings = diagnose(latest);
     findings.push(diagnose_seeds(&side.runs));
+    let experiments = repeated_experiments(&workplace.project)?;
+    let experiments: Vec<Vec<_>> = experiments.iter().map(|runs| runs.iter().collect()).collect();
+    findings.extend(diagnose_signal(latest, &experiments));
     let findings = ranked(findings);
     let run = &latest.run;
     if arguments.budget_hours.is_some_and(|hours| !hours.is_finite() || hours <= 0.0) {

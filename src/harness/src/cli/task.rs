@@ -7,10 +7,16 @@ use harness_core::task_kind::{Kind, TEST_SIDE};
 use harness_core::{Digest, files};
 use harness_corpus::tasks::{self, DataFile, Item, PreparedTask, SubtaskCheck, TaskRecipe, encoded, load_items};
 use harness_corpus::{PreparedCorpus, Recipe, Store, Tokenizer};
+use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
+use harness_analyse::compare::show_difference;
+use harness_analyse::{RunAnalysis, TaskSignal, Unit, repeated_experiments, task_signals};
 use harness_record::{self as record, load_config};
+
+/// Version of the JSON form of a check. Raised with every change that an older reader would misread.
+const FORMAT: u32 = 1;
 
 /// Begin, check and look at validation tasks.
 ///
@@ -49,7 +55,7 @@ enum Command {
     /// that do not fit the context, and items that stand in a training corpus. The table says what is right without a model:
     /// by guessing, and by always taking the first, longest or shortest choice. `+ reversed` is what the accuracy on
     /// items of two choices and on the same items with right and wrong exchanged add to, whatever the model: 1, or less where items
-    /// cannot be answered.
+    /// cannot be answered. Where two experiments have two seeds, it is also shown how far the task told them apart.
     Check {
         /// The task.
         name: String,
@@ -58,6 +64,9 @@ enum Command {
         /// Tokens that the model reads [default: that of an experiment with this task].
         #[arg(long, value_name = "TOKENS")]
         context_length: Option<u32>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Write the requests of a task, as a run does before it trains: what an audit compares with the record of the run.
     Prepare {
@@ -117,7 +126,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         Command::New { name, files, answers, kind } => {
             new(workplace, name, files, answers.as_deref(), kind.map(Kind::from))
         }
-        Command::Check { name, with, context_length } => check(workplace, name, with, *context_length),
+        Command::Check { name, with, context_length, json } => check(workplace, name, with, *context_length, *json),
         Command::Prepare { name, with, items } => prepare(workplace, name, with, *items),
         Command::Show { name, with, items } => show(workplace, name, with, *items),
     }
@@ -187,7 +196,7 @@ fn fetched(workplace: &Workplace, name: &str) -> Result<TaskRecipe, Failure> {
     Ok(recipe)
 }
 
-fn check(workplace: &Workplace, name: &str, with: &With, context_length: Option<u32>) -> Outcome {
+fn check(workplace: &Workplace, name: &str, with: &With, context_length: Option<u32>, as_json: bool) -> Outcome {
     let store = Store::of(&workplace.project);
     let recipe = fetched(workplace, name)?;
     let setting = setting(workplace, &store, name, with)?;
@@ -202,20 +211,88 @@ fn check(workplace: &Workplace, name: &str, with: &With, context_length: Option<
         }
     }
     warnings.extend(checks.iter().flat_map(|check| findings(check, &recipe, context_length)));
-    terminal::say(&summary(&checks));
     match &setting {
         Some(setting) => warnings.extend(overlap(&recipe, &checks, setting, &store)?),
         None => terminal::tell(
             "not looked at: tokens, and overlap with training text\nhint: name a prepared corpus with --corpus",
         ),
     }
-    for warning in &warnings {
-        terminal::say(&format!("! {warning}"));
-    }
-    if warnings.is_empty() {
-        terminal::say("nothing wrong was found");
+    let (signals, parts) = signals(workplace, name)?;
+    if as_json {
+        let text = json!({
+            "format": FORMAT, "task": name, "parts": checks.iter().map(as_value).collect::<Vec<_>>(), "warnings": warnings,
+            "signal": signals, "signal_of_parts": parts,
+        });
+        terminal::say(&serde_json::to_string_pretty(&text).expect("plain numbers are JSON"));
+    } else {
+        terminal::say(&summary(&checks));
+        warnings.iter().for_each(|warning| terminal::say(&format!("! {warning}")));
+        if warnings.is_empty() {
+            terminal::say("nothing wrong was found");
+        }
+        if !signals.is_empty() {
+            terminal::say(&told_apart(&signals, &parts));
+        }
     }
     Ok(if warnings.is_empty() { exit_code::SUCCESS } else { exit_code::CONTRADICTION })
+}
+
+/// A part as JSON: counts, but for the items that are wrong.
+fn as_value(check: &SubtaskCheck) -> serde_json::Value {
+    let blind = check.blind.as_ref();
+    json!({
+        "id": check.id, "items": check.items, "unusable": check.unusable.len(), "right_at": check.gold,
+        "guessing": blind.map(|blind| blind.guessing), "first": blind.and_then(|blind| blind.first),
+        "longest": blind.map(|blind| blind.longest), "shortest": blind.map(|blind| blind.shortest),
+        "with_reversed": check.with_reversed, "tokens": check.tokens, "duplicates": check.duplicates, "ties": check.ties,
+        "too_long": check.too_long, "cut": check.cut,
+    })
+}
+
+/// How far the task told the experiments here apart, and its parts by their accuracy; nothing unless two of them have two seeds.
+fn signals(workplace: &Workplace, name: &str) -> Result<(Vec<TaskSignal>, Vec<TaskSignal>), Failure> {
+    let experiments = repeated_experiments(&workplace.project)?;
+    let experiments: Vec<Vec<&RunAnalysis>> = experiments.iter().map(|runs| runs.iter().collect()).collect();
+    let result = |run: &&RunAnalysis| run.groups.iter().chain(&run.tasks).any(|task| task.id == name);
+    let latest = experiments.iter().flatten().copied().filter(result).max_by_key(|run| run.run.open.run.clone());
+    let Some(latest) = latest else { return Ok((Vec::new(), Vec::new())) };
+    let of = |task| task_signals(latest, task, &experiments);
+    let whole = latest.groups.iter().chain(&latest.tasks).find(|task| task.id == name).map(of).unwrap_or_default();
+    let parts = latest.tasks.iter().filter(|task| task.group.as_deref() == Some(name));
+    Ok((whole, parts.filter_map(|part| of(part).into_iter().next()).collect()))
+}
+
+fn told_apart(signals: &[TaskSignal], parts: &[TaskSignal]) -> String {
+    let size = |size: f64, unit: Unit| show_difference(size, unit).trim_start_matches('+').to_owned();
+    let row = |signal: &TaskSignal| {
+        vec![
+            signal.metric.rsplit('.').next().unwrap_or_default().to_owned(),
+            size(signal.signal, signal.unit),
+            size(signal.noise_over_seeds, signal.unit),
+            signal.noise_over_evaluations.map_or_else(|| "-".to_owned(), |noise| size(noise, signal.unit)),
+            signal.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.1}")),
+            signal.words(),
+        ]
+    };
+    let header = ["score", "signal", "over seeds", "over evaluations", "ratio", ""];
+    let rows: Vec<Vec<String>> = signals.iter().map(row).collect();
+    let mut text = format!(
+        "\nsignal is the spread of {} experiments, noise that of their {} runs over seeds and over late evaluations\n{}",
+        signals[0].experiments,
+        signals[0].runs,
+        terminal::table(&header, &rows)
+    );
+    let telling: Vec<&str> =
+        parts.iter().filter(|part| part.tells_apart).filter_map(|part| part.metric.split('.').nth(2)).collect();
+    if !parts.is_empty() {
+        let named = if telling.is_empty() { String::new() } else { format!(": {}", telling.join(", ")) };
+        text.push_str(&format!(
+            "\nparts that tell them apart by accuracy: {} of {}{named}",
+            telling.len(),
+            parts.len()
+        ));
+    }
+    text
 }
 
 fn summary(checks: &[SubtaskCheck]) -> String {
