@@ -28,5 +28,6 @@ mod cases {
     mod slices;
     mod study;
     mod tasks;
+    mod trials;
     mod watch;
 }

@@ -14,6 +14,7 @@ type IsOfKind = fn(&str) -> bool;
 /// Each kind of file.
 const KINDS: [(&str, IsOfKind); 5] = [
     ("experiment", |path| path.ends_with("/experiment.toml") || path.starts_with("tests/configs/")),
+    ("study", |path| path.ends_with("/study.toml")),
     ("corpus", |path| path.starts_with("experiments/corpora/")),
     ("task", |path| path.starts_with("experiments/tasks/")),
     ("project", |path| path == "experiments/project.toml"),

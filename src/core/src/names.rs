@@ -154,6 +154,16 @@ impl Project {
         self.experiments().join(name.as_str())
     }
 
+    /// `experiments/<name>/study.toml`
+    pub fn study(&self, name: &ExperimentName) -> PathBuf {
+        self.experiment(name).join("study.toml")
+    }
+
+    /// `.harness/studies/<name>/`: which process is at which trial.
+    pub fn leases(&self, name: &ExperimentName) -> PathBuf {
+        self.store().join("studies").join(name.as_str())
+    }
+
     /// `experiments/<name>/runs/`
     pub fn runs(&self, name: &ExperimentName) -> PathBuf {
         self.home.join("experiments").join(name.as_str()).join("runs")

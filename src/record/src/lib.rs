@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use harness_core::Digest;
-use harness_core::config::{ConfigError, Experiment, Loaded, load, parse_resolved};
+use harness_core::config::{ConfigError, Experiment, Loaded, Table, load, parse_resolved};
 use harness_core::corpus_manifest::Manifest;
 use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
@@ -196,12 +196,19 @@ pub fn experiments(project: &Project) -> Result<Vec<ExperimentName>, FileError> 
 
 /// Loads an experiment of the working tree with all it extends.
 pub fn load_config(project: &Project, name: &ExperimentName) -> Result<Loaded, ConfigError> {
+    load_config_with(project, name, &Table::new())
+}
+
+/// The same under settings that none of its files states: a trial of its study.
+pub fn load_config_with(project: &Project, name: &ExperimentName, settings: &Table) -> Result<Loaded, ConfigError> {
     let known: Vec<String> = experiments(project)?.iter().map(ToString::to_string).collect();
-    load(name, &known, &|name| match files::read_to_string(&project.experiment(name).join("experiment.toml")) {
+    let text_of = |name: &ExperimentName| match files::read_to_string(&project.experiment(name).join("experiment.toml"))
+    {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.is_not_found() => Ok(None),
         Err(e) => Err(e),
-    })
+    };
+    load(name, &known, &text_of, settings)
 }
 
 /// The runs of an experiment that trained and were not dropped, oldest first, sealed or not: what the experiment's name

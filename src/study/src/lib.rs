@@ -7,6 +7,7 @@
 //! it was expected to do; [`evidence`] reads each run once for all of them. [`mod@tree`] shows every experiment under the one that
 //! it extends ([`lineage`] orders them), [`mod@diff`] in what two differ, [`mod@variance`] how much seeds differ.
 //! [`ledger`] adds up what was spent, [`budget`] holds it against limits, [`design`] says what so many seeds can find.
+//! [`points`] says which trials a study has.
 
 pub mod budget;
 pub mod decide;
@@ -16,6 +17,7 @@ pub mod evidence;
 pub mod family;
 pub mod ledger;
 pub mod lineage;
+pub mod points;
 pub mod seeds;
 pub mod tree;
 pub mod variance;
@@ -63,6 +65,21 @@ pub enum StudyError {
         experiment: ExperimentName,
         /// Why.
         why: &'static str,
+    },
+    /// The experiment has no study.
+    #[error(
+        "experiments/{0} has no study.toml\nhint: `harness study new {0} --vary KEY=VALUE,VALUE` writes one, with the nuisance parameters that so many trials can tune"
+    )]
+    NoStudy(ExperimentName),
+    /// The values of a trial do not go together.
+    #[error(
+        "trial {trial} cannot be run: {error}\nhint: narrow a range in study.toml so that all combinations can be run"
+    )]
+    Trial {
+        /// Its number.
+        trial: u64,
+        /// Why.
+        error: Box<ConfigError>,
     },
     /// The experiment claims nothing.
     #[error(

@@ -74,8 +74,23 @@ impl ConfigError {
         Self::wrong(&sources[0].path, None, format!("`{key}`: {problem}"), hint)
     }
 
-    /// A key that is not known, a type that does not fit, or a key that is missing.
+    /// A key that is not known, a type that does not fit, or a key that is missing, in a file that may inherit it.
     pub(super) fn shape(sources: &[Source], error: &serde_path_to_error::Error<toml::de::Error>) -> Self {
+        Self::misshapen(sources, error, |key| {
+            format!("state it, or name a parent with `extends = \"...\"` that does ({key})")
+        })
+    }
+
+    /// The same of a file that stands alone.
+    pub(super) fn shape_of_whole(sources: &[Source], error: &serde_path_to_error::Error<toml::de::Error>) -> Self {
+        Self::misshapen(sources, error, |key| format!("state it ({key})"))
+    }
+
+    fn misshapen(
+        sources: &[Source],
+        error: &serde_path_to_error::Error<toml::de::Error>,
+        if_missing: impl Fn(&str) -> String,
+    ) -> Self {
         let key = error.path().to_string();
         let message = error.inner().message().trim().to_owned();
         let names = quoted_names(&message);
@@ -96,7 +111,7 @@ impl ConfigError {
         if message.starts_with("missing field") {
             let section = if key == "." { String::new() } else { format!("{key}.") };
             let missing = format!("{section}{}", names.first().map_or("", String::as_str));
-            let hint = Some(format!("state it, or name a parent with `extends = \"...\"` that does ({missing})"));
+            let hint = Some(if_missing(&missing));
             return Self::wrong(&sources[0].path, None, format!("`{missing}` is not stated"), hint);
         }
         Self::at_key(sources, &key, message, None)
@@ -145,10 +160,16 @@ pub fn place_of(text: &str, offset: usize) -> (usize, usize, String) {
 fn offset_of(text: &str, key: &str) -> Option<usize> {
     let parsed = DeTable::parse(text).ok()?;
     let mut table = parsed.get_ref();
-    let mut parts = key.split('.').map(|part| part.split('[').next().unwrap_or(part)).peekable();
+    let mut parts = key.split('.').peekable();
     while let Some(part) = parts.next() {
+        let (part, index) = part.split_once('[').unwrap_or((part, ""));
         let (name, value) = table.iter().find(|(name, _)| name.get_ref().as_ref() == part)?;
-        match (parts.peek(), value.get_ref()) {
+        // Within an element of a list, where the text has it.
+        let element = match (index.trim_end_matches(']').parse::<usize>(), value.get_ref()) {
+            (Ok(index), DeValue::Array(elements)) if parts.peek().is_some() => elements.get(index),
+            _ => None,
+        };
+        match (parts.peek(), element.unwrap_or(value).get_ref()) {
             (None, DeValue::Table(_)) => return Some(name.span().start),
             (None, _) => return Some(value.span().start),
             (Some(_), DeValue::Table(inner)) => table = inner,

@@ -18,6 +18,8 @@ pub enum Steps {
     Log(u64),
     /// After these steps, ascending.
     Steps(Vec<u64>),
+    /// After these per cent of the steps, ascending.
+    Percent(Vec<u64>),
 }
 
 impl Steps {
@@ -29,6 +31,10 @@ impl Steps {
             Steps::Every(every) => (1..=steps.checked_div(*every).unwrap_or(0)).map(|k| k * every).collect(),
             Steps::Log(count) => (0..*count).map(|k| log_spaced(k, *count, steps)).collect(),
             Steps::Steps(list) => list.iter().copied().filter(|&step| step < steps).collect(),
+            Steps::Percent(list) => {
+                let at = |percent: &u64| (u128::from(*percent) * u128::from(steps) / 100) as u64;
+                list.iter().map(at).filter(|&step| step > 0 && step < steps).collect()
+            }
         };
         at.push(steps);
         at.dedup();
@@ -53,6 +59,11 @@ impl Steps {
                     _ => None,
                 }
             }
+            Steps::Percent(list) => {
+                let ascends = list.windows(2).all(|pair| pair[0] < pair[1]);
+                let holds = ascends && list.iter().all(|percent| (1..=100).contains(percent));
+                (!holds).then(|| "the per cent of the steps must ascend from 1 on to 100 at most".to_owned())
+            }
             _ => None,
         }
     }
@@ -68,8 +79,8 @@ fn log_spaced(k: u64, count: u64, last: u64) -> u64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluationConfig {
-    /// When the validation loss is computed: `"last"`, `"none"`, `{ every = 200 }`, `{ log = 20 }` or
-    /// `{ steps = [0, 100, 1000] }`. With `every` and `log` also before the first step.
+    /// When the validation loss is computed: `"last"`, `"none"`, `{ every = 200 }`, `{ log = 20 }`,
+    /// `{ steps = [0, 100, 1000] }` or `{ percent = [25, 50] }`. With `every` and `log` also before the first step.
     pub validation_at: Steps,
     /// When the tasks are scored, stated likewise. Not before the first step, unless listed.
     pub tasks_at: Steps,

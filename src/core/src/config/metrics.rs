@@ -15,11 +15,18 @@ pub struct MetricsConfig {
     pub activations_every: u64,
     /// Sequences of the probe batch: windows of the validation text, the same at every step.
     pub probe_sequences: u32,
+    /// About how many rows `steps.csv` has at most, the first step and the last among them. 0 means one for every step.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub step_rows: u64,
+}
+
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
 }
 
 impl Default for MetricsConfig {
     fn default() -> Self {
-        MetricsConfig { layers_every: 50, activations_every: 100, probe_sequences: 2 }
+        MetricsConfig { layers_every: 50, activations_every: 100, probe_sequences: 2, step_rows: 0 }
     }
 }
 
@@ -27,6 +34,12 @@ impl MetricsConfig {
     /// Whether the norms of the tensors are measured in step `step` (from 1).
     pub fn layers_at(&self, step: u64) -> bool {
         self.layers_every > 0 && (step == 1 || step.is_multiple_of(self.layers_every))
+    }
+
+    /// Whether step `step` (from 1) of `steps` steps has a row in `steps.csv`.
+    pub fn has_row(&self, step: u64, steps: u64) -> bool {
+        let stride = if self.step_rows == 0 { 1 } else { steps.div_ceil(self.step_rows).max(1) };
+        step == 1 || step == steps || step.is_multiple_of(stride)
     }
 
     /// Whether the activations are measured after `step` of `steps` steps.

@@ -19,6 +19,7 @@ mod optimizer;
 mod proposal;
 mod renamed;
 mod schedule;
+mod study;
 mod tensors;
 mod training;
 
@@ -26,7 +27,7 @@ use std::ops::Deref;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use toml::Value;
 
 pub use budget::{Budget, BudgetError};
 pub use error::{ConfigError, Wrong, nearest, place_of};
@@ -38,7 +39,12 @@ pub use model::{FeedForward, Initialization, ModelConfig, Norm, NormPlacement, P
 pub use optimizer::{OptimizerConfig, OptimizerKind, ParameterGroup, UpdateRule};
 pub use proposal::{DecideConfig, Direction, Expectation, Guardrail, Proposal};
 pub use schedule::{ScheduleConfig, ScheduleKind};
+pub use study::{
+    CompareAt, Fixed, MOST_NUISANCE, Nuisance, OnlyWhen, Pruning, Range, Ranges, Round, Sampler, Scale, Scientific,
+    Setting, Settings, Space, Study, listed, load_study,
+};
 pub use tensors::{Init, Role, TensorSpec};
+pub use toml::Table;
 pub use training::{
     AttentionKernel, BatchSizeStage, Device, Keep, OnNonFinite, Precision, SequenceLengthStage, TrainingConfig,
 };
@@ -233,21 +239,24 @@ const OWN_KEYS: [&str; 8] = ["title", "question", "hypothesis", "rationale", "ex
 const MAX_CHAIN: usize = 32;
 
 /// Loads an experiment and all it extends. `read` gives the text of an experiment's file, or `None` if there is
-/// none, so that the same code reads the working tree and a commit.
+/// none, so that the same code reads the working tree and a commit. `settings` come on top of what the files state: those of a
+/// trial of its [`Study`], else none.
 pub fn load(
     name: &ExperimentName,
     known: &[String],
     read: &dyn Fn(&ExperimentName) -> Result<Option<String>, crate::files::FileError>,
+    settings: &Table,
 ) -> Result<Loaded, ConfigError> {
-    load_with(name, known, read, |_| ())
+    load_with(name, known, read, |_| (), settings)
 }
 
 /// [`load`] of files that a record holds: their keys may be called as they were when it was sealed.
 pub fn load_recorded(
     name: &ExperimentName,
     read: &dyn Fn(&ExperimentName) -> Result<Option<String>, crate::files::FileError>,
+    settings: &Table,
 ) -> Result<Loaded, ConfigError> {
-    load_with(name, &[], read, renamed::rename)
+    load_with(name, &[], read, renamed::rename, settings)
 }
 
 fn load_with(
@@ -255,6 +264,7 @@ fn load_with(
     known: &[String],
     read: &dyn Fn(&ExperimentName) -> Result<Option<String>, crate::files::FileError>,
     prepare: fn(&mut Table),
+    settings: &Table,
 ) -> Result<Loaded, ConfigError> {
     let mut sources: Vec<Source> = Vec::new();
     let mut tables: Vec<Table> = Vec::new();
@@ -305,6 +315,7 @@ fn load_with(
         }
         merge(&mut merged, table);
     }
+    merge(&mut merged, settings.clone());
     let mut choices: Choices =
         serde_path_to_error::deserialize(Value::Table(merged)).map_err(|e| ConfigError::shape(&sources, &e))?;
     if choices.training.budget.is_some() {

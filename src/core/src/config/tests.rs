@@ -4,7 +4,7 @@ fn load_texts(texts: &[(&str, &str)]) -> Result<Loaded, String> {
     let known: Vec<String> = texts.iter().map(|(name, _)| (*name).to_owned()).collect();
     let read =
         |name: &ExperimentName| Ok(texts.iter().find(|(n, _)| *n == name.as_str()).map(|(_, text)| (*text).to_owned()));
-    load(&texts[0].0.parse().unwrap(), &known, &read).map_err(|e| e.to_string())
+    load(&texts[0].0.parse().unwrap(), &known, &read, &Table::new()).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn cases(kind: &str) -> Vec<(String, Result<Loaded, ConfigError>)> {
         false => Ok(None),
     };
     let known = ["baseline".to_owned()];
-    names.iter().map(|name| (name.clone(), load(&name.parse().unwrap(), &known, &read))).collect()
+    names.iter().map(|name| (name.clone(), load(&name.parse().unwrap(), &known, &read, &Table::new()))).collect()
 }
 
 #[test]
@@ -196,7 +196,8 @@ fn keys_that_were_renamed_are_refused_in_a_config_and_read_from_a_record() {
         assert!(message.contains(&format!("unknown key `{old}`")), "{message}");
         assert!(message.contains(&format!("hint: it is called `{new}` now")), "{message}");
         assert_eq!(parse_resolved(&with(old)).unwrap(), parse_resolved(&with(new)).unwrap());
-        let recorded = |text: String| load_recorded(&"x".parse().unwrap(), &|_| Ok(Some(text.clone()))).unwrap();
+        let recorded =
+            |text: String| load_recorded(&"x".parse().unwrap(), &|_| Ok(Some(text.clone())), &Table::new()).unwrap();
         assert_eq!(recorded(with(old)).experiment, recorded(with(new)).experiment);
     }
 }

@@ -3,8 +3,10 @@
 
 use std::path::Path;
 
-use harness_core::config::{BudgetError, Checked, load_recorded};
+use harness_core::config::{BudgetError, Checked, ConfigError, Table, load_recorded, load_study};
+use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, is_inside};
+use harness_core::project_file::ProjectFile;
 use harness_core::{Digest, files};
 
 use super::{Audit, Check, Outcome, Subject, first_line};
@@ -12,6 +14,7 @@ use harness_analyse::all_measured;
 use harness_record::format::{Continuation, Open, PlanFile, Record, file, read_open};
 use harness_record::git::{Git, GitError, Held, is_same_text};
 use harness_record::{Checkpoints, SealedRun, verify};
+use harness_study::points;
 
 pub(super) fn check(
     project: &Project,
@@ -113,7 +116,9 @@ pub(super) fn plan(run: &SealedRun, subject: &Subject, audit: &mut Audit) {
         let planned = run.open.plan.files.iter().find(|f| f.path == path);
         planned.map(|f| files::read_to_string(&run.path(&f.copy))).transpose()
     };
-    match load_recorded(run.renamed_from.as_ref().unwrap_or(&run.open.experiment), &copy_of) {
+    let name = run.renamed_from.as_ref().unwrap_or(&run.open.experiment);
+    let loaded = settings_of_trial(run, name, &copy_of).and_then(|settings| load_recorded(name, &copy_of, &settings));
+    match loaded {
         Ok(loaded) if follows(&loaded.experiment.clone().with_seed(run.open.plan.seed), run) => {
             audit.add(
                 "L1",
@@ -134,6 +139,27 @@ pub(super) fn plan(run: &SealedRun, subject: &Subject, audit: &mut Audit) {
         let detail = "lists other shards than the manifest of its corpus".to_owned();
         contradiction(audit, subject, file::OPEN, detail);
     }
+}
+
+/// What a trial of a study sets beyond its experiment, computed again from the copies of the study and of the project's file;
+/// nothing of any other run.
+fn settings_of_trial(
+    run: &SealedRun,
+    name: &ExperimentName,
+    copy_of: &dyn Fn(&ExperimentName) -> Result<Option<String>, FileError>,
+) -> Result<Table, ConfigError> {
+    let Some(of) = &run.open.plan.study else { return Ok(Table::new()) };
+    let copy = |path: &str| -> Result<String, FileError> {
+        let planned = run.open.plan.files.iter().find(|file| file.path == path);
+        Ok(planned.map(|file| files::read_to_string(&run.path(&file.copy))).transpose()?.unwrap_or_default())
+    };
+    let study = load_study(name, &copy(&format!("experiments/{name}/study.toml"))?, &|settings| {
+        load_recorded(name, copy_of, settings)
+    })?;
+    let id = toml::from_str::<ProjectFile>(&copy("experiments/project.toml")?).unwrap_or_default().id;
+    let base = load_recorded(name, copy_of, &Table::new())?.experiment;
+    let planned = points::trial(&study, &id, &of.name, of.trial).filter(|planned| planned.seed == run.open.plan.seed);
+    Ok(planned.map(|planned| planned.settings(&study, &base)).unwrap_or_default())
 }
 
 /// Whether the run's config is this one with its budget turned into steps. How many a budget of time pays for was measured

@@ -31,6 +31,7 @@ mod schema;
 mod seeds;
 mod show;
 mod slices;
+mod study;
 mod task;
 mod terminal;
 mod tree;
@@ -76,6 +77,7 @@ enum Command {
     Variance(variance::Arguments),
     Diff(diff::Arguments),
     Budget(budget::Arguments),
+    Study(study::Arguments),
     Evaluate(evaluate::Arguments),
     Show(show::Arguments),
     Watch(watch::Arguments),
@@ -290,6 +292,7 @@ pub fn main() -> ExitCode {
         Command::Run(a) => workplace().and_then(|w| run::execute(&w, &a)),
         Command::Queue(a) => workplace().and_then(|w| queue::execute(&w, &a)),
         Command::Seeds(a) => workplace().and_then(|w| seeds::execute(&w, &a)),
+        Command::Study(a) => workplace().and_then(|w| study::execute(&w, &a)),
         Command::Decide(a) => workplace().and_then(|w| decide::execute(&w, &a)),
         Command::Tree(a) => workplace().and_then(|w| tree::execute(&w, &a)),
         Command::Variance(a) => workplace().and_then(|w| variance::execute(&w, &a)),

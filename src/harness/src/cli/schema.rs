@@ -3,7 +3,7 @@
 use super::{Outcome, terminal};
 use crate::exit_code;
 
-/// Print the JSON Schema of an experiment, a corpus recipe, a task recipe, the project's file or its budget.
+/// Print the JSON Schema of an experiment, a study, a corpus recipe, a task recipe, the project's file or its budget.
 ///
 /// An editor with a TOML language server (Even Better TOML, Taplo) completes keys, shows what they mean and marks
 /// mistakes in a file whose first line names its schema: #:schema ../schema/experiment.json
@@ -17,6 +17,8 @@ pub struct Arguments {
 enum Kind {
     /// experiments/NAME/experiment.toml
     Experiment,
+    /// experiments/NAME/study.toml
+    Study,
     /// experiments/corpora/NAME.toml
     Corpus,
     /// experiments/tasks/NAME.toml
@@ -30,6 +32,7 @@ enum Kind {
 pub fn execute(arguments: &Arguments) -> Outcome {
     let schema = match arguments.kind {
         Kind::Experiment => harness_core::config::schema(),
+        Kind::Study => harness_core::config::schema_of::<harness_core::config::Study>(),
         Kind::Corpus => harness_corpus::Recipe::schema(),
         Kind::Task => harness_corpus::tasks::TaskRecipe::schema(),
         Kind::Project => harness_core::config::schema_of::<harness_core::project_file::ProjectFile>(),

@@ -222,7 +222,8 @@ fn a_diagnosis_names_the_first_place_and_the_tensors() {
 fn the_inside_of_the_model_is_measured_as_often_as_asked() {
     let place = Place::new();
     let mut job = place.job("out");
-    job.metrics = MetricsConfig { layers_every: 10, activations_every: 15, probe_sequences: 2 };
+    job.metrics =
+        MetricsConfig { layers_every: 10, activations_every: 15, probe_sequences: 2, ..MetricsConfig::default() };
     let outcome = run(&job);
     let bare = {
         let mut job = place.job("bare");
