@@ -12,7 +12,7 @@ use crate::common::{Project, repository};
 type IsOfKind = fn(&str) -> bool;
 
 /// Each kind of file.
-const KINDS: [(&str, IsOfKind); 5] = [
+const KINDS: [(&str, IsOfKind); 6] = [
     ("experiment", |path| path.ends_with("/experiment.toml") || path.starts_with("tests/configs/")),
     ("study", |path| path.ends_with("/study.toml")),
     ("corpus", |path| path.starts_with("experiments/corpora/")),

@@ -454,7 +454,7 @@ pub fn load_study(
     with: &dyn Fn(&Table) -> Result<Loaded, ConfigError>,
 ) -> Result<Study, ConfigError> {
     let path = format!("experiments/{name}/study.toml");
-    let source = [Source { name: name.clone(), path, text: text.to_owned() }];
+    let source = [Source { name: Some(name.clone()), path, text: text.to_owned() }];
     let table: Table = toml::from_str(text).map_err(|error| ConfigError::syntax(&source[0], &error))?;
     let study: Study = serde_path_to_error::deserialize(Value::Table(table))
         .map_err(|error| ConfigError::shape_of_whole(&source, &error))?;
