@@ -54,6 +54,23 @@ fn every_kind_is_drawn_and_says_what_it_shows() {
 }
 
 #[test]
+fn a_forest_names_what_a_claim_rests_on() {
+    let project = study();
+    let config = fs::read_to_string(project.path("experiments/change/experiment.toml")).unwrap();
+    let metrics =
+        ["gold_bits_per_byte", "gold_probability"].map(|score| format!("\"tasks.grammar-agreement.{score}\""));
+    let declared = format!("primary_metrics = [{}]\n{config}", metrics.join(", "));
+    project.write("experiments/change/experiment.toml", &declared);
+    project.commit("Say what the claim rests on");
+    project.harness_with("better:60", &["run", "change", "--seed", "3"]).expect(0);
+    let ran = project.harness(&["plot", "forest", "tiny", "change"]).expect(0);
+    let svg = fs::read_to_string(project.path(ran.stdout.lines().next().unwrap())).unwrap();
+    for label in ["bits per byte of right answers", "probability of right answers (points)"] {
+        assert!(svg.contains(label), "{label}\n{}", ran.stdout);
+    }
+}
+
+#[test]
 fn an_experiment_looks_the_same_alone_and_beside_others_and_seeds_are_a_band() {
     let project = study();
     let svg = |arguments: &[&str]| {

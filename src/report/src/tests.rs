@@ -326,6 +326,24 @@ fn two_seeds() -> Vec<Synthetic> {
     synthetic
 }
 
+#[test]
+fn how_probable_right_answers_are_is_in_the_results_where_a_claim_rests_on_it() {
+    let (_folder, project) = project();
+    let results = |synthetic: &[Synthetic]| {
+        let analyses = runs(&project, synthetic);
+        let tables = Tables::of(&Numbers::of(&analyses, &[]).unwrap());
+        serde_json::to_string(&tables.experiments["baseline"]["results"]).unwrap()
+    };
+    let (key, title) = ("tasks.grammar-agreement.gold_bits_per_byte", "right answers, bits per byte");
+    let silent = results(&demo());
+    assert!(!silent.contains(key) && !silent.contains(title), "{silent}");
+    let mut declared = demo();
+    declared[1].config = format!("primary_metrics = [\"{key}\"]\n{}", declared[1].config);
+    declared[1].run = "20261123T082000Z-00000008";
+    let shown = results(&declared);
+    assert!(shown.contains(key) && shown.contains(title), "{shown}");
+}
+
 /// The drafted section of this name.
 fn drafted(analyses: &[RunAnalysis], name: &str) -> String {
     let folder = Path::new(REPOSITORY).join("templates/sections");
@@ -452,7 +470,11 @@ fn sentences_are_chosen_by_facts() {
     let one_seed = "we do not claim that other seeds would show it again";
     let in_changes = "60-changes-lr-warmup.typ";
     let first = "there before its first run";
-    let cases: [(&str, &[RunAnalysis], &str, bool); 24] = [
+    let apart = "lie at least twice as far apart between our experiments";
+    let cases: [(&str, &[RunAnalysis], &str, bool); 27] = [
+        ("90-limitations.typ", &two, apart, true),
+        ("90-limitations.typ", &one, apart, false),
+        ("90-limitations.typ", &uneven, apart, false),
         ("00-abstract.typ", &one, one_seed, true),
         ("00-abstract.typ", &two, one_seed, false),
         (
