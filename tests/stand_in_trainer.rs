@@ -287,6 +287,7 @@ fn evaluate(job: &Job, step: u64) {
                     unconditional_log_probability_nats: (!request.unconditional.is_empty())
                         .then(|| -11.0 - random.uniform()),
                     context_tokens_cut: 0,
+                    cluster: request.cluster,
                 }
             });
             written.push(output(job, format!("{}/{}.csv", folder.display(), task.id), &to_csv(rows)));

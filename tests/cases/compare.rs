@@ -85,6 +85,57 @@ fn between_two_runs_a_difference_is_found_and_a_null_is_not() {
 }
 
 #[test]
+fn items_of_one_passage_are_tested_as_one() {
+    let project = two_experiments();
+    let questions = |passages: usize| -> String {
+        let record = |i: usize| {
+            let passage = i % passages;
+            format!(
+                "{{\"passage\": \"Passage {passage}.\", \"question\": \"is {i} so\", \"answer\": {}}}\n",
+                i.is_multiple_of(3)
+            )
+        };
+        (0..120).map(record).collect()
+    };
+    for (name, passages) in [("many", 12), ("few", 4)] {
+        project.write(&format!("{name}.jsonl"), &questions(passages));
+        project.harness(&["task", "new", name, &format!("{name}.jsonl")]).expect(0);
+    }
+    for (experiment, title) in [("tiny", "Tiny"), ("change", "Change")] {
+        let config = TINY.replace("Tiny", title).replace("[\"grammar-agreement\"]", "[\"many\", \"few\"]");
+        project.write(&format!("experiments/{experiment}/experiment.toml"), &config);
+    }
+    project.commit("Ask about passages");
+    let checked = project.harness(&["task", "check", "few"]).expect(1).stdout;
+    assert!(
+        checked.contains("120 in 4 clusters") && checked.contains("with fewer than 5 nothing is tested"),
+        "{checked}"
+    );
+
+    run(&project, "tiny", 3, "");
+    run(&project, "change", 3, "better:60");
+    let scores = project.latest("tiny").join("evaluations/step-00000020/many.csv");
+    let scores = std::fs::read_to_string(scores).unwrap();
+    assert!(scores.lines().next().unwrap().ends_with(",cluster") && scores.lines().nth(3).unwrap().ends_with(",1"));
+    let report = json(&project, &["compare", "tiny", "change"]);
+    let many = effect(&report, "tasks.many.accuracy");
+    assert_eq!((&many["test"], &many["units"]), (&"t_over_item_clusters".into(), &120.into()), "{many:#}");
+    let df = many["degrees_of_freedom"].as_f64().unwrap();
+    assert!((df - 11.0).abs() < 1e-9, "twelve passages of ten questions: {df}");
+    let few = effect(&report, "tasks.few.accuracy");
+    assert_eq!(few["not_judged"], serde_json::json!({ "because": "few_clusters", "clusters": 4 }));
+    assert!(few["p_value"].is_null() && few["interval"].is_null(), "{few:#}");
+
+    // Over seeds the passages are what a value rests on, too.
+    run(&project, "tiny", 4, "");
+    run(&project, "change", 4, "better:60");
+    let report = json(&project, &["compare", "tiny", "change"]);
+    let many = effect(&report, "tasks.many.accuracy");
+    assert_eq!(many["test"], "blocks_over_seeds");
+    assert!(many["interval_over_seeds_and_units"][0].is_number(), "{many:#}");
+}
+
+#[test]
 fn over_seeds_a_difference_is_found_and_a_null_is_not() {
     let project = two_experiments();
     for seed in 1..=4 {

@@ -95,6 +95,11 @@ pub fn answers(rows: &[ChoiceScore], kind: Kind, metric: Metric) -> Vec<Answer> 
     rows.chunk_by(|a, b| a.item == b.item).map(answer).collect()
 }
 
+/// The cluster of each item, where every item has one.
+pub(crate) fn clusters(rows: &[ChoiceScore]) -> Option<Vec<u64>> {
+    rows.chunk_by(|a, b| a.item == b.item).map(|choices| choices[0].cluster).collect()
+}
+
 /// Whether several sets of answers to the same items can be held against each other: every score is finite, and an item
 /// that one leaves unanswered is left so by all. Else the difference would be one of windows or of failures, not of answers.
 pub fn answered_alike(runs: &[&[Answer]]) -> bool {
@@ -126,6 +131,7 @@ mod tests {
             words: 1,
             unconditional_log_probability_nats: None,
             context_tokens_cut: 0,
+            cluster: None,
         };
         let of_item = |(item, scores): (usize, &&[Option<f64>])| {
             scores.iter().enumerate().map(|(choice, &x)| row(item, choice, x)).collect::<Vec<_>>()

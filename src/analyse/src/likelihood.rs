@@ -6,9 +6,9 @@ use std::f64::consts::LN_2;
 
 use harness_core::scores::ChoiceScore;
 use harness_core::task_kind::Kind;
-use harness_statistics::cluster::Cluster;
+use harness_statistics::cluster::{Cluster, by_cluster};
 
-use crate::choices::Why;
+use crate::choices::{Why, clusters};
 use crate::ratio::Ratio;
 
 /// A continuous score of the right answer.
@@ -84,9 +84,11 @@ impl Likelihood {
         if parts.contains(&Err(Why::NotFinite)) {
             return None;
         }
-        let parts: Vec<Cluster> = parts.into_iter().flatten().collect();
+        let of = clusters(rows).unwrap_or_else(|| (0..parts.len() as u64).collect());
+        let (of, parts): (Vec<u64>, Vec<Cluster>) =
+            of.into_iter().zip(parts).filter_map(|(cluster, part)| Some((cluster, part.ok()?))).unzip();
         let sum = |of: fn(&Cluster) -> f64| parts.iter().map(of).sum::<f64>();
-        (!parts.is_empty()).then(|| Ratio::of(sum(|part| part.sum), sum(|part| part.weight), &parts))
+        (!parts.is_empty()).then(|| Ratio::of(sum(|part| part.sum), sum(|part| part.weight), &by_cluster(&parts, &of)))
     }
 }
 
@@ -117,6 +119,7 @@ mod tests {
             words: 1,
             unconditional_log_probability_nats: None,
             context_tokens_cut: 0,
+            cluster: None,
         };
         let of_item = |(item, choices): (usize, &&[Choice])| {
             choices.iter().enumerate().map(|(choice, &of)| row(item, choice, of)).collect::<Vec<_>>()

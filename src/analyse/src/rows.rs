@@ -7,7 +7,7 @@ use harness_core::scores::{ChoiceScore, WindowLoss, read_csv};
 use harness_core::task_kind::Kind;
 use serde::Serialize;
 
-use crate::choices::{Answer, Why, answers};
+use crate::choices::{Answer, Why, answers, clusters};
 use crate::likelihood::Likelihood;
 use crate::{AnalyseError, RunAnalysis, TaskResult, choice_score};
 use harness_record::SealedRun;
@@ -70,6 +70,8 @@ pub(crate) struct Items {
     pub margin_nats: Vec<f64>,
     /// The parts of each item in each of [`Likelihood::ALL`]; none where the task has no such score.
     pub likelihoods: [Option<Vec<Result<Cluster, Why>>>; 2],
+    /// The cluster of each item, where the recipe names them.
+    pub clusters: Option<Vec<u64>>,
 }
 
 pub(crate) fn items(run: &RunAnalysis, task: &Task, result: &TaskResult) -> Result<Items, AnalyseError> {
@@ -88,6 +90,7 @@ pub(crate) fn items(run: &RunAnalysis, task: &Task, result: &TaskResult) -> Resu
         answers: answers(&rows, task.kind, task.metric),
         margin_nats: by_item.iter().map(margin).collect(),
         likelihoods: Likelihood::ALL.map(|score| score.parts(&rows, task.kind)),
+        clusters: clusters(&rows),
     })
 }
 

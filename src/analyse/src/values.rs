@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::slices::{By, Calibration, Scored, Slice, by_phenomenon, calibration, mean_accuracy, slices_of_run};
 use super::{AnalyseError, CurvePoint, RunAnalysis, TaskResult, accuracy_name};
-use crate::choices::{Unanswered, answers, right};
+use crate::choices::{Unanswered, answers, clusters, right};
 use crate::likelihood::Likelihood;
 use crate::ratio::Ratio;
 use crate::rows::{by_document, windows};
 use harness_record::SealedRun;
 use harness_record::format::{Task, file};
-use harness_statistics::cluster::Cluster;
+use harness_statistics::cluster::{Cluster, by_cluster, share_over_clusters};
 use harness_statistics::{self as stats, Share, mean_of_shares, share};
 
 /// The unit of a value; it decides how the number is shown.
@@ -521,7 +521,11 @@ fn documents(run: &SealedRun, task: &Task, path: &str, values: &mut Builder) -> 
 fn task_result(run: &SealedRun, task: &Task, path: &str) -> Result<TaskResult, AnalyseError> {
     let rows = task_rows(run, task, path)?;
     let last_word = task.kind == Kind::LastWord;
-    let right_by = |metric: Metric| share(&right(&answers(&rows, task.kind, metric)));
+    let clusters = clusters(&rows);
+    let right_by = |metric: Metric| {
+        let right = right(&answers(&rows, task.kind, metric));
+        clusters.as_ref().map_or_else(|| share(&right), |of| share_over_clusters(&right, of))
+    };
     let unconditional = rows.iter().any(|row| row.unconditional_log_probability_nats.is_some());
     if task.metric == Metric::AccuracyMutualInformation && !unconditional {
         return Err(inconsistent(run, format!("`{path}` lacks the scores without context that its metric needs")));
@@ -540,8 +544,9 @@ fn task_result(run: &SealedRun, task: &Task, path: &str) -> Result<TaskResult, A
         accuracy_per_token: (!last_word).then(|| right_by(Metric::AccuracyPerToken)),
         accuracy_mutual_information: unconditional.then(|| right_by(Metric::AccuracyMutualInformation)),
         perplexity: last_word.then(|| {
-            let clusters: Vec<Cluster> = rows.iter().map(|row| Cluster { sum: -row.nats(), weight: 1.0 }).collect();
-            Ratio::of(-nats, rows.len() as f64, &clusters).exponential()
+            let words: Vec<Cluster> = rows.iter().map(|row| Cluster { sum: -row.nats(), weight: 1.0 }).collect();
+            let units = clusters.as_ref().map_or_else(|| words.clone(), |of| by_cluster(&words, of));
+            Ratio::of(-nats, rows.len() as f64, &units).exponential()
         }),
         gold_bits_per_byte: Likelihood::GoldBitsPerByte.of_task(&rows, task.kind),
         gold_probability: Likelihood::GoldProbability.of_task(&rows, task.kind),

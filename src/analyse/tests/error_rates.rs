@@ -3,7 +3,7 @@
 //! (`make error-rates`) prints the tables of docs/statistics.md. Streams are fixed, so the counts are too.
 
 use harness_analyse::compare::{Basis, Effect, Measured, Rows, Sums, tested};
-use harness_analyse::{Answer, Unit};
+use harness_analyse::{Answer, TaskAnswers, Unit};
 use harness_core::random::Random;
 use harness_statistics::hypothesis::{LEVEL, McNemar, stratified_mcnemar};
 use harness_statistics::mean;
@@ -24,17 +24,17 @@ fn measured(runs: [Vec<f64>; 2]) -> Measured {
 fn over_documents(sums: [Vec<Vec<f64>>; 2], weights: Vec<f64>, basis: Basis) -> Effect {
     let total: f64 = weights.iter().sum();
     let runs = sums.each_ref().map(|runs| runs.iter().map(|run| run.iter().sum::<f64>() / total).collect());
-    tested(measured(runs), basis, &Rows::Documents(Sums { runs: sums, weights }))
+    tested(measured(runs), basis, &Rows::Documents(Sums { runs: sums, weights, clusters: None }))
 }
 
-/// The effect of tasks answered so by one run of each side.
-fn over_items(tasks: Vec<[Vec<bool>; 2]>) -> Effect {
+/// The effect of tasks answered so by one run of each side, with the cluster of each item where there are some.
+fn over_items(tasks: Vec<[Vec<bool>; 2]>, clusters: Option<Vec<u64>>) -> Effect {
     let answer = |right: &bool| if *right { Answer::Right } else { Answer::Wrong };
     let answers = |right: &Vec<bool>| vec![right.iter().map(answer).collect::<Vec<_>>()];
     let share = |right: &Vec<bool>| right.iter().filter(|right| **right).count() as f64 / right.len() as f64;
     let runs = [0, 1].map(|side: usize| vec![mean(&tasks.iter().map(|task| share(&task[side])).collect::<Vec<_>>())]);
-    let rows = tasks.iter().map(|task| task.each_ref().map(answers)).collect();
-    tested(measured(runs), Basis::OneRunEach, &Rows::Items(rows))
+    let rows = |task: &[Vec<bool>; 2]| TaskAnswers { runs: task.each_ref().map(answers), clusters: clusters.clone() };
+    tested(measured(runs), Basis::OneRunEach, &Rows::Items(tasks.iter().map(rows).collect()))
 }
 
 /// What came of many simulations.
@@ -164,7 +164,7 @@ fn items(simulations: usize, counts: &[usize], shares: &[f64]) {
     };
     for &count in counts {
         for &discordant in shares {
-            let mut simulate = |difference: f64| over_items(vec![answers(count, discordant, difference)]);
+            let mut simulate = |difference: f64| over_items(vec![answers(count, discordant, difference)], None);
             let null = Rates::of(simulations, 0.0, || simulate(0.0));
             let promised = detectable_paired_shares(count as u64, discordant, LEVEL);
             let power = promised.map(|difference| Rates::of(simulations, difference, || simulate(difference)));
@@ -174,7 +174,7 @@ fn items(simulations: usize, counts: &[usize], shares: &[f64]) {
     for tasks in [[200; 5], [200, 200, 200, 100, 60]] {
         const DISCORDANT: f64 = 0.1;
         let mut simulate =
-            |difference: f64| over_items(tasks.map(|items| answers(items, DISCORDANT, difference)).to_vec());
+            |difference: f64| over_items(tasks.map(|items| answers(items, DISCORDANT, difference)).to_vec(), None);
         let null = Rates::of(simulations, 0.0, || simulate(0.0));
         let expected = tasks.map(|items| {
             let each = (items as f64 * DISCORDANT / 2.0) as u64;
@@ -222,7 +222,7 @@ fn likelihoods(simulations: usize, sizes: &[&[usize]]) {
                     // Tasks differ in how far the models are apart, by nothing in the mean over them.
                     let own = if at < tasks.len() / 2 * 2 { [0.5, -0.5][at % 2] } else { 0.0 };
                     let second = weights.iter().map(|weight| weight * (shift + own + law(&mut random))).collect();
-                    Sums { runs: [vec![vec![0.0; items]], vec![second]], weights }
+                    Sums { runs: [vec![vec![0.0; items]], vec![second]], weights, clusters: None }
                 };
                 tasks.iter().copied().enumerate().map(&mut task).collect()
             };
@@ -242,6 +242,40 @@ fn likelihoods(simulations: usize, sizes: &[&[usize]]) {
                 _ => tasks.iter().map(usize::to_string).collect::<Vec<_>>().join(" + "),
             };
             row(&format!("{shown}, {name}"), &null, power.as_ref());
+        }
+    }
+}
+
+/// Items in clusters of ten, of which 30 % are answered differently: in each cluster one model or the other has more of them, by
+/// as much as gives the differences this correlation within a cluster.
+fn clusters_of_items(simulations: usize, counts: &[usize], correlations: &[f64]) {
+    const OF_ONE: usize = 10;
+    const DISCORDANT: f64 = 0.3;
+    println!(
+        "\n| clusters of 10 items, intra-class correlation | called (null) | interval holds | |\n| --- | --- | --- | --- |"
+    );
+    let mut random = Random::new(67);
+    for &count in counts {
+        for &correlation in correlations {
+            let tilt = (correlation / DISCORDANT).sqrt();
+            let null = Rates::of(simulations, 0.0, || {
+                let (mut first, mut second) = (Vec::new(), Vec::new());
+                for _ in 0..count {
+                    let to_first = DISCORDANT * (1.0 + if random.uniform() < 0.5 { tilt } else { -tilt }) / 2.0;
+                    for _ in 0..OF_ONE {
+                        let (one, other) = match random.uniform() {
+                            u if u < to_first => (true, false),
+                            u if u < DISCORDANT => (false, true),
+                            u => (u < 0.7, u < 0.7),
+                        };
+                        first.push(one);
+                        second.push(other);
+                    }
+                }
+                let clusters = (0..count * OF_ONE).map(|item| (item / OF_ONE) as u64).collect();
+                over_items(vec![[first, second]], Some(clusters))
+            });
+            row(&format!("{count}, {correlation}"), &null, None);
         }
     }
 }
@@ -323,6 +357,7 @@ fn no_test_calls_more_than_it_may() {
     documents(SIMULATIONS, &[4, 5, 20]);
     windows(SIMULATIONS, &[8], &[0.2]);
     items(SIMULATIONS, &[50, 400], &[0.1, 0.3]);
+    clusters_of_items(SIMULATIONS, &[4, 5, 20], &[0.0, 0.2]);
     likelihoods(SIMULATIONS, &[&[40], &[100], &[8; 10], &[20; 3]]);
     seeds(SIMULATIONS, &[[2, 2], [2, 5], [4, 4]], &[1.0, 2.0]);
     nested(SIMULATIONS, &[3], &[50]);
@@ -335,6 +370,7 @@ fn the_tables() {
     documents(SIMULATIONS, &[4, 5, 6, 7, 8, 10, 15, 20, 50, 100]);
     windows(SIMULATIONS, &[5, 10, 20, 100], &[0.0, 0.05, 0.12, 0.2]);
     items(SIMULATIONS, &[50, 200, 1_000], &[0.02, 0.1, 0.3]);
+    clusters_of_items(SIMULATIONS, &[4, 5, 10, 20, 100], &[0.0, 0.05, 0.1, 0.2]);
     likelihoods(
         SIMULATIONS,
         &[&[40], &[50], &[100], &[200], &[1_000], &[8; 10], &[20; 3], &[20; 10], &[50; 5], &[200, 50, 20]],

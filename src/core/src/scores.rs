@@ -33,6 +33,9 @@ pub struct Request {
     /// asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unconditional: Vec<u32>,
+    /// The cluster of the item, such as a passage or a template, where the recipe names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<u64>,
 }
 
 /// One row of `<task>.csv`: the score of one choice.
@@ -66,6 +69,9 @@ pub struct ChoiceScore {
     /// Tokens of the context that were dropped from the left, so that the rest fits the window.
     #[serde(default)]
     pub context_tokens_cut: u64,
+    /// The cluster of the item, as in the request; the file has no such column where no item has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<u64>,
 }
 
 impl ChoiceScore {
@@ -258,6 +264,7 @@ mod tests {
             words: 1,
             unconditional_log_probability_nats: None,
             context_tokens_cut: 2,
+            cluster: None,
         };
         let bytes = to_csv([row(None), row(Some(f64::NAN)), row(Some(f64::NEG_INFINITY)), row(Some(-1.5))]);
         let text = String::from_utf8_lossy(&bytes);
@@ -266,6 +273,10 @@ mod tests {
         assert_eq!(rows[0].log_probability_nats, None);
         assert!(rows[1].log_probability_nats.is_some_and(f64::is_nan));
         assert_eq!(rows.iter().map(|row| row.nats().is_finite()).collect::<Vec<_>>(), [false, false, false, true]);
+        // A file without named clusters is what it was before there were any; one with them is read back.
+        assert!(!text.contains("cluster"), "{text}");
+        let named = ChoiceScore { cluster: Some(7), ..row(Some(-1.5)) };
+        assert_eq!(parse_csv::<ChoiceScore>(&to_csv([&named]), "task.csv").unwrap(), [named]);
     }
 
     #[test]

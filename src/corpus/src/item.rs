@@ -17,6 +17,10 @@ pub struct Item {
     /// The document as it stands in the data, where what is scored has parts of it replaced.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub original: String,
+    /// The cluster that it belongs to, such as a passage or a template, where the recipe names one: numbered from 0 in the
+    /// order in which they first come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<u64>,
 }
 
 impl Item {

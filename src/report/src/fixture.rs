@@ -329,6 +329,7 @@ fn evaluations(
                             words: 4,
                             unconditional_log_probability_nats: None,
                             context_tokens_cut: 0,
+                            cluster: None,
                         });
                     }
                 }

@@ -2,12 +2,10 @@
 //! McNemar, also over the tasks of a group), and the correction for testing a family of metrics (Holm). Nothing that is not
 //! finite is tested. Tests over documents are in [`super::cluster`].
 
+pub use super::LEVEL;
 use super::distribution::{binomial_at_least, f_at_least, normal_cdf, t_quantile, t_two_sided};
 use super::shares::tango;
 use super::{mean, variance};
-
-/// The share of true nulls that a test may call a difference.
-pub const LEVEL: f64 = 0.05;
 
 /// A t test of a difference of means, second side minus first.
 #[derive(Clone, Copy, Debug, PartialEq)]

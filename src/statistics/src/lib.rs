@@ -29,6 +29,9 @@ mod simulations;
 pub use hypothesis::{McNemar, mcnemar};
 pub use shares::{AgainstChance, Share, mean_of_shares, share};
 
+/// The share of true nulls that a test may call a difference.
+pub const LEVEL: f64 = 0.05;
+
 /// Arithmetic mean. `values` must not be empty.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64

@@ -1,8 +1,8 @@
 //! Shares of items that a model answers right: with their errors, against guessing, and between two models on the same
 //! items.
 
+use super::LEVEL;
 use super::distribution::{bisect, normal_quantile};
-use super::hypothesis::LEVEL;
 
 /// A share of items with its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -237,6 +237,7 @@ fn task_scores(
             words: request.words,
             unconditional_log_probability_nats: without.as_ref().map(|_| 0.0),
             context_tokens_cut,
+            cluster: request.cluster,
         });
         owners.extend(with_context.iter().map(|_| (row, true)).chain(without.iter().map(|_| (row, false))));
         spans.extend(with_context.into_iter().chain(without));
@@ -381,6 +382,7 @@ mod tests {
             bytes: 1,
             words: 1,
             unconditional: Vec::new(),
+            cluster: None,
             context: (0..context).map(token).collect(),
             continuation: (context..context + continuation).map(token).collect(),
         }

@@ -5,14 +5,16 @@ use harness_core::task_kind::Kind;
 
 use super::rows::{Losses, document_losses, losses, shared_tasks};
 use super::{Basis, CompareError, Effect, LIKELIHOOD, NotJudged, Note, PRIMARY, Power, Side, TestKind, Verdict};
-use crate::choices::{Answer, Why, answered_alike, right};
+use crate::choices::{Answer, Why, answered_alike};
 use crate::likelihood::{Likelihood, lower_is_better};
+use crate::paired::{Paired, TaskAnswers, paired};
 use crate::rows::{Items, items};
+use crate::sums::Sums;
 use crate::{RunAnalysis, TaskResult, Unit, accuracy_key};
 use harness_record::format::Task;
 use harness_statistics::cluster::{Cluster, FEWEST_CLUSTERS, mean_cluster_test};
 use harness_statistics::crossed::{Influences, interval_over_seeds_and_units};
-use harness_statistics::hypothesis::{SeedTest, TTest, mcnemar, over_seeds, pooled_deviation, stratified_mcnemar};
+use harness_statistics::hypothesis::{SeedTest, TTest, over_seeds, pooled_deviation};
 use harness_statistics::mean;
 
 const BITS_PER_BYTE: &str = "validation.bits_per_byte";
@@ -44,17 +46,8 @@ pub enum Rows {
         /// Items that some runs score and others do not, counted over all runs.
         unanswered: u64,
     },
-    /// Answers to the items of the tasks whose unweighted mean it is: for each task, for each run of reference and other.
-    Items(Vec<[Vec<Vec<Answer>>; 2]>),
-}
-
-/// A ratio of sums in each run.
-#[derive(Clone, Debug)]
-pub struct Sums {
-    /// For each run of reference and other the sum of each document or item, such as its bits.
-    pub runs: [Vec<Vec<f64>>; 2],
-    /// Their weights, such as bytes: the same in every run.
-    pub weights: Vec<f64>,
+    /// Answers to the items of the tasks whose unweighted mean it is.
+    Items(Vec<TaskAnswers>),
 }
 
 /// Below these numbers of items, in all and of each task, differences in likelihood are not tested: where a tenth of the items
@@ -144,7 +137,7 @@ fn bits_per_byte(
         lower_is_better: true,
         runs: losses.bits.each_ref().map(|runs| runs.iter().map(|bits| bits.iter().sum::<f64>() / bytes).collect()),
     };
-    Some(tested(measured, basis, &Rows::Documents(Sums { runs: losses.bits, weights: losses.bytes })))
+    Some(tested(measured, basis, &Rows::Documents(Sums { runs: losses.bits, weights: losses.bytes, clusters: None })))
 }
 
 /// The items of a task in each run of a side, in the order of the seeds.
@@ -156,8 +149,14 @@ fn scored(side: &Side, task: &Task) -> Result<Vec<Items>, CompareError> {
     side.by_seed().iter().map(of_run).collect()
 }
 
-fn answers(scored: &[Vec<Items>; 2]) -> [Vec<Vec<Answer>>; 2] {
-    scored.each_ref().map(|runs| runs.iter().map(|items| items.answers.clone()).collect())
+fn answers(scored: &[Vec<Items>; 2]) -> TaskAnswers {
+    let runs = scored.each_ref().map(|runs| runs.iter().map(|items| items.answers.clone()).collect());
+    TaskAnswers { runs, clusters: clusters(scored).cloned() }
+}
+
+/// The cluster of each item of a task, where some run says it.
+fn clusters(scored: &[Vec<Items>; 2]) -> Option<&Vec<u64>> {
+    scored.iter().flatten().find_map(|items| items.clusters.as_ref())
 }
 
 /// The continuous scores of a task or group that every run has.
@@ -189,7 +188,11 @@ fn likelihoods_of(sides: [&Side; 2], id: &str, tasks: &[&[Vec<Items>; 2]], basis
             };
             let (reference, other) = runs.split_at(task[0].len());
             let of_side = |side: &[&Vec<_>]| side.iter().map(|run| parts(run, |part| part.sum)).collect();
-            sums.push(Sums { runs: [of_side(reference), of_side(other)], weights: parts(runs[0], |part| part.weight) });
+            sums.push(Sums {
+                runs: [of_side(reference), of_side(other)],
+                weights: parts(runs[0], |part| part.weight),
+                clusters: clusters(task).map(|of| used.iter().map(|&item| of[item]).collect()),
+            });
         }
         Some(tested(measured, basis, &Rows::Likelihoods { tasks: sums, unanswered }))
     };
@@ -264,7 +267,7 @@ impl Rows {
         match self {
             Rows::Documents(sums) => sums.weights.iter().filter(|weight| **weight > 0.0).count() as u64,
             Rows::Likelihoods { tasks, .. } => tasks.iter().map(|sums| sums.weights.len() as u64).sum(),
-            Rows::Items(tasks) => tasks.iter().map(|[reference, _]| reference[0].len() as u64).sum(),
+            Rows::Items(tasks) => tasks.iter().map(|task| task.items() as u64).sum(),
         }
     }
 
@@ -280,21 +283,26 @@ impl Rows {
             Rows::Likelihoods { tasks, .. } => {
                 let fewest = tasks.iter().map(|sums| sums.weights.len()).min().unwrap_or(0);
                 let [in_all, of_each] = FEWEST_ITEMS;
-                let few = self.units() < in_all as u64 || fewest < of_each;
-                few.then_some(NotJudged::FewItems { items: self.units(), of_a_task: fewest as u64 })
+                if self.units() < in_all as u64 || fewest < of_each {
+                    return Some(NotJudged::FewItems { items: self.units(), of_a_task: fewest as u64 });
+                }
+                few_clusters(tasks)
             }
             Rows::Items(tasks) => {
-                let all = || tasks.iter().flat_map(|sides| sides.iter().flatten());
+                let all = || tasks.iter().flat_map(|task| task.runs.iter().flatten());
                 let count = |of: &dyn Fn(&Answer) -> bool| all().flatten().filter(|answer| of(answer)).count() as u64;
                 let not_finite = count(&|answer| *answer == Answer::Unanswered(Why::NotFinite));
                 if not_finite > 0 {
                     return Some(NotJudged::NotFinite { items: not_finite });
                 }
-                let alike = |sides: &[Vec<Vec<Answer>>; 2]| {
-                    answered_alike(&sides.iter().flatten().map(Vec::as_slice).collect::<Vec<_>>())
+                let alike = |task: &TaskAnswers| {
+                    answered_alike(&task.runs.iter().flatten().map(Vec::as_slice).collect::<Vec<_>>())
                 };
-                let unanswered = || count(&|answer| matches!(answer, Answer::Unanswered(_)));
-                (!tasks.iter().all(alike)).then(|| NotJudged::Unanswered { items: unanswered() })
+                if !tasks.iter().all(alike) {
+                    let items = count(&|answer| matches!(answer, Answer::Unanswered(_)));
+                    return Some(NotJudged::Unanswered { items });
+                }
+                few_clusters(&tasks.iter().map(TaskAnswers::sums).collect::<Vec<_>>())
             }
         }
     }
@@ -303,11 +311,13 @@ impl Rows {
     fn test(&self, effect: &mut Effect) {
         match self {
             Rows::Documents(sums) => effect.test_sums(TestKind::TOverDocuments, std::slice::from_ref(sums)),
-            Rows::Likelihoods { tasks, .. } => effect.test_sums(TestKind::TOverItems, tasks),
-            Rows::Items(tasks) => {
-                let tests: Vec<_> =
-                    tasks.iter().map(|[first, second]| mcnemar(&right(&first[0]), &right(&second[0]))).collect();
-                if let [test] = tests[..] {
+            Rows::Likelihoods { tasks, .. } => {
+                let clustered = tasks.iter().any(|sums| sums.clusters.is_some());
+                let kind = if clustered { TestKind::TOverItemClusters } else { TestKind::TOverItems };
+                effect.test_sums(kind, tasks);
+            }
+            Rows::Items(tasks) => match paired(tasks) {
+                Some(Paired::Exact(test)) => {
                     effect.test = Some(TestKind::ExactMcnemar);
                     effect.standard_error = Some(libm::sqrt(test.variance()));
                     effect.interval = Some(test.interval());
@@ -315,15 +325,17 @@ impl Rows {
                     effect.discordant = Some([test.only_first, test.only_second]);
                     let discordant = (test.only_first + test.only_second) as f64 / test.items as f64;
                     effect.power = Power::Paired { items: test.items, discordant };
-                } else {
-                    let test = stratified_mcnemar(&tests);
+                }
+                Some(Paired::OverTasks(test)) => {
                     effect.test = Some(TestKind::McnemarOverTasks);
                     effect.standard_error = Some(test.standard_error);
                     effect.interval = Some(test.interval);
                     effect.p_value = Some(test.p_value);
                     effect.power = Power::Stratified(test);
                 }
-            }
+                Some(Paired::OverClusters(test)) => effect.take_clusters(TestKind::TOverItemClusters, &test),
+                None => effect.not_judged = Some(NotJudged::NoSpread),
+            },
         }
     }
 
@@ -332,55 +344,13 @@ impl Rows {
         match self {
             Rows::Documents(sums) => Sums::influences(std::slice::from_ref(sums)),
             Rows::Likelihoods { tasks, .. } => Sums::influences(tasks),
-            Rows::Items(tasks) => {
-                let count = tasks.len() as f64;
-                let around = |run: &Vec<Answer>| -> Vec<f64> {
-                    let right: Vec<f64> = right(run).into_iter().map(|right| f64::from(u8::from(right))).collect();
-                    let (mean, items) = (mean(&right), right.len() as f64);
-                    right.iter().map(|value| (value - mean) / items / count).collect()
-                };
-                let side = |side: usize| {
-                    let runs = 0..tasks[0][side].len();
-                    runs.map(|run| tasks.iter().flat_map(|task| around(&task[side][run])).collect()).collect()
-                };
-                let strata: Vec<usize> = tasks.iter().map(|task| task[0][0].len()).collect();
-                Influences {
-                    runs: [side(0), side(1)],
-                    shares: strata.iter().flat_map(|&items| vec![1.0 / items as f64; items]).collect(),
-                    strata,
-                }
-            }
+            Rows::Items(tasks) => Sums::influences(&tasks.iter().map(TaskAnswers::sums).collect::<Vec<_>>()),
         }
     }
 }
 
-impl Sums {
-    /// By how much the other side's first run is above the reference's, in each unit.
-    fn differences(&self) -> Vec<Cluster> {
-        let pairs = self.runs[0][0].iter().zip(&self.runs[1][0]).zip(&self.weights);
-        pairs.map(|((first, second), &weight)| Cluster { sum: second - first, weight }).collect()
-    }
-
-    /// What each unit adds to the unweighted mean over tasks.
-    fn influences(tasks: &[Sums]) -> Influences {
-        let count = tasks.len() as f64;
-        let total = |sums: &Sums| sums.weights.iter().sum::<f64>();
-        let around = |sums: &Sums, run: &[f64]| -> Vec<f64> {
-            let total = total(sums);
-            let mean = run.iter().sum::<f64>() / total;
-            run.iter().zip(&sums.weights).map(|(sum, weight)| (sum - mean * weight) / total / count).collect()
-        };
-        let side = |side: usize| {
-            let runs = 0..tasks[0].runs[side].len();
-            runs.map(|run| tasks.iter().flat_map(|sums| around(sums, &sums.runs[side][run])).collect()).collect()
-        };
-        let shares = |sums: &Sums| sums.weights.iter().map(|weight| weight / total(sums)).collect::<Vec<_>>();
-        Influences {
-            runs: [side(0), side(1)],
-            shares: tasks.iter().flat_map(shares).collect(),
-            strata: tasks.iter().map(|sums| sums.weights.len()).collect(),
-        }
-    }
+fn few_clusters(tasks: &[Sums]) -> Option<NotJudged> {
+    tasks.iter().find_map(Sums::too_few_clusters).map(|clusters| NotJudged::FewClusters { clusters })
 }
 
 impl Effect {
@@ -390,7 +360,11 @@ impl Effect {
             self.not_judged = Some(NotJudged::NoSpread);
             return;
         };
-        self.take(kind, &test);
+        self.take_clusters(kind, &test);
+    }
+
+    fn take_clusters(&mut self, kind: TestKind, test: &TTest) {
+        self.take(kind, test);
         self.power = Power::Clusters { clusters: test.df + 1.0, error: test.standard_error };
     }
 

@@ -26,8 +26,9 @@ use harness_statistics::power::{
     detectable_stratified, deviation_range,
 };
 
+pub use crate::sums::Sums;
 pub use budget::BudgetLine;
-pub use effects::{FEWEST_ITEMS, Measured, Rows, Sums, tested};
+pub use effects::{FEWEST_ITEMS, Measured, Rows, tested};
 pub use flips::{Flip, Flips, flips};
 pub use notes::Note;
 pub use side::Side;
@@ -139,6 +140,8 @@ pub enum TestKind {
     ExactMcnemar,
     /// McNemar's test over the items of the tasks of a group.
     McnemarOverTasks,
+    /// t over clusters of items, such as passages or templates, where a recipe names them.
+    TOverItemClusters,
     /// t over the differences within shared seeds.
     BlocksOverSeeds,
     /// t over seeds with one variance for both sides.
@@ -155,6 +158,7 @@ impl TestKind {
             TestKind::TOverItems => "t, items",
             TestKind::ExactMcnemar => "exact McNemar",
             TestKind::McnemarOverTasks => "McNemar, all tasks",
+            TestKind::TOverItemClusters => "t, clusters of items",
             TestKind::BlocksOverSeeds => "t within seeds",
             TestKind::PooledTOverSeeds => "pooled t",
             TestKind::WelchOverSeeds => "Welch's t",
@@ -213,6 +217,11 @@ pub enum NotJudged {
         /// In the task that has fewest.
         of_a_task: u64,
     },
+    /// The items of a task belong to fewer than five clusters, and those of one are not independent of each other.
+    FewClusters {
+        /// So many.
+        clusters: u64,
+    },
     /// One side is a single run, the other several seeds.
     OneRunOnASide,
     /// Scores are not finite.
@@ -225,7 +234,7 @@ pub enum NotJudged {
         /// Unanswered items, over all runs.
         items: u64,
     },
-    /// The runs of a side, or the documents, do not differ at all.
+    /// The runs of a side, the documents or the clusters of items do not differ at all.
     NoSpread,
 }
 
@@ -244,6 +253,10 @@ impl NotJudged {
                      are, which takes {in_all} and {of_each}: score more"
                 )
             }
+            NotJudged::FewClusters { clusters } => format!(
+                "the items belong to {clusters} clusters, which are too few, and items of one are not independent: score items \
+                 of more passages or templates"
+            ),
             NotJudged::OneRunOnASide => {
                 "one side is a single run, so nothing is known of its spread over seeds: run it with more seeds"
                     .to_owned()

@@ -1,10 +1,11 @@
 //! Differences in the losses of single tokens: by position, source and length, and in calibration. Rows beside the
 //! metrics, to say where a difference comes from; families of their own, so that they take nothing from the claim.
 
-use super::effects::{Measured, Rows, Sums, tested};
+use super::effects::{Measured, Rows, tested};
 use super::{Basis, CALIBRATION, CompareError, Effect, Note, SLICES, Side};
 use crate::slices::calibration::parts_of_error;
 use crate::slices::{Scored, sums_of_run};
+use crate::sums::Sums;
 use crate::{RunAnalysis, Unit};
 use harness_statistics::cluster::FEWEST_CLUSTERS;
 
@@ -79,7 +80,7 @@ fn slices(
             runs: [means(&values[0]), means(&values[1])],
         };
         if measured.runs.iter().flatten().all(|mean| mean.is_finite()) {
-            effects.push(tested(measured, basis, &Rows::Documents(Sums { runs: values, weights })));
+            effects.push(tested(measured, basis, &Rows::Documents(Sums { runs: values, weights, clusters: None })));
         }
     }
     if small > 0 {
@@ -101,6 +102,7 @@ fn calibration(scored: &[Vec<Scored>; 2], documents: &[u32], basis: Basis) -> Op
         runs: sums.each_ref().map(|runs| runs.iter().map(error).collect()),
     };
     let finite = measured.runs.iter().flatten().all(|error| error.is_finite());
-    (count > 0 && finite)
-        .then(|| tested(measured, basis, &Rows::Documents(Sums { runs: sums, weights: vec![1.0; count] })))
+    (count > 0 && finite).then(|| {
+        tested(measured, basis, &Rows::Documents(Sums { runs: sums, weights: vec![1.0; count], clusters: None }))
+    })
 }

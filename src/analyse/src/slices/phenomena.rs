@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{By, SliceError};
-use crate::choices::{answered_alike, right};
+use crate::choices::answered_alike;
+use crate::paired::{Paired, TaskAnswers, paired};
 use crate::rows::{items, planned_alike};
 use crate::{RunAnalysis, TaskResult};
 use harness_record::SealedRun;
-use harness_statistics::hypothesis::{LEVEL, holm, mcnemar, stratified_mcnemar};
+use harness_statistics::hypothesis::{LEVEL, Stratified, holm, stratified_mcnemar};
 use harness_statistics::{Share, mean, mean_of_shares};
 
 /// The score of one phenomenon.
@@ -46,7 +47,7 @@ pub struct PhenomenonChange {
     pub standard_error: f64,
     /// 95 % interval, not corrected for the number of slices.
     pub interval: [f64; 2],
-    /// Two-sided p-value of McNemar's test over the tasks; none where the two runs left different items unanswered.
+    /// Two-sided p-value of McNemar's test over the tasks, or of t over the clusters that their recipe names; none where the two runs left different items unanswered.
     pub p_value: Option<f64>,
     /// The same after Holm's correction over the slices of the table.
     pub p_holm: Option<f64>,
@@ -112,13 +113,13 @@ impl PhenomenonChange {
     }
 }
 
-/// `None` unless the other run scored every one of the tasks on the same requests.
+/// `None` unless the other run scored every one of the tasks on the same requests, and where clusters of items are too few.
 fn change(
     reference: &RunAnalysis,
     other: &RunAnalysis,
     tasks: &[&TaskResult],
 ) -> Result<Option<PhenomenonChange>, SliceError> {
-    let (mut others, mut tests, mut answered) = (Vec::new(), Vec::new(), true);
+    let (mut others, mut asked, mut answered) = (Vec::new(), Vec::new(), true);
     for task in tasks {
         let Some(planned) = reference.run.open.tasks.iter().find(|planned| planned.id == task.id) else {
             return Ok(None);
@@ -127,18 +128,25 @@ fn change(
         if !planned_alike(reference, other, &task.id) {
             return Ok(None);
         }
-        let [first, second] = [items(reference, planned, task)?.answers, items(other, planned, result)?.answers];
-        answered &= answered_alike(&[&first, &second]);
+        let [first, second] = [items(reference, planned, task)?, items(other, planned, result)?];
+        answered &= answered_alike(&[&first.answers, &second.answers]);
         others.push(result);
-        tests.push(mcnemar(&right(&first), &right(&second)));
+        let clusters = first.clusters.or(second.clusters);
+        asked.push(TaskAnswers { runs: [vec![first.answers], vec![second.answers]], clusters });
     }
-    let test = stratified_mcnemar(&tests);
+    let Some(test) = paired(&asked) else { return Ok(None) };
+    let of_tasks = |test: Stratified| (test.difference, test.standard_error, test.interval, test.p_value);
+    let (difference, standard_error, interval, p_value) = match test {
+        Paired::Exact(test) => of_tasks(stratified_mcnemar(&[test])),
+        Paired::OverTasks(test) => of_tasks(test),
+        Paired::OverClusters(test) => (test.difference, test.standard_error, [test.low, test.high], test.p_value),
+    };
     Ok(Some(PhenomenonChange {
         other_accuracy: mean_accuracy(&others).mean,
-        difference: test.difference,
-        standard_error: test.standard_error,
-        interval: test.interval,
-        p_value: answered.then_some(test.p_value),
+        difference,
+        standard_error,
+        interval,
+        p_value: answered.then_some(p_value),
         p_holm: None,
     }))
 }

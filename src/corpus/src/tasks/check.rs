@@ -23,6 +23,8 @@ pub struct SubtaskCheck {
     pub id: String,
     /// Items that can be used.
     pub items: u64,
+    /// Clusters that these belong to, where the recipe names them.
+    pub clusters: Option<u64>,
     /// Records that cannot.
     pub unusable: Vec<ItemsError>,
     /// How often the right choice stands at each place; empty where its place is fixed.
@@ -93,6 +95,7 @@ pub fn check(
         let unanswered: BTreeSet<&u64> = ties.iter().chain(&too_long).collect();
         checks.push(SubtaskCheck {
             items: items.len() as u64,
+            clusters: items.iter().filter_map(|item| item.cluster).max().map(|last| last + 1),
             gold: gold(recipe, subtask, items),
             blind: blind(items, is_fixed(recipe, subtask)),
             duplicates: duplicates(items),

@@ -229,8 +229,8 @@ fn check_items(text: &TomlText, at: &str, kind: Kind, rule: &ItemRule) -> Result
     let key = |field: &str| format!("{at}.{field}");
     let wrong = |field: &str, problem: &str, hint: &str| Err(text.wrong(&key(field), problem, Some(hint)));
     let templates = rule.choices.iter().enumerate().map(|(index, choice)| (format!("choices.{index}"), choice));
-    let more = [("context".to_owned(), &rule.context), ("continuation".to_owned(), &rule.continuation)];
-    for (field, template) in more.into_iter().chain(templates) {
+    let more = [("context", &rule.context), ("continuation", &rule.continuation), ("cluster", &rule.cluster)];
+    for (field, template) in more.map(|(field, template)| (field.to_owned(), template)).into_iter().chain(templates) {
         if let Err(problem) = Templates::check(template) {
             return wrong(&field, &format!("is not a template: {problem}"), FIELDS_HINT);
         }
@@ -258,6 +258,9 @@ fn check_items(text: &TomlText, at: &str, kind: Kind, rule: &ItemRule) -> Result
     }
     if !rule.labels.is_empty() && !rule.labels_from.is_empty() {
         return wrong("labels_from", "there are `labels` for all records already", "take one of the two out");
+    }
+    if kind == Kind::Documents && !rule.cluster.is_empty() {
+        return wrong("cluster", "documents are tested each on its own", "take it out");
     }
     let (counted, listed) = (rule.choices.len(), !rule.choices_from.is_empty());
     match kind {

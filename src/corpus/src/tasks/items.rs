@@ -1,6 +1,7 @@
 //! Items of a task as text, from the records of a file: one context and its choices, or one document.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use regex::Regex;
 use serde_json::Value;
@@ -27,11 +28,15 @@ pub fn usable_items(
     if let Some(lines) = answers.as_ref().filter(|lines| lines.len() != records.len()) {
         return Err(at(records.len(), format!("there are {} records and {} answers", records.len(), lines.len())));
     }
-    let (mut items, mut unusable) = (Vec::new(), Vec::new());
+    let (mut items, mut unusable, mut clusters) = (Vec::new(), Vec::new(), HashMap::new());
     for (index, record) in records.into_iter().enumerate() {
         let answer = answers.as_ref().map(|lines| lines[index]);
-        match record.and_then(|record| maker.item(&record, answer)) {
-            Ok(item) => items.push(item),
+        match record.and_then(|record| Ok((maker.item(&record, answer)?, maker.cluster(&record)?))) {
+            Ok((item, named)) => {
+                let next = clusters.len() as u64;
+                let cluster = named.map(|name| *clusters.entry(name).or_insert(next));
+                items.push(Item { cluster, ..item });
+            }
             Err(problem) => unusable.push(at(index, problem)),
         }
     }
@@ -48,7 +53,7 @@ struct Maker<'a> {
 
 impl<'a> Maker<'a> {
     fn new(kind: Kind, rule: &'a ItemRule) -> Result<Self, String> {
-        let all = [&rule.context, &rule.continuation].into_iter().chain(&rule.choices);
+        let all = [&rule.context, &rule.continuation, &rule.cluster].into_iter().chain(&rule.choices);
         let templates = Templates::new(all.map(String::as_str))?;
         let replace = rule.replace.iter().map(|[pattern, with]| Ok((Regex::new(pattern)?, with.as_str())));
         let replace = replace.collect::<Result<_, regex::Error>>().map_err(|e| e.to_string())?;
@@ -107,6 +112,15 @@ impl<'a> Maker<'a> {
         Ok(Item { context, choices, gold, continuation, ..Item::default() })
     }
 
+    /// What names the cluster of the record's item.
+    fn cluster(&self, record: &Record) -> Result<Option<String>, String> {
+        if self.rule.cluster.is_empty() {
+            return Ok(None);
+        }
+        let name = self.templates.filler(record)?.fill(CLUSTER)?;
+        if name.trim().is_empty() { Err("its cluster has no name".to_owned()) } else { Ok(Some(name)) }
+    }
+
     fn document(&self, original: String) -> Result<Item, String> {
         if original.is_empty() {
             return Err("the document is empty".to_owned());
@@ -140,7 +154,8 @@ impl<'a> Maker<'a> {
 /// Places of the templates of a rule.
 const CONTEXT: usize = 0;
 const CONTINUATION: usize = 1;
-const CHOICES: usize = 2;
+const CLUSTER: usize = 2;
+const CHOICES: usize = 3;
 
 /// The elements of a list that a field holds, or that is found in each element of one.
 fn elements<'a>(record: &'a Record, name: &str) -> Result<Vec<&'a Value>, String> {
@@ -278,6 +293,26 @@ mod tests {
         assert_eq!(found[0].choices, [" = One = \n a-b (c)\n = = Part = = "]);
         assert_eq!(found[0].original, " = One = \n a @-@ b ( c )\n = = Part = = ");
         assert_eq!((found[1].choices[0].as_str(), found[1].original.as_str()), (" = Two = \n d\n", ""));
+    }
+
+    #[test]
+    fn items_that_share_a_passage_share_their_cluster() {
+        let rule = ItemRule {
+            context: "{{ passage }} {{ q }}".into(),
+            choices: vec!["no".into(), "yes".into()],
+            cluster: "{{ passage }}".into(),
+            ..ItemRule::of(RecordFormat::Jsonl)
+        };
+        let record = |passage: &str| format!("{{\"passage\": \"{passage}\", \"q\": \"?\"}}\n");
+        let file: String = ["b", "a", "b", "c", "a"].map(record).concat();
+        let found = items("boolq", Kind::MultipleChoice, &rule, &file, None).unwrap();
+        let clusters: Vec<_> = found.iter().map(|item| item.cluster).collect();
+        assert_eq!(clusters, [0, 1, 0, 2, 1].map(Some));
+        let error = items("boolq", Kind::MultipleChoice, &rule, &record(""), None).unwrap_err().to_string();
+        assert!(error.contains("its cluster has no name"), "{error}");
+        let alone = ItemRule { cluster: String::new(), ..rule };
+        let found = items("boolq", Kind::MultipleChoice, &alone, &file, None).unwrap();
+        assert!(found.iter().all(|item| item.cluster.is_none()));
     }
 
     #[test]

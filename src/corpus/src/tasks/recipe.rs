@@ -151,6 +151,10 @@ pub struct ItemRule {
     /// Bytes and words of documents are counted before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replace: Vec<[String; 2]>,
+    /// What names the cluster of an item, a template: the passage or the template that it shares with others, such as
+    /// `{{ passage }}`. Items of one cluster are not independent of each other, and are tested as one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
     /// Capitalizes the last sentence of the context where it begins in lower case. For data that lost it.
     #[serde(default)]
     pub capitalize_last_sentence: bool,
@@ -171,6 +175,7 @@ impl ItemRule {
             labels: Vec::new(),
             labels_from: String::new(),
             replace: Vec::new(),
+            cluster: String::new(),
             capitalize_last_sentence: false,
         }
     }

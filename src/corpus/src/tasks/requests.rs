@@ -67,6 +67,7 @@ pub fn requests(
             context,
             continuation,
             unconditional,
+            cluster: item.cluster,
         })
     };
     item.choices.iter().enumerate().map(request).collect()

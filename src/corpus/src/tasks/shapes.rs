@@ -149,7 +149,8 @@ answer = "label""#,
         r#"choices = ["{{ sentence | split(pat='_') | first }}{{ option1 }}", "{{ sentence | split(pat='_') | first }}{{ option2 }}"]
 continuation = "{{ sentence | split(pat='_') | slice(start=1) | join(sep='_') | trim }}"
 answer = "answer"
-labels = ["1", "2"]"#,
+labels = ["1", "2"]
+cluster = "{% if qID %}{{ qID | split(pat='-') | first }}{% else %}{{ sentence }}{% endif %}"   # twin sentences"#,
     ),
     // PIQA on the hub, and as its authors publish it.
     asked(
@@ -204,7 +205,8 @@ labels_from = "choices.label""#,
 choices_from = "endings"
 choices = ["{{ choice | trim }}"]
 replace = [[' \[title\]', ". "], ['\[.*?\]', ""], ["  ", " "]]
-answer = "label""#,
+answer = "label"
+cluster = "{{ source_id | default(value=ctx_a) }}"   # pieces of one video or article"#,
     ),
     per_character(
         &[("ctx", Text), ("endings", List), ("label", Anything)],
@@ -232,7 +234,8 @@ answer = "label""#,
         r#"context = "{{ passage }}\nQuestion: {{ question }}?\nAnswer:"
 choices = ["no", "yes"]
 answer = "answer"
-labels = ["false", "true"]"#,
+labels = ["false", "true"]
+cluster = "{{ passage }}""#,
     ),
     asked(
         &[("passage", Text), ("question", Text), ("label", Truth)],
@@ -240,14 +243,16 @@ labels = ["false", "true"]"#,
         r#"context = "{{ passage }}\nQuestion: {{ question }}?\nAnswer:"
 choices = ["no", "yes"]
 answer = "label"
-labels = ["false", "true"]"#,
+labels = ["false", "true"]
+cluster = "{{ passage }}""#,
     ),
     asked(
         &[("passage", Text), ("question", Text), ("label", Number)],
         MultipleChoice,
         r#"context = "{{ passage }}\nQuestion: {{ question }}?\nAnswer:"
 choices = ["no", "yes"]
-answer = "label""#,
+answer = "label"
+cluster = "{{ passage }}""#,
     ),
     // SciQ.
     asked(

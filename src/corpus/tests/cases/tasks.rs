@@ -5,7 +5,7 @@ use harness_core::files;
 use harness_core::scores::read_requests;
 use harness_core::task_kind::Kind;
 use harness_corpus::overlap;
-use harness_corpus::tasks::{DataFile, Item, PreparedTasks, TaskRecipe, check, draft, prepare};
+use harness_corpus::tasks::{DataFile, Item, PreparedTasks, TaskRecipe, check, draft, load_items, prepare};
 use harness_corpus::{Fetcher, Origin, Packing, Proxies, Recipe, Silent, Store, Tokenizer};
 
 const BYTES: &str = "
@@ -394,6 +394,50 @@ fn public_forms_are_drafted_as_they_are_scored() {
         found,
         "MultipleChoice 0.5\n- Question: boil water\nAnswer:| heat it\n+ Question: boil water\nAnswer:| cool it"
     );
+}
+
+#[test]
+fn drafts_name_what_items_share() {
+    let cases = [
+        (
+            "boolq.jsonl",
+            r#"{"question": "is ice cold", "answer": true, "passage": "Ice."}
+{"question": "is fire cold", "answer": false, "passage": "Fire."}
+{"question": "is ice wet", "answer": false, "passage": "Ice."}"#,
+            [0, 1, 0],
+        ),
+        (
+            "winogrande.jsonl",
+            r#"{"qID": "X-1", "sentence": "The _ fell as it was old.", "option1": "cup", "option2": "bag", "answer": "1"}
+{"qID": "X-2", "sentence": "The _ fell as it was new.", "option1": "cup", "option2": "bag", "answer": "2"}
+{"qID": "Y-1", "sentence": "A _ sang well.", "option1": "man", "option2": "dog", "answer": "1"}"#,
+            [0, 0, 1],
+        ),
+        (
+            "winogrande_on_the_hub.jsonl",
+            r#"{"sentence": "The _ fell as it was old.", "option1": "cup", "option2": "bag", "answer": "1"}
+{"sentence": "The _ fell as it was new.", "option1": "cup", "option2": "bag", "answer": "2"}
+{"sentence": "A _ sang well.", "option1": "man", "option2": "dog", "answer": "1"}"#,
+            [0, 1, 2],
+        ),
+        (
+            "hellaswag.jsonl",
+            r#"{"source_id": "v~1", "activity_label": "Baking", "ctx_a": "Take flour.", "ctx_b": "he", "endings": ["a", "b"], "label": 0}
+{"source_id": "v~2", "activity_label": "Baking", "ctx_a": "Take eggs.", "ctx_b": "he", "endings": ["a", "b"], "label": 1}
+{"source_id": "v~1", "activity_label": "Baking", "ctx_a": "Take milk.", "ctx_b": "he", "endings": ["a", "b"], "label": 0}"#,
+            [0, 1, 0],
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path());
+    for (name, content, expected) in cases {
+        let file = DataFile { shown: name.to_owned(), path: None, packing: Packing::None, content: content.to_owned() };
+        let text = draft("mine", &[file], None, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let recipe = TaskRecipe::parse("mine", "mine.toml", &text).unwrap();
+        files::write(&store.download(&Digest::of(content.as_bytes())), content.as_bytes()).unwrap();
+        let items = load_items(&recipe, &recipe.subtasks[0], &store).unwrap().0;
+        assert_eq!(items.iter().map(|item| item.cluster).collect::<Vec<_>>(), expected.map(Some), "{name}");
+    }
 }
 
 #[test]

@@ -252,7 +252,9 @@ fn measure_row(effect: &Effect, comparison: &Comparison) -> Vec<String> {
         Some(TestKind::TOverDocuments) => format!("{} documents", effect.units),
         Some(TestKind::BlocksOverSeeds) => format!("{first} seeds"),
         Some(TestKind::WelchOverSeeds | TestKind::PooledTOverSeeds) => format!("{first}+{second} seeds"),
-        Some(TestKind::ExactMcnemar | TestKind::McnemarOverTasks | TestKind::TOverItems) => {
+        Some(
+            TestKind::ExactMcnemar | TestKind::McnemarOverTasks | TestKind::TOverItems | TestKind::TOverItemClusters,
+        ) => {
             format!("{} items", effect.units)
         }
         None => "-".to_owned(),

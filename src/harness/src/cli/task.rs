@@ -14,6 +14,7 @@ use crate::exit_code;
 use harness_analyse::compare::show_difference;
 use harness_analyse::{RunAnalysis, TaskSignal, Unit, repeated_experiments, task_signals};
 use harness_record::{self as record, load_config};
+use harness_statistics::cluster::FEWEST_CLUSTERS;
 
 /// Version of the JSON form of a check. Raised with every change that an older reader would misread.
 const FORMAT: u32 = 1;
@@ -304,7 +305,7 @@ fn summary(checks: &[SubtaskCheck]) -> String {
         let blind = check.blind.as_ref();
         vec![
             check.id.clone(),
-            check.items.to_string(),
+            check.clusters.map_or_else(|| check.items.to_string(), |n| format!("{} in {n} clusters", check.items)),
             percent(blind.map(|blind| blind.guessing)),
             percent(blind.and_then(|blind| blind.first)),
             percent(blind.map(|blind| blind.longest)),
@@ -343,6 +344,9 @@ fn findings(check: &SubtaskCheck, recipe: &TaskRecipe, context_length: Option<u3
     }
     if check.items == 0 {
         say("there is no item".to_owned());
+    }
+    if let Some(clusters) = check.clusters.filter(|&clusters| clusters < FEWEST_CLUSTERS as u64) {
+        say(format!("its items belong to {clusters} clusters; with fewer than {FEWEST_CLUSTERS} nothing is tested"));
     }
     if let Some(place) = lopsided(&check.gold) {
         let share = 100.0 * check.gold[place] as f64 / check.items as f64;

@@ -35,6 +35,7 @@ impl Place {
                 bytes: 4,
                 words: 1,
                 unconditional: Vec::new(),
+                cluster: None,
                 context: vec![0, item + 1, item + 2],
                 continuation: vec![item + 3 + choice, item + 4],
             })
