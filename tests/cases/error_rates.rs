@@ -62,6 +62,7 @@ fn compared(first: &[Simulated], second: &[Simulated]) -> Comparison {
         runs: runs.iter().map(|simulated| RunAnalysis::of(simulated.run.clone()).unwrap()).collect(),
         left_out: Vec::new(),
         notes: Vec::new(),
+        opened: None,
     };
     compare(&side(first), &side(second), &Asked::default()).unwrap()
 }

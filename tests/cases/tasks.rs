@@ -155,4 +155,7 @@ fn the_test_side_is_opened_once_for_a_run_and_each_time_is_counted() {
     let listed = project.harness(&["runs"]).expect(0).stdout;
     assert!(listed.contains("opening 1 of the test side") && listed.contains("opening 2 of the test side"), "{listed}");
     project.harness(&["audit"]).expect(0);
+    // Who compares runs that were scored by it is told how often that was.
+    let told = project.harness(&["compare", &id, other.file_name().unwrap().to_str().unwrap()]).expect(0).stdout;
+    assert!(told.contains("the test side has been opened 2 times"), "{told}");
 }

@@ -27,7 +27,7 @@ use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
 
 pub use dropped::{Dropped, drop_run, dropped, opened};
-pub use openings::{Opening, openings};
+pub use openings::{Opening, last_opening, openings};
 pub use seal::{Inherited, Recorder, SealError, pretty};
 pub use select::{LeftOut, Reason, RunSet, Seen};
 pub use verify::{Checkpoints, Finding, Problem, Verified, parse_manifest, verify};

@@ -118,7 +118,7 @@ fn pair(first: &Entry, second: &Entry, effects: &[Effect], notes: &[Note]) -> Pa
 
 fn side(entry: &Entry) -> Side {
     let runs = entry.seeds.iter().copied().cloned().collect();
-    Side { name: entry.name().to_owned(), runs, left_out: Vec::new(), notes: Vec::new() }
+    Side { name: entry.name().to_owned(), runs, left_out: Vec::new(), notes: Vec::new(), opened: None }
 }
 
 /// A direction only where the test gives one.

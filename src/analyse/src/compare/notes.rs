@@ -61,6 +61,13 @@ pub enum Note {
         /// Of all.
         of: u64,
     },
+    /// The test side by which runs of these sides were scored has been opened more than once.
+    TestSideOpened {
+        /// The sides.
+        sides: Vec<String>,
+        /// So often, by the runs of the project.
+        times: usize,
+    },
     /// A side was better before its end.
     BestIsNotLast {
         /// The side.
@@ -156,6 +163,11 @@ impl Note {
             Note::RepeatedInTraining { side, documents, of } => format!(
                 "`{side}`: {documents} of {of} validation documents are nearly repeated in its training text, so its loss on \
                  them is memory"
+            ),
+            Note::TestSideOpened { sides, times } => format!(
+                "{}: the test side has been opened {times} times, so what was chosen after the first time is no longer tested \
+                 by it",
+                sides.iter().map(|side| format!("`{side}`")).collect::<Vec<_>>().join(" and ")
             ),
             Note::BestIsNotLast { side, best, last } => format!(
                 "`{side}` ends at {last:.3} bits per byte, which counts here; its lowest, {best:.3}, was chosen on this \
@@ -279,6 +291,7 @@ pub(super) fn between(reference: &Side, other: &Side, budget: &[BudgetLine]) -> 
     if !ratios.is_empty() {
         notes.push(Note::BudgetsDiffer { ratios });
     }
+    notes.extend(opened(reference, other));
     let context = |run: &SealedRun| u64::from(run.experiment.model.context_length);
     if context(first) != context(second) {
         notes.push(Note::ContextLengthsDiffer { reference: context(first), other: context(second) });
@@ -289,6 +302,22 @@ pub(super) fn between(reference: &Side, other: &Side, budget: &[BudgetLine]) -> 
         notes.push(Note::TrainingDataDiffers { tokenizer, documents });
     }
     notes
+}
+
+/// What both sides were scored by is said once.
+fn opened(reference: &Side, other: &Side) -> Vec<Note> {
+    let opened = [reference, other].map(|side| side.opened.as_ref().filter(|opened| opened.count > 1));
+    let note = |side: &Side, times| Note::TestSideOpened { sides: vec![side.name.clone()], times };
+    match opened {
+        [Some(first), Some(second)] if first.data_sha256 == second.data_sha256 => {
+            let sides = vec![reference.name.clone(), other.name.clone()];
+            vec![Note::TestSideOpened { sides, times: first.count.max(second.count) }]
+        }
+        [first, second] => {
+            let sides = [(reference, first), (other, second)];
+            sides.into_iter().filter_map(|(side, opened)| Some(note(side, opened?.count))).collect()
+        }
+    }
 }
 
 /// What stands for the training documents, whatever they are encoded with.

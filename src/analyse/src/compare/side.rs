@@ -4,7 +4,7 @@ use harness_core::names::Project;
 
 use super::{CompareError, SideSummary};
 use crate::{RunAnalysis, RunName};
-use harness_record::{self as record, LeftOut, RecordError, RunSet};
+use harness_record::{self as record, LeftOut, Opening, RecordError, RunSet};
 
 /// One side of a comparison: runs of one plan that differ in their seeds.
 #[derive(Clone, Debug)]
@@ -17,22 +17,26 @@ pub struct Side {
     pub left_out: Vec<LeftOut>,
     /// What a reader has to know of the choice.
     pub notes: Vec<String>,
+    /// The last opening of the test side by which these runs were scored, if one was.
+    pub opened: Option<Opening>,
 }
 
 impl Side {
     /// The side of a run id or an experiment's name.
     pub fn open(project: &Project, name: &str) -> Result<Self, CompareError> {
-        Self::of(RunSet::named(project, name).or_else(|error| no_run(project, name, error))?)
+        Self::of(project, RunSet::named(project, name).or_else(|error| no_run(project, name, error))?)
     }
 
     /// The side of the runs that count.
-    pub fn of(set: RunSet) -> Result<Self, CompareError> {
+    pub fn of(project: &Project, set: RunSet) -> Result<Self, CompareError> {
         if set.runs.is_empty() {
             return Err(CompareError::NoRun(set.experiment));
         }
         let notes = set.notes();
+        let openings = record::openings(project).map_err(RecordError::from)?;
+        let opened = record::last_opening(&openings, &set.runs).cloned();
         let runs = set.runs.into_iter().map(RunAnalysis::of).collect::<Result<_, _>>()?;
-        Ok(Side { name: set.name, runs, left_out: set.left_out, notes })
+        Ok(Side { name: set.name, runs, left_out: set.left_out, notes, opened })
     }
 
     /// The runs in the order of their seeds: how values, rows and names of a comparison are ordered, so that shared seeds are

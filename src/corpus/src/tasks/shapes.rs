@@ -77,6 +77,26 @@ const fn per_character(fields: &'static [(&'static str, Holds)], items: &'static
     Shape { fields, asks: Asks::Items(form) }
 }
 
+/// Each option in the gap; what follows is scored.
+macro_rules! winogrande {
+    () => {
+        r#"choices = ["{{ sentence | split(pat='_') | first }}{{ option1 }}", "{{ sentence | split(pat='_') | first }}{{ option2 }}"]
+continuation = "{{ sentence | split(pat='_') | slice(start=1) | join(sep='_') | trim }}"
+answer = "answer"
+labels = ["1", "2"]"#
+    };
+}
+
+macro_rules! hellaswag {
+    () => {
+        r#"context = "{{ activity_label }}: {{ ctx_a }}{% if ctx_b %} {{ ctx_b | capitalize }}{% endif %}"
+choices_from = "endings"
+choices = ["{{ choice | trim }}"]
+replace = [[' \[title\]', ". "], ['\[.*?\]', ""], ["  ", " "]]
+answer = "label""#
+    };
+}
+
 const SHAPES: &[Shape] = &[
     // BLiMP, its supplement of BabyLM, and others in their form.
     asked(
@@ -142,15 +162,16 @@ answer = "label""#,
     // WSC of SuperGLUE, flat as on the hub, and nested as published.
     Shape { fields: &[("text", Text), ("span1_text", Text), ("label", Anything)], asks: ONE_CANDIDATE },
     Shape { fields: &[("text", Text), ("target.span1_text", Text), ("label", Anything)], asks: ONE_CANDIDATE },
-    // WinoGrande: each option in the gap; what follows is scored.
+    // WinoGrande as published, where the two sentences of a pair share their `qID` up to a number, and on the hub.
+    asked(
+        &[("qID", Text), ("sentence", Text), ("option1", Text), ("option2", Text), ("answer", Anything)],
+        TwoContexts,
+        concat!(winogrande!(), "\ncluster = \"{{ qID | split(pat='-') | first }}\""),
+    ),
     asked(
         &[("sentence", Text), ("option1", Text), ("option2", Text), ("answer", Anything)],
         TwoContexts,
-        r#"choices = ["{{ sentence | split(pat='_') | first }}{{ option1 }}", "{{ sentence | split(pat='_') | first }}{{ option2 }}"]
-continuation = "{{ sentence | split(pat='_') | slice(start=1) | join(sep='_') | trim }}"
-answer = "answer"
-labels = ["1", "2"]
-cluster = "{% if qID %}{{ qID | split(pat='-') | first }}{% else %}{{ sentence }}{% endif %}"   # twin sentences"#,
+        winogrande!(),
     ),
     // PIQA on the hub, and as its authors publish it.
     asked(
@@ -198,15 +219,21 @@ choices_from = "choices.text"
 answer = "answerKey"
 labels_from = "choices.label""#,
     ),
-    // HellaSwag, whole and in part; marks such as `[step]` go.
+    // HellaSwag with the video or article that a piece is from, whole and in part; marks such as `[step]` go.
+    per_character(
+        &[
+            ("source_id", Text),
+            ("activity_label", Text),
+            ("ctx_a", Text),
+            ("ctx_b", Text),
+            ("endings", List),
+            ("label", Anything),
+        ],
+        concat!(hellaswag!(), "\ncluster = \"{{ source_id }}\""),
+    ),
     per_character(
         &[("activity_label", Text), ("ctx_a", Text), ("ctx_b", Text), ("endings", List), ("label", Anything)],
-        r#"context = "{{ activity_label }}: {{ ctx_a }}{% if ctx_b %} {{ ctx_b | capitalize }}{% endif %}"
-choices_from = "endings"
-choices = ["{{ choice | trim }}"]
-replace = [[' \[title\]', ". "], ['\[.*?\]', ""], ["  ", " "]]
-answer = "label"
-cluster = "{{ source_id | default(value=ctx_a) }}"   # pieces of one video or article"#,
+        hellaswag!(),
     ),
     per_character(
         &[("ctx", Text), ("endings", List), ("label", Anything)],

@@ -414,13 +414,6 @@ fn drafts_name_what_items_share() {
             [0, 0, 1],
         ),
         (
-            "winogrande_on_the_hub.jsonl",
-            r#"{"sentence": "The _ fell as it was old.", "option1": "cup", "option2": "bag", "answer": "1"}
-{"sentence": "The _ fell as it was new.", "option1": "cup", "option2": "bag", "answer": "2"}
-{"sentence": "A _ sang well.", "option1": "man", "option2": "dog", "answer": "1"}"#,
-            [0, 1, 2],
-        ),
-        (
             "hellaswag.jsonl",
             r#"{"source_id": "v~1", "activity_label": "Baking", "ctx_a": "Take flour.", "ctx_b": "he", "endings": ["a", "b"], "label": 0}
 {"source_id": "v~2", "activity_label": "Baking", "ctx_a": "Take eggs.", "ctx_b": "he", "endings": ["a", "b"], "label": 1}

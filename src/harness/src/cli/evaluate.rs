@@ -68,14 +68,10 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         outcome.record.evaluations.len(),
         earlier.open.run
     ));
-    if arguments.test_side {
-        let openings = record::openings(&workplace.project)?;
-        let this = openings.iter().find(|opening| opening.run == outcome.run);
-        let all =
-            openings.iter().filter(|opening| this.is_some_and(|this| this.data_sha256 == opening.data_sha256)).count();
-        let corpus = &earlier.open.data.corpus;
+    if let Some(opening) = record::openings(&workplace.project)?.iter().find(|opening| opening.run == outcome.run) {
         terminal::tell(&format!(
-            "this is opening {all} of the test side of `{corpus}`: what is chosen by it is no longer tested by it"
+            "this is opening {} of the test side of `{}`: what is chosen by it is no longer tested by it",
+            opening.count, earlier.open.data.corpus
         ));
     }
     terminal::say(&format!("{}  {}", outcome.root, outcome.run));

@@ -102,7 +102,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     }
     let (format, path) = destination(arguments, kind, &names, project)?;
     let side = |name: &String| match sets.iter().find(|set| set.name == *name) {
-        Some(set) => Side::of(set.clone()),
+        Some(set) => Side::of(project, set.clone()),
         None => Side::open(project, name),
     };
     let sides = names.iter().map(side).collect::<Result<Vec<_>, _>>()?;

@@ -8,7 +8,7 @@ use harness_analyse::{RunAnalysis, Value};
 use harness_core::names::ExperimentName;
 use harness_record::format::Open;
 use harness_record::select::Traces;
-use harness_record::{self as record, LeftOut, Opening, Reason, RunSet, SealedRun, Seen};
+use harness_record::{self as record, LeftOut, Reason, RunSet, SealedRun, Seen};
 
 /// List the runs: plan, seed, purpose, state, and whether they count; also runs that were dropped or deleted.
 ///
@@ -66,9 +66,8 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     }
     let openings = record::openings(project)?;
     for row in &mut rows {
-        let Some(at) = openings.iter().position(|opening| opening.run.as_str() == row.run) else { continue };
-        let same = |opening: &&Opening| opening.data_sha256 == openings[at].data_sha256;
-        row.state += &format!(", opening {} of the test side", openings[..=at].iter().filter(same).count());
+        let Some(opening) = openings.iter().find(|opening| opening.run.as_str() == row.run) else { continue };
+        row.state += &format!(", opening {} of the test side", opening.count);
     }
     if arguments.json {
         terminal::say(&serde_json::to_string_pretty(&rows).expect("plain rows are JSON"));

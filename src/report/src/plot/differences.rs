@@ -7,7 +7,7 @@ use harness_figure::{Figure, Subject, delta, forest};
 
 fn side(shown: &Shown) -> Side {
     let runs = shown.runs.iter().map(|run| (*run).clone()).collect();
-    Side { name: shown.subject.name.clone(), runs, left_out: Vec::new(), notes: Vec::new() }
+    Side { name: shown.subject.name.clone(), runs, left_out: Vec::new(), notes: Vec::new(), opened: None }
 }
 
 fn comparisons(request: &Request) -> Result<Vec<Comparison>, PlotError> {
