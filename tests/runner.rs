@@ -5,6 +5,7 @@
 mod common;
 
 mod cases {
+    mod adopt;
     mod audit;
     mod budget;
     mod compare;
@@ -13,6 +14,7 @@ mod cases {
     mod diagnose;
     mod error_rates;
     mod exchange;
+    mod ladder;
     mod lineage;
     mod output;
     mod paper;

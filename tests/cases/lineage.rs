@@ -23,11 +23,11 @@ pub fn project() -> Project {
     project
 }
 
-fn json(project: &Project, arguments: &[&str]) -> Value {
+pub fn json(project: &Project, arguments: &[&str]) -> Value {
     serde_json::from_str(&project.harness(&[arguments, &["--json"]].concat()).expect(0).stdout).unwrap()
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
+pub fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
 }
 

@@ -18,6 +18,7 @@ pub mod calibration;
 pub mod delta;
 pub mod forest;
 pub mod funnel;
+pub mod ladder;
 pub mod layer_norms;
 pub mod lengths;
 pub mod optimisation;
@@ -29,6 +30,7 @@ pub mod task_curves;
 pub mod tasks;
 pub mod throughput;
 pub mod training_loss;
+pub mod tree;
 pub mod validation;
 
 pub use progress::Progress;

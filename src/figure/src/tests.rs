@@ -254,6 +254,44 @@ fn of_tokens() -> Vec<(&'static str, Figure)> {
     ]
 }
 
+fn of_lineages() -> Vec<(&'static str, Figure)> {
+    let row = |name: &str, look, depth, effect, registered, outcome: &str| tree::Row {
+        subject: subject(name, look),
+        depth,
+        effect,
+        registered,
+        outcome: outcome.to_owned(),
+    };
+    let rows = [
+        row("baseline", 0, 0, None, false, ""),
+        row("lr-warmup", 1, 1, Some((-0.018, Some([-0.027, -0.009]))), true, "adopted"),
+        row("muon", 2, 2, Some((-0.031, Some([-0.036, -0.026]))), true, "adopted"),
+        row("muon-without-lr-warmup", 3, 3, Some((0.001, Some([-0.003, 0.005]))), true, "open"),
+        row("value-embeddings", 4, 3, Some((-0.004, None)), false, ""),
+        row("rms-norm", 5, 1, Some((0.002, Some([-0.001, 0.005]))), true, "rejected"),
+    ];
+    let law = |flops: f64| 0.62 + 0.31 * libm::pow(flops / 1e14, -0.28);
+    let rung = |k: u32| 1e13 * libm::pow(3.3, f64::from(k));
+    let target = rung(6);
+    let points = |k: u32| [1u64, 2].map(|seed| (rung(k), law(rung(k)) * (1.0 + 0.004 * noise(seed, u64::from(k)))));
+    let small = ladder::Ladder {
+        rungs: (0..4).flat_map(points).collect(),
+        law: (0..=12)
+            .map(|k| (rung(0) * libm::pow(3.3, f64::from(k) / 2.0), law(rung(0) * libm::pow(3.3, f64::from(k) / 2.0))))
+            .collect(),
+        target: subject("baseline", 0),
+        predicted: (target, law(target), [law(target) - 0.02, law(target) + 0.021]),
+        found: vec![law(target) + 0.008, law(target) + 0.013],
+        label: "Validation bits per byte".to_owned(),
+    };
+    let before = ladder::Ladder { found: Vec::new(), ..small.clone() };
+    vec![
+        ("tree", tree::draw(&rows, "Difference in bits per byte", true)),
+        ("ladder", ladder::draw(&small)),
+        ("ladder_before_the_run", ladder::draw(&before)),
+    ]
+}
+
 fn of_records() -> Vec<(&'static str, Figure)> {
     let side = |name: &str, by_power_of_two: &[u64]| lengths::Side {
         name: name.to_owned(),
@@ -318,7 +356,8 @@ fn all() -> Vec<(&'static str, Figure)> {
         ("optimisation", optimisation::draw(&alone.iter().map(trace).collect::<Vec<_>>(), Progress::Tokens)),
         ("throughput", throughput::draw(&alone.iter().map(speed).collect::<Vec<_>>(), Progress::Tokens)),
     ];
-    figures.extend(heat_maps().into_iter().chain(of_scores()).chain(of_tokens()).chain(of_records()));
+    figures
+        .extend(heat_maps().into_iter().chain(of_scores()).chain(of_tokens()).chain(of_records()).chain(of_lineages()));
     figures
 }
 
@@ -398,6 +437,21 @@ fn nothing_and_broken_values_still_draw() {
         gradient_norms: vec![vec![None]; 43],
         update_ratios: vec![vec![Some(0.0)]; 43],
     };
+    let hopeless = tree::Row {
+        subject: subject("x", 40),
+        depth: 3,
+        effect: Some((f64::NAN, None)),
+        registered: true,
+        outcome: String::new(),
+    };
+    let unrun = ladder::Ladder {
+        rungs: vec![(1e9, f64::NAN)],
+        law: Vec::new(),
+        target: subject("x", 40),
+        predicted: (1e10, f64::NAN, [f64::NAN, f64::INFINITY]),
+        found: vec![f64::NAN],
+        label: "x".to_owned(),
+    };
     let nothing = [
         training_loss::draw(&[], Progress::Steps),
         training_loss::draw(std::slice::from_ref(&broken), Progress::Flops),
@@ -415,6 +469,9 @@ fn nothing_and_broken_values_still_draw() {
         calibration::draw(&[]),
         parameters_loss::draw(&[], parameters_loss::Size::Flops),
         budget::draw(&[], budget::Hours::Wall),
+        tree::draw(&[], "x", true),
+        tree::draw(&[hopeless], "x", false),
+        ladder::draw(&unrun),
         activations::draw(&[nobody]),
         layer_norms::draw(&[unmeasured]),
     ];

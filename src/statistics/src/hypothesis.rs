@@ -207,6 +207,19 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
     corrected
 }
 
+/// Holm's correction over families that were tested one after the other, each with p-values that are adjusted within it: a family
+/// counts as its smallest, one in which nothing is tested yet as 1. In the order given; the chance of any false finding in any
+/// family stays below the level, whichever of the families came to be because of the findings of another.
+pub fn holm_over_families(families: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let least: Vec<f64> = families.iter().map(|family| family.iter().copied().fold(1.0, f64::min)).collect();
+    let corrected = holm(&least);
+    let of_family = |at: usize| {
+        let left = least.iter().enumerate().filter(|&(other, &p)| (p, other) >= (least[at], at)).count() as f64;
+        families[at].iter().map(|p| corrected[at].max(left * p).min(1.0)).collect()
+    };
+    (0..families.len()).map(of_family).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,6 +232,18 @@ mod tests {
         for (found, expected) in found.iter().zip(standard) {
             assert!((found - expected).abs() < 1e-10 * expected.abs(), "{test:?}: {found} is not {expected}");
         }
+    }
+
+    #[test]
+    fn families_in_sequence_are_corrected_for_each_other() {
+        let found = holm_over_families(&[vec![0.04, 0.5], vec![0.01], Vec::new(), vec![0.03]]);
+        // By hand: 4 * .01; 3 * .03; 2 * .04 is less than that, 2 * .5.
+        for (found, expected) in found.concat().iter().zip([0.09, 1.0, 0.04, 0.09]) {
+            assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+        }
+        assert_eq!(found[2], Vec::<f64>::new());
+        let single = [0.04, 0.01, 0.03];
+        assert_eq!(holm_over_families(&single.map(|p| vec![p])).concat(), holm(&single));
     }
 
     #[test]

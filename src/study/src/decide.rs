@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use harness_analyse::{RunName, lower_is_better};
-use harness_core::config::{Direction, Guardrail, Loaded, Proposal};
+use harness_core::config::{Choices, DecidePurpose, Direction, Guardrail, Loaded, Proposal};
 use harness_core::names::{ExperimentName, Project};
 use harness_record::SealedRun;
 use harness_record::format::Purpose;
@@ -17,7 +17,7 @@ use harness_statistics::hypothesis::TTest;
 use harness_statistics::looks::pocock;
 use harness_statistics::mean;
 use harness_statistics::power::{detectable_against_baseline, seeds_needed};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::StudyError;
 use crate::evidence::{Evidence, Numbers};
@@ -32,7 +32,7 @@ const MOST_SEEDS: usize = 100;
 const TIME_TOLERANCE: f64 = 0.05;
 
 /// What is said of the hypothesis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
     /// The metric went where it was expected, and the data do not exclude the size that was expected.
@@ -61,7 +61,7 @@ impl Verdict {
 }
 
 /// What is advised for the change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Action {
     /// It is better, and worth what it costs.
@@ -172,7 +172,8 @@ pub fn decide(project: &Project, name: &ExperimentName) -> Result<Decision, Stud
 pub fn decide_by(evidence: &Evidence, name: &ExperimentName) -> Result<Decision, StudyError> {
     let project = evidence.project;
     let now = evidence.experiment(name)?.experiment;
-    let change = evidence.seeded(name, Purpose::Confirm)?;
+    let purpose = purpose_of(&now);
+    let change = evidence.seeded(name, purpose)?;
     let mut by_age: Vec<&SealedRun> = change.completed.values().collect();
     by_age.sort_by(|a, b| a.open.run.cmp(&b.open.run));
     let registered = by_age.first().map_or(&*now, |first| &*first.experiment);
@@ -184,14 +185,14 @@ pub fn decide_by(evidence: &Evidence, name: &ExperimentName) -> Result<Decision,
     let changed_since: BTreeSet<&str> = changed.flat_map(|later| proposal.differences(&later)).collect();
     let changed_since: Vec<&str> = changed_since.into_iter().collect();
 
-    let baseline = evidence.seeded(against, Purpose::Confirm)?;
-    let derived = derived(project, Purpose::Confirm, u64::from(proposal.seeds))?;
+    let baseline = evidence.seeded(against, purpose)?;
+    let derived = derived(project, purpose, u64::from(proposal.seeds))?;
     let both = |seed: &&u64| change.completed.contains_key(seed) && baseline.completed.contains_key(seed);
     let there = derived.iter().take_while(both).count();
     let looks = proposal.looks();
     let look = looks.iter().copied().rev().find(|&look| look <= there);
     let level = if looks.len() > 1 { pocock(&looks, proposal.decide.level) } else { proposal.decide.level };
-    let family = family_of(evidence, against, &expect.metric, name);
+    let family = family_of(evidence, against, &expect.metric, purpose, name);
     let mut decision = Decision {
         format: FORMAT,
         experiment: name.clone(),
@@ -215,8 +216,9 @@ pub fn decide_by(evidence: &Evidence, name: &ExperimentName) -> Result<Decision,
         for (run, side) in [(name, &change), (against, &baseline)] {
             let missing = side.missing(&derived).len();
             if missing > 0 {
+                let (verb, option) = (purpose.verb(), if purpose == Purpose::Final { " --purpose final" } else { "" });
                 decision.because.push(format!(
-                    "`{run}` has completed {} of the {count} registered seeds to confirm; `harness seeds {run} --seeds {count}` runs the rest",
+                    "`{run}` has completed {} of the {count} registered seeds to {verb}; `harness seeds {run} --seeds {count}{option}` runs the rest",
                     count - missing,
                 ));
             }
@@ -230,7 +232,7 @@ pub fn decide_by(evidence: &Evidence, name: &ExperimentName) -> Result<Decision,
         if member == name {
             sides.at = sides.runs.len();
         }
-        sides.take(evidence, &*evidence.seeded(member, Purpose::Confirm)?, &decision.seeds)?;
+        sides.take(evidence, &*evidence.seeded(member, purpose)?, &decision.seeds)?;
     }
     let named = |run: &Rc<Numbers>| RunName { run: run.run.clone(), root: run.root, seed: run.seed };
     decision.runs = [sides.at, 0].map(|side| sides.runs[side].iter().map(named).collect());
@@ -262,13 +264,27 @@ pub fn decide_by(evidence: &Evidence, name: &ExperimentName) -> Result<Decision,
     Ok(decision)
 }
 
-/// The experiments that expect something of a metric against one baseline, `own` at any rate. One that cannot be read counts as
-/// none.
-fn family_of(evidence: &Evidence, against: &ExperimentName, metric: &str, own: &ExperimentName) -> Vec<ExperimentName> {
+/// What the runs are for that decide an experiment.
+pub fn purpose_of(experiment: &Choices) -> Purpose {
+    match experiment.decide.purpose {
+        DecidePurpose::Confirm => Purpose::Confirm,
+        DecidePurpose::Final => Purpose::Final,
+    }
+}
+
+/// The experiments that expect something of a metric against one baseline and are decided by runs of one purpose, `own` at any
+/// rate. One that cannot be read counts as none.
+fn family_of(
+    evidence: &Evidence,
+    against: &ExperimentName,
+    metric: &str,
+    purpose: Purpose,
+    own: &ExperimentName,
+) -> Vec<ExperimentName> {
     let expects = |(name, loaded): &(&ExperimentName, &Loaded)| {
         let experiment = &loaded.experiment;
         let of_metric = experiment.expect.as_ref().is_some_and(|expect| expect.metric == metric);
-        *name == own || of_metric && experiment.against() == Some(against)
+        *name == own || of_metric && experiment.against() == Some(against) && purpose_of(experiment) == purpose
     };
     evidence.experiments().iter().filter(expects).map(|(name, _)| name.clone()).collect()
 }

@@ -5,16 +5,20 @@
 //!
 //! [`seeds`] says which seeds, [`family`] tests all changes of one baseline together, [`mod@decide`] holds a change against what
 //! it was expected to do; [`evidence`] reads each run once for all of them. [`mod@tree`] shows every experiment under the one that
-//! it extends ([`lineage`] orders them), [`mod@diff`] in what two differ, [`mod@variance`] how much seeds differ.
-//! [`ledger`] adds up what was spent, [`budget`] holds it against limits, [`design`] says what so many seeds can find.
+//! it extends ([`lineage`] orders them); [`adoption`] keeps what was adopted or rejected and why, [`mod@leave_one_out`] asks what of
+//! it still helps, [`mod@diff`] in what two differ, [`mod@variance`] how much seeds differ. [`ladder`] predicts a full size from
+//! small ones. [`ledger`] adds up what was spent, [`budget`] holds it against limits, [`design`] says what so many seeds can find.
 //! [`points`] says which trials a study has.
 
+pub mod adoption;
 pub mod budget;
 pub mod decide;
 pub mod design;
 pub mod diff;
 pub mod evidence;
 pub mod family;
+pub mod ladder;
+pub mod leave_one_out;
 pub mod ledger;
 pub mod lineage;
 pub mod points;
@@ -27,6 +31,7 @@ use harness_core::files::FileError;
 use harness_core::names::ExperimentName;
 use harness_record::RecordError;
 
+pub use adoption::{Adoption, adoptions};
 pub use decide::{Action, Decision, Verdict, decide, decide_by};
 pub use diff::{Diff, diff};
 pub use evidence::Evidence;
@@ -80,6 +85,29 @@ pub enum StudyError {
         trial: u64,
         /// Why.
         error: Box<ConfigError>,
+    },
+    /// A file of ours cannot be read.
+    #[error("`{path}` cannot be read: {problem}\nhint: `git log -p {path}` shows how it was written")]
+    Unreadable {
+        /// Its path relative to the project.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// There is no stack.
+    #[error(
+        "no change that `{0}` descends from was adopted\nhint: `harness adopt CHANGE --over BASE` adopts one; `harness tree` shows what was"
+    )]
+    NothingAdopted(ExperimentName),
+    /// A change cannot be taken out of a stack.
+    #[error("`{change}` cannot be left out of `{name}`: {why}\nhint: write that experiment by hand")]
+    CannotLeaveOut {
+        /// The stack.
+        name: ExperimentName,
+        /// The change.
+        change: ExperimentName,
+        /// Why.
+        why: String,
     },
     /// The experiment claims nothing.
     #[error(

@@ -1,15 +1,19 @@
 //! The experiments of a project as what they grew from: each under the one that it extends, with what it does to its metric.
 
+use std::collections::BTreeMap;
+
 use harness_analyse::Unit;
 use harness_core::config::{Choices, Loaded};
 use harness_core::names::ExperimentName;
 use harness_record::SealedRun;
-use harness_statistics::hypothesis::{LEVEL, over_seeds};
+use harness_record::format::Purpose;
+use harness_statistics::hypothesis::{LEVEL, holm_over_families, over_seeds};
 use harness_statistics::mean;
 use serde::Serialize;
 
 use crate::StudyError;
-use crate::decide::{Action, Decision, Verdict, decide_by};
+use crate::adoption::{Outcome, adoptions};
+use crate::decide::{Action, Decision, Verdict, decide_by, purpose_of};
 use crate::evidence::Evidence;
 use crate::lineage::{Lineage, order};
 
@@ -39,6 +43,14 @@ pub struct Branch {
     pub verdict: Option<Verdict>,
     /// The advice, likewise.
     pub action: Option<Action>,
+    /// What was done with it; none of what is not decided.
+    pub outcome: Option<Outcome>,
+    /// Why that is not what was advised.
+    pub override_reason: Option<String>,
+    /// Two-sided, adjusted over its family; none where nothing is tested.
+    pub p_adjusted: Option<f64>,
+    /// The same by Holm's method over all families of its tree: see [`tree`].
+    pub p_in_sequence: Option<f64>,
 }
 
 /// A difference from what an experiment is held against.
@@ -62,6 +74,10 @@ pub struct TreeEffect {
 }
 
 /// All experiments that can be read, each after what it extends.
+///
+/// Changes that are adopted one after the other, each over the one before, are tested in families that would not be there without
+/// what was found before, so that Holm's correction runs over all families of a tree: those in which nothing was adopted, and those
+/// that were registered and not run, count too. A family is what was registered to confirm of one metric against one baseline.
 pub fn tree(evidence: &Evidence) -> Result<Vec<Branch>, StudyError> {
     let experiments = evidence.experiments();
     let parent = |loaded: &Loaded| loaded.experiment.extends.clone().filter(|parent| experiments.contains_key(parent));
@@ -69,15 +85,51 @@ pub fn tree(evidence: &Evidence) -> Result<Vec<Branch>, StudyError> {
         .iter()
         .map(|(name, loaded)| Lineage { name: name.to_string(), extends: parent(loaded).map(|p| p.to_string()) })
         .collect();
+    let adoptions = adoptions(evidence)?;
     let mut branches: Vec<Branch> = Vec::new();
     for name in order(&lineages) {
         let Some((name, loaded)) = experiments.iter().find(|(known, _)| known.as_str() == name) else { continue };
         let extends = parent(loaded);
         let above = branches.iter().find(|branch| Some(&branch.experiment) == extends.as_ref());
         let depth = above.map_or(0, |above| above.depth + 1);
-        branches.push(branch(evidence, name, loaded, extends, depth)?);
+        let adoption = adoptions.get(name);
+        branches.push(Branch {
+            outcome: adoption.map(|adoption| adoption.outcome),
+            override_reason: adoption.and_then(|adoption| adoption.override_reason.clone()),
+            ..branch(evidence, name, loaded, extends, depth)?
+        });
     }
+    correct_in_sequence(evidence, &mut branches);
     Ok(branches)
+}
+
+/// What was registered to confirm, by tree (the root), baseline and metric.
+fn correct_in_sequence(evidence: &Evidence, branches: &mut [Branch]) {
+    let mut families: BTreeMap<ExperimentName, BTreeMap<(ExperimentName, String), Vec<usize>>> = BTreeMap::new();
+    let mut root = None;
+    for (at, branch) in branches.iter().enumerate() {
+        if branch.depth == 0 {
+            root = Some(&branch.experiment);
+        }
+        let experiment = &evidence.experiments()[&branch.experiment].experiment;
+        let (Some(root), Some(against), Some(expect)) = (root, &branch.against, &experiment.expect) else { continue };
+        if purpose_of(experiment) == Purpose::Confirm {
+            let of_root = families.entry(root.clone()).or_default();
+            of_root.entry((against.clone(), expect.metric.clone())).or_default().push(at);
+        }
+    }
+    for of_root in families.into_values() {
+        let members: Vec<Vec<usize>> = of_root.into_values().collect();
+        let tested = |family: &Vec<usize>| -> Vec<usize> {
+            family.iter().copied().filter(|&at| branches[at].p_adjusted.is_some()).collect()
+        };
+        let members: Vec<Vec<usize>> = members.iter().map(tested).collect();
+        let p_values = members.iter().map(|family| family.iter().filter_map(|&at| branches[at].p_adjusted).collect());
+        let corrected = holm_over_families(&p_values.collect::<Vec<_>>());
+        for (at, p) in members.concat().into_iter().zip(corrected.concat()) {
+            branches[at].p_in_sequence = Some(p);
+        }
+    }
 }
 
 fn branch(
@@ -108,6 +160,10 @@ fn branch(
         effect,
         verdict: decision.as_ref().map(|decision| decision.verdict),
         action: decision.as_ref().map(|decision| decision.action),
+        outcome: None,
+        override_reason: None,
+        p_adjusted: decision.as_ref().and_then(|decision| decision.estimate.as_ref()).map(|found| found.p_adjusted),
+        p_in_sequence: None,
     })
 }
 

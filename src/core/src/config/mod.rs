@@ -37,7 +37,7 @@ pub use limits::{Limits, Phase, Shares};
 pub use metrics::MetricsConfig;
 pub use model::{FeedForward, Initialization, ModelConfig, Norm, NormPlacement, Positions, ResidualScaling, Values};
 pub use optimizer::{OptimizerConfig, OptimizerKind, ParameterGroup, UpdateRule};
-pub use proposal::{DecideConfig, Direction, Expectation, Guardrail, Proposal};
+pub use proposal::{DecideConfig, DecidePurpose, Direction, Expectation, Guardrail, Proposal};
 pub use schedule::{ScheduleConfig, ScheduleKind};
 pub use study::{
     CompareAt, Fixed, MOST_NUISANCE, Nuisance, OnlyWhen, Pruning, Range, Ranges, Round, Sampler, Scale, Scientific,
@@ -234,6 +234,13 @@ pub struct Loaded {
     pub stated: Vec<(String, String)>,
 }
 
+impl Loaded {
+    /// The experiments that it is made of, with the texts of their files: itself, its parent, ... Never empty.
+    pub fn lineage(&self) -> Vec<(&ExperimentName, &str)> {
+        self.sources.iter().filter_map(|source| Some((source.name.as_ref()?, source.text.as_str()))).collect()
+    }
+}
+
 /// Keys that belong to one experiment and are not inherited.
 const OWN_KEYS: [&str; 8] = ["title", "question", "hypothesis", "rationale", "expect", "seeds", "decide", "extends"];
 const MAX_CHAIN: usize = 32;
@@ -370,6 +377,13 @@ fn flatten(prefix: &str, table: &Table, out: &mut Vec<(String, String)>) {
             other => out.push((path, other.to_string())),
         }
     }
+}
+
+/// A resolved config by section, without what belongs to one experiment alone and is not inherited.
+pub fn sections(choices: &Choices) -> Table {
+    let mut table: Table = toml::from_str(&choices.to_toml()).expect("our own TOML parses");
+    OWN_KEYS.iter().for_each(|key| drop(table.remove(*key)));
+    table
 }
 
 /// Every key of a resolved config with its value, dotted and in order: the rows of config tables and diffs.

@@ -51,12 +51,30 @@ impl Direction {
 pub struct DecideConfig {
     /// The share of changes without effect that may be told better or worse, over all changes of one baseline together.
     pub level: f64,
+    /// Which of the derived seeds decide: those to confirm, or those to report with, which decided nothing before.
+    #[serde(skip_serializing_if = "is_confirm")]
+    pub purpose: DecidePurpose,
     /// Numbers of seeds at which the results may be looked at, ascending, the last one `seeds`. Empty: once, at `seeds`.
     pub looks: Vec<u32>,
     /// The improvement below which the change is not worth having, in the metric's unit; 0 takes `expect.at_least`.
     pub margin: f64,
     /// Metrics that must not become worse.
     pub guardrails: Vec<Guardrail>,
+}
+
+/// Which runs decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DecidePurpose {
+    /// Those to confirm.
+    #[default]
+    Confirm,
+    /// Those to report with.
+    Final,
+}
+
+fn is_confirm(purpose: &DecidePurpose) -> bool {
+    *purpose == DecidePurpose::Confirm
 }
 
 /// A metric that a change must not make worse.
@@ -71,7 +89,13 @@ pub struct Guardrail {
 
 impl Default for DecideConfig {
     fn default() -> Self {
-        DecideConfig { level: 0.05, looks: Vec::new(), margin: 0.0, guardrails: Vec::new() }
+        DecideConfig {
+            level: 0.05,
+            purpose: DecidePurpose::Confirm,
+            looks: Vec::new(),
+            margin: 0.0,
+            guardrails: Vec::new(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Outcome, Workplace, terminal};
 use crate::exit_code;
-use harness_study::{Decision, decide};
+use harness_study::{Decision, Evidence, adoptions, decide_by, tree};
 
 /// Decide a change by the rule that it registered before its runs: what became of its hypothesis, and whether to adopt it.
 ///
@@ -20,13 +20,38 @@ pub struct Arguments {
 }
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    let decision = decide(&workplace.project, &arguments.name.parse()?)?;
-    let text = if arguments.json {
-        serde_json::to_string_pretty(&decision).expect("a decision is JSON")
-    } else {
-        shown(&decision)
-    };
-    terminal::say(&text);
+    let evidence = Evidence::of(&workplace.project)?;
+    let decision = decide_by(&evidence, &arguments.name.parse()?)?;
+    let adoptions = adoptions(&evidence)?;
+    let decided = adoptions.get(&decision.experiment);
+    let changed = decided.map(|decided| decided.changed_evidence(&workplace.project)).transpose()?;
+    // Where nothing was adopted there is no sequence.
+    let branches = if adoptions.is_empty() { Vec::new() } else { tree(&evidence)? };
+    let own = branches.into_iter().find(|branch| branch.experiment == decision.experiment);
+    let in_sequence = own.and_then(|branch| branch.p_in_sequence);
+    if arguments.json {
+        let mut json = serde_json::to_value(&decision).expect("a decision is JSON");
+        json["decided"] = serde_json::to_value(decided).expect("a decision is JSON");
+        json["changed_evidence"] = serde_json::to_value(&changed).expect("sentences are JSON");
+        json["p_in_sequence"] = in_sequence.into();
+        terminal::say(&serde_json::to_string_pretty(&json).expect("a decision is JSON"));
+        return Ok(exit_code::SUCCESS);
+    }
+    let mut lines = vec![shown(&decision)];
+    if let Some(p) = in_sequence {
+        lines.push(format!("sequence   p = {p:.4} by Holm's method over all families of its tree"));
+    }
+    if let Some(decided) = decided {
+        let (outcome, over, at) = (decided.outcome.word(), &decided.over, &decided.decided_at);
+        lines.push(format!("decided    {outcome} over {over} on {at}"));
+        lines.extend(decided.override_reason.iter().map(|reason| format!("override   {reason}")));
+        let changed = changed.unwrap_or_default();
+        if changed.is_empty() {
+            lines.push(format!("evidence   {} runs, all as they were then", decided.evidence.len()));
+        }
+        lines.extend(changed.iter().map(|problem| format!("evidence   CHANGED: {problem}")));
+    }
+    terminal::say(&lines.join("\n"));
     Ok(exit_code::SUCCESS)
 }
 

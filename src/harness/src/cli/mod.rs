@@ -1,6 +1,7 @@
 //! The command line: one command a file, the doc comments are the help. The only room that prints, and the one
 //! place where errors become exit codes.
 
+mod adopt;
 mod audit;
 mod budget;
 mod compare;
@@ -18,6 +19,8 @@ mod evaluate;
 mod export;
 mod generate;
 mod import;
+mod ladder;
+mod leave_one_out;
 mod man;
 mod plan;
 mod plot;
@@ -73,6 +76,9 @@ enum Command {
     Queue(queue::Arguments),
     Seeds(seeds::Arguments),
     Decide(decide::Arguments),
+    Adopt(adopt::Arguments),
+    LeaveOneOut(leave_one_out::Arguments),
+    Ladder(ladder::Arguments),
     Tree(tree::Arguments),
     Variance(variance::Arguments),
     Diff(diff::Arguments),
@@ -142,6 +148,7 @@ failure_from! {
     harness_record::git::GitError => usage,
     harness_analyse::AnalyseError => failed,
     harness_study::StudyError => usage,
+    harness_study::adoption::AdoptError => usage,
     harness_report::ReportError => usage,
     harness_corpus::RecipeError => usage,
     harness_corpus::CorpusError => failed,
@@ -294,6 +301,9 @@ pub fn main() -> ExitCode {
         Command::Seeds(a) => workplace().and_then(|w| seeds::execute(&w, &a)),
         Command::Study(a) => workplace().and_then(|w| study::execute(&w, &a)),
         Command::Decide(a) => workplace().and_then(|w| decide::execute(&w, &a)),
+        Command::Adopt(a) => workplace().and_then(|w| adopt::execute(&w, &a)),
+        Command::LeaveOneOut(a) => workplace().and_then(|w| leave_one_out::execute(&w, &a)),
+        Command::Ladder(a) => workplace().and_then(|w| ladder::execute(&w, &a)),
         Command::Tree(a) => workplace().and_then(|w| tree::execute(&w, &a)),
         Command::Variance(a) => workplace().and_then(|w| variance::execute(&w, &a)),
         Command::Diff(a) => workplace().and_then(|w| diff::execute(&w, &a)),

@@ -10,6 +10,7 @@ use crate::run::{Options, Resume, afford};
 use harness_record::format::{Purpose, Status};
 use harness_record::load_config;
 use harness_record::select::Traces;
+use harness_study::decide::purpose_of;
 use harness_study::seeds::{derived, seeded};
 
 /// Run an experiment with the derived seeds that it still lacks, to decide what it expects.
@@ -24,6 +25,9 @@ pub struct Arguments {
     /// How many seeds there are to be in all [default: `seeds` of the experiment].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     seeds: Option<u32>,
+    /// Which derived seeds: to confirm, or to report with, which decide nothing before [default: `decide.purpose`].
+    #[arg(long, value_name = "PURPOSE", value_parser = ["confirm", "final"])]
+    purpose: Option<String>,
     /// Only say which seeds are missing.
     #[arg(long)]
     list: bool,
@@ -49,8 +53,13 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             "{problem}\nhint: name the number with --seeds, or state `seeds` in its config"
         )));
     }
-    let there = seeded(project, &name, &experiment, Purpose::Confirm, &Traces::of(project)?)?;
-    let all = derived(project, Purpose::Confirm, u64::from(count))?;
+    let purpose = match arguments.purpose.as_deref() {
+        Some("final") => Purpose::Final,
+        Some(_) => Purpose::Confirm,
+        None => purpose_of(&experiment),
+    };
+    let there = seeded(project, &name, &experiment, purpose, &Traces::of(project)?)?;
+    let all = derived(project, purpose, u64::from(count))?;
     let missing = there.missing(&all);
     if arguments.list {
         if arguments.json {
@@ -65,11 +74,11 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         return Ok(exit_code::SUCCESS);
     }
     let is_own = |promise: &Promise| {
-        (&promise.experiment, promise.purpose) == (&name, Purpose::Confirm) && missing.contains(&promise.seed)
+        (&promise.experiment, promise.purpose) == (&name, purpose) && missing.contains(&promise.seed)
     };
     let promised = promised_to_others(workplace, is_own)?;
     let over_budget = arguments.over_budget.clone();
-    let wish = (&experiment, Purpose::Confirm, missing.len());
+    let wish = (&experiment, purpose, missing.len());
     afford::several(project, &name, wish, &promised, over_budget.as_deref())?;
     terminal::tell(&format!("`{name}`: {} of {count} seeds are completed", all.len() - missing.len()));
     let context = workplace.context(arguments.trainer.clone());
@@ -77,7 +86,6 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     for seed in missing {
         let resume = there.interrupted.contains(&seed).then_some(Resume::Latest);
         let (over_budget, promised) = (over_budget.clone(), promised.clone());
-        let purpose = Purpose::Confirm;
         let options = Options { seed: Some(seed), purpose, resume, over_budget, promised, ..Options::default() };
         match run::one(&context, &arguments.name, &options)? {
             Status::Completed => {}

@@ -9,13 +9,15 @@ use harness_study::tree::{FORMAT, HEADLINE, TreeEffect};
 use harness_study::{Branch, Evidence, tree};
 
 /// Letters that a name with its branches may take.
-const WIDEST_NAME: usize = 34;
+const WIDEST_NAME: usize = 30;
 
 /// Show every experiment under the one that it extends: its seeds, what it does to its metric, and what became of it.
 ///
 /// A difference is the experiment minus what it is held against: its parent, or what `expect.against` names. Where the
 /// experiment registered an expectation, difference, interval and verdict are those of `harness decide`; any other is
-/// exploratory, and has no verdict.
+/// exploratory, with a 95 % interval and no verdict. `decided` is what `harness adopt` wrote down, with ! against the
+/// advice. The last column has p-values by Holm's method over all families of a tree: whoever adopts one change after the
+/// other has tested them all.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// As JSON.
@@ -31,7 +33,8 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         return Ok(exit_code::SUCCESS);
     }
     let rows: Vec<Vec<String>> = branches.iter().enumerate().map(|(at, branch)| row(&branches, at, branch)).collect();
-    terminal::say(&terminal::columns(&["experiment", "seeds", "difference, 95 % interval", "verdict"], &rows));
+    let header = ["experiment", "seeds", "difference [interval]", "verdict", "decided", "p (Holm)"];
+    terminal::say(&terminal::columns(&header, &rows));
     notes(&branches).iter().for_each(|note| terminal::say(note));
     Ok(exit_code::SUCCESS)
 }
@@ -46,6 +49,14 @@ fn row(branches: &[Branch], at: usize, branch: &Branch) -> Vec<String> {
         seeds,
         branch.effect.as_ref().map_or_else(|| "-".to_owned(), difference),
         branch.verdict.map_or("-", |verdict| verdict.word()).to_owned(),
+        match (branch.outcome, branch.verdict) {
+            (Some(outcome), _) => {
+                format!("{}{}", outcome.word(), if branch.override_reason.is_some() { "!" } else { "" })
+            }
+            (None, Some(_)) => "open".to_owned(),
+            (None, None) => "-".to_owned(),
+        },
+        branch.p_in_sequence.map_or_else(|| "-".to_owned(), p_value),
     ]
 }
 
@@ -54,6 +65,10 @@ fn difference(effect: &TreeEffect) -> String {
     let points = if show_difference(0.0, effect.unit).ends_with(" points") { " points" } else { "" };
     let interval = effect.interval.map_or_else(String::new, |[low, high]| format!(" [{}, {}]", show(low), show(high)));
     format!("{}{interval}{points}", show(effect.difference))
+}
+
+fn p_value(p: f64) -> String {
+    if p < 0.001 { "<.001".to_owned() } else { format!("{p:.3}") }
 }
 
 /// The branches before a name: whether more follow at each depth.
@@ -91,6 +106,16 @@ fn notes(branches: &[Branch]) -> Vec<String> {
     let exploratory = effects().filter(|(_, effect)| !effect.registered).count();
     if exploratory > 0 {
         notes.push(format!("{exploratory} without a verdict by its own rule: exploratory, over the runs that count."));
+    }
+    if branches.iter().any(|branch| branch.p_in_sequence.is_some()) {
+        notes.push(
+            "p (Holm): over the families of a tree, what was registered against one baseline being one.".to_owned(),
+        );
+    }
+    for branch in branches {
+        if let Some(reason) = &branch.override_reason {
+            notes.push(format!("! `{}` against the advice: {reason}", branch.experiment));
+        }
     }
     for (branch, effect) in effects() {
         if effect.metric != HEADLINE {

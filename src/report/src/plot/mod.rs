@@ -5,6 +5,7 @@
 
 mod curves;
 mod differences;
+mod lineage;
 mod places;
 mod scores;
 mod spent;
@@ -95,11 +96,15 @@ pub enum Kind {
     Lengths,
     /// What each stage of the corpus leaves.
     Funnel,
+    /// Experiments under what they extend, with effects.
+    Tree,
+    /// Runs of small sizes, and what they predict.
+    Ladder,
 }
 
 impl Kind {
     /// All kinds, in the order in which a study meets them.
-    pub const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Funnel,
         Kind::Lengths,
         Kind::TrainingLoss,
@@ -118,6 +123,8 @@ impl Kind {
         Kind::Calibration,
         Kind::ParametersLoss,
         Kind::Budget,
+        Kind::Tree,
+        Kind::Ladder,
     ];
 
     /// Its name, on the command line and in the paper.
@@ -141,6 +148,8 @@ impl Kind {
             Kind::Budget => "budget",
             Kind::Lengths => "lengths",
             Kind::Funnel => "funnel",
+            Kind::Tree => "tree",
+            Kind::Ladder => "ladder",
         }
     }
 
@@ -167,6 +176,8 @@ impl Kind {
             Kind::Budget => "hours of all runs of each experiment: training, other work, lost runs",
             Kind::Lengths => "lengths of the documents of the corpus, by side of the split",
             Kind::Funnel => "bytes left after each stage of the corpus",
+            Kind::Tree => "experiments under what they extend: effects with intervals, and what became of them",
+            Kind::Ladder => "a power law through small sizes, what it predicts for the full one, and what was found",
         }
     }
 
@@ -264,6 +275,12 @@ pub enum PlotError {
     /// The losses of single tokens cannot be sliced.
     #[error(transparent)]
     Slices(#[from] SliceError),
+    /// Experiments cannot be decided.
+    #[error(transparent)]
+    Study(#[from] harness_study::StudyError),
+    /// A prediction cannot be read.
+    #[error(transparent)]
+    Ladder(#[from] harness_study::ladder::LadderError),
 }
 
 fn all_axes() -> String {
@@ -276,7 +293,7 @@ fn axes_hint(kind: Kind) -> String {
 }
 
 /// Draws a figure of this kind. What is compared is compared with the first. The project is asked for the held-out
-/// text alone, where a kind slices by it.
+/// text alone, where a kind slices by it, and for its experiments and files where a kind shows what grew from what.
 pub fn plot(project: &Project, kind: Kind, shown: &[Shown], options: Options) -> Result<Figure, PlotError> {
     if let Some(progress) = options.progress
         && !kind.axes().contains(&progress)
@@ -307,6 +324,8 @@ pub fn plot(project: &Project, kind: Kind, shown: &[Shown], options: Options) ->
         Kind::Budget => Ok(spent::budget(shown)),
         Kind::Lengths => Ok(spent::lengths(shown[0].latest())),
         Kind::Funnel => Ok(spent::funnel(shown[0].latest())),
+        Kind::Tree => lineage::tree_of(project, &request),
+        Kind::Ladder => lineage::ladder_of(project, &request),
     }?;
     if kind.shows_latest_seed() {
         figure.alt.extend(shown.iter().map(Shown::of_latest));
