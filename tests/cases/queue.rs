@@ -86,6 +86,7 @@ fn items_run_in_their_order_and_from_the_commit_that_they_were_added_at() {
         "{}",
         refused.stderr
     );
+    assert!(!refused.stderr.contains("--allow"), "no such option: {}", refused.stderr);
     let listed = project.harness(&["queue", "list"]).expect(0);
     assert!(listed.stdout.contains("`harness queue start` does"), "{}", listed.stdout);
 
@@ -274,6 +275,27 @@ fn a_detached_worker_has_a_session_of_its_own() {
     until("its last words", || {
         fs::read_to_string(project.path(".harness/queue/worker.log")).unwrap().contains("queue: 1 completed")
     });
+}
+
+#[test]
+fn of_the_derived_seeds_those_that_are_missing_are_added() {
+    let project = project();
+    project.write("experiments/project.toml", "id = \"test\"\n");
+    project.commit("Name the project");
+    let derived = harness_core::seeds::first("test", "confirm", 3);
+    project.harness(&["queue", "add", "tiny", "--seeds", "2"]).expect(0);
+    project.harness(&["queue", "start"]).expect(0);
+    let open = Project::json(&project.latest("tiny").join("open.json"));
+    assert_eq!(
+        (open["plan"]["seed_rule"].as_str(), open["plan"]["purpose"].as_str()),
+        (Some("derived"), Some("confirm"))
+    );
+    let none = project.harness(&["queue", "add", "tiny", "--seeds", "2"]).expect(0);
+    assert_eq!(none.stdout, "no seed is missing\n");
+    let third = project.harness(&["queue", "add", "tiny", "--seeds", "3"]).expect(0);
+    assert_eq!(third.stdout, format!("added: item 3 (`tiny`, seed {})\n", derived[2]));
+    project.harness(&["queue", "start"]).expect(0);
+    assert_eq!(complete(&project, "tiny"), derived.iter().map(|seed| (*seed, 1)).collect());
 }
 
 /// A worker that may use this GPU.

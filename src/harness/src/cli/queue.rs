@@ -5,18 +5,21 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 
+use harness_core::config::Checked;
 use harness_core::files;
-use harness_core::names::ExperimentName;
+use harness_core::names::{ExperimentName, Project};
 use harness_record::format::Purpose;
+use harness_record::select::Traces;
 use harness_record::{environment, load_config};
 use harness_study::ledger::phase_of;
+use harness_study::seeds::{derived, seeded};
 use serde_json::json;
 
 use super::budget::promised_to_others;
 use super::run::For;
-use super::{Failure, Outcome, Workplace, terminal};
+use super::{Failure, Outcome, Workplace, proposal, terminal};
 use crate::exit_code;
-use crate::queue::{Added, Content, Contexts, Devices, End, Estimates, Item, Queue, State, Worker};
+use crate::queue::{Added, Content, Contexts, Devices, End, Estimates, Item, Queue, QueueError, State, Worker};
 use crate::run::expected::Pace;
 use crate::run::{self, Options, afford};
 use crate::watch::view::duration;
@@ -44,10 +47,14 @@ enum Command {
         names: Vec<String>,
         /// Use this seed instead of the config's; may be repeated, for a run each.
         #[arg(long = "seed", value_name = "SEED", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-        seeds: Vec<u64>,
-        /// What the runs are for. Runs of one purpose are compared; those for tuning count for nothing else.
-        #[arg(long, value_enum, default_value = "explore")]
-        purpose: For,
+        chosen: Vec<u64>,
+        /// Use the first so many seeds that are derived for the purpose and nobody chooses, without those that are completed.
+        #[arg(long, value_name = "COUNT", conflicts_with = "chosen", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        seeds: Option<u32>,
+        /// What the runs are for. Runs of one purpose are compared; those for tuning count for nothing else [default: explore;
+        /// confirm with --seeds].
+        #[arg(long, value_enum)]
+        purpose: Option<For>,
         /// Add them even though experiments/budget.toml does not pay for them; the reason goes into their records.
         #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
         over_budget: Option<String>,
@@ -111,8 +118,14 @@ enum Command {
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let queue = Queue::of(&workplace.project);
     match &arguments.command {
-        Command::Add { names, seeds, purpose, over_budget, trainer, json } => {
-            add(workplace, &queue, names, seeds, (*purpose, over_budget.as_deref()), trainer.clone(), *json)
+        Command::Add { names, chosen, seeds, purpose, over_budget, trainer, json } => {
+            let purpose = purpose.unwrap_or(if seeds.is_some() { For::Confirm } else { For::Explore });
+            let seeds = match seeds {
+                Some(count) => Seeds::Derived(*count),
+                None if chosen.is_empty() => Seeds::Config,
+                None => Seeds::Chosen(chosen.clone()),
+            };
+            add(workplace, &queue, names, &seeds, (purpose.into(), over_budget.as_deref()), trainer.clone(), *json)
         }
         Command::Start { detach: true, trainer, .. } => start_detached(workplace, trainer.clone()),
         Command::Start { detached, trainer, json, .. } => start(workplace, &queue, *detached, trainer.clone(), *json),
@@ -143,27 +156,59 @@ fn print(json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) {
     terminal::say(&if json { serde_json::to_string_pretty(value).expect("plain values are JSON") } else { text() });
 }
 
+/// The seeds that each experiment is to be run with.
+enum Seeds {
+    /// That of its config.
+    Config,
+    /// These.
+    Chosen(Vec<u64>),
+    /// Those of the first so many derived ones that it lacks.
+    Derived(u32),
+}
+
+impl Seeds {
+    fn of(
+        &self,
+        project: &Project,
+        name: &ExperimentName,
+        config: &Checked,
+        purpose: Purpose,
+        traces: &Traces,
+    ) -> Result<Vec<u64>, Failure> {
+        Ok(match self {
+            Seeds::Config => vec![config.seed],
+            Seeds::Chosen(seeds) => seeds.clone(),
+            Seeds::Derived(count) => {
+                let all = derived(project, purpose, u64::from(*count))?;
+                seeded(project, name, config, purpose, traces)?.missing(&all)
+            }
+        })
+    }
+}
+
 fn add(
     workplace: &Workplace,
     queue: &Queue,
     names: &[String],
-    seeds: &[u64],
-    (purpose, over_budget): (For, Option<&str>),
+    seeds: &Seeds,
+    (purpose, over_budget): (Purpose, Option<&str>),
     trainer: Option<PathBuf>,
     json: bool,
 ) -> Outcome {
     let context = workplace.context(trainer);
+    let traces = Traces::of(&workplace.project)?;
     let mut wanted = Vec::new();
     // All are looked at before one is added.
     for name in names {
         let name: ExperimentName = name.parse()?;
-        let (commit, experiment) = run::check(&context, &name, &Options::default())?;
-        let seeds = if seeds.is_empty() { vec![experiment.seed] } else { seeds.to_vec() };
+        proposal::check(workplace, &load_config(&workplace.project, &name)?)?;
+        let (commit, experiment) = run::check(&context, &name, &Options::default()).map_err(QueueError::from)?;
+        let seeds = seeds.of(&workplace.project, &name, &experiment, purpose, &traces)?;
         wanted.extend(seeds.into_iter().map(|seed| Item {
             id: 0,
             experiment: name.clone(),
             seed,
-            purpose: purpose.into(),
+            purpose,
             commit: commit.clone(),
             over_budget: over_budget.map(str::to_owned),
             added_at: environment::now().to_string(),
@@ -190,7 +235,10 @@ fn add(
             Added::Already => format!("in the queue already: {}", item.title()),
             Added::Completed => format!("complete already: {}", item.title()),
         };
-        added.iter().map(line).collect::<Vec<_>>().join("\n")
+        match added.as_slice() {
+            [] => "no seed is missing".to_owned(),
+            added => added.iter().map(line).collect::<Vec<_>>().join("\n"),
+        }
     });
     Ok(exit_code::SUCCESS)
 }

@@ -17,7 +17,7 @@ pub enum QueueError {
     #[error(transparent)]
     Git(#[from] GitError),
     /// A run was refused.
-    #[error(transparent)]
+    #[error("{}", .0.without_allowances())]
     Run(#[from] RunError),
     /// The file of the queue is not one that this program reads.
     #[error("`{}` cannot be read: {problem}\nhint: {hint}", path.display())]

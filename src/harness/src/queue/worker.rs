@@ -123,12 +123,12 @@ impl<'a> Worker<'a> {
                 return if matches!(error, RunError::Interrupted) {
                     Ok(Some(End::Interrupted))
                 } else {
-                    stopped(error.to_string())
+                    stopped(error.without_allowances())
                 };
             }
             Err(error) => {
                 let at = environment::now().to_string();
-                self.queue.settle(item.id, |item| item.end(State::Failed, Some(error.to_string()), at))?
+                self.queue.settle(item.id, |item| item.end(State::Failed, Some(error.without_allowances()), at))?
             }
         };
         let run = outcome.as_ref().map_or(String::new(), |outcome| format!(" run {}", outcome.run));
