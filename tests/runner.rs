@@ -15,6 +15,7 @@ mod cases {
     mod error_rates;
     mod exchange;
     mod ladder;
+    mod library;
     mod lineage;
     mod output;
     mod paper;

@@ -12,13 +12,14 @@ use crate::common::{Project, repository};
 type IsOfKind = fn(&str) -> bool;
 
 /// Each kind of file.
-const KINDS: [(&str, IsOfKind); 6] = [
+const KINDS: [(&str, IsOfKind); 7] = [
     ("experiment", |path| path.ends_with("/experiment.toml") || path.starts_with("tests/configs/")),
     ("study", |path| path.ends_with("/study.toml")),
     ("corpus", |path| path.starts_with("experiments/corpora/")),
     ("task", |path| path.starts_with("experiments/tasks/")),
     ("project", |path| path == "experiments/project.toml"),
     ("budget", |path| path == "experiments/budget.toml"),
+    ("change", |path| path.starts_with("experiments/library/")),
 ];
 
 /// Where the schema is said to lie; nothing is fetched.

@@ -6,7 +6,9 @@
 //! libtorch itself: what lives for one operation only, and what the allocator keeps. The table for models of 0.6 to 92 million
 //! parameters is in docs/benchmarks.md.
 
-use crate::config::{FeedForward, ModelConfig, Norm, NormPlacement, OptimizerConfig, OptimizerKind, Positions};
+use crate::config::{
+    AttentionGate, FeedForward, ModelConfig, Norm, NormPlacement, OptimizerConfig, OptimizerKind, Positions,
+};
 use crate::config::{Precision, ResidualScaling, Role, TensorSpec, TrainingConfig, Values};
 
 /// Positions whose logits exist at a time in the trainer's loss, large enough to keep the matrix products efficient. The
@@ -56,10 +58,15 @@ impl Memory {
         // Tables that are looked up stay in float32; a tied one is read by the head as well.
         let read_by_head = |tensor: &TensorSpec| tensor.name == "token_embedding" && model.tied_embeddings;
         let copied = count(&|tensor| tensor.role != Role::Table || read_by_head(tensor));
+        let inside = |tensor: &TensorSpec| tensor.role == Role::Hidden;
         let moments = match optimizer.kind {
             OptimizerKind::Adamw => 2 * all,
             OptimizerKind::Lion | OptimizerKind::Sgd => all,
-            OptimizerKind::Muon => 2 * all - count(&|tensor| tensor.role == Role::Hidden),
+            OptimizerKind::Muon => 2 * all - count(&inside),
+            // One second moment for each row.
+            OptimizerKind::Normuon => {
+                2 * all - count(&inside) + tensors.iter().filter(|t| inside(t)).map(|t| t.shape[0]).sum::<u64>()
+            }
         };
         let averaged = if training.ema_decay > 0.0 { 2 } else { 1 };
         let rows = u64::from(training.sequences_per_pass()) * u64::from(model.context_length);
@@ -102,7 +109,9 @@ fn activation_bytes_per_token(model: &ModelConfig, e: u64) -> u64 {
     let blocks = u64::from(model.layers + model.multi_token_prediction);
     // The last norm with its input and gradient, for each predicted token.
     let ends = 3 * c * e * u64::from(1 + model.multi_token_prediction);
-    blocks * block_bytes_per_token(model, e) + ends
+    // The embedding of the token before, in float32.
+    let smear = if model.smear { c * FLOAT32_BYTES } else { 0 };
+    blocks * block_bytes_per_token(model, e) + ends + smear
 }
 
 fn block_bytes_per_token(model: &ModelConfig, e: u64) -> u64 {
@@ -136,8 +145,13 @@ fn block_bytes_per_token(model: &ModelConfig, e: u64) -> u64 {
     if k != c {
         elements += 2 * c;
     }
-    // What attention gives to its output projection.
+    // What attention gives to its output projection; with a gate that is its product, kept beside its factors.
     elements += c;
+    elements += match model.attention_gate {
+        AttentionGate::None => 0,
+        AttentionGate::Head => c + h,
+        AttentionGate::Channel => 2 * c,
+    };
     elements += match model.feed_forward {
         // GELU is computed again in the backward pass.
         FeedForward::Gelu => f,
@@ -193,6 +207,15 @@ mod tests {
         assert_eq!(lion.moments_bytes * 2, base.moments_bytes);
         let muon = predicted(|_, _, optimizer| optimizer.kind = OptimizerKind::Muon);
         assert!(muon.moments_bytes > lion.moments_bytes && muon.moments_bytes < base.moments_bytes);
+        let normuon = predicted(|_, _, optimizer| optimizer.kind = OptimizerKind::Normuon);
+        let rows = 12 * (3 + 1 + 4 + 1) * 768;
+        assert_eq!(
+            normuon.moments_bytes - muon.moments_bytes,
+            4 * rows,
+            "a number for each row of the blocks' matrices"
+        );
+        let gated = predicted(|model, _, _| model.attention_gate = AttentionGate::Channel);
+        assert_eq!(gated.activations_bytes - base.activations_bytes, 8 * 1024 * 12 * 2 * 768 * 4);
         let capped = predicted(|model, _, _| model.attention_soft_cap = 50.0);
         assert!(capped.activations_bytes > 2 * base.activations_bytes, "scores of 1,024 positions are kept");
         assert_eq!(base.total_bytes(), base.parts().iter().map(|part| part.1).sum::<u64>());

@@ -144,6 +144,11 @@ impl Project {
         self.experiments().join("project.toml")
     }
 
+    /// `experiments/library/`
+    pub fn library(&self) -> PathBuf {
+        self.experiments().join("library")
+    }
+
     /// `experiments/budget.toml`: that of the working tree, which limits runs of any commit.
     pub fn budget_file(&self) -> PathBuf {
         self.home.join("experiments/budget.toml")

@@ -221,7 +221,7 @@ fn experiment(families: &Families, entry: &Entry) -> Json {
         "cites": task_citations(&families),
         "is_gpt2": config.model.is_gpt2(),
         "model": config.model.describe().iter().map(|sentence| source(sentence, entry.name())).collect::<Vec<_>>(),
-        "optimizer": source(config.optimizer.describe(), entry.name()),
+        "optimizer": source(&config.optimizer.describe(), entry.name()),
         "schedule": source(&config.schedule.describe(), entry.name()),
         "warmup": config.schedule.warmup_steps > 0,
         "clips": config.optimizer.gradient_clip_norm > 0.0,

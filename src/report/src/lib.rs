@@ -34,9 +34,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use harness_core::Digest;
-use harness_core::config::nearest;
+use harness_core::config::{Choices, nearest};
 use harness_core::files;
-use harness_core::names::Project;
+use harness_core::names::{ExperimentName, Project};
 use serde_json::json;
 
 use harness_analyse::RunAnalysis;
@@ -135,7 +135,7 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     let sections = read_sections(project)?;
     sections.iter().for_each(|section| made.source(&section.path));
 
-    let library = read_library(project, &mut made)?;
+    let library = read_library(project, &mut |path| made.source(path))?;
     let mut numbers = Numbers::of(analyses, &pairs_asked_for(&sections))?;
     numbers.differences.add_notes(&options.notes);
     let tables = Tables::of(&numbers);
@@ -268,13 +268,23 @@ fn part_of(name: &str) -> Option<Part> {
     }
 }
 
-fn read_library(project: &Project, made: &mut Maker) -> Result<Library, ReportError> {
+/// Checks that every work which the texts of an experiment cite is in a bibliography of the project: what is wrong there would
+/// otherwise show only when the paper is built, and by then the text stands in sealed records.
+pub fn check_citations(project: &Project, experiment: &ExperimentName, config: &Choices) -> Result<(), ReportError> {
+    let library = read_library(project, &mut |_| ())?;
+    for (field, text) in values::texts_of(config) {
+        cited_by(&prose::segments(text), experiment.as_str(), field, &library.keys())?;
+    }
+    Ok(())
+}
+
+fn read_library(project: &Project, source: &mut dyn FnMut(&str)) -> Result<Library, ReportError> {
     let mut library = Library::default();
     for path in ["templates/references.bib", OWN_REFERENCES] {
         let file = project.root().join(path);
         if file.exists() {
             library.add(path, &files::read_to_string(&file)?)?;
-            made.source(path);
+            source(path);
         }
     }
     Ok(library)

@@ -8,6 +8,7 @@ use harness_analyse::{
     self as analyse, AgainstChance, CompareError, RunAnalysis, Share, TaskResult, TaskSignal, Value, task_signals,
 };
 use harness_core::Digest;
+use harness_core::config::Choices;
 use serde::Serialize;
 
 use super::differences::Differences;
@@ -358,14 +359,18 @@ pub(super) fn told_apart(families: &Families, entry: &Entry) -> Option<[usize; 2
 
 /// The texts of an experiment as pieces, by field.
 pub(super) fn prose_of(entry: &Entry) -> BTreeMap<&'static str, Vec<Segment>> {
-    let config = &entry.latest.run.experiment;
-    let fields = [
+    let texts = texts_of(&entry.latest.run.experiment);
+    texts.into_iter().map(|(name, text)| (name, prose::segments(text))).collect()
+}
+
+/// What an experiment says of itself, by the key of its config.
+pub(super) fn texts_of(config: &Choices) -> [(&'static str, &str); 4] {
+    [
         ("title", &config.title),
         ("question", &config.question),
         ("hypothesis", &config.hypothesis),
         ("rationale", &config.rationale),
-    ];
-    fields.into_iter().map(|(name, text)| (name, prose::segments(text))).collect()
+    ]
 }
 
 /// Facts of a run that are not numbers, by name.

@@ -1,10 +1,10 @@
 //! The learning rate of a step: a pure function of the config and the step.
 
-use harness_core::config::{ScheduleConfig, ScheduleKind};
+use harness_core::config::{CooldownShape, ScheduleConfig, ScheduleKind};
 
 /// The learning rate of optimizer step `step` (from 1) of `steps`: a straight rise to `peak`, reached at the last
-/// step of the warm-up; then the shape; over the last `cooldown_steps` a straight line from where the shape was to
-/// the final rate, reached with the last step.
+/// step of the warm-up; then the shape; over the last `cooldown_steps` the way from where the shape was to the
+/// final rate, reached with the last step.
 pub fn learning_rate(config: &ScheduleConfig, peak: f64, step: u64, steps: u64) -> f64 {
     if step < config.warmup_steps {
         return peak * step as f64 / config.warmup_steps as f64;
@@ -14,8 +14,12 @@ pub fn learning_rate(config: &ScheduleConfig, peak: f64, step: u64, steps: u64) 
         return shape(config, peak, step, steps);
     }
     let (top, last) = (shape(config, peak, from, steps), peak * config.final_learning_rate_ratio);
-    let share = (step - from) as f64 / (steps - from) as f64;
-    top + (last.min(top) - top) * share.min(1.0)
+    let done = ((step - from) as f64 / (steps - from) as f64).min(1.0);
+    let gone = match config.cooldown_shape {
+        CooldownShape::Linear => done,
+        CooldownShape::OneMinusSqrt => done.sqrt(),
+    };
+    top + (last.min(top) - top) * gone
 }
 
 /// The rate without warm-up and cool-down.
@@ -45,16 +49,18 @@ mod tests {
     ];
 
     fn config(kind: usize, warmup_steps: u64, final_learning_rate_ratio: f64) -> ScheduleConfig {
-        ScheduleConfig { kind: KINDS[kind], warmup_steps, final_learning_rate_ratio, cooldown_steps: 0 }
+        let kind = KINDS[kind];
+        ScheduleConfig { kind, warmup_steps, final_learning_rate_ratio, ..ScheduleConfig::default() }
     }
 
     proptest! {
         #[test]
         fn the_rate_rises_to_the_peak_then_never_rises(
             kind in 0usize..5, steps in 1u64..300, share in 0.0f64..=1.0, ratio in 0.0f64..=1.0, peak in 1e-6f64..1.0,
-            cooldown in 0.0f64..=1.0,
+            cooldown in 0.0f64..=1.0, root in proptest::bool::ANY,
         ) {
             let mut schedule = config(kind, (steps as f64 * share) as u64, ratio);
+            schedule.cooldown_shape = if root { CooldownShape::OneMinusSqrt } else { CooldownShape::Linear };
             schedule.cooldown_steps = ((steps - schedule.warmup_steps) as f64 * cooldown) as u64;
             let rates: Vec<f64> = (1..=steps).map(|s| learning_rate(&schedule, peak, s, steps)).collect();
             let top = schedule.warmup_steps.max(1) as usize - 1;
@@ -91,6 +97,25 @@ mod tests {
             let (plain, cooled) = (rates(&plain), rates(&cooled));
             assert_eq!((cooled[0], cooled[1]), (plain[0], plain[1]), "{named:?}");
             assert!((cooled[2] - plain[1] / 2.0).abs() < 1e-12 && cooled[3] == 0.0, "{named:?}");
+        }
+    }
+
+    /// Hägele et al. 2024, equation 2: 1 - sqrt(t) of the way is left when the share t of the cool-down is done.
+    #[test]
+    fn a_cool_down_with_the_root_falls_fast_and_then_slowly() {
+        let (kind, cooldown_shape) = (ScheduleKind::WarmupStableDecay, CooldownShape::OneMinusSqrt);
+        let schedule = ScheduleConfig {
+            kind,
+            cooldown_shape,
+            cooldown_steps: 100,
+            warmup_steps: 0,
+            final_learning_rate_ratio: 0.2,
+        };
+        let rate = |step| learning_rate(&schedule, 2.0, step, 400);
+        assert_eq!(rate(300), 2.0);
+        for step in 301..=400u64 {
+            let left = 1.0 - libm::sqrt((step - 300) as f64 / 100.0);
+            assert!((rate(step) - (0.4 + 1.6 * left)).abs() < 1e-12, "{step}");
         }
     }
 

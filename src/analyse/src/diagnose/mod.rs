@@ -276,7 +276,7 @@ impl Check {
 
 /// The checks in the order of what they are worth: first what makes all other numbers of a run doubtful, then what costs most
 /// of the loss, then what a run could do better, last what its measurements can show.
-const WORTH: [&str; 27] = [
+pub const CHECKS: [&str; 27] = [
     "non_finite",
     "underfitting",
     "loss_spikes",
@@ -309,7 +309,7 @@ const WORTH: [&str; 27] = [
 /// Puts what was found first, what is worth most before all else, and takes from each finding the advice on a setting that
 /// one before it has advised on already: two pieces of advice on one setting contradict each other, if only in the amount.
 pub fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
-    let worth = |finding: &Finding| WORTH.iter().position(|check| *check == finding.check).unwrap_or(WORTH.len());
+    let worth = |finding: &Finding| CHECKS.iter().position(|check| *check == finding.check).unwrap_or(CHECKS.len());
     // Stable: within a check the order of the tasks stays.
     findings.sort_by_key(|finding| (finding.outcome, worth(finding)));
     let mut advised: Vec<u8> = Vec::new();

@@ -1,6 +1,7 @@
 //! What cannot work is refused here, with the key it is about: each rule is one line of a table.
 
-use super::{Budget, Choices, Positions, ScheduleKind, nearest};
+use super::{Budget, Choices, CooldownShape, Initialization, NormPlacement, OptimizerKind, Orthogonalization};
+use super::{Positions, ResidualScaling, ScheduleKind, nearest};
 
 type Refusal = (&'static str, String, Option<String>);
 
@@ -75,6 +76,11 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
             Some("state `model.mup_base_heads` if the base model has other heads than this one".to_owned()),
         );
     }
+    check_depth_transfer(choices)?;
+    if model.bigram_rows == 1 {
+        let problem = "its only row would be that of tokens without one before".to_owned();
+        return refuse("model.bigram_rows", problem, Some("some times the vocabulary size is usual".to_owned()));
+    }
     above_zero("model.init_std", model.init_std)?;
 
     above_zero("optimizer.learning_rate", optimizer.learning_rate)?;
@@ -84,7 +90,15 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
     within("optimizer.momentum", optimizer.momentum, 0.0, 0.999_999)?;
     within("optimizer.weight_decay", optimizer.weight_decay, 0.0, 10.0)?;
     within("optimizer.gradient_clip_norm", optimizer.gradient_clip_norm, 0.0, 1e9)?;
+    if optimizer.orthogonalization != Orthogonalization::NewtonSchulz && !optimizer.kind.orthogonalizes() {
+        let problem = "this optimizer orthogonalizes nothing".to_owned();
+        return refuse("optimizer.orthogonalization", problem, Some("set `optimizer.kind = \"muon\"`".to_owned()));
+    }
     check_groups(choices)?;
+    if schedule.cooldown_shape != CooldownShape::Linear && schedule.cooldown_steps == 0 {
+        let problem = "there is no cool-down that could have a shape".to_owned();
+        return refuse("schedule.cooldown_shape", problem, Some("set `schedule.cooldown_steps`".to_owned()));
+    }
     within("schedule.final_learning_rate_ratio", schedule.final_learning_rate_ratio, 0.0, 1.0)?;
 
     match training.budget {
@@ -134,6 +148,39 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// What CompleteP says of the depth, nothing else says as well.
+fn check_depth_transfer(choices: &Choices) -> Result<(), Refusal> {
+    let model = &choices.model;
+    let rules = [
+        (
+            model.residual_scaling != ResidualScaling::None,
+            "branches would be scaled twice",
+            "model.residual_scaling = \"none\"",
+        ),
+        (
+            model.initialization == Initialization::DepthScaled,
+            "initial deviations would depend on the depth",
+            "model.initialization = \"gpt2\"",
+        ),
+        (
+            model.norm_placement == NormPlacement::Post,
+            "a norm after the sum undoes the scale of a branch",
+            "model.norm_placement = \"pre\"",
+        ),
+        (
+            choices.optimizer.kind == OptimizerKind::Sgd,
+            "its rules are for updates whose size does not follow the gradient's",
+            "optimizer.kind = \"adamw\"",
+        ),
+    ];
+    match rules.into_iter().find(|(holds, ..)| *holds && model.mup_base_layers > 0) {
+        Some((_, problem, instead)) => {
+            refuse("model.mup_base_layers", problem.to_owned(), Some(format!("set `{instead}`")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Warm-up and cool-down fit into the steps.

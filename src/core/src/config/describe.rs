@@ -4,8 +4,8 @@
 //! `{model.width}` stands for the number of that key, `[@one; @other]` for a citation of these keys of the bibliography.
 
 use super::{
-    FeedForward, Initialization, ModelConfig, Norm, NormPlacement, OptimizerConfig, OptimizerKind, Positions,
-    ResidualScaling, ScheduleConfig, ScheduleKind, Values,
+    AttentionGate, CooldownShape, FeedForward, Initialization, ModelConfig, Norm, NormPlacement, OptimizerConfig,
+    OptimizerKind, Orthogonalization, Positions, ResidualScaling, ScheduleConfig, ScheduleKind, Values,
 };
 
 impl Positions {
@@ -113,6 +113,21 @@ impl Values {
     }
 }
 
+impl AttentionGate {
+    fn describe(self) -> Option<&'static str> {
+        match self {
+            AttentionGate::None => None,
+            AttentionGate::Head => Some(
+                "Each attention head is multiplied by a sigmoid gate, a projection of the layer's input [@qiu2025gated].",
+            ),
+            AttentionGate::Channel => Some(
+                "Each channel of each attention head is multiplied by a sigmoid gate, a projection of the layer's input \
+                 [@qiu2025gated].",
+            ),
+        }
+    }
+}
+
 impl OptimizerKind {
     /// The optimizer as a noun phrase, such as `AdamW [@loshchilov2019decoupled]`.
     pub fn describe(self) -> &'static str {
@@ -125,6 +140,9 @@ impl OptimizerKind {
             OptimizerKind::Muon => {
                 "Muon [@jordan2024muon; @liu2025muon] for the matrices inside the layers and AdamW \
                  [@loshchilov2019decoupled] for the rest"
+            }
+            OptimizerKind::Normuon => {
+                "NorMuon [@li2025normuon] for the matrices inside the layers and AdamW [@loshchilov2019decoupled] for the rest"
             }
         }
     }
@@ -166,6 +184,17 @@ impl ModelConfig {
             ),
             also(self.logit_soft_cap > 0.0, "Logits are soft-capped at {model.logit_soft_cap} [@gemma2024gemma2]."),
             self.values.describe(),
+            self.attention_gate.describe(),
+            also(
+                self.smear,
+                "A gated share of the embedding of the token before, in the same document, is added to each token's \
+                 [@jordan2024modded].",
+            ),
+            also(
+                self.bigram_rows > 0,
+                "Each token has a vector of itself and the token before added to its own, looked up by a hash in \
+                 {model.bigram_rows} rows [@jordan2024modded].",
+            ),
             also(
                 self.embedding_skip,
                 "Each layer reads a learned mixture of the residual stream and the embedded tokens [@jordan2024modded].",
@@ -178,6 +207,11 @@ impl ModelConfig {
                 self.mup_base_width > 0,
                 "Learning rate and initialization are transferred from a width of {model.mup_base_width} by maximal update \
                  parametrization [@yang2022tensor].",
+            ),
+            also(
+                self.mup_base_layers > 0,
+                "Learning rate and initialization are transferred from a depth of {model.mup_base_layers} layers by CompleteP \
+                 [@dey2025completep].",
             ),
             also(
                 self.multi_token_prediction > 0,
@@ -200,8 +234,15 @@ impl ModelConfig {
 
 impl OptimizerConfig {
     /// The optimizer as a noun phrase: see [`OptimizerKind::describe`].
-    pub fn describe(&self) -> &'static str {
-        self.kind.describe()
+    pub fn describe(&self) -> String {
+        let mut described = self.kind.describe().to_owned();
+        if self.orthogonalization == Orthogonalization::PolarExpress {
+            described.push_str(", with updates orthogonalized by Polar Express [@amsel2025polar]");
+        }
+        if self.cautious_weight_decay {
+            described.push_str(", with cautious weight decay [@chen2025cautious]");
+        }
+        described
     }
 }
 
@@ -229,7 +270,13 @@ impl ScheduleConfig {
         let cooldown = if cools {
             let then = if shape.starts_with("stays") { "then falls" } else { "and" };
             let source = if self.kind == ScheduleKind::WarmupStableDecay { " [@hu2024minicpm]" } else { "" };
-            format!(", {then} over the last {{schedule.cooldown_steps}} steps in a straight line to {last}{source}")
+            let way = match self.cooldown_shape {
+                CooldownShape::Linear => "in a straight line",
+                CooldownShape::OneMinusSqrt => {
+                    "with one minus the square root of the cool-down's progress [@hagele2024scaling]"
+                }
+            };
+            format!(", {then} over the last {{schedule.cooldown_steps}} steps {way} to {last}{source}")
         } else {
             String::new()
         };
@@ -258,6 +305,9 @@ mod tests {
             embedding_skip: true,
             bias: false,
             mup_base_width: 64,
+            mup_base_layers: 2,
+            smear: true,
+            bigram_rows: 100,
             multi_token_prediction: 1,
             z_loss: 1e-4,
             dropout: 0.1,
@@ -276,6 +326,8 @@ mod tests {
             .extend([I::Gpt2, I::DepthScaled, I::Plain].map(|initialization| ModelConfig { initialization, ..base() }));
         models
             .extend([R::None, R::Depth, R::Learned].map(|residual_scaling| ModelConfig { residual_scaling, ..base() }));
+        use AttentionGate as G;
+        models.extend([G::None, G::Head, G::Channel].map(|attention_gate| ModelConfig { attention_gate, ..base() }));
         models.extend(
             [Values::Own, Values::FirstBlock, Values::Embedding].map(|values| ModelConfig { values, ..base() }),
         );
@@ -285,13 +337,15 @@ mod tests {
     fn schedules() -> Vec<ScheduleConfig> {
         use ScheduleKind as K;
         let kinds = [K::Cosine, K::Linear, K::Constant, K::WarmupStableDecay, K::InverseSqrt];
-        let ends = [(0, 0, 0.0), (10, 20, 0.1)];
+        use CooldownShape as C;
+        let ends = [(0, 0, 0.0, C::Linear), (10, 20, 0.1, C::Linear), (10, 20, 0.1, C::OneMinusSqrt)];
         let of = |kind| {
-            ends.map(|(warmup_steps, cooldown_steps, final_learning_rate_ratio)| ScheduleConfig {
+            ends.map(|(warmup_steps, cooldown_steps, final_learning_rate_ratio, cooldown_shape)| ScheduleConfig {
                 kind,
                 warmup_steps,
                 cooldown_steps,
                 final_learning_rate_ratio,
+                cooldown_shape,
             })
         };
         kinds.into_iter().flat_map(of).collect()
@@ -299,7 +353,10 @@ mod tests {
 
     fn sentences() -> Vec<String> {
         use OptimizerKind as K;
-        let optimizers = [K::Adamw, K::Lion, K::Sgd, K::Muon].map(|kind| kind.describe().to_owned());
+        let optimizers = [K::Adamw, K::Lion, K::Sgd, K::Muon, K::Normuon].map(|kind| {
+            let (orthogonalization, cautious_weight_decay) = (Orthogonalization::PolarExpress, true);
+            OptimizerConfig { kind, orthogonalization, cautious_weight_decay, ..OptimizerConfig::default() }.describe()
+        });
         let models = all().into_iter().flat_map(|model| model.describe());
         models.chain(schedules().iter().map(ScheduleConfig::describe)).chain(optimizers).collect()
     }

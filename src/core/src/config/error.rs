@@ -76,23 +76,19 @@ impl ConfigError {
 
     /// A key that is not known, a type that does not fit, or a key that is missing, in a file that may inherit it.
     pub(super) fn shape(sources: &[Source], error: &serde_path_to_error::Error<toml::de::Error>) -> Self {
-        Self::misshapen(sources, error, |key| {
-            format!("state it, or name a parent with `extends = \"...\"` that does ({key})")
-        })
+        let inherit = |key: &str| format!("state it, or name a parent with `extends = \"...\"` that does ({key})");
+        Self::value_at(sources, &error.path().to_string(), error.inner().message(), inherit)
     }
 
     /// The same of a file that stands alone.
     pub(super) fn shape_of_whole(sources: &[Source], error: &serde_path_to_error::Error<toml::de::Error>) -> Self {
-        Self::misshapen(sources, error, |key| format!("state it ({key})"))
+        let state = |key: &str| format!("state it ({key})");
+        Self::value_at(sources, &error.path().to_string(), error.inner().message(), state)
     }
 
-    fn misshapen(
-        sources: &[Source],
-        error: &serde_path_to_error::Error<toml::de::Error>,
-        if_missing: impl Fn(&str) -> String,
-    ) -> Self {
-        let key = error.path().to_string();
-        let message = error.inner().message().trim().to_owned();
+    /// What serde says of the value at a dotted key.
+    pub(super) fn value_at(sources: &[Source], key: &str, message: &str, if_missing: impl Fn(&str) -> String) -> Self {
+        let (key, message) = (key.to_owned(), message.trim().to_owned());
         let names = quoted_names(&message);
         if let Some((wrong, valid)) = names.split_first().filter(|_| message.starts_with("unknown ")) {
             let what = if message.starts_with("unknown field") { "unknown key" } else { "unknown value" };

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::value::{Date, Datetime};
 
-use super::{ConfigError, Source};
+use super::{ConfigError, Source, parse_file};
 use crate::files;
 use crate::names::Project;
 
@@ -133,10 +133,7 @@ impl Limits {
     /// Reads and checks the text of the file.
     pub fn parse(text: String) -> Result<Self, ConfigError> {
         let sources = [Source { name: None, path: "experiments/budget.toml".to_owned(), text }];
-        let table: toml::Table =
-            toml::from_str(&sources[0].text).map_err(|error| ConfigError::syntax(&sources[0], &error))?;
-        let limits: Limits = serde_path_to_error::deserialize(toml::Value::Table(table))
-            .map_err(|error| ConfigError::shape(&sources, &error))?;
+        let limits: Limits = parse_file(&sources)?;
         limits.check().map_err(|(key, problem, hint)| ConfigError::at_key(&sources, &key, problem, hint))?;
         Ok(limits)
     }

@@ -11,11 +11,13 @@ mod describe;
 mod error;
 mod evaluation;
 mod imported;
+pub mod library;
 mod limits;
 mod metrics;
 mod model;
 mod mup;
 mod optimizer;
+mod preset;
 mod proposal;
 mod renamed;
 mod schedule;
@@ -26,6 +28,7 @@ mod training;
 use std::ops::Deref;
 
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
@@ -35,10 +38,13 @@ pub use evaluation::{EvaluationConfig, Steps};
 pub use imported::ImportedConfig;
 pub use limits::{Limits, Phase, Shares};
 pub use metrics::MetricsConfig;
-pub use model::{FeedForward, Initialization, ModelConfig, Norm, NormPlacement, Positions, ResidualScaling, Values};
-pub use optimizer::{OptimizerConfig, OptimizerKind, ParameterGroup, UpdateRule};
+pub use model::{
+    AttentionGate, FeedForward, Initialization, ModelConfig, Norm, NormPlacement, Positions, ResidualScaling, Values,
+};
+pub use optimizer::{OptimizerConfig, OptimizerKind, Orthogonalization, ParameterGroup, UpdateRule};
+pub use preset::Preset;
 pub use proposal::{DecideConfig, DecidePurpose, Direction, Expectation, Guardrail, Proposal};
-pub use schedule::{ScheduleConfig, ScheduleKind};
+pub use schedule::{CooldownShape, ScheduleConfig, ScheduleKind};
 pub use study::{
     CompareAt, Fixed, MOST_NUISANCE, Nuisance, OnlyWhen, Pruning, Range, Ranges, Round, Sampler, Scale, Scientific,
     Setting, Settings, Space, Study, listed, load_study,
@@ -72,6 +78,9 @@ pub struct Choices {
     /// together. Empty: validation bits per byte, the tasks without group and the groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub primary_metrics: Vec<String>,
+    /// Checks of `harness diagnose` whose findings in what it extends led to it, such as `late_rise`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
     /// What the change is expected to do. An experiment that states it is a proposal, and `harness decide` judges it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expectation>,
@@ -84,6 +93,9 @@ pub struct Choices {
     /// The experiment this one changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<ExperimentName>,
+    /// Sizes for a machine and a budget, for what neither this file nor, where it states no scale, its parents state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Preset>,
     /// Seed of initial weights, dropout and data order.
     #[serde(default = "default_seed")]
     pub seed: u64,
@@ -174,8 +186,8 @@ impl Choices {
         toml::to_string(self).expect("a config of plain values is TOML")
     }
 
-    /// Digest of what decides the numbers, without the prose (title, question, parent, and what the
-    /// [`Proposal`] holds). Two experiments with the same plan digest and code give the same run.
+    /// Digest of what decides the numbers, without the prose (title, question, parent, and what the [`Proposal`] holds) and
+    /// without the scale, whose sizes are written out. Two experiments with the same plan digest and code give the same run.
     pub fn plan_digest(&self) -> Digest {
         let mut plan = self.clone();
         plan.title.clear();
@@ -183,9 +195,13 @@ impl Choices {
         plan.hypothesis.clear();
         plan.rationale.clear();
         plan.primary_metrics.clear();
+        plan.findings.clear();
         (plan.expect, plan.seeds, plan.decide) = (None, 0, DecideConfig::default());
         plan.extends = None;
-        Digest::of(plan.to_toml().as_bytes())
+        plan.scale = None;
+        let text = plan.to_toml();
+        let lines = text.split_inclusive('\n').filter(|line| !LATER_DEFAULTS.contains(&line.trim_end()));
+        Digest::of(lines.collect::<String>().as_bytes())
     }
 
     /// The same without the seed: runs in which it is the same may be seeds of one plan.
@@ -241,8 +257,21 @@ impl Loaded {
     }
 }
 
+/// Keys that came after the first runs were sealed, as they are where nobody states them: what was so before. They are no
+/// part of the digest of a plan, so that runs of before and after count together.
+const LATER_DEFAULTS: [&str; 7] = [
+    "mup_base_layers = 0",
+    "attention_gate = \"none\"",
+    "smear = false",
+    "bigram_rows = 0",
+    "cautious_weight_decay = false",
+    "orthogonalization = \"newton_schulz\"",
+    "cooldown_shape = \"linear\"",
+];
+
 /// Keys that belong to one experiment and are not inherited.
-const OWN_KEYS: [&str; 8] = ["title", "question", "hypothesis", "rationale", "expect", "seeds", "decide", "extends"];
+const OWN_KEYS: [&str; 10] =
+    ["title", "question", "hypothesis", "rationale", "findings", "expect", "seeds", "decide", "extends", "scale"];
 const MAX_CHAIN: usize = 32;
 
 /// Loads an experiment and all it extends. `read` gives the text of an experiment's file, or `None` if there is
@@ -302,6 +331,11 @@ fn load_with(
         };
     }
 
+    let scale = |(depth, table): (usize, &Table)| -> Result<Option<Preset>, ConfigError> {
+        let scale = table.get("scale").cloned().map(Value::try_into).transpose();
+        scale.map_err(|e| ConfigError::value_at(&sources[depth..], "scale", e.message(), |_| String::new()))
+    };
+    let scales = tables.iter().enumerate().map(scale).collect::<Result<Vec<_>, _>>()?;
     let mut merged = Table::new();
     for (depth, table) in tables.iter().enumerate().rev() {
         let mut table = table.clone();
@@ -314,11 +348,8 @@ fn load_with(
             let problem = "`steps` and `budget` both say when training ends".to_owned();
             return Err(ConfigError::at_key(here, "training.budget", problem, Some("state one of them".to_owned())));
         }
-        // Whichever is stated takes the place of both.
-        if let Some(Value::Table(training)) = merged.get_mut("training").filter(|_| states("steps") || states("budget"))
-        {
-            training.remove("steps");
-            training.remove("budget");
+        if let Some(scale) = scales[depth] {
+            merge(&mut merged, scale.table());
         }
         merge(&mut merged, table);
     }
@@ -339,11 +370,18 @@ fn load_with(
         experiment = Checked { choices: resolved.choices };
     }
 
-    let mut own = tables[0].clone();
+    let mut own = scales[0].map(Preset::table).unwrap_or_default();
+    merge(&mut own, tables[0].clone());
     OWN_KEYS.iter().for_each(|key| drop(own.remove(*key)));
     let mut stated = Vec::new();
     flatten("", &own, &mut stated);
     Ok(Loaded { name: name.clone(), experiment, sources, stated })
+}
+
+/// Parses a TOML file that stands alone, with mistakes shown at their place.
+fn parse_file<T: DeserializeOwned>(source: &[Source; 1]) -> Result<T, ConfigError> {
+    let table: Table = toml::from_str(&source[0].text).map_err(|error| ConfigError::syntax(&source[0], &error))?;
+    serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| ConfigError::shape_of_whole(source, &error))
 }
 
 /// Parses a resolved config, as stored in a record.
@@ -359,8 +397,14 @@ pub fn parse_resolved(text: &str) -> Result<Experiment, String> {
 }
 
 /// Puts what a child states in the place of what its parent states: key by key within a section, and each value
-/// whole, so that `{ log = 20 }` replaces `{ every = 200 }` instead of joining it.
+/// whole, so that `{ log = 20 }` replaces `{ every = 200 }` instead of joining it. Of steps and a budget, whichever is stated
+/// takes the place of both.
 fn merge(into: &mut Table, from: Table) {
+    let states = |key: &str| from.get("training").and_then(|training| training.get(key)).is_some();
+    if let Some(Value::Table(training)) = into.get_mut("training").filter(|_| states("steps") || states("budget")) {
+        training.remove("steps");
+        training.remove("budget");
+    }
     for (key, value) in from {
         match (into.get_mut(&key), value) {
             (Some(Value::Table(old)), Value::Table(new)) => old.extend(new),

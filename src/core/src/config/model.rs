@@ -105,6 +105,20 @@ pub enum Values {
     Embedding,
 }
 
+/// What the heads of attention are multiplied by before their output projection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionGate {
+    /// By 1.
+    #[default]
+    None,
+    /// Each head by a sigmoid of a projection of what the layer reads, without bias, which begins as one half (Qiu et al.
+    /// 2025, Gated Attention for Large Language Models, section 2.2, after the mean of the values, headwise).
+    Head,
+    /// Each channel of each head by one of its own (the same section, elementwise).
+    Channel,
+}
+
 /// A decoder-only transformer; the defaults are those of GPT-2 (Radford et al. 2019).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -134,10 +148,24 @@ pub struct ModelConfig {
     pub mup_base_width: u32,
     /// Heads at that width; 0 means as many as `heads`.
     pub mup_base_heads: u32,
+    /// Layers at which learning rate and initial deviation were chosen: they are transferred to `layers` by the rules of
+    /// CompleteP (Dey et al. 2025, Don't be lazy: CompleteP enables compute-efficient deep transformers; see `mup.rs`).
+    /// 0 means no transfer.
+    pub mup_base_layers: u32,
     /// By what a branch is multiplied before it is added to the residual stream.
     pub residual_scaling: ResidualScaling,
     /// What attention takes the mean of.
     pub values: Values,
+    /// By what the heads of attention are multiplied.
+    pub attention_gate: AttentionGate,
+    /// The token before, in the same document, is added to a token: its embedding times a learned gain, which begins at
+    /// 0, and a sigmoid of a projection of the token's first 12 channels (Jordan et al. 2024, modded-nanogpt, smear).
+    pub smear: bool,
+    /// Rows of a table of pairs of tokens: each token has the row of itself and the token before in the same document
+    /// added to it. Row 0 is for tokens without one before; the others are shared out by the hash
+    /// `1 + (36313 token xor 27191 before) mod (rows - 1)`. All begin at 0 (Jordan et al. 2024, modded-nanogpt, bigram hash
+    /// embedding; there added again in each layer). 0 means no such table.
+    pub bigram_rows: u32,
     /// Each block reads a learned mixture of the residual stream and the embedded tokens, which begins as the stream
     /// alone (Jordan et al. 2024, modded-nanogpt, embedding skip connections).
     pub embedding_skip: bool,
@@ -191,8 +219,12 @@ impl Default for ModelConfig {
             initialization: Initialization::Gpt2,
             mup_base_width: 0,
             mup_base_heads: 0,
+            mup_base_layers: 0,
             residual_scaling: ResidualScaling::None,
             values: Values::Own,
+            attention_gate: AttentionGate::None,
+            smear: false,
+            bigram_rows: 0,
             embedding_skip: false,
             multi_token_prediction: 0,
             multi_token_loss_weight: 1.0,
@@ -226,7 +258,7 @@ impl ModelConfig {
         }
     }
 
-    /// Trainable parameters: (all, all without what is looked up: embeddings of tokens, positions and values). A tied
+    /// Trainable parameters: (all, all without what is looked up: embeddings of tokens, pairs, positions and values). A tied
     /// head is counted once, with the embedding; an untied one counts as no embedding. Blocks that predict later
     /// tokens count, though they are there in training only.
     pub fn parameters(&self, vocabulary_size: u32) -> (u64, u64) {

@@ -22,6 +22,28 @@ pub enum OptimizerKind {
     /// AdamW's learning rate and weight decay (Liu et al. 2025, Muon is Scalable for LLM Training); AdamW for the
     /// rest.
     Muon,
+    /// Muon with each row of its update, the weights of one neuron, divided by the root of a running mean of its squares
+    /// (Li et al. 2025, NorMuon, algorithm 1); `beta2` is the decay of that mean.
+    Normuon,
+}
+
+impl OptimizerKind {
+    /// Whether it orthogonalizes the updates of matrices.
+    pub fn orthogonalizes(self) -> bool {
+        matches!(self, OptimizerKind::Muon | OptimizerKind::Normuon)
+    }
+}
+
+/// The polynomials by which Muon orthogonalizes, five in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Orthogonalization {
+    /// One polynomial that lifts small singular values fast and does not converge (Jordan et al. 2024, Muon).
+    #[default]
+    NewtonSchulz,
+    /// In each iteration the polynomial that is best for what the ones before have left (Amsel et al. 2025, The Polar
+    /// Express, algorithm 1).
+    PolarExpress,
 }
 
 /// The update rule and its constants.
@@ -38,10 +60,15 @@ pub struct OptimizerConfig {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
-    /// Decay of the momentum of SGD and Muon.
+    /// Decay of the momentum of SGD, Muon and NorMuon.
     pub momentum: f64,
     /// Decoupled decay of matrices and embeddings; biases and norms are not decayed.
     pub weight_decay: f64,
+    /// Weights are decayed only where the update, too, moves them towards zero (Chen et al. 2025, Cautious Weight Decay,
+    /// algorithm 1).
+    pub cautious_weight_decay: bool,
+    /// How Muon and NorMuon orthogonalize.
+    pub orthogonalization: Orthogonalization,
     /// The gradient is scaled down to this L2 norm if it is larger; 0 never clips.
     pub gradient_clip_norm: f64,
     /// Tensors that are updated otherwise: `[[optimizer.group]]`. The first group that matches a tensor decides.
@@ -75,6 +102,8 @@ pub struct UpdateRule {
     pub learning_rate_ratio: f64,
     /// Decoupled weight decay, multiplied by that learning rate.
     pub weight_decay: f64,
+    /// AdamW's epsilon as a share of the config's.
+    pub epsilon_ratio: f64,
 }
 
 impl ParameterGroup {
@@ -95,6 +124,7 @@ impl OptimizerConfig {
             learning_rate_ratio: transfer * group.map_or(1.0, |group| group.learning_rate_ratio),
             // What a step takes off a weight, rate times decay, stays the same over widths.
             weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(decay) / transfer,
+            epsilon_ratio: model.epsilon_ratio(tensor),
         }
     }
 }
@@ -109,6 +139,8 @@ impl Default for OptimizerConfig {
             epsilon: 1e-8,
             momentum: 0.95,
             weight_decay: 0.1,
+            cautious_weight_decay: false,
+            orthogonalization: Orthogonalization::NewtonSchulz,
             gradient_clip_norm: 1.0,
             group: Vec::new(),
         }

@@ -113,6 +113,8 @@ pub struct Proposal {
     pub hypothesis: String,
     /// Why it is plausible.
     pub rationale: String,
+    /// The findings that led to it, by the names of the checks.
+    pub findings: Vec<String>,
     /// What is expected; none of an experiment that claims nothing.
     pub expect: Option<Expectation>,
     /// Seeds on each side.
@@ -129,6 +131,7 @@ impl Proposal {
         let same = [
             ("hypothesis", self.hypothesis == other.hypothesis),
             ("rationale", self.rationale == other.rationale),
+            ("findings", self.findings == other.findings),
             ("expect", self.expect == other.expect),
             ("seeds", self.seeds == other.seeds),
             ("decide", self.decide == other.decide),
@@ -150,6 +153,7 @@ impl Choices {
         Proposal {
             hypothesis: self.hypothesis.clone(),
             rationale: self.rationale.clone(),
+            findings: self.findings.clone(),
             expect: self.expect.clone(),
             seeds: self.seeds,
             decide: self.decide.clone(),

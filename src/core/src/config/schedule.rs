@@ -14,14 +14,26 @@ pub enum ScheduleKind {
     Linear,
     /// The peak rate.
     Constant,
-    /// The peak rate, then a straight line to the final rate over `cooldown_steps`, which must be stated (Hu et al. 2024, MiniCPM,
+    /// The peak rate, then the way to the final rate over `cooldown_steps`, which must be stated (Hu et al. 2024, MiniCPM,
     /// section 4; Hägele et al. 2024).
     WarmupStableDecay,
     /// Falls with the square root of the step (Vaswani et al. 2017, equation 3).
     InverseSqrt,
 }
 
-/// Linear warm-up, then one shape, then a linear cool-down.
+/// The way to the final rate over the cool-down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CooldownShape {
+    /// A straight line.
+    #[default]
+    Linear,
+    /// With t the share of the cool-down that is done, the share 1 - sqrt(t) of the way is left (Hägele et al. 2024, Scaling
+    /// Laws and Compute-Optimal Training Beyond Fixed Training Durations, section 3.2).
+    OneMinusSqrt,
+}
+
+/// Linear warm-up, then one shape, then a cool-down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
@@ -31,9 +43,11 @@ pub struct ScheduleConfig {
     pub warmup_steps: u64,
     /// Final rate as a share of the peak.
     pub final_learning_rate_ratio: f64,
-    /// Last steps, over which the rate falls in a straight line from where the shape has brought it to the final rate.
-    /// With 0 the shape goes on to the end.
+    /// Last steps, over which the rate falls from where the shape has brought it to the final rate. With 0 the shape goes
+    /// on to the end.
     pub cooldown_steps: u64,
+    /// The way it falls over them.
+    pub cooldown_shape: CooldownShape,
 }
 
 impl Default for ScheduleConfig {
@@ -43,6 +57,7 @@ impl Default for ScheduleConfig {
             warmup_steps: 0,
             final_learning_rate_ratio: 0.1,
             cooldown_steps: 0,
+            cooldown_shape: CooldownShape::Linear,
         }
     }
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{Choices, ConfigError, Direction, Loaded, Source};
+use super::{Choices, ConfigError, Direction, Loaded, Source, parse_file};
 use crate::names::ExperimentName;
 
 /// A study as written.
@@ -455,9 +455,7 @@ pub fn load_study(
 ) -> Result<Study, ConfigError> {
     let path = format!("experiments/{name}/study.toml");
     let source = [Source { name: Some(name.clone()), path, text: text.to_owned() }];
-    let table: Table = toml::from_str(text).map_err(|error| ConfigError::syntax(&source[0], &error))?;
-    let study: Study = serde_path_to_error::deserialize(Value::Table(table))
-        .map_err(|error| ConfigError::shape_of_whole(&source, &error))?;
+    let study: Study = parse_file(&source)?;
     let wrong = |(key, problem, hint): Refusal| ConfigError::at_key(&source, &key, problem, hint);
     study.check().map_err(wrong)?;
     let base = with(&Table::new())?.experiment;

@@ -4,11 +4,14 @@
 //!
 //! Letters: C width, D width of a head, K heads of keys and values, F feed-forward width, T context, V vocabulary.
 
-use super::model::{FeedForward, Initialization, ModelConfig, Norm, NormPlacement, Positions, ResidualScaling, Values};
+use super::model::{AttentionGate, FeedForward, Initialization, ModelConfig, Norm, NormPlacement, Positions};
+use super::model::{ResidualScaling, Values};
 
 /// A learned gain of a branch begins here (Touvron et al. 2021, Going deeper with Image Transformers, section 2: 0.1
 /// for up to 18 layers).
 const FIRST_GAIN: f64 = 0.1;
+/// Channels of a token that decide how much of the one before is added to it, where there are as many.
+const SMEAR_CHANNELS: u64 = 12;
 
 /// A trainable tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +71,13 @@ impl ModelConfig {
         if self.values == Values::Embedding {
             list.add("value_embedding", &[v, self.key_value_width()], normal, Role::Table);
         }
+        if self.smear {
+            list.vector("smear_gate", c.min(SMEAR_CHANNELS), Init::Constant(0.0));
+            list.vector("smear_gain", 1, Init::Constant(0.0));
+        }
+        if self.bigram_rows > 0 {
+            list.add("bigram_embedding", &[u64::from(self.bigram_rows), c], Init::Constant(0.0), Role::Table);
+        }
         for i in 0..self.layers {
             list.block(&format!("blocks.{i}"), i + 1, i > 0);
         }
@@ -88,7 +98,10 @@ impl ModelConfig {
     fn stds_of_block(&self, number: u32) -> (f64, f64) {
         let std = self.init_std * self.hidden_deviation_ratio();
         match self.initialization {
-            Initialization::Gpt2 => (std, std * (1.0 / f64::from(2 * self.layers).sqrt())),
+            Initialization::Gpt2 => {
+                let layers = if self.mup_base_layers == 0 { self.layers } else { self.mup_base_layers };
+                (std, std * (1.0 / f64::from(2 * layers).sqrt()))
+            }
             Initialization::DepthScaled => {
                 let std = std * (1.0 / f64::from(number).sqrt());
                 (std, std)
@@ -155,6 +168,14 @@ impl List<'_> {
             // Half and half at first, as in both sources.
             self.vector(&format!("{attention}.value_mix"), 2, Init::Pair(0.5, 0.5));
         }
+        let gates = match model.attention_gate {
+            AttentionGate::None => 0,
+            AttentionGate::Head => u64::from(model.heads),
+            AttentionGate::Channel => c,
+        };
+        if gates > 0 {
+            self.add(&format!("{attention}.gate.weight"), &[gates, c], Init::Constant(0.0), Role::Hidden);
+        }
         self.linear(&format!("{attention}.output"), c, c, projecting);
         let feed_forward = format!("{block}.feed_forward");
         self.branch(&feed_forward);
@@ -202,6 +223,21 @@ mod tests {
         let wide = ModelConfig { layers: 2, width: 16, heads: 2, mup_base_width: 4, ..ModelConfig::default() };
         assert_eq!(std_of(&wide, "blocks.0.attention.query_key_value.weight"), 0.01);
         assert_eq!(std_of(&wide, "blocks.0.attention.output.weight"), 0.005);
+        let deep = ModelConfig { layers: 8, mup_base_layers: 2, init_std: 0.4, ..ModelConfig::default() };
+        assert_eq!(std_of(&deep, "blocks.7.attention.output.weight"), 0.2, "as at the base depth");
+    }
+
+    #[test]
+    fn what_is_added_to_the_tokens_is_counted() {
+        let plain = ModelConfig { width: 32, ..ModelConfig::default() };
+        let added = |model: ModelConfig| {
+            let (all, without) = (model.parameters(10), plain.parameters(10));
+            (all.0 - without.0, all.1 - without.1)
+        };
+        assert_eq!(added(ModelConfig { bigram_rows: 100, ..plain.clone() }), (3200, 0), "it is looked up");
+        assert_eq!(added(ModelConfig { smear: true, ..plain.clone() }), (13, 13));
+        assert_eq!(added(ModelConfig { attention_gate: AttentionGate::Head, ..plain.clone() }), (512, 512));
+        assert_eq!(added(ModelConfig { attention_gate: AttentionGate::Channel, ..plain.clone() }), (4096, 4096));
     }
 
     #[test]

@@ -77,14 +77,32 @@ fn a_window_saves_what_lies_outside_of_it() {
     assert_eq!(flops(0) - flops(4), 12.0 * 4.0 * 128.0 * (8.0 - 3.5));
 }
 
+/// A key that is new may not change the plan of those who do not state it: their runs would no longer count together. Who
+/// changes a default on purpose changes this digest and says so in CHANGELOG.md.
+#[test]
+fn a_plan_keeps_its_digest() {
+    let experiment = load_texts(&[("x", "corpus = \"b\"\n")]).unwrap().experiment;
+    let text = experiment.to_toml();
+    for line in LATER_DEFAULTS {
+        assert_eq!(text.lines().filter(|stated| *stated == line).count(), 1, "{line} is how the config is written");
+    }
+    assert_eq!(
+        experiment.plan_digest().to_string(),
+        "d4fef6a0f67c3ad0dd45ebb4109e3a2cf3b92f7475a1a37c6e5cc8680edf438d"
+    );
+}
+
 #[test]
 fn parameter_groups_match_tensors_by_name() {
     let group = |lines: &str| format!("corpus = \"b\"\n[[optimizer.group]]\n{lines}\n");
     let loaded = load_texts(&[("x", &group("match = \"*embedding*\"\nlearning_rate_ratio = 0.5"))]).unwrap();
     let (model, optimizer) = (&loaded.experiment.model, &loaded.experiment.optimizer);
     let rule = |name: &str| optimizer.update_rule(model, &tensor(model, name));
-    assert_eq!(rule("token_embedding"), UpdateRule { learning_rate_ratio: 0.5, weight_decay: 0.1 });
-    assert_eq!(rule("final_norm.weight"), UpdateRule { learning_rate_ratio: 1.0, weight_decay: 0.0 });
+    assert_eq!(rule("token_embedding"), UpdateRule { learning_rate_ratio: 0.5, weight_decay: 0.1, epsilon_ratio: 1.0 });
+    assert_eq!(
+        rule("final_norm.weight"),
+        UpdateRule { learning_rate_ratio: 1.0, weight_decay: 0.0, epsilon_ratio: 1.0 }
+    );
     assert_eq!(*parse_resolved(&loaded.experiment.to_toml()).unwrap(), *loaded.experiment);
 }
 
@@ -103,6 +121,7 @@ fn width_transfer_follows_its_table() {
         (OptimizerKind::Lion, 0.25, 1.0),
         (OptimizerKind::Sgd, 1.0, 4.0),
         (OptimizerKind::Muon, 0.5, 1.0),
+        (OptimizerKind::Normuon, 0.5, 1.0),
     ] {
         assert_eq!(ratio("blocks.0.attention.output.weight", kind), hidden, "{kind:?}");
         for name in ["token_embedding", "head", "blocks.0.attention_norm.weight"] {
@@ -114,9 +133,43 @@ fn width_transfer_follows_its_table() {
     let rule = OptimizerConfig::default().update_rule(&model, &tensor(&model, "blocks.0.attention.output.weight"));
     assert_eq!(
         rule,
-        UpdateRule { learning_rate_ratio: 0.25, weight_decay: 0.4 },
+        UpdateRule { learning_rate_ratio: 0.25, weight_decay: 0.4, epsilon_ratio: 1.0 },
         "what a step takes off stays the same"
     );
+}
+
+/// Table 1 of Dey et al. 2025 with alpha = 1, at four times the base width and eight times the base depth.
+#[test]
+fn depth_transfer_follows_its_table() {
+    let base = ModelConfig { mup_base_width: 32, mup_base_layers: 2, ..ModelConfig::default() };
+    let model = ModelConfig { width: 128, layers: 16, ..base };
+    assert_eq!(model.depth_ratio(), 8.0);
+    let rule = |name: &str| OptimizerConfig::default().update_rule(&model, &tensor(&model, name));
+    let of = |learning_rate_ratio, weight_decay, epsilon_ratio| UpdateRule {
+        learning_rate_ratio,
+        weight_decay,
+        epsilon_ratio,
+    };
+    assert_eq!(rule("blocks.9.feed_forward.output.weight"), of(0.25, 0.4, 1.0 / 32.0));
+    assert_eq!(rule("blocks.9.attention_norm.weight"), of(1.0, 0.0, 1.0 / 32.0));
+    assert_eq!(rule("token_embedding"), of(1.0, 0.1, 0.25));
+    assert_eq!(rule("final_norm.weight"), of(1.0, 0.0, 0.25));
+}
+
+#[test]
+fn what_would_have_no_effect_or_a_double_one_is_refused() {
+    for (lines, expected) in [
+        ("[model]\nmup_base_layers = 2\nresidual_scaling = \"depth\"", "scaled twice"),
+        ("[model]\nmup_base_layers = 2\ninitialization = \"depth_scaled\"", "depend on the depth"),
+        ("[model]\nmup_base_layers = 2\nnorm_placement = \"post\"", "undoes the scale"),
+        ("[model]\nmup_base_layers = 2\n[optimizer]\nkind = \"sgd\"", "follow the gradient's"),
+        ("[model]\nbigram_rows = 1", "tokens without one before"),
+        ("[optimizer]\northogonalization = \"polar_express\"", "orthogonalizes nothing"),
+        ("[schedule]\ncooldown_shape = \"one_minus_sqrt\"", "no cool-down"),
+    ] {
+        let message = load_texts(&[("x", &format!("corpus = \"b\"\n{lines}\n"))]).unwrap_err();
+        assert!(message.contains(expected) && message.contains("hint: "), "{message}");
+    }
 }
 
 #[test]
@@ -162,6 +215,36 @@ fn steps_and_budget_take_each_others_place() {
     let other = load("budget = { wall_time_s = 5 }").unwrap();
     assert_eq!(other.training.budget, Some(Budget::WallTimeS(5.0)));
     assert!(load("batch_size = 32").unwrap().training.steps < load("batch_size = 16").unwrap().training.steps);
+}
+
+#[test]
+fn a_scale_fills_in_what_the_file_does_not_state() {
+    let load = |texts: &[(&str, &str)]| load_texts(texts).map(|loaded| (loaded.experiment, loaded.stated));
+    let (demo, stated) = load(&[("x", "corpus = \"b\"\nscale = \"demo\"\n[model]\nwidth = 64\n")]).unwrap();
+    assert_eq!((demo.model.layers, demo.model.width, demo.training.steps), (2, 64, 2000), "explicit keys win");
+    assert!(stated.contains(&("model.layers".into(), "2".into())) && stated.iter().all(|(key, _)| key != "scale"));
+    // Written out, it is the same plan as one that states the sizes, and needs no scale to be read again.
+    let written = demo.to_toml().replace("scale = \"demo\"\n", "");
+    assert_ne!(written, demo.to_toml());
+    assert_eq!(parse_resolved(&written).unwrap().plan_digest(), demo.plan_digest());
+
+    let parent = ("base", "corpus = \"b\"\nscale = \"demo\"\n[model]\nwidth = 64\n");
+    let (child, _) =
+        load(&[("x", "extends = \"base\"\nscale = \"gpu-1h\"\n[training]\nbatch_size = 64\n"), parent]).unwrap();
+    assert_eq!(
+        (child.model.width, child.training.batch_size),
+        (768, 64),
+        "a child's scale replaces its parent's sizes"
+    );
+    assert_eq!((child.training.steps, child.training.budget), (0, Some(Budget::WallTimeS(3600.0))));
+    let (child, _) = load(&[("x", "extends = \"base\"\n[training]\nsteps = 5\n"), parent]).unwrap();
+    assert_eq!((child.scale, child.model.layers, child.training.steps), (None, 2, 5), "sizes are inherited");
+    let (steps, _) = load(&[("x", "corpus = \"b\"\nscale = \"gpu-1h\"\n[training]\nsteps = 5\n")]).unwrap();
+    assert_eq!((steps.training.steps, steps.training.budget), (5, None));
+    let (books, _) = load(&[("x", "corpus = \"b\"\nscale = \"books\"\n")]).unwrap();
+    assert_eq!((books.model.width, books.training.precision), (288, Precision::Bf16));
+    let wrong = load(&[("x", "corpus = \"b\"\nscale = \"book\"\n")]).unwrap_err();
+    assert!(wrong.contains("unknown value `book`") && wrong.contains("did you mean `books`?"), "{wrong}");
 }
 
 #[test]

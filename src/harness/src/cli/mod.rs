@@ -21,10 +21,13 @@ mod generate;
 mod import;
 mod ladder;
 mod leave_one_out;
+mod library;
 mod man;
 mod plan;
 mod plot;
 mod probe;
+mod proposal;
+mod propose;
 mod queue;
 mod rename;
 mod report;
@@ -70,6 +73,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Library(library::Arguments),
+    Propose(propose::Arguments),
     Plan(plan::Arguments),
     Probe(probe::Arguments),
     Run(run::Arguments),
@@ -143,6 +148,7 @@ macro_rules! failure_from {
 }
 failure_from! {
     harness_core::config::ConfigError => usage,
+    harness_core::config::library::LibraryError => usage,
     harness_core::names::BadName => usage,
     harness_core::files::FileError => failed,
     harness_record::git::GitError => usage,
@@ -194,8 +200,9 @@ impl From<crate::run::RunError> for Failure {
 impl From<crate::queue::QueueError> for Failure {
     fn from(error: crate::queue::QueueError) -> Self {
         use crate::queue::QueueError as E;
+        let message = error.to_string();
         match error {
-            E::Run(error) => error.into(),
+            E::Run(refused) => Failure { message, ..Failure::from(refused) },
             E::Git(error) => error.into(),
             E::File(_) | E::Stopped { .. } => Failure::failed(error),
             E::Unreadable { .. } | E::Taken { .. } | E::Unknown { .. } | E::Running { .. } | E::NoWorker => {
@@ -294,6 +301,8 @@ pub fn main() -> ExitCode {
     };
     let workplace = || Workplace::find(arguments.project.clone());
     let outcome = match arguments.command {
+        Command::Library(a) => workplace().and_then(|w| library::execute(&w, &a)),
+        Command::Propose(a) => workplace().and_then(|w| propose::execute(&w, &a)),
         Command::Plan(a) => workplace().and_then(|w| plan::execute(&w, &a)),
         Command::Probe(a) => workplace().and_then(|w| probe::execute(&w, &a)),
         Command::Run(a) => workplace().and_then(|w| run::execute(&w, &a)),

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use super::budget::promised_to_others;
-use super::{Failure, Outcome, Workplace, terminal};
+use super::{Failure, Outcome, Workplace, proposal, terminal};
 use crate::exit_code;
 use crate::run::{self, Options, Resume, RunContext};
 use harness_record::format::{Purpose, Status};
+use harness_record::load_config;
 
 /// Train and evaluate an experiment, and seal its record.
 ///
@@ -64,6 +65,7 @@ impl From<For> for Purpose {
 }
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+    proposal::check(workplace, &load_config(&workplace.project, &arguments.name.parse()?)?)?;
     let options = Options {
         seed: arguments.seed,
         purpose: arguments.purpose.into(),

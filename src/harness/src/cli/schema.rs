@@ -3,7 +3,8 @@
 use super::{Outcome, terminal};
 use crate::exit_code;
 
-/// Print the JSON Schema of an experiment, a study, a corpus recipe, a task recipe, the project's file or its budget.
+/// Print the JSON Schema of an experiment, a study, a corpus recipe, a task recipe, the project's file, its budget or a change of
+/// the library.
 ///
 /// An editor with a TOML language server (Even Better TOML, Taplo) completes keys, shows what they mean and marks
 /// mistakes in a file whose first line names its schema: #:schema ../schema/experiment.json
@@ -27,6 +28,8 @@ enum Kind {
     Project,
     /// experiments/budget.toml
     Budget,
+    /// experiments/library/NAME.toml
+    Change,
 }
 
 pub fn execute(arguments: &Arguments) -> Outcome {
@@ -35,6 +38,7 @@ pub fn execute(arguments: &Arguments) -> Outcome {
         Kind::Study => harness_core::config::schema_of::<harness_core::config::Study>(),
         Kind::Corpus => harness_corpus::Recipe::schema(),
         Kind::Task => harness_corpus::tasks::TaskRecipe::schema(),
+        Kind::Change => harness_core::config::library::card_schema(),
         Kind::Project => harness_core::config::schema_of::<harness_core::project_file::ProjectFile>(),
         Kind::Budget => harness_core::config::schema_of::<harness_core::config::Limits>(),
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::budget::promised_to_others;
-use super::{Failure, Outcome, Workplace, run, terminal};
+use super::{Failure, Outcome, Workplace, proposal, run, terminal};
 use crate::exit_code;
 use crate::queue::Promise;
 use crate::run::{Options, Resume, afford};
@@ -45,8 +45,8 @@ pub struct Arguments {
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     let name = arguments.name.parse()?;
-    let experiment = load_config(project, &name)?.experiment;
-    let count = arguments.seeds.unwrap_or(experiment.seeds);
+    let loaded = load_config(project, &name)?;
+    let count = arguments.seeds.unwrap_or(loaded.experiment.seeds);
     if count == 0 {
         let problem = format!("`{name}` does not say how many seeds it is run with");
         return Err(Failure::usage(format!(
@@ -56,9 +56,9 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let purpose = match arguments.purpose.as_deref() {
         Some("final") => Purpose::Final,
         Some(_) => Purpose::Confirm,
-        None => purpose_of(&experiment),
+        None => purpose_of(&loaded.experiment),
     };
-    let there = seeded(project, &name, &experiment, purpose, &Traces::of(project)?)?;
+    let there = seeded(project, &name, &loaded.experiment, purpose, &Traces::of(project)?)?;
     let all = derived(project, purpose, u64::from(count))?;
     let missing = there.missing(&all);
     if arguments.list {
@@ -73,12 +73,13 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         }
         return Ok(exit_code::SUCCESS);
     }
+    proposal::check(workplace, &loaded)?;
     let is_own = |promise: &Promise| {
         (&promise.experiment, promise.purpose) == (&name, purpose) && missing.contains(&promise.seed)
     };
     let promised = promised_to_others(workplace, is_own)?;
     let over_budget = arguments.over_budget.clone();
-    let wish = (&experiment, purpose, missing.len());
+    let wish = (&loaded.experiment, purpose, missing.len());
     afford::several(project, &name, wish, &promised, over_budget.as_deref())?;
     terminal::tell(&format!("`{name}`: {} of {count} seeds are completed", all.len() - missing.len()));
     let context = workplace.context(arguments.trainer.clone());

@@ -6,7 +6,7 @@ use harness_core::memory::Memory;
 use harness_core::names::ExperimentName;
 use serde_json::json;
 
-use super::{Failure, Outcome, Workplace, terminal};
+use super::{Failure, Outcome, Workplace, proposal, terminal};
 use crate::exit_code;
 use crate::run::forecast::Corpus;
 use harness_analyse::RunAnalysis;
@@ -49,6 +49,9 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     for (key, value) in flat(&loaded.experiment) {
         let mark = if loaded.stated.iter().any(|(stated, _)| *stated == key) { "*" } else { " " };
         terminal::say(&format!("{mark} {key} = {value}"));
+    }
+    if let Err(wrong) = proposal::check(workplace, &loaded) {
+        terminal::tell(&format!("warning: it would not be run: {}", wrong.message));
     }
     Ok(exit_code::SUCCESS)
 }

@@ -171,6 +171,17 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// What it says where no option allows a tree or programs that differ from the commit.
+    pub fn without_allowances(&self) -> String {
+        let whole = self.to_string();
+        match self {
+            RunError::Dirty { .. } | RunError::Stale { .. } => {
+                whole.split_once(", or pass --allow-").map_or(whole.clone(), |(before, _)| before.to_owned())
+            }
+            _ => whole,
+        }
+    }
+
     /// Whether the disk is full, or would be before the end.
     pub fn is_disk_full(&self) -> bool {
         let mut cause: Option<&dyn std::error::Error> = Some(self);

@@ -125,8 +125,8 @@ pub(super) struct DiskNeed {
 }
 
 impl DiskNeed {
-    /// From the config, for a model of so many parameters: weights, moments and average are float32. For Muon it is a
-    /// bound, because its matrices have one moment.
+    /// From the config, for a model of so many parameters: weights, moments and average are float32. For Muon and
+    /// NorMuon it is a bound, because their matrices have one moment.
     pub fn of(experiment: &Experiment, parameters: u64) -> Self {
         let moments = match experiment.optimizer.kind {
             OptimizerKind::Lion | OptimizerKind::Sgd => 1,

@@ -17,6 +17,9 @@ pub struct Attention {
     query_key_value: Linear, // C -> (H + 2 K) D
     /// Keeps the scores in range whatever the weights grow to (Henry et al. 2020, Query-Key Normalization).
     query_key_norm: Option<(Norm, Norm)>,
+    /// Multiplies heads, or each of their channels, by a sigmoid (Qiu et al. 2025, Gated Attention for Large Language
+    /// Models, section 2.2).
+    gate: Option<Linear>, // C -> H or C
     output: Linear, // C -> C
     /// Of the block's own values and those that blocks share.
     value_mix: Option<Mixture>,
@@ -38,6 +41,7 @@ impl Attention {
         Attention {
             query_key_value: Linear::new(&format!("{name}.query_key_value"), weights),
             query_key_norm: norm("query").zip(norm("key")),
+            gate: weights.find(&format!("{name}.gate.weight")).map(|weight| Linear { weight, bias: None }),
             output: Linear::new(&format!("{name}.output"), weights),
             lends_values: config.values == Values::FirstBlock && value_mix.is_none(),
             value_mix,
@@ -78,7 +82,12 @@ impl Attention {
         } else {
             native::attention(&query, &key, &value, seen.mask(), dropout, self.scale)
         }; // (B, H, T, D)
-        let y = self.output.forward(&y.transpose(1, 2).reshape([b, t, c])); // (B, T, C)
+        let y = y.transpose(1, 2); // (B, T, H, D)
+        let y = match &self.gate {
+            Some(gate) => &y * gate.forward(x).sigmoid().view([b, t, h, -1]), // by (B, T, H, 1 or D)
+            None => y,
+        };
+        let y = self.output.forward(&y.reshape([b, t, c])); // (B, T, C)
         (y, shared)
     }
 

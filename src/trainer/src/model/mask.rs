@@ -43,6 +43,24 @@ impl Packing {
     }
 }
 
+/// The token before each of `tokens` (B, T) in its own text, (B, T), int64; -1 where a text or the sequence begins. A
+/// continuation goes on from its stem.
+pub fn previous(tokens: &Tensor, packing: Option<&Packing>) -> Tensor {
+    let (_, t) = tokens.size2().expect("token ids are (B, T)");
+    let first = Tensor::arange(t, (Kind::Int64, tokens.device())).eq(0); // (T)
+    let before = tokens.roll([1], [1]);
+    let before = match packing {
+        Some(Packing { numbers, .. }) => {
+            let stem = numbers.eq(STEM).sum_dim_intlist([1i64].as_slice(), true, Kind::Int64); // (B, 1): its tokens
+            let last = tokens.gather(1, &(&stem - 1).clamp_min(0), false).masked_fill(&stem.eq(0), -1); // (B, 1)
+            let goes_on = numbers.eq_tensor(&numbers.roll([1], [1])); // (B, T)
+            before.where_self(&goes_on, &last)
+        }
+        None => before,
+    };
+    before.masked_fill(&first, -1)
+}
+
 /// How far a query (row) is after a key (column): (T, T), or (B, 1, T, T) where positions restart; float32. Between
 /// texts that do not see each other it means nothing.
 pub fn distance(t: i64, packing: Option<&Packing>, device: Device) -> Tensor {

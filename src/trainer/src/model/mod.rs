@@ -27,7 +27,8 @@ use tch::{Kind, Tensor};
 use crate::error::Error;
 use crate::native;
 use attention::Attention;
-use extras::{multi_token, observe};
+use extras::smear::Smear;
+use extras::{bigram, multi_token, observe};
 use feed_forward::FeedForward;
 use loss::Head;
 use mask::Packing;
@@ -40,6 +41,8 @@ use weights::Weights;
 pub struct Transformer {
     token_embedding: Tensor,         // (V, C), float32
     value_embedding: Option<Tensor>, // (V, K D), float32
+    smear: Option<Smear>,
+    bigram_embedding: Option<Tensor>, // (rows, C), float32
     positions: Positions,
     blocks: Vec<Block>,
     /// In training, blocks beside the last one that predict the tokens after the next: see [`multi_token`].
@@ -77,6 +80,8 @@ impl Transformer {
         Transformer {
             token_embedding: weights.float32("token_embedding"),
             value_embedding: weights.find_float32("value_embedding"),
+            smear: Smear::find(weights),
+            bigram_embedding: weights.find_float32("bigram_embedding"),
             positions: Positions::new(config, weights),
             blocks: (0..config.layers).map(|i| block(format!("blocks.{i}"))).collect(),
             future: (0..config.multi_token_prediction).map(|i| block(format!("future.{i}"))).collect(),
@@ -107,8 +112,7 @@ impl Transformer {
     /// them up, and what the blocks read besides.
     fn embed(&self, tokens: &Tensor, packing: Option<&Packing>, dropout: f64) -> (Tensor, Option<Tensor>, Pass) {
         let (b, t) = tokens.size2().expect("token ids are (B, T)");
-        let embedded = Tensor::embedding(&self.token_embedding, tokens, -1, false, false); // (B, T, C)
-        let x = self.positions.add_to(embedded, packing); // (B, T, C)
+        let x = self.positions.add_to(self.embed_tokens(tokens, packing), packing); // (B, T, C)
         let x = drop_out(x.to_kind(self.compute), dropout);
         let values = self.value_embedding.as_ref().map(|table| {
             let values = Tensor::embedding(table, tokens, -1, false, false).to_kind(self.compute); // (B, T, K D)
@@ -117,6 +121,23 @@ impl Transformer {
         let seen = self.positions.in_attention(t, packing, self.compute, tokens.device());
         let pass = Pass { seen, embedded: x.shallow_clone(), dropout };
         (x, values, pass)
+    }
+
+    /// The vectors of the tokens, with what the tokens before them add; (B, T, C), float32.
+    fn embed_tokens(&self, tokens: &Tensor, packing: Option<&Packing>) -> Tensor {
+        let mut x = Tensor::embedding(&self.token_embedding, tokens, -1, false, false); // (B, T, C)
+        if self.smear.is_none() && self.bigram_embedding.is_none() {
+            return x;
+        }
+        let before = mask::previous(tokens, packing); // (B, T)
+        if let Some(smear) = &self.smear {
+            x = smear.add_to(x, &before, &self.token_embedding);
+        }
+        if let Some(table) = &self.bigram_embedding {
+            let rows = bigram::rows(tokens, &before, table.size()[0]); // (B, T)
+            x += Tensor::embedding(table, &rows, -1, false, false);
+        }
+        x
     }
 
     /// What is done to the residual stream before the head; (B, T, C).

@@ -34,6 +34,7 @@ impl Branch {
             input_norm,
             output_norm: Norm::find(config.norm, &format!("{name}_output_norm"), weights),
             gain: match config.residual_scaling {
+                ResidualScaling::None if config.mup_base_layers > 0 => Gain::Fixed(1.0 / config.depth_ratio()),
                 ResidualScaling::None => Gain::One,
                 ResidualScaling::Depth => Gain::Fixed(1.0 / f64::from(2 * config.layers).sqrt()),
                 ResidualScaling::Learned => Gain::Learned(weights.get(&format!("{name}_gain"))),

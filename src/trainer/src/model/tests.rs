@@ -1,8 +1,8 @@
 //! The model against its definition: shapes, counts, causality, and the chunked loss against the plain one.
 
 use harness_core::config::{
-    FeedForward as Form, Initialization, ModelConfig, Norm as NormForm, NormPlacement, OptimizerConfig, OptimizerKind,
-    Positions as Places, Precision, ResidualScaling, TrainingConfig, Values,
+    AttentionGate, FeedForward as Form, Init, Initialization, ModelConfig, Norm as NormForm, NormPlacement,
+    OptimizerConfig, OptimizerKind, Positions as Places, Precision, ResidualScaling, TrainingConfig, Values,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -17,10 +17,18 @@ fn small() -> ModelConfig {
     ModelConfig { layers: 2, heads: 2, width: 16, context_length: 12, ..ModelConfig::default() }
 }
 
-/// Larger initial weights than usual, so that differences show.
+/// Larger initial weights than usual, so that differences show, and what begins as 0 does something.
 fn build(config: &ModelConfig) -> (Parameters, Transformer) {
     let config = ModelConfig { init_std: 0.2, ..config.clone() };
     let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
+    tch::no_grad(|| {
+        for (spec, tensor) in parameters.specs().iter().zip(parameters.tensors()) {
+            let begins_as_nothing = spec.init == Init::Constant(0.0) && !spec.name.ends_with(".bias");
+            if begins_as_nothing {
+                tensor.shallow_clone().copy_(&(tensor.randn_like() * 0.5));
+            }
+        }
+    });
     let model = parameters.model(&config, Kind::Float);
     (parameters, model)
 }
@@ -54,6 +62,18 @@ fn variants() -> Vec<(&'static str, ModelConfig)> {
         ("learned gains", ModelConfig { residual_scaling: ResidualScaling::Learned, ..small.clone() }),
         ("values of the first block", ModelConfig { values: Values::FirstBlock, key_value_heads: 1, ..small.clone() }),
         ("value embedding", ModelConfig { values: Values::Embedding, ..small.clone() }),
+        ("gated heads", ModelConfig { attention_gate: AttentionGate::Head, ..small.clone() }),
+        (
+            "gated channels",
+            ModelConfig { attention_gate: AttentionGate::Channel, attention_soft_cap: 0.5, ..small.clone() },
+        ),
+        ("smear", ModelConfig { smear: true, ..small.clone() }),
+        ("bigram hash", ModelConfig { bigram_rows: 30, ..small.clone() }),
+        (
+            "smear and bigram hash",
+            ModelConfig { smear: true, bigram_rows: 301, multi_token_prediction: 1, ..small.clone() },
+        ),
+        ("depth transfer", ModelConfig { mup_base_layers: 1, mup_base_width: 8, ..small.clone() }),
         ("embedding skip", ModelConfig { embedding_skip: true, ..small.clone() }),
         ("later tokens", ModelConfig { multi_token_prediction: 2, multi_token_loss_weight: 0.5, ..small.clone() }),
         (
@@ -143,6 +163,128 @@ fn width_transfer_changes_nothing_at_the_base_width() {
             assert_eq!(rule.update_rule(&config, &tensor).learning_rate_ratio, 1.0, "{}", tensor.name);
         }
     }
+}
+
+/// At its base depth a model is the same with and without transfer, and so is one whose new part is still at its beginning.
+#[test]
+fn what_begins_as_nothing_changes_nothing() {
+    let plain = small();
+    let logits = |config: &ModelConfig| {
+        let parameters = Parameters::initialize(config, VOCABULARY, 1, Device::Cpu);
+        parameters.model(config, Kind::Float).logits(&tokens(2, 12))
+    };
+    let expected = logits(&plain);
+    for (name, config) in [
+        ("depth transfer", ModelConfig { mup_base_layers: 2, ..plain.clone() }),
+        ("smear", ModelConfig { smear: true, ..plain.clone() }),
+        ("bigram hash", ModelConfig { bigram_rows: 100, ..plain.clone() }),
+    ] {
+        assert!(logits(&config).equal(&expected), "{name}");
+    }
+}
+
+/// A gate of zeros halves what attention gives.
+#[test]
+fn gates_multiply_by_a_sigmoid() {
+    let x = Tensor::randn([2, 5, 16], (Kind::Float, Device::Cpu));
+    for (attention_gate, of_a_gate) in [(AttentionGate::Head, 8), (AttentionGate::Channel, 1)] {
+        let config = ModelConfig { attention_gate, bias: false, init_std: 0.5, ..small() };
+        let plain = ModelConfig { attention_gate: AttentionGate::None, ..config.clone() };
+        let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
+        let weight = |name: &str| {
+            let name = format!("blocks.0.attention.{name}.weight");
+            parameters.named().find(|(listed, _)| *listed == name).unwrap().1.shallow_clone()
+        };
+        let read = |config: &ModelConfig| {
+            let same = Parameters::initialize(config, VOCABULARY, 1, Device::Cpu);
+            for (name, into) in same.named() {
+                let (_, from) = parameters.named().find(|(listed, _)| *listed == name).unwrap();
+                tch::no_grad(|| into.shallow_clone().copy_(from));
+            }
+            let attention = Attention::new(config, "blocks.0.attention", &same.cast(Kind::Float));
+            let seen = positions(config).in_attention(5, None, Kind::Float, Device::Cpu);
+            attention.forward(&x, None, &seen, 0.0).0
+        };
+        assert!(largest_difference(&(read(&plain) * 0.5), &read(&config)) < 1e-5, "{attention_gate:?}");
+        tch::no_grad(|| weight("gate").copy_(&weight("gate").randn_like()));
+        // With the identity after them, heads can be read off.
+        tch::no_grad(|| weight("output").copy_(&Tensor::eye(16, (Kind::Float, Device::Cpu))));
+        let gates: Tensor = 1.0 / ((-x.matmul(&weight("gate").tr())).exp() + 1.0); // (2, 5, 2 or 16)
+        let expected = read(&plain) * gates.repeat_interleave_self_int(of_a_gate, -1, None);
+        assert!(largest_difference(&expected, &read(&config)) < 1e-5, "{attention_gate:?}");
+    }
+}
+
+/// Smear and pairs as their formulas say, token by token, over two documents and a branch.
+#[test]
+fn tokens_take_from_the_one_before_them() {
+    let config = ModelConfig { smear: true, bigram_rows: 7, positions: Places::None, ..small() };
+    let (parameters, model) = build(&config);
+    let weight = |name: &str| parameters.named().find(|(listed, _)| *listed == name).unwrap().1.detach();
+    let (table, pairs) = (weight("token_embedding"), weight("bigram_embedding"));
+    let (gate, gain) = (weight("smear_gate"), weight("smear_gain").double_value(&[0]));
+    let expected = |token: i64, before: Option<i64>| {
+        let own = table.get(token);
+        let Some(before) = before else { return own + pairs.get(0) };
+        let opening = own.narrow(0, 0, 12).dot(&gate).double_value(&[]);
+        let row = 1 + ((36_313 * token) ^ (27_191 * before)) % 6;
+        own + table.get(before) * (gain / (1.0 + libm::exp(-opening))) + pairs.get(row)
+    };
+    let hold = |ids: &[i64], packing: Option<Packing>, before: &[Option<i64>]| {
+        let found = model.embed_tokens(&Tensor::from_slice(ids).unsqueeze(0), packing.as_ref());
+        for (i, (&token, &before)) in ids.iter().zip(before).enumerate() {
+            let difference = largest_difference(&found.get(0).get(i as i64), &expected(token, before));
+            assert!(difference < 1e-5, "token {i}: {difference}");
+        }
+    };
+    let ids = [4, 5, 0, 6, 6];
+    hold(&ids, None, &[None, Some(4), Some(5), Some(0), Some(6)]);
+    let documents = Packing::documents(&Tensor::from_slice(&ids).unsqueeze(0), 0, false);
+    hold(&ids, Some(documents), &[None, Some(4), None, Some(0), Some(6)]);
+    let row = |values: [i64; 5]| Tensor::from_slice(&values).unsqueeze(0);
+    let branches = Packing::branches(row([0, 0, 1, 2, 2]), row([0, 1, 2, 2, 3]));
+    hold(&ids, Some(branches), &[None, Some(4), Some(5), Some(5), Some(6)]);
+}
+
+/// What steps at one rate do to the model's output with depth: the change of the last hidden states, relative to
+/// themselves, as the slope over doublings of the depth.
+fn change_over_depths(base_layers: u32) -> f64 {
+    let depths = [2, 4, 8, 16];
+    let sizes = depths.map(|layers| {
+        let config =
+            ModelConfig { layers, mup_base_layers: base_layers, initialization: Initialization::Plain, ..small() };
+        let config = ModelConfig { init_std: 0.05, width: 32, ..config };
+        let rule = OptimizerConfig { learning_rate: 1e-3, weight_decay: 0.0, ..OptimizerConfig::default() };
+        let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
+        let mut optimizer = crate::optimizer::build(&rule, &config, &parameters, 0);
+        let (inputs, targets) = (tokens(8, 12), tokens(8, 13).narrow(1, 1, 12));
+        let one = Tensor::full([], 1.0, (Kind::Float, Device::Cpu));
+        let stream = || {
+            let mut model = parameters.model(&config, Kind::Float);
+            model.final_norm = None;
+            tch::no_grad(|| model.hidden(&inputs, None, 0.0))
+        };
+        let before = stream();
+        for _ in 0..5 {
+            let model = parameters.model(&config, Kind::Float);
+            let _sum = model.backward(&inputs, &targets, None, 1.0 / 96.0, 0.0).unwrap();
+            let gradients: Vec<Tensor> = parameters.tensors().iter().map(Tensor::grad).collect();
+            optimizer.step(&gradients, &one, rule.learning_rate).unwrap();
+            native::clear_gradients(parameters.tensors()).unwrap();
+        }
+        libm::log2((stream() - &before).square().mean(Kind::Float).sqrt().double_value(&[]))
+    });
+    (0..4).map(|i| (i as f64 - 1.5) * sizes[i]).sum::<f64>() / 5.0
+}
+
+/// The coordinate check over depths (Dey et al. 2025, figure 7): with CompleteP the stream changes by as much at any depth,
+/// without it by more in deeper models.
+#[test]
+fn changes_keep_their_size_over_depths_with_depth_transfer() {
+    let (with, without) = (change_over_depths(1), change_over_depths(0));
+    eprintln!("{with} with, {without} without");
+    assert!(with.abs() < 0.25, "{with}");
+    assert!(without > 0.4, "{without}");
 }
 
 /// How a size grows with the width, as the slope over doublings: the residual stream after the last block, and the

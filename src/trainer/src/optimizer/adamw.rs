@@ -4,7 +4,7 @@
 use harness_core::config::{OptimizerConfig, UpdateRule};
 use tch::{Kind, Tensor};
 
-use super::Optimizer;
+use super::{Optimizer, agreeing};
 use crate::error::Error;
 use crate::model::weights::Parameters;
 use crate::native::{self, AdamwConstants};
@@ -65,15 +65,25 @@ impl Optimizer for Adamw {
     fn step(&mut self, gradients: &[Tensor], divisor: &Tensor, learning_rate: f64) -> Result<(), Error> {
         for group in &self.groups {
             let gradients: Vec<Tensor> = group.places.iter().map(|&i| gradients[i].shallow_clone()).collect();
+            // The sign of the update, that of its first moment, is known only when the fused pass is over.
+            let late = self.config.cautious_weight_decay && group.rule.weight_decay > 0.0;
+            let before: Vec<Tensor> = group.parameters.iter().filter(|_| late).map(|p| p.detach().copy()).collect();
             let constants = AdamwConstants {
                 learning_rate: learning_rate * group.rule.learning_rate_ratio,
                 beta1: self.config.beta1,
                 beta2: self.config.beta2,
-                weight_decay: group.rule.weight_decay,
-                epsilon: self.config.epsilon,
+                weight_decay: if late { 0.0 } else { group.rule.weight_decay },
+                epsilon: self.config.epsilon * group.rule.epsilon_ratio,
             };
             let (first, second) = (&group.first_moments, &group.second_moments);
             native::adamw(&group.parameters, &gradients, first, second, &group.steps, divisor, constants)?;
+            let share = constants.learning_rate * group.rule.weight_decay;
+            tch::no_grad(|| {
+                for ((parameter, moment), before) in group.parameters.iter().zip(first).zip(before) {
+                    let mut parameter = parameter.shallow_clone();
+                    parameter -= agreeing(moment, &before) * before * share;
+                }
+            });
         }
         Ok(())
     }

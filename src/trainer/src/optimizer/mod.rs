@@ -5,7 +5,7 @@ mod momentum;
 mod muon;
 
 use harness_core::config::{ModelConfig, OptimizerConfig, OptimizerKind, UpdateRule};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::error::Error;
 use crate::model::weights::Parameters;
@@ -27,11 +27,78 @@ pub fn build(config: &OptimizerConfig, model: &ModelConfig, parameters: &Paramet
         OptimizerKind::Adamw => Box::new(adamw::Adamw::new(config, parameters, &rules, &all, steps)),
         OptimizerKind::Lion => Box::new(momentum::Momentum::new(momentum::Rule::Lion, config, parameters, rules)),
         OptimizerKind::Sgd => Box::new(momentum::Momentum::new(momentum::Rule::Sgd, config, parameters, rules)),
-        OptimizerKind::Muon => Box::new(muon::Muon::new(config, parameters, &rules, steps)),
+        OptimizerKind::Muon | OptimizerKind::Normuon => Box::new(muon::Muon::new(config, parameters, &rules, steps)),
     }
+}
+
+/// Takes the share `share` off a parameter (outside of autograd) that `update` will be subtracted from. With `cautious`, only
+/// off the weights that the update moves towards zero too: Chen et al. 2025, Cautious Weight Decay, algorithm 1.
+fn decay(parameter: &mut Tensor, update: &Tensor, share: f64, cautious: bool) {
+    if cautious {
+        *parameter *= agreeing(update, parameter) * -share + 1.0;
+    } else {
+        *parameter *= 1.0 - share;
+    }
+}
+
+/// 1 where an update that will be subtracted moves a weight towards zero, else 0.
+fn agreeing(update: &Tensor, parameter: &Tensor) -> Tensor {
+    (update * parameter).ge(0.0).to_kind(Kind::Float)
 }
 
 /// How each parameter is updated, in the order of the parameters.
 fn rules(config: &OptimizerConfig, model: &ModelConfig, parameters: &Parameters) -> Vec<UpdateRule> {
     parameters.specs().iter().map(|tensor| config.update_rule(model, tensor)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use harness_core::config::Orthogonalization;
+    use tch::Device;
+
+    use super::*;
+
+    /// With cautious decay each weight ends where it would without decay, less its share where the update moved it towards
+    /// zero, for every rule.
+    #[test]
+    fn cautious_decay_takes_off_what_the_update_takes_off_too() {
+        let model = ModelConfig { layers: 1, heads: 2, width: 16, context_length: 4, ..ModelConfig::default() };
+        use OptimizerKind as K;
+        for kind in [K::Adamw, K::Lion, K::Sgd, K::Muon, K::Normuon] {
+            let orthogonalization = Orthogonalization::default();
+            let after = |weight_decay, cautious_weight_decay| {
+                let parameters = Parameters::initialize(&model, 10, 1, Device::Cpu);
+                let config = OptimizerConfig {
+                    kind,
+                    weight_decay,
+                    cautious_weight_decay,
+                    orthogonalization,
+                    ..OptimizerConfig::default()
+                };
+                let before: Vec<Tensor> = parameters.tensors().iter().map(|p| p.detach().copy()).collect();
+                let mut optimizer = build(&config, &model, &parameters, 0);
+                tch::manual_seed(3);
+                let gradients: Vec<Tensor> = before.iter().map(Tensor::randn_like).collect();
+                let one = Tensor::full([], 1.0, (Kind::Float, Device::Cpu));
+                optimizer.step(&gradients, &one, 0.01).unwrap();
+                let specs = parameters.specs().to_vec();
+                (specs, before, parameters.copy())
+            };
+            let ((specs, before, plain), (_, _, cautious), (_, _, full)) =
+                (after(0.0, false), after(0.5, true), after(0.5, false));
+            for (i, spec) in specs.iter().enumerate() {
+                let update = &before[i] - &plain.tensors()[i];
+                let decayed = (&update * &before[i]).ge(0.0).to_kind(Kind::Float);
+                let share = if spec.shape.len() > 1 { 0.005 } else { 0.0 };
+                let expected = &plain.tensors()[i] - &before[i] * &decayed * share;
+                let difference = (&cautious.tensors()[i] - expected).abs().max().double_value(&[]);
+                assert!(difference < 1e-6, "{kind:?}, {}: {difference}", spec.name);
+                if share > 0.0 {
+                    let part = decayed.mean(Kind::Float).double_value(&[]);
+                    assert!(part > 0.2 && part < 0.8, "{kind:?}, {}: {part}", spec.name);
+                    assert!(!cautious.tensors()[i].equal(&full.tensors()[i]), "{kind:?}, {}", spec.name);
+                }
+            }
+        }
+    }
 }

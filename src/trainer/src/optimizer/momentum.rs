@@ -3,7 +3,7 @@
 use harness_core::config::{OptimizerConfig, UpdateRule};
 use tch::Tensor;
 
-use super::Optimizer;
+use super::{Optimizer, decay};
 use crate::error::Error;
 use crate::model::weights::Parameters;
 
@@ -62,7 +62,7 @@ impl Optimizer for Momentum {
                         update
                     }
                 };
-                *parameter *= 1.0 - rate * rule.weight_decay;
+                decay(parameter, &update, rate * rule.weight_decay, self.config.cautious_weight_decay);
                 *parameter -= update * rate;
             }
         });

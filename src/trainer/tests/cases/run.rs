@@ -1,7 +1,8 @@
 //! Drives the real program: whole runs, exact resume, orderly and disorderly ends, and jobs that cannot work.
 
 use harness_core::config::{
-    FeedForward, ModelConfig, Norm, OptimizerKind, ParameterGroup, Positions, Precision, Values,
+    AttentionGate, FeedForward, ModelConfig, Norm, OptimizerKind, Orthogonalization, ParameterGroup, Positions,
+    Precision, Values,
 };
 use harness_core::contract::{Job, JobTask, Message, VERSION, exit_code};
 use harness_core::scores::{self, ChoiceScore, WindowLoss};
@@ -149,7 +150,7 @@ fn a_killed_run_resumes_to_the_same_bits() {
 #[test]
 fn every_optimizer_resumes_exactly_and_learns() {
     let place = Place::new();
-    for kind in [OptimizerKind::Lion, OptimizerKind::Sgd, OptimizerKind::Muon] {
+    for kind in [OptimizerKind::Lion, OptimizerKind::Sgd, OptimizerKind::Muon, OptimizerKind::Normuon] {
         let job = |name: &str| {
             let mut job = place.job(&format!("{kind:?}-{name}"));
             job.model = ModelConfig {
@@ -163,9 +164,17 @@ fn every_optimizer_resumes_exactly_and_learns() {
                 multi_token_prediction: 1,
                 mup_base_width: 16,
                 attention_window: 8,
+                attention_gate: AttentionGate::Head,
+                smear: true,
+                bigram_rows: 50,
+                mup_base_layers: if kind == OptimizerKind::Sgd { 0 } else { 1 },
                 ..job.model
             };
             job.optimizer.kind = kind;
+            job.optimizer.cautious_weight_decay = true;
+            if kind.orthogonalizes() {
+                job.optimizer.orthogonalization = Orthogonalization::PolarExpress;
+            }
             job.optimizer.group = vec![ParameterGroup {
                 pattern: "{token,position}_embedding".to_owned(),
                 learning_rate_ratio: 0.5,
