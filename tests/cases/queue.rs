@@ -60,7 +60,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Waits until the latest of so many runs has a checkpoint.
 #[track_caller]
-fn until_checkpoint(project: &Project, runs: usize) {
+pub(super) fn until_checkpoint(project: &Project, runs: usize) {
     until("a checkpoint", || {
         let all = project.runs("tiny");
         let log = all.get(runs - 1).and_then(|run| fs::read_to_string(run.join("log.jsonl")).ok());

@@ -5,6 +5,7 @@ use std::fs;
 use harness_core::seeds::first;
 use serde_json::Value;
 
+use crate::cases::queue::until_checkpoint;
 use crate::common::Project;
 
 const WARM: &str = "extends = \"tiny\"\nhypothesis = \"Less loss.\"\nseeds = 3\n\n[expect]\nmetric = \
@@ -118,4 +119,73 @@ fn how_probable_right_answers_are_can_be_expected_and_guarded() {
     // The probability rose, which is no worsening.
     let worsening = &decision["guardrails"][0]["worsening"];
     assert!(worsening[1].as_f64().unwrap() < 0.0, "{decision:#}");
+}
+
+#[test]
+fn a_run_that_was_killed_outright_goes_on_from_its_checkpoint() {
+    let project = Project::new();
+    project.write("experiments/project.toml", "id = \"test\"\n");
+    project.commit("Name the project");
+    let mut killed = project.start("slow", &["seeds", "tiny", "--seeds", "1"]);
+    until_checkpoint(&project, 1);
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    // Its trainer ends by itself when nobody listens any more.
+    let ended = (0..50).any(|_| {
+        let ran = project.harness(&["seeds", "tiny", "--seeds", "1"]);
+        assert!(ran.code == 0 || ran.stderr.contains("still running"), "{}", ran.stderr);
+        if ran.code != 0 {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        ran.code == 0
+    });
+    assert!(ended);
+    let [first, second] = project.runs("tiny").try_into().unwrap();
+    let open = Project::json(&second.join("open.json"));
+    assert_eq!(open["resumed_from"]["run"].as_str(), first.file_name().unwrap().to_str());
+    assert_eq!(open["plan"]["seed"].as_u64(), Some(seeds_of(&project, "tiny")[0]));
+    project.harness(&["seeds", "tiny", "--seeds", "1"]).expect(0);
+    assert_eq!(project.runs("tiny").len(), 2, "it is complete");
+}
+
+#[test]
+fn whatever_is_not_exploring_takes_the_next_seed_that_nobody_chose() {
+    let project = Project::new();
+    project.write("experiments/project.toml", "id = \"test\"\n");
+    project.commit("Name the project");
+    for purpose in ["tune", "tune", "final"] {
+        project.harness(&["run", "tiny", "--purpose", purpose]).expect(0);
+    }
+    project.harness(&["run", "tiny"]).expect(0);
+    let tuned = first("test", "tune", 2);
+    assert_eq!(seeds_of(&project, "tiny"), [tuned[0], tuned[1], first("test", "final", 1)[0], 1]);
+    let open = Project::json(&project.runs("tiny")[0].join("open.json"));
+    assert_eq!(open["plan"]["seed_rule"], "derived");
+}
+
+#[test]
+fn what_was_changed_before_the_first_run_is_listed_with_its_reason() {
+    let project = Project::new();
+    project.write("experiments/project.toml", "id = \"test\"\n");
+    project.write("experiments/warm/experiment.toml", "extends = \"tiny\"\n");
+    project.commit("An idea");
+    let file = |text: &str, message: &str| {
+        project.write("experiments/warm/experiment.toml", text);
+        project.commit(message);
+    };
+    file(WARM, "Propose");
+    file(&WARM.replace("steps = 2", "steps = 3"), "Another plan is no amendment");
+    file(&WARM.replace("0.01", "0.02"), "The baseline was noisier than thought");
+    let decision = decided(&project, "warm");
+    let amendments = decision["amendments"].as_array().unwrap();
+    assert_eq!(amendments.len(), 1, "{amendments:?}");
+    assert_eq!(amendments[0]["changed"], serde_json::json!(["expect"]));
+    assert_eq!(amendments[0]["title"], "The baseline was noisier than thought");
+    project.harness(&["seeds", "warm", "--seeds", "1"]).expect(0);
+    file(&WARM.replace("0.01", "0.03"), "Too late");
+    let decision = decided(&project, "warm");
+    assert_eq!(decision["amendments"].as_array().unwrap().len(), 1, "what came after the first run is no amendment");
+    assert_eq!(decision["changed_since"], serde_json::json!(["expect"]));
+    let text = project.harness(&["decide", "warm"]).expect(0).stdout;
+    assert!(text.contains("amended    expect before the first run, "), "{text}");
 }

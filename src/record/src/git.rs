@@ -125,6 +125,19 @@ pub struct Titled {
     pub title: String,
 }
 
+/// A file as a commit left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The commit.
+    pub commit: String,
+    /// When it was committed, as its author's machine says.
+    pub at: jiff::Timestamp,
+    /// The first line of its message.
+    pub title: String,
+    /// The content.
+    pub content: Vec<u8>,
+}
+
 /// What a commit holds of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
@@ -341,6 +354,28 @@ impl Git {
             Some(_) if self.has_filter(path) => Held::Filtered,
             Some(_) => Held::Other,
         })
+    }
+
+    /// Every content that a file had on the way to a commit, oldest first. What a merge brought counts as of the merge.
+    pub fn versions_of(&self, tip: &str, path: &str) -> Result<Vec<Version>> {
+        let mut walk = self.repository.revwalk()?;
+        walk.simplify_first_parent()?;
+        walk.push(self.commit(tip)?.id())?;
+        let mut versions: Vec<(Oid, Version)> = Vec::new();
+        for id in walk {
+            let commit = self.repository.find_commit(id?)?;
+            let Some(blob) = self.entry(&commit.tree()?, path)? else { continue };
+            // The oldest commit with a content is the one that made it.
+            versions.pop_if(|(later, _)| *later == blob);
+            let version = Version {
+                commit: commit.id().to_string(),
+                at: jiff::Timestamp::from_second(commit.time().seconds()).unwrap_or_default(),
+                title: commit.summary().unwrap_or_default().to_owned(),
+                content: self.repository.find_blob(blob)?.content().to_vec(),
+            };
+            versions.push((blob, version));
+        }
+        Ok(versions.into_iter().rev().map(|(_, version)| version).collect())
     }
 
     /// What lies between two commits in these folders and files of the project.

@@ -20,6 +20,7 @@ use harness_statistics::power::{detectable_against_baseline, seeds_needed};
 use serde::{Deserialize, Serialize};
 
 use crate::StudyError;
+use crate::amendments::{Amendment, amendments};
 use crate::evidence::{Evidence, Numbers};
 use crate::family::{self, Test};
 use crate::seeds::{Seeded, derived};
@@ -137,6 +138,8 @@ pub struct Decision {
     pub against: ExperimentName,
     /// What was registered before the first run; of a change without runs what its file says now.
     pub proposal: Proposal,
+    /// What was changed of it before the first run.
+    pub amendments: Vec<Amendment>,
     /// Parts in which a later run, or the file now, differs from what was registered.
     pub changed_since: Vec<&'static str>,
     /// The changes of this baseline that were proposed for this metric, this one too: the family.
@@ -198,6 +201,7 @@ pub fn decide_by(evidence: &Evidence, name: &ExperimentName) -> Result<Decision,
         experiment: name.clone(),
         against: against.clone(),
         proposal: proposal.clone(),
+        amendments: amendments(project, name, by_age.first().map(|first| first.open.code.commit.as_str()))?,
         changed_since,
         family: family.clone(),
         completed: there,

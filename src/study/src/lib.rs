@@ -11,6 +11,7 @@
 //! [`points`] says which trials a study has.
 
 pub mod adoption;
+pub mod amendments;
 pub mod budget;
 pub mod decide;
 pub mod design;

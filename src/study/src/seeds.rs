@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use harness_core::Digest;
 use harness_core::config::Choices;
 use harness_core::files::FileError;
-use harness_core::names::{ExperimentName, Project};
+use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::project_file::ProjectFile;
 use harness_core::seeds::first;
 use harness_record::format::{Purpose, Status};
 use harness_record::select::Traces;
-use harness_record::{Reason, RunSet, SealedRun, experiments, load_config};
+use harness_record::{LeftOut, Reason, RunSet, SealedRun, Seen, experiments, load_config};
 
 /// A seed further on is taken for one that somebody chose.
 const FARTHEST: u64 = 1000;
@@ -18,6 +18,13 @@ const FARTHEST: u64 = 1000;
 /// The first `count` seeds of a purpose in this project.
 pub fn derived(project: &Project, purpose: Purpose, count: u64) -> Result<Vec<u64>, FileError> {
     Ok(first(&ProjectFile::load(project)?.id, purpose.word(), count))
+}
+
+/// The first seed of a purpose that an experiment was not run with yet.
+pub fn next(project: &Project, name: &ExperimentName, config: &Choices, purpose: Purpose) -> Result<u64, FileError> {
+    let there = seeded(project, name, config, purpose, &Traces::of(project)?)?;
+    let all = derived(project, purpose, there.completed.len() as u64 + 1)?;
+    Ok(there.missing(&all)[0])
 }
 
 /// Whether a seed is one of the project's own for this purpose.
@@ -31,8 +38,8 @@ pub struct Seeded {
     /// Those that completed and are citable, so that their commit held the proposal, by seed; of a seed that was run twice the
     /// later one.
     pub completed: BTreeMap<u64, SealedRun>,
-    /// Seeds whose latest run was interrupted and goes on from its checkpoint.
-    pub interrupted: Vec<u64>,
+    /// Seeds whose latest run was interrupted, or killed before it was sealed, with the runs that one may go on from.
+    pub unfinished: BTreeMap<u64, Vec<RunId>>,
 }
 
 impl Seeded {
@@ -55,6 +62,7 @@ pub fn seeded(
     let is_ours =
         |run: &SealedRun| run.open.plan.purpose == purpose && plan_but_seed_and_measured_steps(&run.experiment) == plan;
     let mut seeded = Seeded::default();
+    let killed: Vec<(u64, RunId)> = set.left_out.iter().filter_map(|left| killed(left, config, purpose)).collect();
     let left_out = set.left_out.into_iter().filter_map(|left| {
         let counts = matches!(
             left.why,
@@ -66,14 +74,27 @@ pub fn seeded(
     runs.sort_by(|a, b| a.open.run.cmp(&b.open.run));
     for run in runs {
         let seed = run.open.plan.seed;
-        seeded.interrupted.retain(|other| *other != seed);
         if run.is_citable() {
+            seeded.unfinished.remove(&seed);
             seeded.completed.insert(seed, run);
         } else if run.record.status == Status::Interrupted {
-            seeded.interrupted.push(seed);
+            seeded.unfinished.entry(seed).or_default().push(run.open.run.clone());
+        } else {
+            seeded.unfinished.remove(&seed);
         }
     }
+    for (seed, run) in killed {
+        seeded.unfinished.entry(seed).or_default().push(run);
+    }
     Ok(seeded)
+}
+
+/// A run of this config for this purpose that was never sealed, with its seed.
+fn killed(left: &LeftOut, config: &Choices, purpose: Purpose) -> Option<(u64, RunId)> {
+    let Seen::Opened(open) = &left.seen else { return None };
+    let plan = &open.plan;
+    let is_ours = || Choices { seed: plan.seed, ..config.clone() }.plan_digest() == plan.plan_sha256;
+    (left.why == Reason::NotSealed && plan.purpose == purpose && is_ours()).then(|| (plan.seed, left.run.clone()))
 }
 
 /// The derived seeds to confirm that proposals register and that no completed run has, by experiment: of each change, and of what

@@ -61,6 +61,11 @@ fn shown(decision: &Decision) -> String {
         let (metric, direction, against) = (&expect.metric, expect.direction.word(), &decision.against);
         lines.push(format!("expected   {metric} {direction} by at least {} than {against}", expect.at_least));
     }
+    for amendment in &decision.amendments {
+        let (day, commit) = (amendment.at.split('T').next().unwrap_or_default(), &amendment.commit[..7]);
+        let changed = amendment.changed.join(", ");
+        lines.push(format!("amended    {changed} before the first run, {day} in {commit}: {}", amendment.title));
+    }
     if let Some(found) = &decision.estimate {
         let ([low, high], seeds) = (found.interval, decision.seeds.len());
         let confidence = 100.0 * (1.0 - decision.level);

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use super::budget::promised_to_others;
 use super::{Failure, Outcome, Workplace, proposal, terminal};
 use crate::exit_code;
-use crate::run::{self, Options, Resume, RunContext};
+use crate::run::{self, Options, Resume, RunContext, RunError};
 use harness_record::format::{Purpose, Status};
 use harness_record::load_config;
+use harness_study::seeds::next;
 
 /// Train and evaluate an experiment, and seal its record.
 ///
@@ -18,7 +19,7 @@ use harness_record::load_config;
 pub struct Arguments {
     /// The experiment: a folder under experiments/.
     name: String,
-    /// Use this seed instead of the config's.
+    /// Use this seed [default: the config's to explore, else the next one that is derived for the purpose].
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
     /// What the run is for. Runs of one purpose are compared; those for tuning count for nothing else.
@@ -65,10 +66,19 @@ impl From<For> for Purpose {
 }
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    proposal::check(workplace, &load_config(&workplace.project, &arguments.name.parse()?)?)?;
+    let project = &workplace.project;
+    let name = arguments.name.parse()?;
+    let loaded = load_config(project, &name)?;
+    proposal::check(workplace, &loaded)?;
+    let purpose: Purpose = arguments.purpose.into();
+    // What is chosen by, decided or reported takes seeds that nobody chooses.
+    let seed = match arguments.seed {
+        None if purpose != Purpose::Explore => Some(next(project, &name, &loaded.experiment, purpose)?),
+        chosen => chosen,
+    };
     let options = Options {
-        seed: arguments.seed,
-        purpose: arguments.purpose.into(),
+        seed,
+        purpose,
         allow_dirty: arguments.allow_dirty,
         allow_stale: arguments.allow_stale,
         resume: arguments.resume.then_some(Resume::Latest),
@@ -87,7 +97,15 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 pub(super) fn one(context: &RunContext, name: &str, options: &Options) -> Result<Status, Failure> {
     let mut screen = terminal::Screen::new();
     let name = name.parse()?;
-    let outcome = run::run(context, &name, options, &mut screen)?;
+    let outcome = match run::run(context, &name, options, &mut screen) {
+        // It was killed before its first checkpoint.
+        Err(RunError::NothingToResume { problem, .. }) if matches!(options.resume, Some(Resume::Of(_))) => {
+            terminal::tell(&format!("starting from the first step: {problem}"));
+            let options = Options { resume: None, ..options.clone() };
+            run::run(context, &name, &options, &mut screen)?
+        }
+        other => other?,
+    };
     let status = outcome.record.status;
     if let Some(failure) = &outcome.record.failure {
         let hint = failure.hint.as_ref().map_or(String::new(), |h| format!("\nhint: {h}"));

@@ -16,8 +16,8 @@ use harness_study::seeds::{derived, seeded};
 /// Run an experiment with the derived seeds that it still lacks, to decide what it expects.
 ///
 /// Nobody chooses the seeds: seed k to confirm follows from the id in experiments/project.toml and is the same for every
-/// experiment, so that differences are taken within seeds. What is completed is not run again, what was interrupted goes
-/// on from its checkpoint. Run the baseline with the same number of seeds.
+/// experiment, so that differences are taken within seeds. What is completed is not run again, what was interrupted
+/// or killed goes on from its checkpoint. Run the baseline with the same number of seeds.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The experiment: a folder under experiments/.
@@ -85,7 +85,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let context = workplace.context(arguments.trainer.clone());
     let mut failed = false;
     for seed in missing {
-        let resume = there.interrupted.contains(&seed).then_some(Resume::Latest);
+        let resume = there.unfinished.get(&seed).cloned().map(Resume::Of);
         let (over_budget, promised) = (over_budget.clone(), promised.clone());
         let options = Options { seed: Some(seed), purpose, resume, over_budget, promised, ..Options::default() };
         match run::one(&context, &arguments.name, &options)? {
