@@ -158,7 +158,7 @@ fn whatever_is_not_exploring_takes_the_next_seed_that_nobody_chose() {
     }
     project.harness(&["run", "tiny"]).expect(0);
     let tuned = first("test", "tune", 2);
-    assert_eq!(seeds_of(&project, "tiny"), [tuned[0], tuned[1], first("test", "final", 1)[0], 1]);
+    assert_eq!(seeds_of(&project, "tiny"), [tuned[0], tuned[1], first("test", "final", 1)[0], 3]);
     let open = Project::json(&project.runs("tiny")[0].join("open.json"));
     assert_eq!(open["plan"]["seed_rule"], "derived");
 }
