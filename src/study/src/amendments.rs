@@ -1,6 +1,6 @@
 //! What was changed of a proposal before its first run: nothing wrong, but a reader of the result wants to know.
 
-use harness_core::config::{Proposal, load};
+use harness_core::config::{Proposal, Table, load};
 use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project};
 use harness_record::git::Git;
@@ -38,7 +38,7 @@ pub fn amendments(project: &Project, name: &ExperimentName, until: Option<&str>)
             Ok(held.ok().flatten().and_then(|content| String::from_utf8(content).ok()))
         };
         // One that could not be loaded could not be run either.
-        let Ok(loaded) = load(name, &[], &read) else { continue };
+        let Ok(loaded) = load(name, &[], &read, &Table::new()) else { continue };
         let proposal = loaded.experiment.proposal();
         if let Some(before) = &before {
             let changed = before.differences(&proposal);
