@@ -342,8 +342,11 @@ fn the_self_test_of_the_evaluations_is_recorded_and_shown() {
     project.harness_with("untested:1", &["run", "tiny", "--seed", "9"]).expect(0);
     let record = Project::json(&project.latest("tiny").join("record.json"));
     assert_eq!(record["evaluations"][0].get("self_test"), None);
-    let untested = project.harness(&["show", "tiny", "--values"]).expect(0).stdout;
+    let untested = project.harness(&["show", record["run"].as_str().unwrap(), "--values"]).expect(0).stdout;
     assert!(untested.contains("self-test before evaluation: none in this record"), "{untested}");
+    assert_eq!(project.harness(&["show", "tiny", "--values"]).expect(0).stdout, untested, "it is the latest");
+    let unknown = project.harness(&["show", "20200101T000000000Z-00000000", "--values"]).expect(2).stderr;
+    assert!(unknown.contains("there is no run `20200101T000000000Z-00000000`"), "{unknown}");
     project.harness(&["audit"]).expect(0);
 }
 

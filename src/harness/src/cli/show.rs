@@ -10,12 +10,12 @@ use super::{Failure, Outcome, Workplace, proposal, terminal};
 use crate::exit_code;
 use crate::run::forecast::Corpus;
 use harness_analyse::RunAnalysis;
-use harness_record::{RunSet, load_config};
+use harness_record::{self as record, RunSet, SealedRun, load_config};
 
 /// Show an experiment: its resolved config, its model, or the numbers of its latest citable run.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The experiment.
+    /// The experiment; with `--values` also a run by its id.
     name: String,
     /// The model's tensors with shapes and update rules, parameters, training FLOPs per token, predicted memory.
     #[arg(long)]
@@ -29,10 +29,16 @@ pub struct Arguments {
 }
 
 pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    let name: ExperimentName = arguments.name.parse()?;
+    let name = arguments.name.parse::<ExperimentName>();
+    if arguments.values && name.is_err() {
+        return values(record::choose(&workplace.project, &arguments.name)?, arguments.json);
+    }
+    let name = name?;
     let loaded = load_config(&workplace.project, &name)?;
     if arguments.values {
-        return values(workplace, &name, arguments.json);
+        let latest = RunSet::of(&workplace.project, &name)?.into_latest();
+        let none = format!("`{name}` has no completed, citable run\nhint: `harness run {name}`");
+        return values(latest.ok_or_else(|| Failure::usage(none))?, arguments.json);
     }
     if arguments.model {
         return model(workplace, &loaded.experiment, arguments.json);
@@ -56,11 +62,8 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     Ok(exit_code::SUCCESS)
 }
 
-fn values(workplace: &Workplace, name: &ExperimentName, as_json: bool) -> Outcome {
-    let Some(run) = RunSet::of(&workplace.project, name)?.into_latest() else {
-        return Err(Failure::usage(format!("`{name}` has no completed, citable run\nhint: `harness run {name}`")));
-    };
-    let (run_id, root) = (run.open.run.clone(), run.root);
+fn values(run: SealedRun, as_json: bool) -> Outcome {
+    let (name, run_id, root) = (run.open.experiment.clone(), run.open.run.clone(), run.root);
     let self_tests: Vec<Option<SelfTest>> = run.record.evaluations.iter().map(|e| e.self_test.clone()).collect();
     let analysis = RunAnalysis::of(run)?;
     if as_json {
