@@ -109,7 +109,7 @@ pub fn brown_forsythe(groups: &[Vec<f64>]) -> Option<Homogeneity> {
         let median = quantile(values, 0.5);
         values.iter().map(|value| (value - median).abs()).collect::<Vec<_>>()
     };
-    if groups.iter().any(|values| values.is_empty() || values.iter().any(|value| !value.is_finite())) {
+    if groups.iter().any(|values| values.len() < 3 || values.iter().any(|value| !value.is_finite())) {
         return None;
     }
     let distances: Vec<Vec<f64>> = groups.iter().map(distances).collect();
@@ -170,6 +170,14 @@ mod tests {
         held(bartlett(&unequal()).unwrap(), 2.879_728_690_829_480_4, 0.236_959_901_199_052_93);
         held(brown_forsythe(&equal()).unwrap(), 0.512_195_121_951_160_6, 0.615_645_131_269_817);
         held(brown_forsythe(&unequal()).unwrap(), 1.055_691_106_502_348, 0.387_377_954_530_593);
+    }
+
+    #[test]
+    fn pairs_of_values_tell_nothing_of_how_far_deviations_differ() {
+        // In floating point the two of a pair are not quite as far from their median, so that p would be nearly 0.
+        let pairs = vec![vec![1.0432, 1.0961], vec![0.9421, 0.9381], vec![1.0541, 1.0893]];
+        assert_eq!(brown_forsythe(&pairs), None);
+        assert!(brown_forsythe(&pairs.iter().map(|pair| [&pair[..], &[1.0]].concat()).collect::<Vec<_>>()).is_some());
     }
 
     #[test]
