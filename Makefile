@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test error-rates test-dashboard test-resume schemas check doc exp queue report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build demo test error-rates test-dashboard test-resume schemas check doc exp queue next report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -70,6 +70,9 @@ exp: build ## run one experiment: make exp NAME=lr-warmup [SEED=2 | SEEDS=3] [AR
 queue: PROFILE = release
 queue: build ## work off the runs that `harness queue add` has added
 	$(BIN)/harness queue start $(ARGS)
+
+next: build ## say what is worth doing now, with its cost and command
+	$(BIN)/harness next $(ARGS)
 
 report: build ## write report/build/paper.pdf from the sealed runs
 	$(BIN)/harness report $(ARGS)

@@ -17,6 +17,7 @@ mod cases {
     mod ladder;
     mod library;
     mod lineage;
+    mod next;
     mod output;
     mod paper;
     mod plan;

@@ -115,6 +115,7 @@ def small(page: Page, pages: pathlib.Path, shots: pathlib.Path) -> None:
     check(wide <= 420, f"a narrow window needs no sideways scrolling ({wide})")
     page.screenshot(path=shots / "narrow.png", full_page=True)
     page.set_viewport_size({"width": 1280, "height": 900})
+    check(visit.page.inner_text("#parts tbody tr:last-child td") == "all", "the budget has a row for all")
     visit.end(file)
 
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::common::{Project, TINY, repository};
 use harness::dashboard::{
-    Curve, Data, Documents, Experiment, FORMAT, Found, Results, Run, Task, page, points_for, short,
+    Curve, Data, Documents, Experiment, FORMAT, Found, Results, Run, Spending, Task, page, points_for, short,
 };
 use harness_core::Digest;
 use harness_core::scores::StepLine;
@@ -46,6 +46,12 @@ fn it_shows_sealed_open_and_changed_runs_of_every_experiment() {
     assert_eq!(data["project"], "../../");
     let states: Vec<&str> = data["runs"].as_array().unwrap().iter().map(|r| r["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["completed", "completed", "completed", "changed"]);
+    // All that was spent, also on the run that was changed since; no limits, no names of people.
+    let parts = data["budget"]["parts"].as_array().unwrap();
+    let names: Vec<&str> = parts.iter().map(|part| part["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["baseline", "explore", "change", "tiny", "all"]);
+    assert_eq!((parts[4]["entries"].as_u64(), data["budget"]["limits"].as_array().unwrap().len()), (Some(4), 0));
+    assert!(!data["budget"].to_string().contains("Test"), "{}", data["budget"]);
     let run = &data["runs"][0];
     assert_eq!(run["curve"]["step"].as_array().unwrap().len(), 20);
     assert_eq!(run["validation"].as_array().unwrap().len(), 5);
@@ -203,6 +209,7 @@ fn two_hundred_runs_of_ten_thousand_steps_stay_under_five_megabytes() {
         project: "../../".to_owned(),
         experiments: (0..RUNS.div_ceil(3)).map(experiment).collect(),
         runs: (0..RUNS).map(|index| long_run(index, points_for(RUNS))).collect(),
+        budget: Spending::default(),
     };
     let page = page(&template(), &data).unwrap();
     keep("dashboard-large.html", &page);

@@ -80,6 +80,14 @@ pub struct Line {
     pub used_up_at: Option<String>,
 }
 
+impl Line {
+    /// What it limits, in words.
+    pub fn name(&self, limits: &Limits) -> String {
+        let phase = self.phase.map_or(String::new(), |phase| format!(" for {}", phase.word()));
+        format!("{}{phase}", self.quantity.word(limits))
+    }
+}
+
 /// The lines of a budget: the whole of each quantity, then the shares of phases. `committed` is what each phase has been promised.
 pub fn lines(limits: &Limits, ledger: &Ledger, committed: &[(Phase, Spent)], now: Timestamp) -> Vec<Line> {
     let week = ledger.since(now - SignedDuration::from_hours(24 * PACE_DAYS)).spent;

@@ -9,9 +9,7 @@ use serde::Serialize;
 
 use crate::StudyError;
 use crate::evidence::Evidence;
-
-/// The metric of an experiment that expects nothing.
-pub const USUAL_METRIC: &str = "validation.bits_per_byte";
+use crate::tree::metric_of;
 
 /// How an experiment will be held against another.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -57,7 +55,7 @@ impl Design {
     /// Of an experiment as its file says now, by the spread of its baseline, or else its own.
     pub fn of(evidence: &Evidence, name: &ExperimentName) -> Result<Self, StudyError> {
         let config = evidence.experiment(name)?.experiment;
-        let metric = config.expect.as_ref().map_or(USUAL_METRIC, |expect| &expect.metric).to_owned();
+        let metric = metric_of(&config);
         let against = config.against().or(config.extends.as_ref()).unwrap_or(name).clone();
         let rivals = evidence.experiments().iter().filter(|(_, other)| {
             let other = &other.experiment;

@@ -7,8 +7,9 @@
 //! it was expected to do; [`evidence`] reads each run once for all of them. [`mod@tree`] shows every experiment under the one that
 //! it extends ([`lineage`] orders them); [`adoption`] keeps what was adopted or rejected and why, [`mod@leave_one_out`] asks what of
 //! it still helps, [`mod@diff`] in what two differ, [`mod@variance`] how much seeds differ. [`ladder`] predicts a full size from
-//! small ones. [`ledger`] adds up what was spent, [`budget`] holds it against limits, [`design`] says what so many seeds can find.
-//! [`points`] says which trials a study has.
+//! small ones. [`ledger`] adds up what was spent, [`budget`] holds it against limits, [`design`] says what so many seeds can find,
+//! [`next`] what is worth doing now, [`mod@outstanding`] which registered seeds nobody has run. [`points`] says which trials a
+//! study has.
 
 pub mod adoption;
 pub mod amendments;
@@ -22,6 +23,8 @@ pub mod ladder;
 pub mod leave_one_out;
 pub mod ledger;
 pub mod lineage;
+pub mod next;
+pub mod outstanding;
 pub mod points;
 pub mod seeds;
 pub mod tree;

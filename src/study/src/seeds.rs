@@ -10,7 +10,7 @@ use harness_core::project_file::ProjectFile;
 use harness_core::seeds::first;
 use harness_record::format::{Purpose, Status};
 use harness_record::select::Traces;
-use harness_record::{LeftOut, Reason, RunSet, SealedRun, Seen, experiments, load_config};
+use harness_record::{LeftOut, Reason, RunSet, SealedRun, Seen};
 
 /// A seed further on is taken for one that somebody chose.
 const FARTHEST: u64 = 1000;
@@ -97,31 +97,8 @@ fn killed(left: &LeftOut, config: &Choices, purpose: Purpose) -> Option<(u64, Ru
     (left.why == Reason::NotSealed && plan.purpose == purpose && is_ours()).then(|| (plan.seed, left.run.clone()))
 }
 
-/// The derived seeds to confirm that proposals register and that no completed run has, by experiment: of each change, and of what
-/// it is held against. What cannot be read registers nothing.
-pub fn outstanding(project: &Project, traces: &Traces) -> Result<BTreeMap<ExperimentName, Vec<u64>>, FileError> {
-    let mut wanted: BTreeMap<ExperimentName, u32> = BTreeMap::new();
-    for name in experiments(project)? {
-        let Ok(config) = load_config(project, &name).map(|loaded| loaded.experiment) else { continue };
-        if config.expect.is_none() {
-            continue;
-        }
-        for side in config.against().into_iter().chain([&name]) {
-            let most = wanted.entry(side.clone()).or_default();
-            *most = config.seeds.max(*most);
-        }
-    }
-    let mut outstanding = BTreeMap::new();
-    for (name, count) in wanted.into_iter().filter(|(_, count)| *count > 0) {
-        let Ok(config) = load_config(project, &name).map(|loaded| loaded.experiment) else { continue };
-        let all = derived(project, Purpose::Confirm, u64::from(count))?;
-        outstanding.insert(name.clone(), seeded(project, &name, &config, Purpose::Confirm, traces)?.missing(&all));
-    }
-    Ok(outstanding)
-}
-
 /// What decides the numbers of a run but for its seed, and for the steps where they follow from a budget.
-fn plan_but_seed_and_measured_steps(config: &Choices) -> Digest {
+pub(crate) fn plan_but_seed_and_measured_steps(config: &Choices) -> Digest {
     let mut plan = config.clone();
     if plan.training.budget.is_some() {
         plan.training.steps = 0;

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use crate::queue::{Promise, Queue, promised, queued};
+use crate::run::afford::short;
 use crate::run::expected::Pace;
 
 /// Version of the JSON form.
@@ -146,7 +147,6 @@ fn shown(standing: &Standing) -> String {
 }
 
 fn limits_table(limits: &Limits, lines: &[Line]) -> String {
-    let number = |amount: f64| format!("{amount:.2}");
     let row = |line: &Line| {
         let used_up = match &line.used_up_at {
             Some(at) => at.chars().take(10).collect(),
@@ -154,9 +154,8 @@ fn limits_table(limits: &Limits, lines: &[Line]) -> String {
             None if line.spent >= line.limit => "used up".to_owned(),
             None => "not soon".to_owned(),
         };
-        let phase = line.phase.map_or(String::new(), |phase| format!(" for {}", phase.word()));
-        let name = format!("{}{phase}", line.quantity.word(limits));
-        vec![name, number(line.limit), number(line.spent), number(line.committed), number(line.left), used_up]
+        let amounts = [line.limit, line.spent, line.committed, line.left].map(short);
+        [vec![line.name(limits)], amounts.to_vec(), vec![used_up]].concat()
     };
     let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
     let pace = format!("used up (pace of {PACE_DAYS} days)");
@@ -190,7 +189,7 @@ pub(super) fn amounts(spent: &Spent, limits: &Limits) -> String {
     for quantity in [Quantity::GpuHours, Quantity::CpuHours, Quantity::EnergyKwh, Quantity::Money] {
         let amount = quantity.of(spent, limits);
         if amount > 0.0 {
-            parts.push(format!("{amount:.2} {}", quantity.word(limits)));
+            parts.push(format!("{} {}", short(amount), quantity.word(limits)));
         }
     }
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }

@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project};
 
+use super::budget::Standing;
 use super::{Failure, Outcome, Workplace, terminal};
-use crate::dashboard::{self, Data, Experiment, Found, LatestPlan, Run};
+use crate::dashboard::{self, Data, Experiment, Found, LatestPlan, Run, Spending};
 use crate::exit_code;
 use harness_analyse::RunAnalysis;
 use harness_record::select::Traces;
 use harness_record::{self as record, LeftOut, Reason, RunSet, SealedRun, Seen, load_config};
 use harness_report::plot::{self, Lineage};
 
-/// Write one HTML file over all experiments: table of runs, lineage, curves, tasks, diagnoses.
+/// Write one HTML file over all experiments: table of runs, lineage, curves, tasks, diagnoses, what was
+/// spent.
 ///
 /// The file needs no server and no network: open it from disk, or send it. Curves of long runs are thinned, and the page
 /// says so; the numbers of its table are exact.
@@ -79,11 +81,13 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         Some(out) => std::path::absolute(out).unwrap_or_else(|_| out.clone()),
         None => project.root().join("report/build/dashboard.html"),
     };
+    let standing = Standing::of(workplace)?;
     let data = Data {
         format: dashboard::FORMAT,
         project: way_to_project(&out, project.root()),
         experiments: experiments(project, plans)?,
         runs,
+        budget: Spending::of(&standing.limits, &standing.ledger, &standing.lines),
     };
     let page = dashboard::page(&template, &data).map_err(Failure::usage)?;
     files::write(&out, page.as_bytes())?;

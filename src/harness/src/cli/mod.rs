@@ -23,6 +23,7 @@ mod ladder;
 mod leave_one_out;
 mod library;
 mod man;
+mod next;
 mod plan;
 mod plot;
 mod probe;
@@ -37,6 +38,7 @@ mod schema;
 mod seeds;
 mod show;
 mod slices;
+mod status;
 mod study;
 mod task;
 mod terminal;
@@ -75,6 +77,8 @@ struct Arguments {
 enum Command {
     Library(library::Arguments),
     Propose(propose::Arguments),
+    Status(status::Arguments),
+    Next(next::Arguments),
     Plan(plan::Arguments),
     Probe(probe::Arguments),
     Run(run::Arguments),
@@ -303,6 +307,8 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Library(a) => workplace().and_then(|w| library::execute(&w, &a)),
         Command::Propose(a) => workplace().and_then(|w| propose::execute(&w, &a)),
+        Command::Status(a) => workplace().and_then(|w| status::execute(&w, &a)),
+        Command::Next(a) => workplace().and_then(|w| next::execute(&w, &a)),
         Command::Plan(a) => workplace().and_then(|w| plan::execute(&w, &a)),
         Command::Probe(a) => workplace().and_then(|w| probe::execute(&w, &a)),
         Command::Run(a) => workplace().and_then(|w| run::execute(&w, &a)),

@@ -4,6 +4,7 @@
 //! is `templates/dashboard.html` with the data in its place. The page draws and sorts; every number is computed here.
 
 mod curve;
+mod spending;
 
 use std::collections::BTreeMap;
 
@@ -18,9 +19,10 @@ use harness_figure::{Progress, css_look};
 use harness_report::plot::{headline_tasks, progress_of_steps, task_title, title_in_group, title_of_task};
 
 pub use curve::{Curve, short};
+pub use spending::{Limit, Part, Spending};
 
 /// Version of the data in the page.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// What stands in the template where the data go.
 const PLACE: &str = "<script id=\"data\" type=\"application/json\">null</script>";
 /// Points over all curves of training; with more runs each has fewer, so that the page stays small.
@@ -37,6 +39,8 @@ pub struct Data {
     pub experiments: Vec<Experiment>,
     /// Every run, oldest first.
     pub runs: Vec<Run>,
+    /// What was spent, and the limits.
+    pub budget: Spending,
 }
 
 /// An experiment and its look.
@@ -320,7 +324,8 @@ mod tests {
     fn data(name: &str) -> Data {
         let experiment = Experiment::new(name.to_owned(), name.to_owned(), name.to_owned(), Some(name.to_owned()), 1);
         let run = Run { run: name.to_owned(), experiment: name.to_owned(), state: name.to_owned(), ..Run::default() };
-        Data { format: FORMAT, project: name.to_owned(), experiments: vec![experiment], runs: vec![run] }
+        let budget = Spending::default();
+        Data { format: FORMAT, project: name.to_owned(), experiments: vec![experiment], runs: vec![run], budget }
     }
 
     /// What a browser hands to the page's script: the text up to the first end of a script.

@@ -7,7 +7,7 @@ use harness_record::git::Git;
 use harness_record::load_config;
 use harness_record::select::Traces;
 use harness_study::ledger::{Spent, phase_of};
-use harness_study::seeds::outstanding;
+use harness_study::outstanding::outstanding;
 use serde::Serialize;
 
 use super::error::QueueError;

@@ -15,6 +15,9 @@ use harness_study::ledger::{Ledger, Spent, phase_of};
 use super::error::RunError;
 use super::expected::Pace;
 
+/// Runs of a smaller share of their steps say too little of the whole ones to be offered in their place.
+const LEAST_SHARE: f64 = 0.25;
+
 /// Runs that are wanted.
 pub struct Wish<'a> {
     /// Of which experiment.
@@ -83,12 +86,12 @@ pub(super) fn check(
     // What they would find is advice: a run that cannot be read takes it away, and nothing else.
     let design = Evidence::of(project).and_then(|evidence| Design::of(&evidence, wish.name)).ok();
     let steps = wish.config.training.steps;
-    let fewer = (steps as f64 * refusal.left / refusal.needed) as u64;
+    let fewer = if refusal.needed > 0.0 { (steps as f64 * refusal.left / refusal.needed) as u64 } else { 0 };
     Err(RunError::OverBudget(Box::new(OverBudget {
         name: wish.name.clone(),
         count: wish.count,
         is_known: wish.each.is_some(),
-        steps: (refusal.needed > 0.0 && fewer > 0).then_some((steps, fewer)),
+        steps: (fewer as f64 >= LEAST_SHARE * steps as f64 && fewer > 0).then_some((steps, fewer)),
         refusal,
         limits: limits.clone(),
         design,
@@ -96,7 +99,7 @@ pub(super) fn check(
 }
 
 /// An amount with as many digits as say something.
-fn short(amount: f64) -> String {
+pub fn short(amount: f64) -> String {
     match amount.abs() {
         size if size >= 100.0 => format!("{amount:.0}"),
         size if size >= 1.0 || size == 0.0 => format!("{amount:.2}"),
