@@ -22,7 +22,7 @@ use harness_core::contract::{
 };
 use harness_core::order::{Order, RollingDigest};
 use harness_core::scores::{
-    ActivationStatistics, ChoiceScore, LayerNorms, StepLine, WindowLoss, read_requests, to_csv,
+    ActivationStatistics, ChoiceScore, StepLine, TensorNorms, WindowLoss, read_requests, to_csv,
 };
 use harness_core::shards::TokenStream;
 use harness_core::token_losses::TokenLosses;
@@ -121,8 +121,8 @@ fn run(job: &Job) {
             memory_bytes: 1 << 27,
             ..StepLine::default()
         }));
-        if job.metrics.layers_at(step) {
-            say(&Message::Layers { rows: layers(job, step) });
+        if job.metrics.tensor_norms_at(step) {
+            say(&Message::TensorNorms { rows: layers(job, step) });
         }
         if step == at {
             match mode {
@@ -205,11 +205,11 @@ fn training_loss(job: &Job, step: u64) -> f64 {
 }
 
 /// Norms that change slowly over the steps, larger in larger tensors.
-fn layers(job: &Job, step: u64) -> Vec<LayerNorms> {
+fn layers(job: &Job, step: u64) -> Vec<TensorNorms> {
     let norms = |tensor: TensorSpec| {
         let (size, tensor) = ((tensor.parameters() as f64).sqrt(), tensor.name);
         let (gradient_norm, weight_norm) = (size / (100.0 + step as f64), size * (0.02 + step as f64 * 1e-5));
-        LayerNorms { step, tensor, gradient_norm, weight_norm, update_norm: size * job.optimizer.learning_rate }
+        TensorNorms { step, tensor, gradient_norm, weight_norm, update_norm: size * job.optimizer.learning_rate }
     };
     job.model.tensors(job.vocabulary_size).into_iter().map(norms).collect()
 }

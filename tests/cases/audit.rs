@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{Project, flip, seal_again};
+use crate::common::{Project, TINY, flip, seal_again};
 use harness_core::files::list_recursive;
 
 /// Damages a file, audits, and puts the file back.
@@ -120,12 +120,32 @@ fn one_byte_of_the_data_is_found() {
     fs::remove_dir_all(&store).unwrap();
     let ran = project.harness(&["audit", "tiny"]).expect(3);
     assert!(ran.stdout.contains("harness data prepare tiny"), "{}", ran.stdout);
-    let prepare = "harness task prepare grammar-agreement --corpus tiny";
+    let prepare = "harness task prepare grammar-agreement --corpus tiny --items 0";
     assert!(ran.stdout.contains(prepare), "{}", ran.stdout);
     // What is advised brings back everything.
     project.harness(&["data", "prepare", "tiny"]).expect(0);
     project.harness(&prepare.split(' ').skip(1).collect::<Vec<_>>()).expect(0);
     project.harness(&["audit", "tiny"]).expect(0);
+}
+
+#[test]
+fn requests_are_made_again_with_the_items_of_the_run() {
+    let project = Project::new();
+    let few = TINY.replace("Tiny", "Few").replace("[evaluation]\n", "[evaluation]\nitems_per_task = 3\n");
+    project.write("experiments/few/experiment.toml", &few);
+    project.commit("Ask fewer items");
+    project.harness(&["run", "few"]).expect(0);
+    let store = project.path(".harness");
+    let shared = fs::read_link(&store).unwrap();
+    fs::remove_file(&store).unwrap();
+    copy_folder(&shared, &store);
+    fs::remove_dir_all(store.join("tasks")).unwrap();
+    // `tiny` asks all of them; what is advised for `few` makes those of `few`.
+    let ran = project.harness(&["audit", "few"]).expect(3);
+    let prepare = "harness task prepare grammar-agreement --corpus tiny --items 3";
+    assert!(ran.stdout.contains(prepare), "{}", ran.stdout);
+    project.harness(&prepare.split(' ').skip(1).collect::<Vec<_>>()).expect(0);
+    project.harness(&["audit", "few"]).expect(0);
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -150,7 +170,7 @@ fn a_config_that_changed_at_its_commit_is_found() {
     let ran = project.harness(&["audit", "tiny"]).expect(1);
     assert!(ran.stdout.contains("experiments/tiny/experiment.toml at commit"), "{}", ran.stdout);
 
-    project.write("other.toml", &crate::common::TINY.replace("seed = 3", "seed = 9"));
+    project.write("other.toml", &TINY.replace("seed = 3", "seed = 9"));
     let other = project.git(&["hash-object", "-w", "other.toml"]);
     fs::copy(object(&other), object(&blob)).unwrap();
     let ran = project.harness(&["audit", "tiny"]).expect(1);

@@ -136,6 +136,26 @@ fn items_of_one_passage_are_tested_as_one() {
 }
 
 #[test]
+fn two_evaluations_are_compared_for_what_they_measured() {
+    let project = two_experiments();
+    let evaluated = |experiment: &str, arguments: &[&str]| {
+        project.harness(&[&["evaluate", experiment, "--checkpoint", "20"], arguments].concat()).expect(0);
+        project.latest(experiment).file_name().unwrap().to_str().unwrap().to_owned()
+    };
+    run(&project, "tiny", 3, "");
+    run(&project, "change", 3, "");
+    let tasks_alone = [evaluated("tiny", &["--without-validation"]), evaluated("change", &["--without-validation"])];
+    let report = json(&project, &["compare", &tasks_alone[0], &tasks_alone[1]]);
+    let kinds = kinds(&report["comparisons"][0]);
+    assert!(kinds.contains(&"not_validated".to_owned()), "{kinds:?}");
+    assert!(!kinds.contains(&"validation_texts_differ".to_owned()), "{kinds:?}");
+    assert_eq!(effect(&report, GROUP)["difference"], 0.0);
+    let whole = [evaluated("tiny", &[]), evaluated("change", &[])];
+    let report = json(&project, &["compare", &whole[0], &whole[1]]);
+    assert_eq!(effect(&report, BITS)["difference"], 0.0);
+}
+
+#[test]
 fn over_seeds_a_difference_is_found_and_a_null_is_not() {
     let project = two_experiments();
     for seed in 1..=4 {

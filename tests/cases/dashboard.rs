@@ -97,6 +97,26 @@ fn it_shows_sealed_open_and_changed_runs_of_every_experiment() {
 }
 
 #[test]
+fn what_stops_being_finite_keeps_its_mark() {
+    let project = Project::new();
+    project.write("templates/dashboard.html", &template());
+    project.commit("Add the page");
+    project.harness_with("nan:12", &["run", "tiny"]);
+    project.harness(&["dashboard"]).expect(0);
+    let page = fs::read_to_string(project.path("report/build/dashboard.html")).unwrap();
+    let run = &data_of(&page)["runs"][0];
+    let points: Vec<(u64, bool)> = run["validation"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|point| (point[0].as_u64().unwrap(), point[2].is_number()))
+        .collect();
+    assert_eq!(points[..3], [(0, true), (5, true), (10, true)], "{run:#}");
+    assert!(points.len() > 3 && points[3..].iter().all(|(_, finite)| !finite), "kept, as no number: {points:?}");
+    assert!(page.contains("is not finite by step"), "the page says so");
+}
+
+#[test]
 fn a_later_evaluation_stands_beside_the_run_it_evaluates() {
     let project = Project::new();
     project.write("templates/dashboard.html", &template());

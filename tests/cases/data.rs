@@ -76,6 +76,37 @@ fn a_corpus_is_shown_from_raw_text_to_tokens() {
 }
 
 #[test]
+fn lines_that_were_repaired_are_shown_by_source() {
+    let project = Project::new();
+    let whole: String = (0..40).map(|n| format!("Document {n} of this source is whole.\n")).collect();
+    let mut torn = whole.replace("this", "the torn").into_bytes();
+    torn.extend(b"One byte is \xff not text.\nAnother \xc3( is not either.\n");
+    std::fs::create_dir_all(project.path("texts")).unwrap();
+    std::fs::write(project.path("texts/whole.txt"), &whole).unwrap();
+    std::fs::write(project.path("texts/torn.txt"), &torn).unwrap();
+    let source = |name: &str, text: &[u8]| {
+        let (digest, bytes) = (Digest::of(text), text.len());
+        format!("[[source]]\nname = \"{name}\"\npath = \"texts/{name}.txt\"\nsha256 = \"{digest}\"\nbytes = {bytes}\n")
+    };
+    let recipe = format!(
+        "title = \"Torn\"\nlanguage = \"en\"\nlicence = \"CC0-1.0\"\ncitation = \"none\"\n\
+         documents = {{ split = \"lines\", invalid_utf8 = \"repair\" }}\n\
+         split = {{ validation = 0.2 }}\ntokenizer = {{ kind = \"bpe\", vocabulary_size = 280 }}\n{}{}",
+        source("whole", whole.as_bytes()),
+        source("torn", &torn)
+    );
+    project.write("experiments/corpora/torn.toml", &recipe);
+    project.harness(&["data", "prepare", "torn"]).expect(0);
+    let shown = project.harness(&["data", "show", "torn"]).expect(0).stdout;
+    assert!(shown.contains("repaired with U+FFFD as they were not Unicode text: 2 lines (2 of torn)"), "{shown}");
+    let all: Json =
+        serde_json::from_str(&project.harness(&["data", "show", "torn", "--json"]).expect(0).stdout).unwrap();
+    for source in all["manifest"]["sources"].as_array().unwrap() {
+        assert_eq!(source["lines_repaired"], if source["name"] == "torn" { 2 } else { 0 }, "{source:#}");
+    }
+}
+
+#[test]
 fn a_data_set_of_a_hub_is_fetched_locked_and_prepared() {
     let project = Project::new();
     // The store of the other tests may hold the files already.

@@ -30,6 +30,12 @@ fn records_of_version_2_are_verified_and_give_the_numbers_they_gave() {
     let project = Project::cloned_from(&fixture.join("project.bundle"));
     let audit = audit_json(&project);
     assert_eq!(audit["contradictions"], 0, "{audit}");
+    // A key of its configs is called otherwise now: what the hint says makes the working tree's readable, too.
+    let refused = project.harness(&["show", "tiny"]).expect(2).stderr;
+    assert!(refused.contains("hint: it is called `tensor_norms_every` now"), "{refused}");
+    let path = project.path("experiments/tiny/experiment.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, config.replace("layers_every", "tensor_norms_every")).unwrap();
     let values = Project::json(&fixture.join("values.json"));
     for (experiment, expected) in values.as_object().unwrap() {
         let shown = project.harness(&["show", experiment, "--values", "--json"]).expect(0);
@@ -40,6 +46,9 @@ fn records_of_version_2_are_verified_and_give_the_numbers_they_gave() {
         }
     }
     project.harness(&["compare", "tiny", "wider"]).expect(0);
+    // Norms of tensors stood in a file of another name.
+    let wider = harness_analyse::Side::open(&harness_core::names::Project::at(project.path("")), "wider").unwrap();
+    assert!(wider.runs[0].run.path("layers.csv").is_file() && !wider.runs[0].tensor_norms.is_empty());
     let states: Vec<String> = runs_json(&project).iter().map(|run| run["state"].as_str().unwrap().to_owned()).collect();
     assert_eq!(states, ["completed", "completed", "completed", "failed", "completed"]);
     // A damaged one is found as ever.

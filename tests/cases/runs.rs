@@ -62,7 +62,7 @@ fn a_dirty_tree_is_refused_or_recorded() {
 #[test]
 fn a_killed_trainer_leaves_a_failed_record_that_can_be_resumed() {
     let project = Project::new();
-    let metrics = format!("{}\n[metrics]\nlayers_every = 4\nactivations_every = 2\n", crate::common::TINY);
+    let metrics = format!("{}\n[metrics]\ntensor_norms_every = 4\nactivations_every = 2\n", crate::common::TINY);
     project.write("experiments/tiny/experiment.toml", &metrics);
     project.commit("Measure inside the model");
     let killed = project.harness_with("die:11", &["run", "tiny"]).expect(1);
@@ -85,13 +85,16 @@ fn a_killed_trainer_leaves_a_failed_record_that_can_be_resumed() {
         let of_place = rows.lines().filter_map(|row| row.split_once(&format!(",{place},")));
         of_place.map(|(step, _)| step.parse().unwrap()).collect::<Vec<u64>>()
     };
-    assert_eq!(measured("layers.csv", "blocks.0.attention.output.weight"), [1, 4, 8, 12, 16, 20]);
+    assert_eq!(measured("tensor_norms.csv", "blocks.0.attention.output.weight"), [1, 4, 8, 12, 16, 20]);
     assert_eq!(measured("activations.csv", "blocks.0"), (0..=10).map(|k| 2 * k).collect::<Vec<u64>>());
     let exported = project.harness(&["export", "tensorboard", "tiny", "curves"]).expect(0);
     let events = fs::read(project.path(exported.stdout.trim())).unwrap();
-    for tag in
-        ["training/loss_nats", "layers/token_embedding/update_norm", "activations/blocks.0/rms", "validation/loss_nats"]
-    {
+    for tag in [
+        "training/loss_nats",
+        "tensor_norms/token_embedding/update_norm",
+        "activations/blocks.0/rms",
+        "validation/loss_nats",
+    ] {
         let times = events.windows(tag.len()).filter(|bytes| *bytes == tag.as_bytes()).count();
         assert!(times >= 5, "{tag}: {times}");
     }

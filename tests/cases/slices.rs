@@ -122,6 +122,53 @@ fn kinds_of_tokens(project: &Project, run: &RunAnalysis) -> Vec<bool> {
 }
 
 #[test]
+fn slices_by_source_are_those_of_the_recipe() {
+    let project = Project::new();
+    let mut recipe = "title = \"Two\"\nlanguage = \"en\"\nlicence = \"CC0-1.0\"\ncitation = \"none\"\n\
+                      documents = { split = \"lines\" }\nsplit = { validation = 0.3 }\n\
+                      tokenizer = { kind = \"bpe\", vocabulary_size = 280 }\n"
+        .to_owned();
+    // One source of two files, which are one slice, and one of a file.
+    for (source, file, words) in [
+        ("letters", "letters/a", "a letter to"),
+        ("letters", "letters/b", "a note for"),
+        ("tales", "tales", "a tale of"),
+    ] {
+        let text: String = (0..40).map(|n| format!("Number {n} is {words} somebody who reads {}.\n", n * n)).collect();
+        project.write(&format!("texts/{file}.txt"), &text);
+        if !recipe.contains(&format!("\"{source}\"")) {
+            let path = if source == "letters" { "texts/letters/*.txt" } else { "texts/tales.txt" };
+            recipe += &format!("[[source]]\nname = \"{source}\"\npath = \"{path}\"\n");
+            if source == "tales" {
+                recipe +=
+                    &format!("sha256 = \"{}\"\nbytes = {}\n", harness_core::Digest::of(text.as_bytes()), text.len());
+            }
+        }
+    }
+    project.write("experiments/corpora/two.toml", &recipe);
+    project.write("experiments/tiny/experiment.toml", &TINY.replace("corpus = \"tiny\"", "corpus = \"two\""));
+    project.harness(&["data", "fetch", "two"]).expect(0);
+    project.commit("Train on two sources");
+    project.harness(&["run", "tiny"]).expect(0);
+    let run = analysis(&project, "tiny").run;
+    let windows: Vec<WindowLoss> = read_csv(&run.path("evaluations/step-00000020/validation.csv")).unwrap();
+    let ran = project.harness(&["slices", "tiny", "--by", "source", "--json"]).expect(0);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let slices = report["slices"].as_array().unwrap();
+    assert_eq!(slices.iter().map(|slice| slice["slice"].as_str().unwrap()).collect::<Vec<_>>(), ["letters", "tales"]);
+    for slice in slices {
+        // By hand: the windows of the documents whose id begins with the source.
+        let of = |w: &&WindowLoss| {
+            let id = &run.corpus.validation_documents[w.document as usize].id;
+            id.starts_with(slice["slice"].as_str().unwrap())
+        };
+        let (tokens, nats) = windows.iter().filter(of).fold((0, 0.0), |(t, n), w| (t + w.tokens, n + w.loss_nats));
+        assert_eq!(slice["tokens"], tokens);
+        assert!(tokens > 0 && (slice["loss_nats"].as_f64().unwrap() - nats / tokens as f64).abs() < 1e-6, "{slice:#}");
+    }
+}
+
+#[test]
 fn tables_and_files_hold_the_same_numbers() {
     let project = two_runs();
     let text = project.harness(&["slices", "tiny"]).expect(0).stdout;
@@ -198,8 +245,9 @@ fn a_diagnosis_finds_what_is_planted_inside_the_model() {
     let config = TINY
         .replace("steps = 20", "steps = 60")
         .replace("validation_at = { every = 5 }", "validation_at = { every = 10 }");
-    let config =
-        format!("{config}\n[metrics]\nlayers_every = 5\nactivations_every = 10\n\n[optimizer]\nlearning_rate = 1e-4\n");
+    let config = format!(
+        "{config}\n[metrics]\ntensor_norms_every = 5\nactivations_every = 10\n\n[optimizer]\nlearning_rate = 1e-4\n"
+    );
     project.write("experiments/tiny/experiment.toml", &config);
     project.commit("Measure often");
     project.harness(&["run", "tiny"]).expect(0);
@@ -238,11 +286,12 @@ fn a_diagnosis_finds_what_is_planted_inside_the_model() {
         );
     };
     let last = |rows: &[u64]| *rows.iter().max().unwrap();
-    let last_layers = last(&sound.layers.iter().map(|row| row.step).collect::<Vec<_>>());
+    let last_norms = last(&sound.tensor_norms.iter().map(|row| row.step).collect::<Vec<_>>());
     let last_activations = last(&sound.activations.iter().map(|row| row.step).collect::<Vec<_>>());
-    let faster = |run: &mut RunAnalysis, times: f64| run.layers.iter_mut().for_each(|row| row.update_norm *= times);
-    found("update_ratio", "layer_norms", &|run| faster(run, 10.0));
-    found("update_ratio", "layer_norms", &|run| faster(run, 1e-3));
+    let faster =
+        |run: &mut RunAnalysis, times: f64| run.tensor_norms.iter_mut().for_each(|row| row.update_norm *= times);
+    found("update_ratio", "tensor_norms", &|run| faster(run, 10.0));
+    found("update_ratio", "tensor_norms", &|run| faster(run, 1e-3));
     // More than half of the steps are clipped anyway: that and updates of 5 % make two signs.
     found("learning_rate_high", "optimisation", &|run| faster(run, 10.0));
     found("learning_rate_low", "optimisation", &|run| {
@@ -250,8 +299,8 @@ fn a_diagnosis_finds_what_is_planted_inside_the_model() {
         run.values.get_mut("training.clipped_share").unwrap().number = 0.0;
     });
     found("data_bound", "throughput", &|run| run.steps.iter_mut().for_each(|step| step.data_wait_share = 0.3));
-    found("norm_growth", "layer_norms", &|run| {
-        let rows = run.layers.iter_mut().filter(|row| row.step == last_layers && row.tensor.contains("attention"));
+    found("norm_growth", "tensor_norms", &|run| {
+        let rows = run.tensor_norms.iter_mut().filter(|row| row.step == last_norms && row.tensor.contains("attention"));
         rows.for_each(|row| row.weight_norm *= 2.0);
     });
     found("dead_units", "activations", &|run| {

@@ -22,7 +22,7 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use harness_core::scores::{ActivationStatistics, ChoiceScore, LayerNorms, StepLine, TableError};
+use harness_core::scores::{ActivationStatistics, ChoiceScore, StepLine, TableError, TensorNorms};
 use harness_core::task_kind::Metric;
 
 use harness_record::SealedRun;
@@ -58,7 +58,7 @@ pub struct RunAnalysis {
     /// One row for each optimizer step.
     pub steps: Vec<StepLine>,
     /// Norms of the parameter tensors, at intervals; empty if they were not recorded.
-    pub layers: Vec<LayerNorms>,
+    pub tensor_norms: Vec<TensorNorms>,
     /// Statistics inside the model on the probe batch, at intervals; empty if they were not recorded.
     pub activations: Vec<ActivationStatistics>,
     /// Validation bits per byte at each evaluation; not finite where the model gave no number.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
+use std::path::PathBuf;
 
 use harness_core::config::flat;
 use harness_core::corpus_manifest::{Manifest, SourceRecord};
@@ -219,11 +220,11 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
         values.add("validation.best_bits_per_byte", best, Unit::BitsPerByte, &files);
     }
     let (calibration, slices) = describe_tokens(&run, &mut values)?;
-    let (layers, activations) = (table(&run, file::LAYERS)?, table(&run, file::ACTIVATIONS)?);
+    let (tensor_norms, activations) = (table(run.tensor_norms())?, table(Some(run.path(file::ACTIVATIONS)))?);
     Ok(RunAnalysis {
         run,
         steps,
-        layers,
+        tensor_norms,
         activations,
         validation_curve,
         task_curves: task_points,
@@ -238,9 +239,8 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
 }
 
 /// A table that a run writes at intervals, if it was asked to.
-fn table<T: DeserializeOwned>(run: &SealedRun, name: &str) -> Result<Vec<T>, AnalyseError> {
-    let path = run.path(name);
-    if files::is_file(&path) { Ok(read_csv(&path)?) } else { Ok(Vec::new()) }
+fn table<T: DeserializeOwned>(path: Option<PathBuf>) -> Result<Vec<T>, AnalyseError> {
+    Ok(path.filter(|path| files::is_file(path)).map_or(Ok(Vec::new()), |path| read_csv(&path))?)
 }
 
 fn inconsistent(run: &SealedRun, problem: String) -> AnalyseError {

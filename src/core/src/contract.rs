@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{MetricsConfig, ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig};
 use crate::digest::Digest;
-use crate::scores::{ActivationStatistics, LayerNorms, StepLine};
+use crate::scores::{ActivationStatistics, StepLine, TensorNorms};
 
 /// The version of this contract. Raised with every change that an older program would misread.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Exit codes of `harness-trainer`.
 pub mod exit_code {
@@ -166,9 +166,9 @@ pub enum Message {
     /// An optimizer step was done.
     Step(StepLine),
     /// Norms of every parameter tensor at one step.
-    Layers {
+    TensorNorms {
         /// One row a tensor.
-        rows: Vec<LayerNorms>,
+        rows: Vec<TensorNorms>,
     },
     /// A step was skipped, because its loss or gradient was not finite.
     Skipped(Skipped),

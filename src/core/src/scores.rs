@@ -131,9 +131,9 @@ pub struct StepLine {
     pub power_w: Option<f64>,
 }
 
-/// One row of `layers.csv`: the norms of one parameter tensor at one step. All are L2 norms over the whole tensor.
+/// One row of `tensor_norms.csv`: the norms of one parameter tensor at one step. All are L2 norms over the whole tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LayerNorms {
+pub struct TensorNorms {
     /// Optimizer steps done, from 1.
     pub step: u64,
     /// The tensor, as [`crate::config::ModelConfig::tensors`] names it.

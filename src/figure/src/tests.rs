@@ -74,7 +74,7 @@ fn estimate(mean: f64, standard_error: f64) -> Option<Estimate> {
 
 fn heat_maps() -> Vec<(&'static str, Figure)> {
     let steps: Vec<f64> = (0..=40).map(|k| f64::from(k * 50)).collect();
-    let norms = layer_norms::Norms {
+    let norms = tensor_norms::Norms {
         name: "baseline".to_owned(),
         places: places(6),
         steps: steps.clone(),
@@ -96,7 +96,7 @@ fn heat_maps() -> Vec<(&'static str, Figure)> {
             quantity("Dead feed-forward units (share)", 6, false, |r, c| 0.002 * r * c),
         ],
     };
-    vec![("layer_norms", layer_norms::draw(&[norms])), ("activations", activations::draw(&[activations]))]
+    vec![("tensor_norms", tensor_norms::draw(&[norms])), ("activations", activations::draw(&[activations]))]
 }
 
 fn of_scores() -> Vec<(&'static str, Figure)> {
@@ -430,7 +430,7 @@ fn nothing_and_broken_values_still_draw() {
         Curve { subject: subject("x", 40), seeds: vec![vec![(0.0, f64::NAN), (1.0, f64::INFINITY)], Vec::new()] };
     let empty = lengths::Side { name: "x".to_owned(), median_bytes: 0, by_power_of_two: Vec::new() };
     let nobody = activations::Activations { name: "x".to_owned(), steps: Vec::new(), quantities: Vec::new() };
-    let unmeasured = layer_norms::Norms {
+    let unmeasured = tensor_norms::Norms {
         name: "x".to_owned(),
         places: places(40),
         steps: vec![1.0],
@@ -473,7 +473,7 @@ fn nothing_and_broken_values_still_draw() {
         tree::draw(&[hopeless], "x", false),
         ladder::draw(&unrun),
         activations::draw(&[nobody]),
-        layer_norms::draw(&[unmeasured]),
+        tensor_norms::draw(&[unmeasured]),
     ];
     assert!(nothing.iter().all(|figure| figure.svg.contains("</svg>")));
 }

@@ -162,6 +162,14 @@ impl SealedRun {
         self.folder.join(relative)
     }
 
+    /// The norms of its parameter tensors, if they were recorded: under the name that the file has now, or had.
+    pub fn tensor_norms(&self) -> Option<PathBuf> {
+        [file::TENSOR_NORMS, file::TENSOR_NORMS_BEFORE]
+            .map(|name| self.path(name))
+            .into_iter()
+            .find(|path| files::is_file(path))
+    }
+
     /// The run folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use harness_core::Digest;
 use harness_core::contract::Message;
 use harness_core::files::{self, FileError};
-use harness_core::scores::{ActivationStatistics, LayerNorms, StepLine, to_csv};
+use harness_core::scores::{ActivationStatistics, StepLine, TensorNorms, to_csv};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -22,11 +22,11 @@ pub enum SealError {
 }
 
 /// Writes one run folder. Every event is a line of the hash-linked log, every step a row of `steps.csv`, and what is
-/// measured inside the model at intervals a row of `layers.csv` or `activations.csv`.
+/// measured inside the model at intervals a row of `tensor_norms.csv` or `activations.csv`.
 pub struct Recorder {
     folder: PathBuf,
     steps: Table,
-    layers: Table,
+    tensor_norms: Table,
     activations: Table,
     previous: Digest,
 }
@@ -36,8 +36,8 @@ pub struct Recorder {
 pub struct Inherited {
     /// Of `steps.csv`.
     pub steps: Vec<StepLine>,
-    /// Of `layers.csv`.
-    pub layers: Vec<LayerNorms>,
+    /// Of `tensor_norms.csv`.
+    pub tensor_norms: Vec<TensorNorms>,
     /// Of `activations.csv`.
     pub activations: Vec<ActivationStatistics>,
 }
@@ -112,7 +112,7 @@ impl Recorder {
         let mut recorder = Recorder {
             folder: folder.to_owned(),
             steps: Table::begin(folder.join(file::STEPS), &inherited.steps)?,
-            layers: Table::begin(folder.join(file::LAYERS), &inherited.layers)?,
+            tensor_norms: Table::begin(folder.join(file::TENSOR_NORMS), &inherited.tensor_norms)?,
             activations: Table::begin(folder.join(file::ACTIVATIONS), &inherited.activations)?,
             previous: Digest::of(b""),
         };
@@ -132,7 +132,7 @@ impl Recorder {
         Ok(Recorder {
             folder: folder.to_owned(),
             steps: Table::reopen(folder.join(file::STEPS))?,
-            layers: Table::reopen(folder.join(file::LAYERS))?,
+            tensor_norms: Table::reopen(folder.join(file::TENSOR_NORMS))?,
             activations: Table::reopen(folder.join(file::ACTIVATIONS))?,
             previous,
         })
@@ -151,7 +151,7 @@ impl Recorder {
                 // A crash loses at most these few rows; the checkpoint they follow is what a resume starts from.
                 if line.step.is_multiple_of(16) { self.steps.flush() } else { Ok(()) }
             }
-            Message::Layers { rows } => rows.iter().try_for_each(|row| self.layers.add(row)),
+            Message::TensorNorms { rows } => rows.iter().try_for_each(|row| self.tensor_norms.add(row)),
             Message::Activations { rows } => rows.iter().try_for_each(|row| self.activations.add(row)),
             event => {
                 self.flush()?;
@@ -178,7 +178,7 @@ impl Recorder {
 
     fn flush(&mut self) -> Result<(), SealError> {
         self.steps.flush()?;
-        self.layers.flush()?;
+        self.tensor_norms.flush()?;
         self.activations.flush()
     }
 

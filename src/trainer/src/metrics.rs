@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use harness_core::config::TensorSpec;
 use harness_core::contract::{Job, Peak};
-use harness_core::scores::{ActivationStatistics, LayerNorms};
+use harness_core::scores::{ActivationStatistics, TensorNorms};
 use tch::{Device, Kind, Tensor};
 
 use crate::batch::{open_stream, to_device};
@@ -81,18 +81,18 @@ pub fn is_finite(row: &ActivationStatistics) -> bool {
 }
 
 /// Norms of every parameter tensor around one update; on the device until they are read.
-pub struct TensorNorms {
+pub struct MeasuredNorms {
     gradient: Tensor, // (tensors), as all three
     weight: Tensor,
     update: Tensor,
 }
 
-impl TensorNorms {
+impl MeasuredNorms {
     /// From the weights as they were, the parameters as they are, and the norms of the gradients.
     pub fn of(mut before: Vec<Tensor>, parameters: &Parameters, gradient: &Tensor) -> Result<Self, Error> {
         let tensors = parameters.tensors();
         tch::no_grad(|| before.iter_mut().zip(tensors).for_each(|(old, new)| drop(old.g_sub_(new))));
-        Ok(TensorNorms {
+        Ok(MeasuredNorms {
             gradient: gradient.shallow_clone(),
             weight: native::norms(tensors)?,
             update: native::norms(&before)?,
@@ -100,9 +100,9 @@ impl TensorNorms {
     }
 
     /// The rows of a step.
-    pub fn read(&self, step: u64, specs: &[TensorSpec]) -> Vec<LayerNorms> {
+    pub fn read(&self, step: u64, specs: &[TensorSpec]) -> Vec<TensorNorms> {
         let [gradient, weight, update] = [&self.gradient, &self.weight, &self.update].map(numbers);
-        let row = |(at, spec): (usize, &TensorSpec)| LayerNorms {
+        let row = |(at, spec): (usize, &TensorSpec)| TensorNorms {
             step,
             tensor: spec.name.clone(),
             gradient_norm: gradient[at],
@@ -110,7 +110,7 @@ impl TensorNorms {
             update_norm: update[at],
         };
         let finite =
-            |row: &LayerNorms| [row.gradient_norm, row.weight_norm, row.update_norm].iter().all(|n| n.is_finite());
+            |row: &TensorNorms| [row.gradient_norm, row.weight_norm, row.update_norm].iter().all(|n| n.is_finite());
         specs.iter().enumerate().map(row).filter(finite).collect()
     }
 }

@@ -21,7 +21,7 @@ use crate::device;
 use crate::error::Error;
 use crate::evaluate::{Evaluator, Wanted};
 use crate::messages::Outside;
-use crate::metrics::{self, Gauges, Probe, TensorNorms};
+use crate::metrics::{self, Gauges, MeasuredNorms, Probe};
 use crate::model::Transformer;
 use crate::model::extras::kernel;
 use crate::model::weights::Parameters;
@@ -66,7 +66,7 @@ struct PendingStep {
     numbers: Arriving,
     /// Of each tensor; shape (tensors).
     gradient_norms: Tensor,
-    tensor_norms: Option<TensorNorms>,
+    tensor_norms: Option<MeasuredNorms>,
     learning_rate: f64,
     batch_size: u32,
     sequence_length: u32,
@@ -319,10 +319,10 @@ impl Run<'_> {
         }
 
         let copies = || self.parameters.tensors().iter().map(|p| p.detach().copy()).collect::<Vec<_>>();
-        let before = job.metrics.layers_at(step + 1).then(copies);
+        let before = job.metrics.tensor_norms_at(step + 1).then(copies);
         self.optimizer.step(&gradients, &gradient.divisor, rate)?;
         native::clear_gradients(self.parameters.tensors())?;
-        let norms = before.map(|before| TensorNorms::of(before, &self.parameters, &pending.gradient_norms));
+        let norms = before.map(|before| MeasuredNorms::of(before, &self.parameters, &pending.gradient_norms));
         pending.tensor_norms = norms.transpose()?;
         if let Some(average) = &mut self.average {
             average.update(&self.parameters, step + 1);
@@ -407,7 +407,7 @@ impl Run<'_> {
             power_w: self.gauges.power_w,
         }));
         if let Some(norms) = pending.tensor_norms {
-            self.outside.send(&Message::Layers { rows: norms.read(pending.step, self.parameters.specs()) });
+            self.outside.send(&Message::TensorNorms { rows: norms.read(pending.step, self.parameters.specs()) });
         }
         Ok(())
     }

@@ -58,7 +58,7 @@ def bare(trainer: pathlib.Path, project: pathlib.Path, job: dict) -> float:
     output = project / "bare"
     output.mkdir(exist_ok=True)
     job = {**job, "output": "bare", "validation_steps": [], "token_loss_steps": [], "task_steps": []}
-    job["metrics"] = {**job["metrics"], "layers_every": 0, "activations_every": 0}
+    job["metrics"] = {**job["metrics"], "tensor_norms_every": 0, "activations_every": 0}
     (output / "job.json").write_text(json.dumps(job))
     threads = str(job["training"]["threads"])
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}

@@ -9,7 +9,7 @@ pub const TASKS: &str = "tasks";
 /// Learning rate and gradient norm.
 pub const OPTIMISATION: &str = "optimisation";
 /// Norms of tensors.
-pub const LAYER_NORMS: &str = "layer_norms";
+pub const TENSOR_NORMS: &str = "tensor_norms";
 /// Statistics of activations.
 pub const ACTIVATIONS: &str = "activations";
 /// The loss by slices.

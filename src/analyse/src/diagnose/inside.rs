@@ -1,10 +1,10 @@
 //! What goes on inside the model: how far a step moves the weights, what grows, which units are silent, and whether
-//! attention still spreads. From `layers.csv` and `activations.csv`, which a run writes at intervals.
+//! attention still spreads. From `tensor_norms.csv` and `activations.csv`, which a run writes at intervals.
 
 use std::collections::BTreeMap;
 
 use harness_core::config::Role;
-use harness_core::scores::{ActivationStatistics, LayerNorms};
+use harness_core::scores::{ActivationStatistics, TensorNorms};
 
 use super::{Change, Check, Finding, Turn, figure, rounded};
 use crate::{RunAnalysis, Unit};
@@ -23,7 +23,7 @@ fn update_ratios(analysis: &RunAnalysis) -> BTreeMap<&str, f64> {
     let high: BTreeMap<u64, bool> = analysis.steps.iter().map(|s| (s.step, 2.0 * s.learning_rate >= peak)).collect();
     let matrices = analysis.run.experiment.model.tensors(analysis.run.open.data.vocabulary_size);
     let mut ratios: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for row in &analysis.layers {
+    for row in &analysis.tensor_norms {
         let is_matrix = matrices.iter().any(|tensor| tensor.name == row.tensor && tensor.role != Role::Vector);
         let ratio = row.update_norm / row.weight_norm;
         if is_matrix && high.get(&row.step) == Some(&true) && ratio.is_finite() {
@@ -42,7 +42,7 @@ pub(super) fn usual_update_ratio(analysis: &RunAnalysis) -> Option<f64> {
 pub(super) fn update_ratio(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "update_ratio",
-        figure::LAYER_NORMS,
+        figure::TENSOR_NORMS,
         "while the learning rate is at least half of its peak, a weight matrix whose median update is more than 1 % or less \
          than 0.01 % of it",
         RATIO_SOURCE,
@@ -52,7 +52,7 @@ pub(super) fn update_ratio(analysis: &RunAnalysis) -> Finding {
     let (Some((lowest, least)), Some((highest, most))) =
         (ratios.iter().min_by(by_ratio), ratios.iter().max_by(by_ratio))
     else {
-        return check.not_judged("no norms of tensors were recorded (`metrics.layers_every`)");
+        return check.not_judged("no norms of tensors were recorded (`metrics.tensor_norms_every`)");
     };
     let check = check
         .evidence("smallest ratio of update to weight", *least, Unit::Number)
@@ -93,14 +93,14 @@ pub(super) fn update_ratio(analysis: &RunAnalysis) -> Finding {
 }
 
 /// The row of a tensor at the step nearest to a share of the run.
-fn norm_at<'a>(rows: &[&'a LayerNorms], step: f64) -> Option<&'a LayerNorms> {
+fn norm_at<'a>(rows: &[&'a TensorNorms], step: f64) -> Option<&'a TensorNorms> {
     rows.iter().min_by(|a, b| (a.step as f64 - step).abs().total_cmp(&(b.step as f64 - step).abs())).copied()
 }
 
 pub(super) fn norm_growth(analysis: &RunAnalysis) -> Finding {
     let check = Check::new(
         "norm_growth",
-        figure::LAYER_NORMS,
+        figure::TENSOR_NORMS,
         "over the second half of the run a weight matrix grows by more than half, or the residual stream behind the last \
          block by more than a factor of two",
         "Wortsman et al. 2023, Small-scale Proxies for Large-scale Transformer Training Instabilities: norms and logits that \
@@ -110,7 +110,7 @@ pub(super) fn norm_growth(analysis: &RunAnalysis) -> Finding {
     let matrices = analysis.run.experiment.model.tensors(analysis.run.open.data.vocabulary_size);
     let mut worst: Option<(f64, &str)> = None;
     for tensor in matrices.iter().filter(|tensor| tensor.role != Role::Vector) {
-        let rows: Vec<&LayerNorms> = analysis.layers.iter().filter(|row| row.tensor == tensor.name).collect();
+        let rows: Vec<&TensorNorms> = analysis.tensor_norms.iter().filter(|row| row.tensor == tensor.name).collect();
         let (Some(half), Some(end)) = (norm_at(&rows, 0.5 * last_step), norm_at(&rows, last_step)) else { continue };
         let growth = end.weight_norm / half.weight_norm - 1.0;
         if half.step < end.step && worst.is_none_or(|(most, _)| growth > most) {
@@ -119,7 +119,8 @@ pub(super) fn norm_growth(analysis: &RunAnalysis) -> Finding {
     }
     let stream = stream_growth(&analysis.activations, last_step);
     let Some((growth, tensor)) = worst else {
-        return check.not_judged("no norms of tensors were recorded over the second half (`metrics.layers_every`)");
+        return check
+            .not_judged("no norms of tensors were recorded over the second half (`metrics.tensor_norms_every`)");
     };
     let check = check.evidence("largest growth of a matrix over the second half", growth, Unit::Share).evidence_if(
         "residual stream at the end over that at half",

@@ -78,7 +78,7 @@ pub(super) fn too_low(analysis: &RunAnalysis) -> Finding {
         Err(why) => return check.not_judged(why),
     };
     let (Some(ratio), Some(fall)) = (usual_update_ratio(analysis), late_fall(curve)) else {
-        return check.not_judged("norms of tensors (`metrics.layers_every`) or evaluations are missing");
+        return check.not_judged("norms of tensors (`metrics.tensor_norms_every`) or evaluations are missing");
     };
     let signs = signs(analysis);
     let check = check

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
     /// Norms of gradient, weights and update of every parameter tensor are written after the first step and after
-    /// every so many steps (`layers.csv`). 0 means never.
-    pub layers_every: u64,
+    /// every so many steps (`tensor_norms.csv`). 0 means never.
+    pub tensor_norms_every: u64,
     /// Statistics of the activations on the probe batch are written before the first step, after every so many steps
     /// and after the last (`activations.csv`). 0 means never.
     pub activations_every: u64,
@@ -26,14 +26,14 @@ fn is_zero(rows: &u64) -> bool {
 
 impl Default for MetricsConfig {
     fn default() -> Self {
-        MetricsConfig { layers_every: 50, activations_every: 100, probe_sequences: 2, step_rows: 0 }
+        MetricsConfig { tensor_norms_every: 50, activations_every: 100, probe_sequences: 2, step_rows: 0 }
     }
 }
 
 impl MetricsConfig {
     /// Whether the norms of the tensors are measured in step `step` (from 1).
-    pub fn layers_at(&self, step: u64) -> bool {
-        self.layers_every > 0 && (step == 1 || step.is_multiple_of(self.layers_every))
+    pub fn tensor_norms_at(&self, step: u64) -> bool {
+        self.tensor_norms_every > 0 && (step == 1 || step.is_multiple_of(self.tensor_norms_every))
     }
 
     /// Whether step `step` (from 1) of `steps` steps has a row in `steps.csv`.

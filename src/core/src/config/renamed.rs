@@ -4,10 +4,11 @@
 use toml::{Table, Value};
 
 /// Section, the key as it was, and as it is.
-const RENAMED: [(&str, &str, &str); 5] = [
+const RENAMED: [(&str, &str, &str); 6] = [
     ("model", "initialization_deviation", "init_std"),
     ("model", "future_tokens", "multi_token_prediction"),
     ("model", "future_loss_weight", "multi_token_loss_weight"),
+    ("metrics", "layers_every", "tensor_norms_every"),
     ("training", "average_decay", "ema_decay"),
     ("training", "restart_positions", "reset_position_ids"),
 ];

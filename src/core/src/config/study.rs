@@ -421,7 +421,7 @@ impl Study {
             ("evaluation.tasks_at", "last".into()),
             ("evaluation.tasks", tasks.into()),
             ("evaluation.token_losses_at", "none".into()),
-            ("metrics.layers_every", 0.into()),
+            ("metrics.tensor_norms_every", 0.into()),
             ("metrics.activations_every", 0.into()),
             ("metrics.step_rows", STEP_ROWS.into()),
             ("training.checkpoint_every", 0.into()),

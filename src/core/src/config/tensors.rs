@@ -16,7 +16,7 @@ const SMEAR_CHANNELS: u64 = 12;
 /// A trainable tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorSpec {
-    /// Its name in the trainer, in checkpoints and in `layers.csv`.
+    /// Its name in the trainer, in checkpoints and in `tensor_norms.csv`.
     pub name: String,
     /// Its shape; of matrices (out, in).
     pub shape: Vec<u64>,

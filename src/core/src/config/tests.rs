@@ -270,6 +270,7 @@ fn keys_that_were_renamed_are_refused_in_a_config_and_read_from_a_record() {
         ("model", "initialization_deviation", "init_std", "0.03"),
         ("model", "future_tokens", "multi_token_prediction", "1"),
         ("model", "future_loss_weight", "multi_token_loss_weight", "0.5"),
+        ("metrics", "layers_every", "tensor_norms_every", "7"),
         ("training", "average_decay", "ema_decay", "0.9"),
         ("training", "restart_positions", "reset_position_ids", "true"),
     ] {

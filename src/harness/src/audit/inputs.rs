@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use harness_core::config::{BudgetError, Checked, ConfigError, Table, load_recorded, load_study};
+use harness_core::config::{BudgetError, Checked, ConfigError, Table, load_recorded, load_study, parse_resolved};
 use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, is_inside};
 use harness_core::project_file::ProjectFile;
+use harness_core::task_kind::TEST_SIDE;
 use harness_core::{Digest, files};
 
 use super::{Audit, Check, Outcome, Subject, first_line};
@@ -25,7 +26,7 @@ pub(super) fn check(
     audit: &mut Audit,
 ) {
     code(git, open, &project.run(experiment, &open.run), subject, audit);
-    data(project, open, subject, audit);
+    data(project, open, &project.run(experiment, &open.run), subject, audit);
     lineage(project, open, experiment, subject, audit);
 }
 
@@ -172,8 +173,11 @@ fn follows(planned: &Checked, run: &SealedRun) -> bool {
     resolved.is_ok_and(|resolved| resolved == run.experiment)
 }
 
-fn data(project: &Project, open: &Open, subject: &Subject, audit: &mut Audit) {
+fn data(project: &Project, open: &Open, folder: &Path, subject: &Subject, audit: &mut Audit) {
     let data = &open.data;
+    let config = files::read_to_string(&folder.join(file::CONFIG)).ok().and_then(|text| parse_resolved(&text).ok());
+    // Experiments may differ in it, and requests are those of one number of items.
+    let items = config.map_or_else(String::new, |config| format!(" --items {}", config.evaluation.items_per_task));
     // Each with the command that makes it.
     let mut promised: Vec<(&str, Digest, Vec<String>, String)> = Vec::new();
     let prepare = format!("harness data prepare {}", data.corpus);
@@ -185,7 +189,8 @@ fn data(project: &Project, open: &Open, subject: &Subject, audit: &mut Audit) {
         let group = task.group.iter().map(|g| format!("tasks.{g}.*"));
         let numbers = std::iter::once(format!("tasks.{}.*", task.id)).chain(group).collect();
         let recipe = task.group.as_ref().unwrap_or(&task.id);
-        let prepare = format!("harness task prepare {recipe} --corpus {}", data.corpus);
+        let items = if recipe == TEST_SIDE { " --items 0" } else { &items };
+        let prepare = format!("harness task prepare {recipe} --corpus {}{items}", data.corpus);
         promised.push((&task.requests, task.requests_sha256, numbers, prepare));
     }
     let mut held = 0;

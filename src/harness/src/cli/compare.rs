@@ -290,9 +290,10 @@ fn print_flips(workplace: &Workplace, reference: &Side, flips: &Flips, compariso
     let texts = texts(workplace, &reference.runs[0], &flips.task);
     if texts.is_none() {
         terminal::tell(&format!(
-            "the texts of the items are missing\nhint: `harness task prepare {} --corpus {}` restores them",
+            "the texts of the items are missing\nhint: `harness task prepare {} --corpus {} --items {}` restores them",
             flips.task.split('.').next().unwrap_or_default(),
-            reference.runs[0].run.open.data.corpus
+            reference.runs[0].run.open.data.corpus,
+            reference.runs[0].run.experiment.evaluation.items_per_task
         ));
     }
     let lists = [(&flips.only_reference, &comparison.reference.name), (&flips.only_other, &comparison.other.name)];

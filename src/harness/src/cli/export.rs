@@ -32,7 +32,7 @@ enum Form {
         #[arg(long)]
         step: Option<u64>,
     },
-    /// The curves of a run as an event file for TensorBoard: every column of steps.csv, layers.csv and activations.csv,
+    /// The curves of a run as an event file for TensorBoard: every column of steps.csv, tensor_norms.csv and activations.csv,
     /// and the validation loss.
     ///
     /// The file is `<FOLDER>/<experiment>/<run>/...`, so several runs can share a folder: `tensorboard --logdir

@@ -341,7 +341,7 @@ impl Watcher for Screen {
                 let (step, what, value) = (skipped.step, &skipped.what, &skipped.value);
                 self.line(&format!("step {step}: skipped, its {what} is {value}; {}", skipped.diagnosis));
             }
-            Message::Layers { .. } | Message::Activations { .. } => {}
+            Message::TensorNorms { .. } | Message::Activations { .. } => {}
             Message::Evaluation(evaluation) => {
                 self.evaluations.push(timed(evaluation));
                 let (count, seconds) = (evaluation.files.len(), evaluation.wall_time_s);

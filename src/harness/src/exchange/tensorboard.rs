@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use harness_core::files;
-use harness_core::scores::{ActivationStatistics, LayerNorms, StepLine, WindowLoss, read_csv};
+use harness_core::scores::{ActivationStatistics, StepLine, TensorNorms, WindowLoss, read_csv};
 
 use super::ExchangeError;
 use harness_record::SealedRun;
@@ -58,14 +58,14 @@ fn by_step(run: &SealedRun) -> Result<BTreeMap<u64, (f64, Scalars)>, ExchangeErr
         let wall_time_s = all.range(..=step).next_back().map_or(0.0, |(_, (wall_time_s, _))| *wall_time_s);
         all.entry(step).or_insert((wall_time_s, Vec::new())).1.extend(scalars);
     };
-    if files::is_file(&run.path(file::LAYERS)) {
-        for row in read_csv::<LayerNorms>(&run.path(file::LAYERS))? {
+    if let Some(path) = run.tensor_norms() {
+        for row in read_csv::<TensorNorms>(&path)? {
             let columns = [
                 ("gradient_norm", Some(row.gradient_norm)),
                 ("weight_norm", Some(row.weight_norm)),
                 ("update_norm", Some(row.update_norm)),
             ];
-            add(row.step, named(&format!("layers/{}", row.tensor), columns));
+            add(row.step, named(&format!("tensor_norms/{}", row.tensor), columns));
         }
     }
     if files::is_file(&run.path(file::ACTIVATIONS)) {

@@ -150,15 +150,15 @@ impl Origin {
         let last = self.checkpoint.step;
         let mut inherited = Inherited { steps: read_csv(&self.run.path(file::STEPS))?, ..Inherited::default() };
         // The other two exist where they were asked for.
-        let (layers, activations) = (self.run.path(file::LAYERS), self.run.path(file::ACTIVATIONS));
-        if files::is_file(&layers) {
-            inherited.layers = read_csv(&layers)?;
+        let activations = self.run.path(file::ACTIVATIONS);
+        if let Some(path) = self.run.tensor_norms() {
+            inherited.tensor_norms = read_csv(&path)?;
         }
         if files::is_file(&activations) {
             inherited.activations = read_csv(&activations)?;
         }
         inherited.steps.retain(|row| row.step <= last);
-        inherited.layers.retain(|row| row.step <= last);
+        inherited.tensor_norms.retain(|row| row.step <= last);
         // The continuation measures where it starts, because the run before may have ended before it did.
         inherited.activations.retain(|row| row.step < last);
         Ok(inherited)

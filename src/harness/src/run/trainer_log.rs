@@ -28,7 +28,7 @@ impl TrainerLog {
             Message::Started(started) => (self.started, self.finished) = (Some((**started).clone()), false),
             Message::Step(line) => self.tokens_per_s.push(line.tokens_per_s),
             Message::Skipped(skipped) => self.skipped.push(skipped.clone()),
-            Message::Layers { .. } | Message::Activations { .. } => {}
+            Message::TensorNorms { .. } | Message::Activations { .. } => {}
             Message::Evaluation(evaluation) => self.evaluations.push(evaluation.clone()),
             Message::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint.clone()),
             Message::Finished(closing) => (self.finished, self.closing) = (true, Some(closing.clone())),

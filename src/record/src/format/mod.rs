@@ -78,7 +78,9 @@ pub mod file {
     /// One row for each optimizer step.
     pub const STEPS: &str = "steps.csv";
     /// Norms of each parameter tensor, at intervals.
-    pub const LAYERS: &str = "layers.csv";
+    pub const TENSOR_NORMS: &str = "tensor_norms.csv";
+    /// What runs of earlier programs call the same.
+    pub const TENSOR_NORMS_BEFORE: &str = "layers.csv";
     /// Statistics of the activations on the probe batch, at intervals.
     pub const ACTIVATIONS: &str = "activations.csv";
     /// The resolved config.

@@ -69,7 +69,7 @@ pub enum Kind {
     /// Tokens per second.
     Throughput,
     /// Norms by part of the model over steps.
-    LayerNorms,
+    TensorNorms,
     /// Activations by place in the model over steps.
     Activations,
     /// Final accuracy on each task.
@@ -111,7 +111,7 @@ impl Kind {
         Kind::Validation,
         Kind::Optimisation,
         Kind::Throughput,
-        Kind::LayerNorms,
+        Kind::TensorNorms,
         Kind::Activations,
         Kind::Tasks,
         Kind::TaskCurves,
@@ -134,7 +134,7 @@ impl Kind {
             Kind::Validation => "validation",
             Kind::Optimisation => "optimisation",
             Kind::Throughput => "throughput",
-            Kind::LayerNorms => "layer_norms",
+            Kind::TensorNorms => "tensor_norms",
             Kind::Activations => "activations",
             Kind::Tasks => "tasks",
             Kind::TaskCurves => "task_curves",
@@ -162,7 +162,7 @@ impl Kind {
             }
             Kind::Optimisation => "learning rate and gradient norm before clipping over training",
             Kind::Throughput => "training tokens per second over training",
-            Kind::LayerNorms => "heat maps of gradient norm and update/weight ratio by part of the model and step",
+            Kind::TensorNorms => "heat maps of gradient norm and update/weight ratio by part of the model and step",
             Kind::Activations => "heat maps of residual stream, attention entropy and dead units by place and step",
             Kind::Tasks => "final accuracy on each task with its 95 % interval, and chance",
             Kind::TaskCurves => "accuracy on each task over training, one small panel per task",
@@ -183,7 +183,7 @@ impl Kind {
 
     /// Whether it shows one run of each experiment, the latest, where others show every seed.
     fn shows_latest_seed(self) -> bool {
-        matches!(self, Kind::LayerNorms | Kind::Activations | Kind::Phenomena | Kind::Slices | Kind::Calibration)
+        matches!(self, Kind::TensorNorms | Kind::Activations | Kind::Phenomena | Kind::Slices | Kind::Calibration)
     }
 
     /// The horizontal axes that it can have; empty where there is no choice.
@@ -307,7 +307,7 @@ pub fn plot(project: &Project, kind: Kind, shown: &[Shown], options: Options) ->
         Kind::Validation => curves::validation(&request, progress),
         Kind::Optimisation => Ok(curves::optimisation(shown, progress)),
         Kind::Throughput => Ok(curves::throughput(shown, progress)),
-        Kind::LayerNorms => places::layer_norms(&request),
+        Kind::TensorNorms => places::tensor_norms(&request),
         Kind::Activations => places::activations(&request),
         Kind::Tasks => scores::tasks(&request),
         Kind::TaskCurves => scores::task_curves(&request, Score::Accuracy, progress),

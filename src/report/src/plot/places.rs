@@ -1,14 +1,14 @@
-//! What happens inside the model: tables by place and step, from `layers.csv` and `activations.csv`. Of several seeds the
+//! What happens inside the model: tables by place and step, from `tensor_norms.csv` and `activations.csv`. Of several seeds the
 //! latest run is shown: a mean over seeds would hide the steps at which one of them went wrong.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use harness_core::scores::{ActivationStatistics, LayerNorms, read_csv};
+use harness_core::scores::{ActivationStatistics, TensorNorms, read_csv};
 
 use super::{PlotError, Request, Shown};
 use harness_figure::activations::{Activations, Quantity};
-use harness_figure::{Figure, activations, layer_norms};
+use harness_figure::{Figure, activations, tensor_norms};
 use harness_record::format::file;
 
 /// A value for each place and step.
@@ -19,11 +19,11 @@ fn path(shown: &Shown, file: &str) -> Option<PathBuf> {
     harness_core::files::is_file(&path).then_some(path)
 }
 
-pub(super) fn layer_norms(request: &Request) -> Result<Figure, PlotError> {
+pub(super) fn tensor_norms(request: &Request) -> Result<Figure, PlotError> {
     let mut all = Vec::new();
     for shown in request.shown {
-        let Some(path) = path(shown, file::LAYERS) else { continue };
-        let rows: Vec<LayerNorms> = read_csv(&path)?;
+        let Some(path) = shown.latest().run.tensor_norms() else { continue };
+        let rows: Vec<TensorNorms> = read_csv(&path)?;
         let steps = ascending(rows.iter().map(|row| row.step));
         let places = parts(shown, rows.iter().map(|row| part_of(&row.tensor)));
         // The L2 norm of several tensors together is the root of the sum of their squares.
@@ -38,7 +38,7 @@ pub(super) fn layer_norms(request: &Request) -> Result<Figure, PlotError> {
             let row = |place: &String| steps.iter().map(|s| squares.get(&(place.as_str(), *s)).map(of)).collect();
             places.iter().map(row).collect()
         };
-        all.push(layer_norms::Norms {
+        all.push(tensor_norms::Norms {
             name: shown.subject.name.clone(),
             gradient_norms: table(|sums| libm::sqrt(sums[0])),
             update_ratios: table(|sums| libm::sqrt(sums[2] / sums[1].max(f64::MIN_POSITIVE))),
@@ -47,9 +47,9 @@ pub(super) fn layer_norms(request: &Request) -> Result<Figure, PlotError> {
         });
     }
     if all.is_empty() {
-        return Err(request.nothing("no run has `layers.csv`", "set `metrics.layers_every` and run again"));
+        return Err(request.nothing("no run has `tensor_norms.csv`", "set `metrics.tensor_norms_every` and run again"));
     }
-    Ok(layer_norms::draw(&all))
+    Ok(tensor_norms::draw(&all))
 }
 
 pub(super) fn activations(request: &Request) -> Result<Figure, PlotError> {

@@ -6,7 +6,7 @@ use harness_core::config::{
 };
 use harness_core::contract::{Evaluation, Job, Message};
 use harness_core::files;
-use harness_core::scores::{self, ActivationStatistics, ChoiceScore, LayerNorms, WindowLoss};
+use harness_core::scores::{self, ActivationStatistics, ChoiceScore, TensorNorms, WindowLoss};
 
 use crate::support::{Outcome, Place, run, start, start_with_memory};
 
@@ -223,19 +223,19 @@ fn the_inside_of_the_model_is_measured_as_often_as_asked() {
     let place = Place::new();
     let mut job = place.job("out");
     job.metrics =
-        MetricsConfig { layers_every: 10, activations_every: 15, probe_sequences: 2, ..MetricsConfig::default() };
+        MetricsConfig { tensor_norms_every: 10, activations_every: 15, probe_sequences: 2, ..MetricsConfig::default() };
     let outcome = run(&job);
     let bare = {
         let mut job = place.job("bare");
-        job.metrics = MetricsConfig { layers_every: 0, activations_every: 0, ..job.metrics };
+        job.metrics = MetricsConfig { tensor_norms_every: 0, activations_every: 0, ..job.metrics };
         run(&job)
     };
     assert_eq!(bare.finished().weights_sha256, outcome.finished().weights_sha256, "measuring changes nothing");
 
-    let layers: Vec<&LayerNorms> = outcome
+    let layers: Vec<&TensorNorms> = outcome
         .messages
         .iter()
-        .filter_map(|m| if let Message::Layers { rows } = m { Some(rows) } else { None })
+        .filter_map(|m| if let Message::TensorNorms { rows } = m { Some(rows) } else { None })
         .flatten()
         .collect();
     let tensors: Vec<String> = job.model.tensors(job.vocabulary_size).into_iter().map(|tensor| tensor.name).collect();
