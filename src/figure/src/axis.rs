@@ -75,6 +75,12 @@ impl Axis {
         self
     }
 
+    /// The same axis without a text at zero, for where a line marks it.
+    pub fn without_text_at_zero(mut self) -> Self {
+        self.ticks.iter_mut().filter(|(value, _)| *value == 0.0).for_each(|(_, text)| text.clear());
+        self
+    }
+
     /// The same axis without a label.
     pub fn unlabelled(mut self) -> Self {
         self.label = String::new();

@@ -35,7 +35,8 @@ pub fn draw(rows: &[Row], label: &str, lower_is_better: bool) -> Figure {
     let frame = COLUMN_WIDTH - 60 - names - 60;
     let room = f64::from(outcomes + 60) / f64::from((frame - outcomes - 60).max(200));
     let ticks = libm::ceil(5.0 * (1.0 + room)) as u32;
-    let x = Axis::linear((-reach, reach * (1.0 + 2.0 * room)), ticks, label).with_ticks_up_to(reach);
+    let x =
+        Axis::linear((-reach, reach * (1.0 + 2.0 * room)), ticks, label).with_ticks_up_to(reach).without_text_at_zero();
     let blank = vec![""; rows.len()];
     let panel = RowPanel::new(&blank, LINE, LINE, x).with_label_width(names);
     let svg = canvas::svg(COLUMN_WIDTH, panel.height(), |canvas| {
