@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use harness_analyse::{RunName, lower_is_better};
-use harness_core::config::{Choices, DecidePurpose, Direction, Guardrail, Loaded, Proposal};
+use harness_core::config::{Direction, Guardrail, Loaded, Proposal};
 use harness_core::names::{ExperimentName, Project};
 use harness_record::SealedRun;
 use harness_record::format::Purpose;
@@ -23,7 +23,7 @@ use crate::StudyError;
 use crate::amendments::{Amendment, amendments};
 use crate::evidence::{Evidence, Numbers};
 use crate::family::{self, Test};
-use crate::seeds::{Seeded, derived};
+use crate::seeds::{Seeded, derived, purpose_of};
 
 /// Version of the JSON form.
 pub const FORMAT: u32 = 2;
@@ -266,14 +266,6 @@ pub fn decide_by(evidence: &Evidence, name: &ExperimentName) -> Result<Decision,
         because.push(format!("{} changed after the first run", decision.changed_since.join(", ")));
     }
     Ok(decision)
-}
-
-/// What the runs are for that decide an experiment.
-pub fn purpose_of(experiment: &Choices) -> Purpose {
-    match experiment.decide.purpose {
-        DecidePurpose::Confirm => Purpose::Confirm,
-        DecidePurpose::Final => Purpose::Final,
-    }
 }
 
 /// The experiments that expect something of a metric against one baseline and are decided by runs of one purpose, `own` at any

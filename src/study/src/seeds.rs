@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use harness_core::Digest;
-use harness_core::config::Choices;
+use harness_core::config::{Choices, DecidePurpose};
 use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::project_file::ProjectFile;
@@ -95,6 +95,14 @@ fn killed(left: &LeftOut, config: &Choices, purpose: Purpose) -> Option<(u64, Ru
     let plan = &open.plan;
     let is_ours = || Choices { seed: plan.seed, ..config.clone() }.plan_digest() == plan.plan_sha256;
     (left.why == Reason::NotSealed && plan.purpose == purpose && is_ours()).then(|| (plan.seed, left.run.clone()))
+}
+
+/// What the runs are for that decide an experiment.
+pub fn purpose_of(experiment: &Choices) -> Purpose {
+    match experiment.decide.purpose {
+        DecidePurpose::Confirm => Purpose::Confirm,
+        DecidePurpose::Final => Purpose::Final,
+    }
 }
 
 /// What decides the numbers of a run but for its seed, and for the steps where they follow from a budget.

@@ -13,9 +13,10 @@ use serde::Serialize;
 
 use crate::StudyError;
 use crate::adoption::{Outcome, adoptions};
-use crate::decide::{Action, Decision, Verdict, decide_by, purpose_of};
+use crate::decide::{Action, Decision, Verdict, decide_by};
 use crate::evidence::Evidence;
 use crate::lineage::{Lineage, order};
+use crate::seeds::purpose_of;
 
 /// Version of the JSON form.
 pub const FORMAT: u32 = 1;

@@ -12,7 +12,7 @@ use harness_record::format::Purpose;
 use harness_record::select::Traces;
 use harness_record::{environment, load_config};
 use harness_study::ledger::phase_of;
-use harness_study::seeds::{derived, seeded};
+use harness_study::seeds::{derived, purpose_of, seeded};
 use serde_json::json;
 
 use super::budget::promised_to_others;
@@ -52,7 +52,7 @@ enum Command {
         #[arg(long, value_name = "COUNT", conflicts_with = "chosen", value_parser = clap::value_parser!(u32).range(1..=1000))]
         seeds: Option<u32>,
         /// What the runs are for. Runs of one purpose are compared; those for tuning count for nothing else [default: explore;
-        /// confirm with --seeds].
+        /// with --seeds, `decide.purpose`].
         #[arg(long, value_enum)]
         purpose: Option<For>,
         /// Add them even though experiments/budget.toml does not pay for them; the reason goes into their records.
@@ -119,13 +119,13 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let queue = Queue::of(&workplace.project);
     match &arguments.command {
         Command::Add { names, chosen, seeds, purpose, over_budget, trainer, json } => {
-            let purpose = purpose.unwrap_or(if seeds.is_some() { For::Confirm } else { For::Explore });
+            let purpose = purpose.map(Into::into);
             let seeds = match seeds {
                 Some(count) => Seeds::Derived(*count),
                 None if chosen.is_empty() => Seeds::Config,
                 None => Seeds::Chosen(chosen.clone()),
             };
-            add(workplace, &queue, names, &seeds, (purpose.into(), over_budget.as_deref()), trainer.clone(), *json)
+            add(workplace, &queue, names, &seeds, (purpose, over_budget.as_deref()), trainer.clone(), *json)
         }
         Command::Start { detach: true, trainer, .. } => start_detached(workplace, trainer.clone()),
         Command::Start { detached, trainer, json, .. } => start(workplace, &queue, *detached, trainer.clone(), *json),
@@ -191,7 +191,7 @@ fn add(
     queue: &Queue,
     names: &[String],
     seeds: &Seeds,
-    (purpose, over_budget): (Purpose, Option<&str>),
+    (asked, over_budget): (Option<Purpose>, Option<&str>),
     trainer: Option<PathBuf>,
     json: bool,
 ) -> Outcome {
@@ -203,6 +203,8 @@ fn add(
         let name: ExperimentName = name.parse()?;
         proposal::check(workplace, &load_config(&workplace.project, &name)?)?;
         let (commit, experiment) = run::check(&context, &name, &Options::default()).map_err(QueueError::from)?;
+        let derived = matches!(seeds, Seeds::Derived(_));
+        let purpose = asked.unwrap_or(if derived { purpose_of(&experiment) } else { Purpose::Explore });
         let seeds = seeds.of(&workplace.project, &name, &experiment, purpose, &traces)?;
         wanted.extend(seeds.into_iter().map(|seed| Item {
             id: 0,

@@ -10,8 +10,7 @@ use crate::run::{Options, Resume, afford};
 use harness_record::format::{Purpose, Status};
 use harness_record::load_config;
 use harness_record::select::Traces;
-use harness_study::decide::purpose_of;
-use harness_study::seeds::{derived, seeded};
+use harness_study::seeds::{derived, purpose_of, seeded};
 
 /// Run an experiment with the derived seeds that it still lacks, to decide what it expects.
 ///

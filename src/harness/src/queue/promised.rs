@@ -41,15 +41,14 @@ pub fn promised(
     pace: &Pace,
 ) -> Result<Vec<Promise>, QueueError> {
     let mut promises = queued(project, git, content, pace)?;
-    for (experiment, seeds) in outstanding(project, traces)? {
+    for ((experiment, purpose), seeds) in outstanding(project, traces)? {
         let Ok(config) = load_config(project, &experiment).map(|loaded| loaded.experiment) else { continue };
         let cost = pace.of(project, &config)?.map(|expected| expected.spent());
-        let purpose = Purpose::Confirm;
         for seed in seeds {
             let is_same =
                 |other: &Promise| (&other.experiment, other.seed, other.purpose) == (&experiment, seed, purpose);
             if !promises.iter().any(is_same) {
-                let (experiment, phase) = (experiment.clone(), Phase::Confirm);
+                let (experiment, phase) = (experiment.clone(), phase_of(purpose, true));
                 promises.push(Promise { experiment, seed, purpose, phase, is_queued: false, cost });
             }
         }
