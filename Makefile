@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test error-rates test-dashboard test-resume schemas check doc exp queue next report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build demo test error-rates test-dashboard test-resume test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +46,10 @@ test-resume: setup ## kill 20 runs at random moments and resume them: bit-identi
 	cargo build --workspace --bins --locked
 	cargo test --package harness --test runner --locked -- cases::resume --ignored --nocapture
 
+test-studies: setup ## kill two processes on one study at 20 random moments: no trial lost, none twice? (a minute)
+	cargo build --package harness --all-targets --locked
+	cargo test --package harness --test runner --locked -- cases::trials --ignored --nocapture
+
 test-dashboard: ## open the dashboard in headless Chromium and use it (screenshots in target/dashboard)
 	setup/browser.sh
 	cargo test --locked --package harness --test runner -- cases::dashboard
@@ -66,6 +70,11 @@ exp: PROFILE = release
 exp: build ## run one experiment: make exp NAME=lr-warmup [SEED=2 | SEEDS=3] [ARGS=...]
 	@test -n "$(NAME)" || { echo "error: no experiment named"; echo "hint: make exp NAME=lr-warmup"; exit 2; } >&2
 	$(BIN)/harness $(if $(SEEDS),seeds $(NAME) --seeds $(SEEDS),run $(NAME) $(if $(SEED),--seed $(SEED))) $(ARGS)
+
+study: PROFILE = release
+study: build ## run the trials of a study that are missing: make study NAME=lr-warmup [ARGS=...]
+	@test -n "$(NAME)" || { echo "error: no study named"; echo "hint: make study NAME=lr-warmup"; exit 2; } >&2
+	$(BIN)/harness study run $(NAME) $(ARGS)
 
 queue: PROFILE = release
 queue: build ## work off the runs that `harness queue add` has added

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::common::{Project, TINY, signal};
+use crate::common::{Project, TINY, signal, until};
 
 /// A project with a store of its own, since the queue lies there, and a second experiment.
 fn project() -> Project {
@@ -47,15 +46,6 @@ fn complete(project: &Project, experiment: &str) -> BTreeMap<u64, u32> {
         *complete.entry(seed).or_default() += u32::from(is_complete);
     }
     complete
-}
-
-#[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Waits until the latest of so many runs has a checkpoint.

@@ -1,8 +1,18 @@
 //! Studies through the program: what is planned, run and said of it.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+
+use harness_core::files::list_recursive;
+use harness_core::random::Random;
+use harness_core::seeds::derived;
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::common::Project;
+use crate::common::{Project, signal, until};
 
 const STUDY: &str = r#"goal = "Does weight decay help?"
 metric = "validation.bits_per_byte"
@@ -25,9 +35,11 @@ key = "optimizer.beta2"
 because = "three trials are too few"
 "#;
 
-/// A project with a study, committed.
+/// A project with a study, committed, and a store of its own, since the leases lie there.
 fn project(study: &str) -> Project {
     let project = Project::new();
+    fs::remove_file(project.path(".harness")).unwrap();
+    fs::create_dir(project.path(".harness")).unwrap();
     project.write("experiments/project.toml", "id = \"test\"\n");
     project.write("experiments/tiny/study.toml", study);
     project.commit("Plan a study");
@@ -83,4 +95,173 @@ fn a_mistake_in_a_study_is_shown_at_its_place() {
         "{}",
         refused.stderr
     );
+}
+
+/// The runs of each trial that ended so.
+fn ended(project: &Project, status: &str) -> BTreeMap<u64, Vec<PathBuf>> {
+    let mut trials: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
+    for run in project.runs("tiny").into_iter().filter(|run| run.join("MANIFEST").is_file()) {
+        if Project::json(&run.join("record.json"))["status"] == status {
+            let trial = Project::json(&run.join("open.json"))["plan"]["study"]["trial"].as_u64();
+            trials.entry(trial.expect("only trials are run")).or_default().push(run);
+        }
+    }
+    trials
+}
+
+fn size_bytes(folder: &Path) -> u64 {
+    list_recursive(folder).unwrap().iter().map(|file| fs::metadata(folder.join(file)).unwrap().len()).sum()
+}
+
+#[test]
+fn a_study_goes_from_its_plan_to_a_proposed_experiment() {
+    let project = project(STUDY);
+    let plan = json(&project, &["study", "plan", "tiny", "--json"]);
+    let ran = project.harness(&["study", "run", "tiny"]).expect(0);
+    assert!(ran.stderr.contains("study `tiny`: 6 completed"), "{}", ran.stderr);
+    let completed = ended(&project, "completed");
+    assert_eq!(completed.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    for (trial, runs) in &completed {
+        let [run] = &runs[..] else { panic!("{runs:?}") };
+        let (open, planned) = (Project::json(&run.join("open.json")), &plan["trials"][*trial as usize]);
+        assert_eq!(
+            (open["plan"]["purpose"].as_str(), open["plan"]["study"]["name"].as_str()),
+            (Some("tune"), Some("tiny"))
+        );
+        assert_eq!(open["plan"]["seed"], derived("test", "tune", trial / 2));
+        assert_eq!((&open["plan"]["seed_rule"], &planned["seed"]), (&Value::from("derived"), &open["plan"]["seed"]));
+        let config: toml::Table = toml::from_str(&fs::read_to_string(run.join("plan/config.toml")).unwrap()).unwrap();
+        let rate = planned["settings"]["optimizer.learning_rate"].as_f64();
+        assert_eq!(config["optimizer"]["learning_rate"].as_float(), rate);
+        // 50 trials of this size are far below 10 MB.
+        assert!(size_bytes(run) < 60_000, "{}", size_bytes(run));
+        assert!(!run.join("layers.csv").exists() && !run.join("checkpoints/step-00000020.safetensors").exists());
+        assert_eq!(Project::json(&run.join("record.json"))["retention"]["pruned"][0], 20);
+    }
+
+    // A trial follows from the copies in its record.
+    project.harness(&["audit"]).expect(0);
+    let edited = completed[&0][0].join("plan/files/experiments/tiny/study.toml");
+    let text = fs::read_to_string(&edited).unwrap();
+    fs::write(&edited, text.replace("1e-4", "2e-4")).unwrap();
+    project.harness(&["audit"]).expect(1);
+    fs::write(&edited, text).unwrap();
+    // What is done is not run again, and nothing else takes a trial for a run of the experiment.
+    project.harness(&["study", "run", "tiny"]).expect(0);
+    assert_eq!(project.runs("tiny").len(), 6);
+    assert!(project.harness(&["run", "tiny", "--resume"]).expect(2).stderr.contains("`tiny` has no run"));
+    let listed = json(&project, &["runs", "--json"]);
+    assert!(listed["runs"].as_array().unwrap_or(&vec![]).iter().all(|run| !run["left_out"].is_null()), "{listed}");
+
+    // The stand-in does as well with either value.
+    let checked = project.harness(&["study", "check", "tiny"]).expect(1);
+    assert!(
+        checked.stdout.contains("density: ") && checked.stdout.contains("caveat: `optimizer.beta2`"),
+        "{}",
+        checked.stdout
+    );
+    let shown = project.harness(&["study", "show", "tiny"]).expect(0).stdout;
+    assert!(shown.contains("does not confirm") && shown.contains("harness study close tiny"), "{shown}");
+    let closed = project.harness(&["study", "close", "tiny", "--write", "best"]).expect(0).stdout;
+    assert_eq!(closed, "experiments/best/experiment.toml\nexperiments/tiny/close.toml\n");
+    let evidence: toml::Table =
+        toml::from_str(&fs::read_to_string(project.path("experiments/tiny/close.toml")).unwrap()).unwrap();
+    assert_eq!(evidence["trial"].as_array().unwrap().len(), 6);
+    assert_eq!(evidence["plan_sha256"].as_str(), plan["plan_sha256"].as_str());
+    project.commit("Close the study");
+    project.harness(&["plan", "best"]).expect(0);
+    assert!(project.harness(&["study", "run", "tiny"]).expect(2).stderr.contains("was closed"));
+    project.harness(&["study", "close", "tiny"]).expect(2);
+    let changed = STUDY.replace("Does weight decay help?", "Does it?");
+    project.write("experiments/tiny/study.toml", &changed);
+    assert!(project.harness(&["study", "check", "tiny"]).expect(1).stdout.contains("closed: study.toml has changed"));
+}
+
+#[test]
+fn trials_that_cannot_be_trained_are_kept_and_counted() {
+    let project = project(STUDY);
+    project.harness_with("fail:5", &["study", "run", "tiny"]).expect(0);
+    assert_eq!(ended(&project, "failed").len(), 6);
+    project.harness(&["study", "run", "tiny"]).expect(0);
+    assert_eq!(project.runs("tiny").len(), 6, "the same values would fail again");
+    let checked = project.harness(&["study", "check", "tiny"]).expect(1).stdout;
+    assert!(checked.contains("infeasible: 6 of 6 trials"), "{checked}");
+    project.harness(&["study", "close", "tiny", "--write", "best"]).expect(2);
+}
+
+#[test]
+fn an_interrupted_study_goes_on_with_the_trial_that_it_was_at() {
+    let project = project(STUDY);
+    let child = project.start("slow", &["study", "run", "tiny"]);
+    until("a step", || project.runs("tiny").first().is_some_and(|run| run.join("log.jsonl").is_file()));
+    std::thread::sleep(Duration::from_millis(300));
+    signal(child.id(), Signal::INT);
+    project.wait(child).expect(130);
+    assert_eq!(ended(&project, "interrupted").keys().copied().collect::<Vec<_>>(), [0]);
+    assert!(project.harness(&["study", "close", "tiny"]).expect(2).stderr.contains("6 of its trials are not run"));
+    project.harness(&["study", "run", "tiny", "--share", "1/2"]).expect(0);
+    assert_eq!(ended(&project, "completed").keys().copied().collect::<Vec<_>>(), [0, 2, 4], "every second trial");
+    project.harness(&["study", "run", "tiny"]).expect(0);
+    let completed = ended(&project, "completed");
+    assert!(completed.len() == 6 && completed.values().all(|runs| runs.len() == 1), "{completed:?}");
+    let continued = Project::json(&completed[&0][0].join("open.json"));
+    assert!(continued["resumed_from"]["step"].as_u64().is_some_and(|step| step > 0), "{continued}");
+}
+
+#[test]
+fn a_trial_that_falls_behind_is_stopped_and_never_the_best() {
+    let study = STUDY.replace("trials = 3", "trials = 6") + "\n[pruning]\nafter_percent = 50\ncomplete_before = 3\n";
+    let project = project(&study);
+    project.harness_with("slow", &["study", "run", "tiny"]).expect(0);
+    let (pruned, completed) = (ended(&project, "interrupted"), ended(&project, "completed"));
+    assert!(!pruned.is_empty() && pruned.len() + completed.len() == 12, "{pruned:?}");
+    for (trial, runs) in &pruned {
+        let record = Project::json(&runs[0].join("record.json"));
+        assert_eq!(record["failure"]["kind"], "pruned");
+        assert!(*trial >= 6, "three of each value are complete before one is stopped");
+        assert!(fs::read_to_string(runs[0].join("log.jsonl")).unwrap().contains("\"event\":\"fallen_behind\""));
+    }
+    let shown = json(&project, &["study", "show", "tiny", "--json"]);
+    for value in shown["values"].as_array().unwrap() {
+        assert!(completed.contains_key(&value["best"]["trial"].as_u64().unwrap()), "{value}");
+    }
+    project.harness(&["study", "run", "tiny"]).expect(0);
+    assert_eq!(project.runs("tiny").len(), 12, "what was stopped is not run again");
+}
+
+/// Two processes run one study, and one of them is killed at a random moment, again and again.
+fn no_trial_is_lost_and_none_twice(kills: u32) {
+    let trials = 3 + kills / 2;
+    let project = project(&STUDY.replace("trials = 3", &format!("trials = {trials}")));
+    project.harness(&["data", "prepare", "tiny"]).expect(0);
+    let start = || project.start("slow", &["study", "run", "tiny"]);
+    let mut random = Random::new(u64::from(kills));
+    let mut processes: [Child; 2] = [start(), start()];
+    for _ in 0..kills {
+        std::thread::sleep(Duration::from_millis(200 + random.below(900)));
+        let victim = random.below(2) as usize;
+        processes[victim].kill().unwrap();
+        processes[victim].wait().unwrap();
+        processes[victim] = start();
+    }
+    for process in processes {
+        project.wait(process).expect(0);
+    }
+    let completed = ended(&project, "completed");
+    assert_eq!(completed.len() as u32, 2 * trials);
+    assert!(completed.values().all(|runs| runs.len() == 1), "{completed:?}");
+    let shown = json(&project, &["study", "show", "tiny", "--json"]);
+    assert!(shown["trials"].as_array().unwrap().iter().all(|trial| trial["state"] == "completed"), "{shown}");
+}
+
+#[test]
+fn two_processes_share_a_study_and_take_over_what_the_other_left() {
+    no_trial_is_lost_and_none_twice(3);
+}
+
+/// `make test-studies`
+#[test]
+#[ignore = "takes a minute"]
+fn two_processes_share_a_study_of_which_one_is_killed_twenty_times() {
+    no_trial_is_lost_and_none_twice(20);
 }

@@ -164,6 +164,11 @@ impl Project {
         self.experiment(name).join("study.toml")
     }
 
+    /// `experiments/<name>/close.toml`: what a study found, once it is over.
+    pub fn study_close(&self, name: &ExperimentName) -> PathBuf {
+        self.experiment(name).join("close.toml")
+    }
+
     /// `.harness/studies/<name>/`: which process is at which trial.
     pub fn leases(&self, name: &ExperimentName) -> PathBuf {
         self.store().join("studies").join(name.as_str())

@@ -9,11 +9,14 @@
 //! it still helps, [`mod@diff`] in what two differ, [`mod@variance`] how much seeds differ. [`ladder`] predicts a full size from
 //! small ones. [`ledger`] adds up what was spent, [`budget`] holds it against limits, [`design`] says what so many seeds can find,
 //! [`next`] what is worth doing now, [`mod@outstanding`] which registered seeds nobody has run. [`points`] says which trials a
-//! study has.
+//! study has, [`trials`] what became of them, [`checks`] what that shows and what speaks against it, [`close`] what stays of a
+//! study that is over.
 
 pub mod adoption;
 pub mod amendments;
 pub mod budget;
+pub mod checks;
+pub mod close;
 pub mod decide;
 pub mod design;
 pub mod diff;
@@ -28,6 +31,7 @@ pub mod outstanding;
 pub mod points;
 pub mod seeds;
 pub mod tree;
+pub mod trials;
 pub mod variance;
 
 use harness_core::config::ConfigError;
@@ -80,6 +84,16 @@ pub enum StudyError {
         "experiments/{0} has no study.toml\nhint: `harness study new {0} --vary KEY=VALUE,VALUE` writes one, with the nuisance parameters that so many trials can tune"
     )]
     NoStudy(ExperimentName),
+    /// What a study found cannot be read.
+    #[error(
+        "experiments/{name}/close.toml cannot be read: {problem}\nhint: `git checkout` restores it, if a commit has it"
+    )]
+    Close {
+        /// The study.
+        name: ExperimentName,
+        /// Why.
+        problem: String,
+    },
     /// The values of a trial do not go together.
     #[error(
         "trial {trial} cannot be run: {error}\nhint: narrow a range in study.toml so that all combinations can be run"

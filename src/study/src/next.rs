@@ -253,6 +253,10 @@ impl Search<'_> {
         let Ok(run) = latest.name.parse() else { return Ok(None) };
         let project = self.evidence.project;
         let run = SealedRun::open(project, name, &run)?;
+        if run.open.plan.study.is_some() {
+            // A trial is its study's to go on with.
+            return Ok(None);
+        }
         let pruned = run.record.retention.as_ref().map_or(&[][..], |retention| &retention.pruned);
         let kept = run
             .record

@@ -47,7 +47,7 @@ pub use proposal::{DecideConfig, DecidePurpose, Direction, Expectation, Guardrai
 pub use schedule::{CooldownShape, ScheduleConfig, ScheduleKind};
 pub use study::{
     CompareAt, Fixed, MOST_NUISANCE, Nuisance, OnlyWhen, Pruning, Range, Ranges, Round, Sampler, Scale, Scientific,
-    Setting, Settings, Space, Study, listed, load_study,
+    Setting, Settings, Space, Study, listed, load_study, put,
 };
 pub use tensors::{Init, Role, TensorSpec};
 pub use toml::Table;

@@ -359,7 +359,7 @@ const MOST_TRIALS: u64 = 10_000;
 const STEP_ROWS: i64 = 100;
 /// Per cent of its steps after which a trial is validated, beside the end: what shows that it falls behind, overfits or still
 /// improves.
-const VALIDATED_PERCENT: [u32; 2] = [50, 80];
+const VALIDATED_PERCENT: [u32; 3] = [50, 90, 95];
 
 impl Study {
     /// All combinations of scientific values; of one parameter its values. Each is run with the same number of trials.
@@ -435,7 +435,7 @@ impl Study {
 }
 
 /// Puts a value at a dotted key.
-fn put(table: &mut Table, key: &str, value: Value) {
+pub fn put(table: &mut Table, key: &str, value: Value) {
     match key.split_once('.') {
         None => drop(table.insert(key.to_owned(), value)),
         Some((first, rest)) => {
@@ -869,7 +869,7 @@ mod tests {
             load(&name, &[], &|_| Ok(Some(BASE.to_owned())), &study.settings(&base, &study.combinations()[0])).unwrap()
         };
         let experiment = with(&study).experiment;
-        assert_eq!(experiment.evaluation.validation_steps(100), [30, 50, 80, 100]);
+        assert_eq!(experiment.evaluation.validation_steps(100), [30, 50, 90, 95, 100]);
         assert!(experiment.evaluation.tasks.is_empty() && experiment.evaluation.token_loss_steps(100).is_empty());
         let of_task = Study { metric: "tasks.copa.accuracy".to_owned(), pruning: None, ..study };
         assert_eq!(with(&of_task).experiment.evaluation.task_steps(100), [100]);

@@ -182,6 +182,8 @@ impl From<crate::run::RunError> for Failure {
         let wrong_input = matches!(
             error,
             E::Config(_)
+                | E::Study(_)
+                | E::NoTrial { .. }
                 | E::Git(_)
                 | E::Dirty { .. }
                 | E::Stale { .. }

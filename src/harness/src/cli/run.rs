@@ -82,6 +82,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         allow_dirty: arguments.allow_dirty,
         allow_stale: arguments.allow_stale,
         resume: arguments.resume.then_some(Resume::Latest),
+        trial: None,
         over_budget: arguments.over_budget.clone(),
         promised: promised_to_others(workplace, |_| false)?,
     };

@@ -1,8 +1,10 @@
 //! `harness study`: which value of a parameter is the best, with all else tuned for each of them.
 
-use harness_core::config::{Checked, OptimizerKind, Setting, load_study, nearest};
+use std::path::PathBuf;
+
+use harness_core::config::{Checked, Direction, OptimizerKind, Setting, load_study, nearest};
 use harness_core::files;
-use harness_core::names::ExperimentName;
+use harness_core::names::{ExperimentName, RunId};
 use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
@@ -10,9 +12,13 @@ use crate::exit_code;
 use crate::run::forecast::{ASSUMED_UTILIZATION, Rate, rounded};
 use crate::run::processors::{GPUS, Gpu};
 use crate::trials::cost::{Cost, check_all};
+use crate::trials::worker::{End, Share, work};
 use crate::watch::view::duration;
-use harness_record::{experiments, load_config, load_config_with};
+use harness_record::{environment, experiments, load_config, load_config_with};
+use harness_study::checks::{Finding, Value, findings, values};
+use harness_study::close::{Closed, is_over, proposed};
 use harness_study::points::{Opened, Planned};
+use harness_study::trials::{State, Survey};
 
 /// Find out which value of a parameter is the best, with the other parameters tuned as well for each value.
 ///
@@ -39,6 +45,59 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run the trials that are missing. Several processes may do so at a time; what a process was at that died is taken over.
+    Run {
+        /// The experiment that has the study.
+        name: String,
+        /// Only every N-th trial from the K-th on, as K/N: for machines that share nothing but the repository.
+        #[arg(long, value_name = "K/N", value_parser = share)]
+        share: Option<Share>,
+        /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
+        #[arg(long, value_name = "PROGRAM")]
+        trainer: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what speaks against believing the result. Ends with 1 if something does.
+    Check {
+        /// The experiment that has the study.
+        name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show each value at its best, every trial, the findings and what comes next.
+    Show {
+        /// The experiment that has the study.
+        name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a study: write close.toml, with what it found and the runs that it rests on, by their digests.
+    Close {
+        /// The experiment that has the study.
+        name: String,
+        /// Why it is closed before all trials were run.
+        #[arg(long, value_name = "REASON")]
+        because: Option<String>,
+        /// Make an experiment of this name that has the best values.
+        #[arg(long, value_name = "EXPERIMENT")]
+        write: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `K/N`, from 1.
+fn share(text: &str) -> Result<Share, String> {
+    let parsed = text.split_once('/').and_then(|(k, n)| Some((k.parse::<u64>().ok()?, n.parse::<u64>().ok()?)));
+    match parsed {
+        Some((k, n)) if k >= 1 && k <= n => Ok(Share { first: k - 1, of: n }),
+        _ => Err("not K/N with K from 1 to N, such as 2/3".to_owned()),
+    }
 }
 
 #[derive(clap::Args)]
@@ -69,6 +128,12 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::New(new) => write_new(workplace, new),
         Command::Plan { name, gpu, json } => plan(workplace, name, gpu.as_deref(), *json),
+        Command::Run { name, share, trainer, json } => run(workplace, name, *share, trainer.clone(), *json),
+        Command::Check { name, json } => check(workplace, name, *json),
+        Command::Show { name, json } => show(workplace, name, *json),
+        Command::Close { name, because, write, json } => {
+            close(workplace, name, because.as_deref(), write.as_deref(), *json)
+        }
     }
 }
 
@@ -271,6 +336,11 @@ fn trial_json(study: &Opened, trial: &Planned) -> serde_json::Value {
 
 /// A row for each trial, a column for each parameter.
 fn trial_table(study: &Opened, trials: &[Planned]) -> String {
+    let (header, rows) = trial_rows(study, trials);
+    terminal::columns(&header.iter().map(String::as_str).collect::<Vec<_>>(), &rows)
+}
+
+fn trial_rows(study: &Opened, trials: &[Planned]) -> (Vec<String>, Vec<Vec<String>>) {
     let scientific = study.study.scientific.iter().map(|parameter| parameter.key.clone());
     let nuisance: Vec<String> = study.study.nuisance.iter().map(|parameter| parameter.label()).collect();
     let header: Vec<String> = ["trial".to_owned(), "round".to_owned()]
@@ -288,6 +358,231 @@ fn trial_table(study: &Opened, trials: &[Planned]) -> String {
         row.extend(nuisance);
         row
     };
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    terminal::columns(&header, &trials.iter().map(row).collect::<Vec<_>>())
+    (header, trials.iter().map(row).collect())
+}
+
+/// A study with what became of it.
+struct Seen {
+    study: Opened,
+    survey: Survey,
+    closed: Option<Closed>,
+    values: Vec<Value>,
+    findings: Vec<Finding>,
+}
+
+impl Seen {
+    fn of(workplace: &Workplace, name: &str) -> Result<Self, Failure> {
+        let project = &workplace.project;
+        let study = Opened::of(project, &name.parse()?)?;
+        let survey = Survey::of(project, &study)?;
+        let closed = Closed::read(project, &study.name)?;
+        let mut findings = findings(&study, &survey.trials);
+        let mut add = |check: &'static str, text: String| findings.push(Finding { check, text });
+        let runs = |runs: &[RunId]| runs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if !survey.of_another_plan.is_empty() {
+            let text = format!(
+                "study.toml was changed after runs of it, which count no more: {}",
+                runs(&survey.of_another_plan)
+            );
+            add("changed", text);
+        }
+        if !survey.unreadable.is_empty() {
+            add("unreadable", format!("these are not as they were sealed: {}", runs(&survey.unreadable)));
+        }
+        for difference in closed.iter().flat_map(|closed| closed.differences(&study, &survey)) {
+            add("closed", difference);
+        }
+        let values = values(&study, &survey.trials);
+        Ok(Seen { study, survey, closed, values, findings })
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "format": 1,
+            "study": self.study.name,
+            "goal": self.study.study.goal,
+            "metric": self.study.study.metric,
+            "plan_sha256": self.study.plan_sha256(),
+            "closed_at": self.closed.as_ref().map(|closed| &closed.closed_at),
+            "values": self.values,
+            "findings": self.findings,
+            "caveats": caveats(&self.study),
+            "trials": self.survey.trials,
+        })
+    }
+
+    /// How many trials are in each state.
+    fn counts(&self) -> String {
+        let states = [State::Completed, State::Pruned, State::Infeasible, State::Open, State::Waiting];
+        let counts = states.map(|state| (self.survey.count(state), state.word()));
+        let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+        counts.collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn run(workplace: &Workplace, name: &str, share: Option<Share>, trainer: Option<PathBuf>, json: bool) -> Outcome {
+    let project = &workplace.project;
+    let study = Opened::of(project, &name.parse()?)?;
+    if let Some(closed) = Closed::read(project, &study.name)? {
+        return Err(Failure::usage(format!(
+            "the study `{name}` was closed at {}\nhint: what is asked now is another study: `harness study new NAME --over {name} --vary ...`",
+            closed.closed_at
+        )));
+    }
+    check_all(project, &study)?;
+    let context = workplace.context(trainer);
+    let end = work(&context, &study, share, &mut terminal::Screen::new())?;
+    let seen = Seen::of(workplace, name)?;
+    terminal::tell(&format!("study `{name}`: {}", seen.counts()));
+    print(json, &seen.json(), || value_table(&seen));
+    let missing = seen.survey.missing().count();
+    Ok(match end {
+        End::Interrupted => exit_code::INTERRUPTED,
+        End::Stopped(problem) => {
+            return Err(Failure::failed(format!("{problem}\nhint: `harness study run {name}` goes on")));
+        }
+        End::Done if missing > 0 && share.is_none() => exit_code::CONTRADICTION,
+        End::Done => exit_code::SUCCESS,
+    })
+}
+
+fn check(workplace: &Workplace, name: &str, json: bool) -> Outcome {
+    let seen = Seen::of(workplace, name)?;
+    print(json, &seen.json(), || {
+        let mut lines = vec![format!("{} trials: {}", seen.survey.trials.len(), seen.counts())];
+        lines.extend(finding_lines(&seen));
+        if seen.findings.is_empty() {
+            lines.push("the checks find nothing against it".to_owned());
+        }
+        lines.join("\n")
+    });
+    Ok(if seen.findings.is_empty() { exit_code::SUCCESS } else { exit_code::CONTRADICTION })
+}
+
+fn finding_lines(seen: &Seen) -> Vec<String> {
+    let findings = seen.findings.iter().map(|finding| format!("{}: {}", finding.check, finding.text));
+    findings.chain(caveats(&seen.study).into_iter().map(|caveat| format!("caveat: {caveat}"))).collect()
+}
+
+/// The isolation table: each value at its best, the best first.
+fn value_table(seen: &Seen) -> String {
+    let mut values: Vec<&Value> = seen.values.iter().collect();
+    let metric = |value: &Value| {
+        let metric = value.best.as_ref().map_or(f64::INFINITY, |best| best.metric);
+        if seen.study.study.direction == Direction::Higher && metric.is_finite() { -metric } else { metric }
+    };
+    values.sort_by(|a, b| metric(a).total_cmp(&metric(b)));
+    let row = |value: &&Value| {
+        let best = value.best.as_ref();
+        let nuisance = best.map_or(String::new(), |best| {
+            let scientific = seen.study.study.scientific.len();
+            let settings = best.settings.iter().skip(scientific).map(|(key, value)| format!("{key} = {value}"));
+            settings.collect::<Vec<_>>().join(", ")
+        });
+        vec![
+            value.name.clone(),
+            best.map_or("?".to_owned(), |best| format!("{:.5}", best.metric)),
+            best.map_or(String::new(), |best| best.trial.to_string()),
+            value.completed.to_string(),
+            value.pruned.to_string(),
+            value.infeasible.to_string(),
+            nuisance,
+        ]
+    };
+    let header = ["value", "best", "trial", "completed", "pruned", "infeasible", "with"];
+    terminal::columns(&header, &values.iter().map(row).collect::<Vec<_>>())
+}
+
+fn show(workplace: &Workplace, name: &str, json: bool) -> Outcome {
+    let seen = Seen::of(workplace, name)?;
+    print(json, &seen.json(), || {
+        let study = &seen.study.study;
+        let mut lines = vec![study.goal.clone(), format!("{} trials: {}", seen.survey.trials.len(), seen.counts())];
+        lines.push(format!("\n{} of each value at its best ({} is better):", study.metric, study.direction.word()));
+        lines.push(value_table(&seen));
+        lines.push(String::new());
+        lines.push(result_table(&seen));
+        lines.push(String::new());
+        lines.extend(finding_lines(&seen));
+        lines.push(
+            "a study proposes and does not confirm: its trials chose these values, so they are no evidence for them"
+                .to_owned(),
+        );
+        if let Some(closed) = &seen.closed {
+            lines.push(format!("closed at {}", closed.closed_at));
+        } else if seen.survey.missing().count() > 0 {
+            lines.push(format!("next: `harness study run {name}` runs the trials that are left"));
+        } else {
+            lines.push(format!(
+                "next: `harness study close {name} --write {name}-best` makes an experiment of the best values;"
+            ));
+        }
+        if seen.survey.missing().count() == 0 {
+            lines.push(format!(
+                "      state `[expect]` and `seeds` in it, commit, then `harness seeds {name}-best` and `harness seeds {name} --seeds N` \
+                 run both with fresh seeds, and `harness decide {name}-best` decides"
+            ));
+        }
+        lines.join("\n")
+    });
+    Ok(exit_code::SUCCESS)
+}
+
+/// Every trial with its values, its place and what became of it.
+fn result_table(seen: &Seen) -> String {
+    let planned: Vec<Planned> = seen.survey.trials.iter().map(|trial| trial.planned.clone()).collect();
+    let (header, mut rows) = trial_rows(&seen.study, &planned);
+    for (row, trial) in rows.iter_mut().zip(&seen.survey.trials) {
+        let outside = if trial.inside { "" } else { ", outside of the last round's ranges" };
+        row.push(trial.metric.map_or(String::new(), |metric| format!("{metric:.5}")));
+        row.push(format!("{}{outside}", trial.state.word()));
+    }
+    let header: Vec<&str> =
+        header.iter().map(String::as_str).chain([seen.study.study.metric.as_str(), "state"]).collect();
+    terminal::columns(&header, &rows)
+}
+
+fn close(workplace: &Workplace, name: &str, because: Option<&str>, write: Option<&str>, json: bool) -> Outcome {
+    let project = &workplace.project;
+    let seen = Seen::of(workplace, name)?;
+    if let Some(closed) = &seen.closed {
+        return Err(Failure::usage(format!(
+            "the study `{name}` was closed at {} already\nhint: `harness study show {name}`",
+            closed.closed_at
+        )));
+    }
+    if !is_over(&seen.survey) && because.is_none() {
+        return Err(Failure::usage(format!(
+            "{} of its trials are not run\nhint: `harness study run {name}` runs them, or say why not: `--because REASON`",
+            seen.survey.missing().count()
+        )));
+    }
+    let at = environment::now().to_string();
+    let closed = Closed::of(&seen.study, &seen.survey, &seen.values, &seen.findings, because.unwrap_or_default(), at);
+    let mut written = Vec::new();
+    if let Some(new) = write {
+        let new: ExperimentName = new.parse()?;
+        let path = project.experiment(&new).join("experiment.toml");
+        if files::is_file(&path) {
+            return Err(Failure::usage(format!("there is an experiment `{new}` already\nhint: take another name")));
+        }
+        let higher = seen.study.study.direction == Direction::Higher;
+        let best = closed
+            .best
+            .iter()
+            .min_by(|a, b| if higher { b.metric.total_cmp(&a.metric) } else { a.metric.total_cmp(&b.metric) });
+        let Some(best) = best else {
+            return Err(Failure::usage("no trial completed, so there are no best values\nhint: leave out --write"));
+        };
+        written.push((path, proposed(&seen.study, best)));
+    }
+    written.push((project.study_close(&seen.study.name), closed.to_toml()));
+    for (path, text) in &written {
+        files::write(path, text.as_bytes())?;
+    }
+    let shown = |path: &PathBuf| path.strip_prefix(project.root()).unwrap_or(path).display().to_string();
+    let names: Vec<String> = written.iter().map(|(path, _)| shown(path)).collect();
+    print(json, &json!({ "format": 1, "written": names, "closed": closed }), || names.join("\n"));
+    terminal::tell("hint: git add --all experiments && git commit");
+    Ok(exit_code::SUCCESS)
 }

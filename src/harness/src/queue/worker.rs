@@ -1,8 +1,5 @@
 //! Works a queue off on this machine, one item after the other.
 
-use std::thread;
-use std::time::Duration;
-
 use harness_core::contract::Message;
 use harness_core::files::Lock;
 use harness_core::names::{Project, RunId};
@@ -15,9 +12,6 @@ use super::error::QueueError;
 use super::item::{Devices, Item, State};
 use super::list::Queue;
 use crate::run::{self, Interrupts, Options, Outcome, Resume, RunContext, RunError, Watcher, Workload};
-
-/// How often it is looked whether the trainer of a killed worker has ended.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What makes the surroundings of a run: of a project as it is at a commit.
 pub type Contexts<'s> = dyn for<'a> Fn(&'a Project, &'a Git) -> RunContext<'a> + 's;
@@ -87,24 +81,7 @@ impl<'a> Worker<'a> {
         let earlier: Vec<RunId> = item.runs.iter().filter(can_be_read).cloned().collect();
         options.resume = (!earlier.is_empty()).then_some(Resume::Of(earlier));
         let mut watcher = Noting { queue: self.queue, item: item.id, watcher };
-        let mut is_told = false;
-        loop {
-            match run::run(&context, &item.experiment, &options, &mut watcher) {
-                // Whoever killed the worker may have left its trainer a moment more.
-                Err(RunError::StillRunning { run }) => {
-                    if !is_told {
-                        watcher.progress().note(&format!("waiting until the trainer of run {run} has ended"));
-                        is_told = true;
-                    }
-                    thread::sleep(LOOK_AGAIN);
-                }
-                Err(RunError::NothingToResume { problem, .. }) if options.resume.is_some() => {
-                    watcher.progress().note(&format!("starting from the first step: {problem}"));
-                    options.resume = None;
-                }
-                other => return other,
-            }
-        }
+        run::run_or_resume(&context, &item.experiment, options, &mut watcher)
     }
 
     /// Writes down what became of an item. Gives why the worker is to end, if it is.

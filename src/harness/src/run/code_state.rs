@@ -24,6 +24,8 @@ pub struct Options {
     pub allow_dirty: bool,
     /// Run with programs that were built from other sources than the commit's; the run is then not citable.
     pub allow_stale: bool,
+    /// The trial of the experiment's study that it is, which says what it is for, its seed and what it sets beyond the experiment.
+    pub trial: Option<u64>,
     /// Go on from a run that did not complete, in place of starting anew.
     pub resume: Option<Resume>,
     /// Why it is run although the budget does not pay for it.

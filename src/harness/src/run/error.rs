@@ -10,6 +10,7 @@ use harness_core::scores::TableError;
 use harness_core::shards::ShardError;
 use harness_record::git::GitError;
 use harness_record::{RecordError, SealError};
+use harness_study::StudyError;
 
 use super::afford::OverBudget;
 
@@ -19,6 +20,21 @@ pub enum RunError {
     /// The config was refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The study was refused.
+    #[error(transparent)]
+    Study(#[from] StudyError),
+    /// There is no such trial.
+    #[error(
+        "the study of `{study}` has {trials} trials, from 0 on, and no trial {trial}\nhint: `harness study plan {study}` lists them"
+    )]
+    NoTrial {
+        /// The study.
+        study: ExperimentName,
+        /// How many it has.
+        trials: usize,
+        /// What was asked for.
+        trial: u64,
+    },
     /// Git could not answer.
     #[error(transparent)]
     Git(#[from] GitError),

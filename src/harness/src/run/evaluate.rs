@@ -169,6 +169,7 @@ fn ready(
     };
     let training = &earlier.experiment.training;
     Ok(Ready {
+        pruner: None,
         open,
         files: written,
         jobs,

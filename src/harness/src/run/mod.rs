@@ -15,12 +15,16 @@ pub mod launch;
 mod plan;
 pub mod probe;
 pub mod processors;
+mod pruning;
 mod resume;
 mod retention;
 mod session;
 pub mod short_run;
 mod trainer_log;
 mod workload;
+
+use std::thread;
+use std::time::Duration;
 
 use harness_core::config::{Checked, Experiment, Limits};
 use harness_core::names::ExperimentName;
@@ -40,6 +44,9 @@ use plan::Wanted;
 use resume::Origin;
 use short_run::Bench;
 
+/// How often it is looked whether the trainer of a killed supervisor has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// Runs an experiment to its seal.
 pub fn run(
     context: &RunContext,
@@ -49,7 +56,7 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     let project = context.project;
     let origin = match &options.resume {
-        Some(resume) => Some(resume::origin(project, name, options.seed, resume)?),
+        Some(resume) => Some(resume::origin(project, name, options, resume)?),
         None => None,
     };
     let origin = origin.as_ref();
@@ -69,6 +76,34 @@ pub fn run(
     watcher.progress().note(&retention::check_disk(project, plan.disk)?);
     let earlier = origin.map(Origin::inherited).transpose()?.unwrap_or_default();
     session::carry_out(context, plan, origin, &earlier, watcher)
+}
+
+/// [`run`], or anew from the first step where none of the runs that `options` would go on from can be gone on from. Waits for
+/// the trainer of one whose supervisor was killed.
+pub fn run_or_resume(
+    context: &RunContext,
+    name: &ExperimentName,
+    mut options: Options,
+    watcher: &mut dyn Watcher,
+) -> Result<Outcome, RunError> {
+    let mut is_told = false;
+    loop {
+        match run(context, name, &options, watcher) {
+            // Whoever killed the supervisor may have left its trainer a moment more.
+            Err(RunError::StillRunning { run }) => {
+                if !is_told {
+                    watcher.progress().note(&format!("waiting until the trainer of run {run} has ended"));
+                    is_told = true;
+                }
+                thread::sleep(LOOK_AGAIN);
+            }
+            Err(RunError::NothingToResume { problem, .. }) if options.resume.is_some() => {
+                watcher.progress().note(&format!("starting from the first step: {problem}"));
+                options.resume = None;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Refuses a run that the budget does not pay for. Gives the reason why it is run all the same, where it needs one.

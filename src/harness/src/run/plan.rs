@@ -7,8 +7,9 @@ use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::{Digest, files, order};
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{PreparedCorpus, Progress, Recipe};
-use harness_record::format::{self, Open, Plan, PlanFile, Purpose, SeedRule, Task, file};
-use harness_record::{self as record, environment, load_config};
+use harness_record::format::{self, Open, Plan, PlanFile, Purpose, SeedRule, Task, Trial, file};
+use harness_record::{self as record, environment, load_config_with};
+use harness_study::points::{Opened, Planned};
 use harness_study::seeds as derived;
 
 use super::code_state::Options;
@@ -18,6 +19,7 @@ use super::error::RunError;
 use super::forecast::largest_pass;
 use super::job::{job, relative};
 use super::launch::Ended;
+use super::pruning::Pruner;
 use super::resume::Origin;
 use super::retention::DiskNeed;
 
@@ -32,6 +34,8 @@ pub(super) struct Ready {
     pub disk: DiskNeed,
     pub threads: u32,
     pub deterministic: bool,
+    /// Stops a trial that falls behind.
+    pub pruner: Option<Pruner>,
     /// The most sequences of a pass that fit into this machine's memory by prediction; nothing where nothing is trained.
     pub largest_pass: Option<u32>,
 }
@@ -50,6 +54,8 @@ impl Ready {
 /// A run that is wanted, with nothing against it so far.
 pub(super) struct Wanted<'a> {
     loaded: Loaded,
+    /// The study and the trial of it that the run is.
+    trial: Option<(Opened, Planned)>,
     /// The config with the seed that was asked for.
     pub experiment: Checked,
     purpose: Purpose,
@@ -57,6 +63,16 @@ pub(super) struct Wanted<'a> {
     code_state: CodeState<'a>,
     recipe: Recipe,
     task_recipes: Vec<TaskRecipe>,
+}
+
+/// A trial of the study of an experiment.
+fn planned(project: &Project, name: &ExperimentName, number: u64) -> Result<(Opened, Planned), RunError> {
+    let study = Opened::of(project, name)?;
+    let trial = usize::try_from(number).ok().and_then(|number| study.trials.get(number)).cloned();
+    match trial {
+        Some(trial) => Ok((study, trial)),
+        None => Err(RunError::NoTrial { study: name.clone(), trials: study.trials.len(), trial: number }),
+    }
 }
 
 /// The data of a run, made ready.
@@ -74,8 +90,11 @@ impl<'a> Wanted<'a> {
         origin: Option<&Origin>,
     ) -> Result<Self, RunError> {
         let project = context.project;
-        let loaded = load_config(project, name)?;
-        let seed = options.seed.or(origin.map(|o| o.open().plan.seed));
+        let trial = options.trial.map(|number| planned(project, name, number)).transpose()?;
+        let settings =
+            trial.as_ref().map(|(study, trial)| trial.settings(&study.study, &study.base)).unwrap_or_default();
+        let loaded = load_config_with(project, name, &settings)?;
+        let seed = trial.as_ref().map(|(_, trial)| trial.seed).or(options.seed).or(origin.map(|o| o.open().plan.seed));
         let experiment = seed.map_or(loaded.experiment.clone(), |seed| loaded.experiment.clone().with_seed(seed));
         let code_state = CodeState::look(context, options)?;
         let recipe = Recipe::load(project, &experiment.corpus)?;
@@ -89,14 +108,16 @@ impl<'a> Wanted<'a> {
             }
         }
         // A continuation is for what the run before it is for.
-        let purpose = origin.map_or(options.purpose, |origin| origin.open().plan.purpose);
+        let asked = if trial.is_some() { Purpose::Tune } else { options.purpose };
+        let purpose = origin.map_or(asked, |origin| origin.open().plan.purpose);
         let seed_rule = match (origin, options.seed) {
+            (None, _) if trial.is_some() => SeedRule::Derived,
             (Some(_), _) => SeedRule::EarlierRun,
             (None, Some(seed)) if derived::is_derived(project, purpose, seed)? => SeedRule::Derived,
             (None, Some(_)) => SeedRule::CommandLine,
             (None, None) => SeedRule::Config,
         };
-        Ok(Wanted { loaded, experiment, purpose, seed_rule, code_state, recipe, task_recipes })
+        Ok(Wanted { loaded, trial, experiment, purpose, seed_rule, code_state, recipe, task_recipes })
     }
 
     /// The experiment.
@@ -151,7 +172,10 @@ impl<'a> Wanted<'a> {
             not_citable_because: self.code_state.not_citable(&plan_files, origin.map(Origin::open)),
             plan: Plan {
                 purpose: self.purpose,
-                study: origin.and_then(|origin| origin.open().plan.study.clone()),
+                study: self
+                    .trial
+                    .as_ref()
+                    .map(|(study, trial)| Trial { name: study.name.to_string(), trial: trial.trial }),
                 seed: experiment.seed,
                 seed_rule: Some(self.seed_rule),
                 over_budget: None,
@@ -173,7 +197,11 @@ impl<'a> Wanted<'a> {
         let training = &experiment.training;
         let vocabulary_size = corpus.manifest().tokenizer.vocabulary_size;
         let (parameters, _) = experiment.model.parameters(vocabulary_size);
+        let pruner = self.trial.as_ref().and_then(|(study, trial)| {
+            Pruner::of(project, study, trial, training.steps, corpus.manifest().validation.text_bytes)
+        });
         Ok(Ready {
+            pruner,
             largest_pass: largest_pass(experiment, vocabulary_size, open.host.memory_bytes),
             keep: training.keep,
             disk: DiskNeed::of(experiment, parameters),
@@ -194,6 +222,11 @@ impl<'a> Wanted<'a> {
         // Which files the patterns of the recipe stand for, if it has any.
         paths.extend(Some(project.corpus_lock(&experiment.corpus)).filter(|lock| files::is_file(lock)));
         paths.extend(experiment.evaluation.tasks.iter().map(|task| project.task_recipe(task)));
+        if self.trial.is_some() {
+            // From these and its number a trial follows.
+            paths.push(project.study(&self.loaded.name));
+            paths.extend(Some(project.project_file()).filter(|path| files::is_file(path)));
+        }
         let mut plan_files = Vec::new();
         for path in paths {
             plan_files.push(self.code_state.plan_file(relative(project, &path), files::read(&path)?, written)?);

@@ -11,7 +11,7 @@ use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::scores::{StepLine, read_csv};
 use rustix::fs::FlockOperation;
 
-use super::code_state::Resume;
+use super::code_state::{Options, Resume};
 use super::error::RunError;
 use super::trainer_log::TrainerLog;
 use harness_record::format::{self, Continuation, Open, PassedOver, Retention, Segment, Spent, file};
@@ -25,18 +25,22 @@ pub(super) struct Origin {
     pub passed_over: Vec<PassedOver>,
 }
 
-/// The latest checkpoint that is intact among the runs that `resume` allows since the last complete one (of one seed, if it
-/// is given).
+/// The latest checkpoint that is intact among the runs that `resume` allows since the last complete one (of one seed, if
+/// `options` give it; of one trial of a study, or of none).
 pub(super) fn origin(
     project: &Project,
     name: &ExperimentName,
-    seed: Option<u64>,
+    options: &Options,
     resume: &Resume,
 ) -> Result<Origin, RunError> {
     let nothing =
         |problem: String| RunError::NothingToResume { problem, hint: format!("start a new run: `harness run {name}`") };
     let (mut tried, mut passed_over) = (Vec::new(), Vec::new());
     for id in record::runs(project, name)?.into_iter().rev().filter(|run| resume.allows(run)) {
+        let of = record::opened(project, name, &id).and_then(|open| open.plan.study);
+        if of.map(|of| of.trial) != options.trial {
+            continue;
+        }
         let run = match SealedRun::open(project, name, &id) {
             Err(RecordError::NotSealed { .. }) => {
                 seal_abandoned(project, name, &id)?;
@@ -44,7 +48,7 @@ pub(super) fn origin(
             }
             other => other?,
         };
-        if seed.is_some_and(|seed| seed != run.open.plan.seed) {
+        if options.seed.is_some_and(|seed| seed != run.open.plan.seed) {
             continue;
         }
         if run.record.status == format::Status::Completed {

@@ -23,12 +23,21 @@ pub(super) struct Keeper {
     /// Mean validation loss by step.
     losses: BTreeMap<u64, f64>,
     pruned: Vec<u64>,
+    /// Whether all were removed in the end.
+    are_removed: bool,
 }
 
 impl Keeper {
     /// For a run of so many steps.
     pub fn new(keep: Keep, steps: u64) -> Self {
-        Keeper { keep, steps, present: BTreeMap::new(), losses: BTreeMap::new(), pruned: Vec::new() }
+        Keeper {
+            keep,
+            steps,
+            present: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            pruned: Vec::new(),
+            are_removed: false,
+        }
     }
 
     /// Takes in a message, and removes from `folder` what is not kept any more. Gives what was removed.
@@ -50,12 +59,22 @@ impl Keeper {
         Ok(removed)
     }
 
+    /// Removes all that are left from `folder`: nothing goes on from a trial that has ended.
+    pub fn remove_all(&mut self, folder: &Path) -> Result<(), RunError> {
+        for (step, checkpoint) in std::mem::take(&mut self.present) {
+            files::remove(&folder.join(&checkpoint.file.path))?;
+            self.pruned.push(step);
+        }
+        self.are_removed = true;
+        Ok(())
+    }
+
     /// What the record says of it.
     pub fn retention(&self) -> Retention {
         let kept_as_best = best(self.keep.best, &self.present.keys().copied().collect::<Vec<_>>(), &self.losses);
         let scored = |step: u64| Scored { step, validation_loss_nats: self.losses[&step] };
         Retention {
-            rule: rule(self.keep),
+            rule: if self.are_removed { "none is kept of a trial that has ended".to_owned() } else { rule(self.keep) },
             best: kept_as_best.into_iter().map(scored).collect(),
             pruned: self.pruned.clone(),
         }

@@ -1,6 +1,7 @@
 //! One open run: its record is written while a launcher runs its jobs, and sealed whatever happens.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use harness_analyse::spikes::{Detector, Spike};
 use harness_core::Digest;
@@ -124,7 +125,12 @@ impl Session {
                 threads: self.plan.threads,
                 deterministic: self.plan.deterministic,
             };
-            let ended = launcher.launch(&start, interrupts, &mut |message| self.take(message, watcher));
+            let ended = launcher.launch(&start, interrupts, &mut |message| self.take(message, interrupts, watcher));
+            if self.plan.open.plan.study.is_some()
+                && (self.trainer_log.finished || self.trainer_log.stopped_because.is_some())
+            {
+                self.keeper.remove_all(&self.folder)?;
+            }
             self.trainer_log.retention = Some(self.keeper.retention());
             let ended = ended?;
             let goes_on = ended.failure.is_none() && self.trainer_log.finished;
@@ -141,8 +147,10 @@ impl Session {
     }
 
     /// Takes in a message of the trainer: into the record first.
-    fn take(&mut self, message: &Message, watcher: &mut dyn Watcher) -> Result<(), RunError> {
-        self.recorder.message(message)?;
+    fn take(&mut self, message: &Message, interrupts: &Interrupts, watcher: &mut dyn Watcher) -> Result<(), RunError> {
+        if self.has_place(message) {
+            self.recorder.message(message)?;
+        }
         self.trainer_log.take(message);
         watcher.message(message);
         match message {
@@ -158,11 +166,26 @@ impl Session {
             }
             _ => {}
         }
+        if let (Message::Evaluation(evaluation), Some(pruner)) = (message, &self.plan.pruner)
+            && let Some(behind) = pruner.look(evaluation, &self.folder)?
+        {
+            watcher.progress().note(&behind.message);
+            self.recorder.event("fallen_behind", serde_json::json!(behind))?;
+            self.trainer_log.stopped_because = Some(behind);
+            // As a person's first wish to stop, unless there was one.
+            let _ = interrupts.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+        }
         for removed in self.keeper.take(message, &self.folder)? {
             let body = serde_json::json!({ "step": removed.step, "path": removed.file.path });
             self.recorder.event("pruned", body)?;
         }
         Ok(())
+    }
+
+    /// Whether the record has a place for a message: with `metrics.step_rows`, not for every step.
+    fn has_place(&self, message: &Message) -> bool {
+        let (Message::Step(line), Some((_, job))) = (message, self.plan.jobs.last()) else { return true };
+        job.metrics.has_row(line.step, job.training.steps)
     }
 
     /// What is to be said of the device that the trainer found.

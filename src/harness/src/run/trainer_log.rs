@@ -18,6 +18,8 @@ pub(super) struct TrainerLog {
     skipped: Vec<Skipped>,
     closing: Option<Closing>,
     pub failure: Option<Failure>,
+    /// Why it was asked to stop, where that was no person's wish.
+    pub stopped_because: Option<Failure>,
     tokens_per_s: Vec<f64>,
 }
 
@@ -64,7 +66,7 @@ impl TrainerLog {
             format: format::VERSION,
             run: run.clone(),
             status,
-            failure: self.failure,
+            failure: self.failure.or(self.stopped_because.filter(|_| status == Status::Interrupted)),
             exit_code: ended.and_then(|e| e.exit_code),
             signal: ended.and_then(|e| e.signal),
             ended_at: environment::now().to_string(),

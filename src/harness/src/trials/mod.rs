@@ -1,3 +1,6 @@
-//! Studies as they are run: what their trials will take ([`cost`]).
+//! Studies as they are run: what their trials will take ([`cost`]), which process is at which ([`lease`]), and the running
+//! itself ([`worker`]).
 
 pub mod cost;
+mod lease;
+pub mod worker;

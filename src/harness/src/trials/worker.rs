@@ -1,0 +1,134 @@
+//! Runs the trials of a study that are missing. Any number of processes may do so at a time.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use harness_core::contract::Message;
+use harness_corpus::Progress;
+use harness_record::format::{Open, Status};
+use harness_study::points::Opened;
+use harness_study::trials::{PRUNED, Survey};
+
+use super::lease::{Lease, Leases};
+use crate::run::{self, Interrupts, Options, Outcome, Resume, RunContext, RunError, Watcher, Workload};
+
+/// How often it is looked whether another process is done with its trial, or dead.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Why no more trials are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Each was run, or tried once.
+    Done,
+    /// A person wished it.
+    Interrupted,
+    /// Something stands in the way of every trial.
+    Stopped(String),
+}
+
+/// A share of the trials: every `of`-th from `first` on, for machines that share nothing but the repository.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// From 0.
+    pub first: u64,
+    /// How many shares there are.
+    pub of: u64,
+}
+
+/// Runs what is missing, and waits for what others are at, to take it over should they die.
+pub fn work(
+    context: &RunContext,
+    study: &Opened,
+    share: Option<Share>,
+    watcher: &mut dyn Watcher,
+) -> Result<End, RunError> {
+    let leases = Leases::open(context.project, &study.name)?;
+    let is_ours = |trial: u64| share.is_none_or(|share| trial % share.of == share.first);
+    let (mut tried, mut is_told) = (BTreeSet::new(), false);
+    loop {
+        let survey = Survey::of(context.project, study)?;
+        let missing = survey.missing().map(|trial| trial.planned.trial);
+        let missing: Vec<u64> = missing.filter(|trial| is_ours(*trial) && !tried.contains(trial)).collect();
+        if missing.is_empty() {
+            return Ok(End::Done);
+        }
+        let before = tried.len();
+        for number in missing {
+            let Some(lease) = leases.take(number)? else { continue };
+            tried.insert(number);
+            if let Some(end) = run_one(context, study, number, &lease, watcher)? {
+                return Ok(end);
+            }
+        }
+        if tried.len() == before {
+            if !is_told {
+                watcher.progress().note("waiting for the trials that other processes are at");
+                is_told = true;
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+/// Runs a trial, from the last checkpoint of its earlier runs if there is one, unless it is done meanwhile.
+fn run_one(
+    context: &RunContext,
+    study: &Opened,
+    number: u64,
+    lease: &Lease,
+    watcher: &mut dyn Watcher,
+) -> Result<Option<End>, RunError> {
+    let trial = Survey::one(context.project, study, number)?;
+    if trial.state.is_done() {
+        return Ok(None);
+    }
+    let values: Vec<String> = trial.planned.values().iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    watcher.progress().note(&format!("trial {number} of {}: {}", study.trials.len(), values.join(", ")));
+    let resume = (!trial.runs.is_empty()).then_some(Resume::Of(trial.runs));
+    let options = Options { trial: Some(number), resume, ..Options::default() };
+    let mut watcher = Renewed { lease, watcher, interrupts: None };
+    let Outcome { run, record, .. } = run::run_or_resume(context, &study.name, options, &mut watcher)?;
+    let failure = record.failure.as_ref();
+    let kind = failure.map_or("", |failure| failure.kind.as_str());
+    let why = failure.map_or(String::new(), |failure| format!(": {}", failure.message));
+    let word = if kind == PRUNED { PRUNED } else { record.status.word() };
+    watcher.progress().note(&format!("trial {number}: {word}, run {run}{why}"));
+    Ok(match record.status {
+        Status::Interrupted if kind == PRUNED || lease.is_lost() => None,
+        Status::Interrupted => Some(End::Interrupted),
+        Status::Failed if kind == "disk_full" => Some(End::Stopped(why.trim_start_matches(": ").to_owned())),
+        Status::Failed | Status::Completed => None,
+    })
+}
+
+/// Stops a run whose trial another process has taken.
+struct Renewed<'a> {
+    lease: &'a Lease,
+    watcher: &'a mut dyn Watcher,
+    interrupts: Option<Interrupts>,
+}
+
+impl Watcher for Renewed<'_> {
+    fn progress(&mut self) -> &mut dyn Progress {
+        self.watcher.progress()
+    }
+
+    fn opened(&mut self, open: &Open, workload: &Workload) -> Result<Interrupts, RunError> {
+        let interrupts = self.watcher.opened(open, workload)?;
+        self.interrupts = Some(interrupts.clone());
+        Ok(interrupts)
+    }
+
+    fn message(&mut self, message: &Message) {
+        if let (true, Some(interrupts)) = (self.lease.is_lost(), &self.interrupts) {
+            let _ = interrupts.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        self.watcher.message(message);
+    }
+
+    fn closed(&mut self) {
+        self.watcher.closed();
+    }
+}
