@@ -1,5 +1,7 @@
 //! Tasks against examples computed by hand: with a tokenizer of 256 bytes and no merges, each byte is a token.
 
+use std::path::Path;
+
 use harness_core::digest::Digest;
 use harness_core::files;
 use harness_core::scores::read_requests;
@@ -428,6 +430,39 @@ fn drafts_name_what_items_share() {
         let text = draft("mine", &[file], None, None).unwrap_or_else(|e| panic!("{name}: {e}"));
         let recipe = TaskRecipe::parse("mine", "mine.toml", &text).unwrap();
         files::write(&store.download(&Digest::of(content.as_bytes())), content.as_bytes()).unwrap();
+        let items = load_items(&recipe, &recipe.subtasks[0], &store).unwrap().0;
+        assert_eq!(items.iter().map(|item| item.cluster).collect::<Vec<_>>(), expected.map(Some), "{name}");
+    }
+}
+
+#[test]
+fn shipped_recipes_name_what_items_share() {
+    let cases = [
+        (
+            "boolq",
+            r#"{"query": "Passage: Ice.\nQuestion: is ice cold?", "choices": ["no", "yes"], "gold": 1}
+{"query": "Passage: Fire.\nQuestion: is ice cold?", "choices": ["no", "yes"], "gold": 0}
+{"query": "Passage: Ice.\nQuestion: is ice wet?", "choices": ["no", "yes"], "gold": 0}"#,
+            [0, 1, 0],
+        ),
+        (
+            "winogrande",
+            r#"{"context_options": ["It fell, as the cup", "It fell, as the bag"], "continuation": "was old.", "gold": 1}
+{"context_options": ["It fell, as the cup", "It fell, as the bag"], "continuation": "was new.", "gold": 0}
+{"context_options": ["It rose, as the cup", "It rose, as the bag"], "continuation": "was old.", "gold": 0}"#,
+            [0, 0, 1],
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path());
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/tasks");
+    for (name, content, expected) in cases {
+        let text = files::read_to_string(&recipes.join(format!("{name}.toml"))).unwrap();
+        let shipped = TaskRecipe::parse(name, name, &text).unwrap().subtasks[0].file.clone().unwrap();
+        let sha256 = Digest::of(content.as_bytes());
+        let text = text.replace(&shipped.sha256.to_string(), &sha256.to_string());
+        let recipe = TaskRecipe::parse(name, name, &text).unwrap();
+        files::write(&store.download(&sha256), content.as_bytes()).unwrap();
         let items = load_items(&recipe, &recipe.subtasks[0], &store).unwrap().0;
         assert_eq!(items.iter().map(|item| item.cluster).collect::<Vec<_>>(), expected.map(Some), "{name}");
     }
