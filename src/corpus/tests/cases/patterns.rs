@@ -239,6 +239,32 @@ fn files_of_a_data_set_are_those_of_one_commit_whatever_hub_sent_them() {
 }
 
 #[test]
+fn a_parquet_file_of_the_hub_gives_the_documents_that_pyarrow_wrote() {
+    let fixture =
+        |name: &str| files::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hub").join(name)).unwrap();
+    let file = "train-00000-of-00001.parquet";
+    let place = Place::new(&HUB.replace("jsonl{,.gz}", "parquet").replace("jsonl", "parquet"));
+    let served = HubFile { content: fixture(file), in_lfs: true, sent: None };
+    let server = serve(BTreeMap::from([(format!("data/{file}"), served)]));
+    let recipe = place.fetch(&from(&place, &server.endpoint, None), false, &mut Silent).unwrap();
+    let corpus = prepare(&recipe, &place.store, &mut Silent).unwrap();
+
+    let ledger = files::read_to_string(&corpus.folder().join("documents.jsonl")).unwrap();
+    let row = |line: &str| {
+        let of: serde_json::Value = serde_json::from_str(line).unwrap();
+        let number = of["id"].as_str().unwrap().strip_prefix(&format!("set/data/{file}#")).unwrap();
+        let [sha256, fate] = ["sha256", "fate"].map(|key| of[key].as_str().unwrap());
+        format!("{number}\t{}\t{sha256}\t{fate}\n", of["bytes"])
+    };
+    assert_eq!(ledger.lines().map(row).collect::<String>(), String::from_utf8(fixture("expected.tsv")).unwrap());
+    let manifest = corpus.manifest();
+    let (read, duplicates) = (manifest.documents.read, manifest.documents.exact_duplicates);
+    assert_eq!((read, duplicates, manifest.sources[0].lines_repaired), (40, 2, 0));
+    assert_eq!((manifest.documents.train, manifest.train.text_bytes), (29, 3514));
+    assert_eq!((manifest.documents.validation, manifest.validation.text_bytes), (9, 1050));
+}
+
+#[test]
 fn what_the_hub_lacks_or_sends_wrongly_is_explained() {
     let problem = |recipe: &str, files: BTreeMap<String, HubFile>, token: Option<&str>| {
         let place = Place::new(recipe);
