@@ -41,6 +41,7 @@ test: setup ## run all tests
 error-rates: setup ## measure how often the tests of `harness compare` err: the tables of docs/statistics.md (minutes)
 	cargo test --package harness-analyse --test error_rates --locked -- --ignored --nocapture
 	cargo test --package harness-statistics --test error_rates --locked -- --ignored --nocapture
+	cargo test --package harness-study --lib --locked -- --ignored --nocapture
 
 test-resume: setup ## kill 20 runs at random moments and resume them: bit-identical? (minutes)
 	cargo build --workspace --bins --locked

@@ -133,3 +133,29 @@ fn what_a_text_cites_is_looked_up_before_a_run() {
     project.harness(&["run", "cites"]).expect(0);
     assert_eq!(project.runs("cites").len(), 1);
 }
+
+#[test]
+fn what_was_found_suggests_the_changes_that_answer_it() {
+    let project = Project::new();
+    project.harness(&["run", "tiny"]).expect(0);
+    let next = |project: &Project| -> Vec<Value> {
+        let text = project.harness(&["next", "--json"]).expect(0).stdout;
+        let next: Value = serde_json::from_str(&text).unwrap();
+        next["suggestions"].as_array().unwrap().iter().filter(|it| it["kind"] == "change").cloned().collect()
+    };
+    assert!(next(&project).is_empty(), "there is no library");
+    let card = fs::read_to_string(repository().join("experiments/library/rmsnorm.toml")).unwrap();
+    let answers = CHECKS.map(|check| format!("\"{check}\"")).join(", ");
+    let card = card.replace("\n[expect]", &format!("answers = [{answers}]\n\n[expect]"));
+    let bib = fs::read_to_string(repository().join("templates/references.bib")).unwrap();
+    project.write("templates/references.bib", &bib);
+    project.write("experiments/library/rmsnorm.toml", &card);
+    let suggested = next(&project);
+    assert_eq!(suggested.len(), 1, "once: {suggested:#?}");
+    let command: Vec<&str> =
+        suggested[0]["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(command[..4], ["propose", "rmsnorm", "--over", "tiny"]);
+    project.harness(&command).expect(0);
+    project.commit("Propose");
+    assert!(next(&project).is_empty(), "what is proposed is not suggested again");
+}

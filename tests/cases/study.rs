@@ -189,3 +189,24 @@ fn what_was_changed_before_the_first_run_is_listed_with_its_reason() {
     let text = project.harness(&["decide", "warm"]).expect(0).stdout;
     assert!(text.contains("amended    expect before the first run, "), "{text}");
 }
+
+#[test]
+fn what_was_expected_only_after_the_runs_was_not_registered() {
+    let project = Project::new();
+    project.write("experiments/project.toml", "id = \"test\"\n");
+    let bare = "extends = \"tiny\"\nseeds = 2\n[schedule]\nwarmup_steps = 2\n";
+    project.write("experiments/warm/experiment.toml", bare);
+    project.commit("Add");
+    for name in ["tiny", "warm"] {
+        project.harness(&["seeds", name, "--seeds", "2"]).expect(0);
+    }
+    let expect = "[expect]\nmetric = \"validation.bits_per_byte\"\ndirection = \"lower\"\nat_least = 0.01\n";
+    project.write("experiments/warm/experiment.toml", &bare.replace("[schedule]", &format!("{expect}[schedule]")));
+    project.commit("Expect");
+    let refused = project.harness(&["decide", "warm"]).expect(2).stderr;
+    assert!(
+        refused.contains("its first run to confirm did not have") && refused.contains("a new experiment"),
+        "{refused}"
+    );
+    assert!(project.harness(&["tree"]).expect(0).stdout.contains("warm"));
+}

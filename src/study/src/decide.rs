@@ -182,7 +182,10 @@ pub fn decide_by(evidence: &Evidence, name: &ExperimentName) -> Result<Decision,
     let registered = by_age.first().map_or(&*now, |first| &*first.experiment);
     let proposal = registered.proposal();
     let (Some(expect), Some(against)) = (&registered.expect, registered.against()) else {
-        return Err(StudyError::NothingExpected(name.clone()));
+        return Err(match now.expect {
+            Some(_) => StudyError::ExpectedAfterwards(name.clone()),
+            None => StudyError::NothingExpected(name.clone()),
+        });
     };
     let changed = by_age.iter().map(|run| run.experiment.proposal()).chain([now.proposal()]);
     let changed_since: BTreeSet<&str> = changed.flat_map(|later| proposal.differences(&later)).collect();
@@ -441,35 +444,66 @@ mod tests {
     use harness_core::random::Random;
     use harness_statistics::power::standard_normal;
 
-    /// A study: a baseline and changes over shared seeds. What a seed adds to all alike has a deviation of 2, what is left 1;
-    /// the first change differs by `effect`.
-    fn study(number: u64, changes: usize, seeds: usize, effect: f64) -> Vec<Vec<f64>> {
-        let mut random = Random::new(number);
-        let mut normal = || standard_normal(&mut random);
-        let common: Vec<f64> = (0..seeds).map(|_| 2.0 * normal()).collect();
-        let side = |at: usize, normal: &mut dyn FnMut() -> f64| -> Vec<f64> {
-            common.iter().map(|seed| seed + normal() - if at == 1 { effect } else { 0.0 }).collect()
-        };
-        (0..=changes).map(|at| side(at, &mut normal)).collect()
+    /// How results vary from seed to seed.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Noise {
+        /// Normal; what a seed adds to all alike has a deviation of 2, what is left 1.
+        Normal,
+        /// The same without anything that the seed adds to all.
+        Apart,
+        /// What is left follows t with 3 degrees of freedom.
+        HeavyTails,
+        /// Deviations of the sides are spread from 0.65 to 1.35.
+        Unequal,
+        /// The first change varies twice as much as the rest.
+        OneTwice,
     }
 
-    /// Verdict and action on every change of a study.
-    fn decided(values: &[Vec<f64>], at_least: f64) -> Vec<(Verdict, Action)> {
-        let one = |at: usize| {
-            let (_, test) = family::test(values, at, values.len() - 1, 0.05).unwrap();
+    /// A study: a baseline and changes over shared seeds; the first change differs by `effect`.
+    fn study(number: u64, noise: Noise, changes: usize, seeds: usize, effect: f64) -> Vec<Vec<f64>> {
+        let mut random = Random::new(number);
+        let mut normal = || standard_normal(&mut random);
+        let shared = if noise == Noise::Apart { 0.0 } else { 2.0 };
+        let common: Vec<f64> = (0..seeds).map(|_| shared * normal()).collect();
+        let mut left = |at: usize| match noise {
+            Noise::Normal | Noise::Apart => normal(),
+            Noise::HeavyTails => {
+                let squares: f64 = (0..3).map(|_| normal()).map(|x| x * x).sum();
+                normal() / libm::sqrt(squares / 3.0)
+            }
+            Noise::Unequal => normal() * (0.65 + 0.7 * at as f64 / changes as f64),
+            Noise::OneTwice => normal() * if at == 1 { 2.0 } else { 1.0 },
+        };
+        let mut side = |at: usize| -> Vec<f64> {
+            common.iter().map(|seed| seed + left(at) - if at == 1 { effect } else { 0.0 }).collect()
+        };
+        (0..=changes).map(&mut side).collect()
+    }
+
+    /// Verdict and action on every change of a study, at the first of the looks that decides it.
+    fn decided(values: &[Vec<f64>], looks: &[usize], level: f64, at_least: f64) -> Vec<(Verdict, Action)> {
+        let one = |at: usize, seeds: usize| {
+            let seen: Vec<Vec<f64>> = values.iter().map(|side| side[..seeds].to_vec()).collect();
+            let (_, test) = family::test(&seen, at, values.len() - 1, level).unwrap();
             let interval = improvement([test.low, test.high], Direction::Lower);
             let action = advise(Direction::Lower, interval, at_least, &[], &[], &mut Vec::new());
             (judge(Direction::Lower, interval, at_least), action)
         };
-        (1..values.len()).map(one).collect()
+        let first = |at: usize| {
+            let judged = || looks.iter().map(|&seeds| one(at, seeds));
+            judged().find(|(verdict, _)| *verdict == Verdict::Confirmed).or(judged().last()).unwrap()
+        };
+        (1..values.len()).map(first).collect()
     }
 
-    /// Shares of `count` studies in which some change is confirmed, and adopted.
-    fn rates(changes: usize, seeds: usize, effect: f64, at_least: f64, only_first: bool) -> [f64; 2] {
+    /// Shares of 2,000 studies in which some change is confirmed, and adopted.
+    fn rates(noise: Noise, changes: usize, looks: &[usize], effect: f64, at_least: f64, only_first: bool) -> [f64; 2] {
         const COUNT: u64 = 2000;
+        let level = if looks.len() > 1 { pocock(looks, 0.05) } else { 0.05 };
         let mut found = [0.0; 2];
         for number in 0..COUNT {
-            let mut all = decided(&study(number, changes, seeds, effect), at_least);
+            let values = study(number, noise, changes, looks[looks.len() - 1], effect);
+            let mut all = decided(&values, looks, level, at_least);
             all.truncate(if only_first { 1 } else { changes });
             found[0] += f64::from(u8::from(all.iter().any(|(verdict, _)| *verdict == Verdict::Confirmed)));
             found[1] += f64::from(u8::from(all.iter().any(|(_, action)| *action == Action::Adopt)));
@@ -482,21 +516,66 @@ mod tests {
     #[test]
     fn changes_without_effect_are_adopted_at_the_stated_rate() {
         for (changes, seeds) in [(1, 3), (4, 3), (4, 5)] {
-            for rate in rates(changes, seeds, 0.0, 0.5, false) {
+            for rate in rates(Noise::Normal, changes, &[seeds], 0.0, 0.5, false) {
                 assert!((0.009..=0.036).contains(&rate), "{changes} changes of {seeds} seeds: {rate}");
             }
         }
     }
 
-    /// The effect that a design is said to find is confirmed and adopted in four of five studies.
+    /// The same where results vary otherwise and where they are looked at more than once. Where deviations differ, docs/statistics.md
+    /// allows 7 % of 5 %, so half of it and the same error here.
+    #[test]
+    #[ignore = "takes minutes: make error-rates"]
+    fn changes_without_effect_are_adopted_at_the_stated_rate_however_results_vary() {
+        use Noise as N;
+        for (noise, changes, looks, most) in [
+            (N::Normal, 4, &[3, 5][..], 0.036),
+            (N::Normal, 1, &[2, 4, 6], 0.036),
+            (N::Apart, 4, &[5], 0.036),
+            (N::HeavyTails, 1, &[3], 0.036),
+            (N::HeavyTails, 4, &[5], 0.036),
+            (N::Unequal, 4, &[3], 0.046),
+            (N::Unequal, 4, &[5], 0.046),
+            (N::OneTwice, 4, &[3], 0.046),
+            (N::OneTwice, 4, &[5], 0.046),
+        ] {
+            let [confirmed, adopted] = rates(noise, changes, looks, 0.0, 0.5, false);
+            println!("| {noise:?}, {changes}, {looks:?} | {:.1} | {:.1} |", 100.0 * confirmed, 100.0 * adopted);
+            assert!(
+                confirmed.max(adopted) <= most,
+                "{noise:?}, {changes} changes, looks {looks:?}: {confirmed}, {adopted}"
+            );
+        }
+    }
+
+    /// The effect that a design is said to find is confirmed and adopted in four of five studies, or in more where it is looked
+    /// for more than once.
     #[test]
     fn the_promised_effect_is_found_as_often_as_promised() {
-        for (changes, seeds) in [(1, 5), (4, 3), (4, 5)] {
+        for (noise, changes, seeds) in [(Noise::Normal, 1, 5), (Noise::Apart, 4, 3), (Noise::Normal, 4, 5)] {
             let effect = detectable_against_baseline(SeedFamily::Blocks, seeds, changes, seeds, 0.05).unwrap();
-            for rate in rates(changes, seeds, effect, effect, true) {
-                assert!((0.77..=0.83).contains(&rate), "{changes} changes of {seeds} seeds: {rate}");
+            for rate in rates(noise, changes, &[seeds], effect, effect, true) {
+                assert!((0.77..=0.83).contains(&rate), "{noise:?}, {changes} changes of {seeds} seeds: {rate}");
             }
         }
+    }
+
+    /// A change whose guardrail is worse by just its margin is adopted in at most 2.5 % of studies, however good it is.
+    #[test]
+    fn a_guardrail_holds_at_the_stated_rate() {
+        const COUNT: u64 = 2000;
+        let mut adopted = 0;
+        for number in 0..COUNT {
+            // An effect of -1 on the guarded metric is a worsening by 1.
+            let guarded = study(number, Noise::Normal, 2, 5, -1.0);
+            let (_, test) = family::test(&guarded, 1, 2, 0.05).unwrap();
+            let worsening = Some(worse(&test, true));
+            let guardrails = [GuardrailResult { metric: "m".to_owned(), margin: 1.0, worsening }];
+            let action = advise(Direction::Lower, [1.0, 2.0], 0.5, &guardrails, &[], &mut Vec::new());
+            adopted += u32::from(action == Action::Adopt);
+        }
+        let rate = f64::from(adopted) / COUNT as f64;
+        assert!((0.005..=0.036).contains(&rate), "{rate}");
     }
 
     #[test]

@@ -132,4 +132,16 @@ pub enum StudyError {
         "`{0}` states no expectation, so there is nothing to decide\nhint: state `[expect]` (metric, direction, at_least) and `seeds` in experiments/{0}/experiment.toml and commit it before its runs; `harness compare` holds any two experiments against each other"
     )]
     NothingExpected(ExperimentName),
+    /// The experiment claims something that its runs did not have before them.
+    #[error(
+        "`{0}` states an expectation that its first run to confirm did not have, so its runs decide nothing of it\nhint: state it in a new experiment with `extends = \"{0}\"`, commit it, and run that"
+    )]
+    ExpectedAfterwards(ExperimentName),
+}
+
+impl StudyError {
+    /// Whether nothing was registered that could be decided.
+    pub fn is_undecidable(&self) -> bool {
+        matches!(self, StudyError::NothingExpected(_) | StudyError::ExpectedAfterwards(_))
+    }
 }

@@ -8,6 +8,7 @@
 
 use harness_analyse::diagnose::{Outcome, ranked as by_worth};
 use harness_analyse::{Finding, RunAnalysis, diagnose};
+use harness_core::config::library::{self, Card, Wishes};
 use harness_core::config::{Expectation, Loaded, Phase};
 use harness_core::files;
 use harness_core::names::ExperimentName;
@@ -35,6 +36,10 @@ const UNKNOWN_H: f64 = 1.0;
 const NOISE_SEEDS: usize = 3;
 /// Findings of a run that are suggestions.
 const FINDINGS: usize = 3;
+/// Changes of the library that are suggested for a finding.
+const CHANGES: usize = 2;
+/// Seeds a side of a change that is proposed.
+const PROPOSED_SEEDS: u32 = 3;
 /// Short runs of `harness probe lr` and their steps, if nothing else is asked for.
 const PROBED_STEPS: f64 = 7.0 * 60.0;
 
@@ -64,6 +69,8 @@ pub enum Kind {
     Failed,
     /// A proposal that its seeds left undecided.
     Undecided,
+    /// A change of the library that may answer what was found, and that nobody has proposed.
+    Change,
     /// A check of `diagnose` that found something.
     Finding,
     /// Runs that the paper does not show.
@@ -78,6 +85,7 @@ impl Kind {
             Kind::Resume | Kind::Queue | Kind::MissingSeeds => 0.9,
             Kind::Noise => 0.8,
             Kind::Probe | Kind::Untried | Kind::Failed => 0.5,
+            Kind::Change => 0.4,
             Kind::Stale | Kind::Undecided | Kind::Finding => 0.3,
             Kind::Paper => 0.2,
         }
@@ -296,7 +304,7 @@ impl Search<'_> {
         }
         let decision = match decide_by(self.evidence, name) {
             // What it expects was written after its runs: by these nothing is decided.
-            Err(StudyError::NothingExpected(_)) => return Ok(Vec::new()),
+            Err(error) if error.is_undecidable() => return Ok(Vec::new()),
             decision => decision?,
         };
         let registered = &decision.proposal;
@@ -449,6 +457,12 @@ impl Search<'_> {
                 suggestions.push(probe(kind, format!("probe what was found in `{name}`"), why));
                 continue;
             }
+            for change in self.changes(name, loaded, &finding, &why)? {
+                // One change may answer two findings; the first is worth more.
+                if !suggestions.iter().any(|other| other.command[..2] == change.command[..2]) {
+                    suggestions.push(Suggestion { worth: change.worth / (1 + place) as f64, ..change });
+                }
+            }
             let what = match finding.changes.first() {
                 Some(change) => {
                     format!("look at the latest run of `{name}`, then perhaps: {} ({})", change.what, change.price())
@@ -457,6 +471,50 @@ impl Search<'_> {
             };
             let look = free(Kind::Finding, what, why, &["plot", finding.figure, latest.open.run.as_str()]);
             suggestions.push(Suggestion { worth: look.worth / (1 + place) as f64, ..look });
+        }
+        Ok(suggestions)
+    }
+}
+
+impl Search<'_> {
+    /// Changes of the library that may answer a finding: those that fit over the experiment and do not undo what it has.
+    fn changes(
+        &self,
+        name: &ExperimentName,
+        loaded: &Loaded,
+        finding: &Finding,
+        why: &str,
+    ) -> Result<Vec<Suggestion>, StudyError> {
+        let project = self.evidence.project;
+        let wishes = Wishes { seeds: PROPOSED_SEEDS, at_least: None, findings: Vec::new() };
+        let mut suggestions = Vec::new();
+        for change in library::names(project)? {
+            let is_proposed = self.evidence.experiments().contains_key(&change);
+            // A card that cannot be read is told by `harness library`.
+            let Some(card) = Card::load(project, &change).ok().filter(|_| !is_proposed) else { continue };
+            let fits =
+                || card.propose(&change, &change, project, loaded, &wishes).is_ok_and(|it| it.conflicts.is_empty());
+            if !card.answers.iter().any(|check| check == finding.check) || !fits() {
+                continue;
+            }
+            let what = format!("propose `{change}` over `{name}`: {}", card.question);
+            let why = format!("{why}; reported of it: {}", card.claim);
+            let words = ["propose", change.as_str(), "--over", name.as_str(), "--because", finding.check, "--seeds"]
+                .map(str::to_owned);
+            let command = words.into_iter().chain([PROPOSED_SEEDS.to_string()]).collect();
+            let there = self.evidence.seeded(name, Purpose::Confirm)?;
+            let lacking = f64::from(PROPOSED_SEEDS) - there.completed.len() as f64;
+            let runs = f64::from(PROPOSED_SEEDS) + lacking.max(0.0);
+            let whole_cost = (self.cost)(loaded).map(|cost| cost.times(runs));
+            suggestions.push(Suggestion {
+                command,
+                whole_cost,
+                phase: Phase::Confirm,
+                ..free(Kind::Change, what, why, &[])
+            });
+            if suggestions.len() == CHANGES {
+                break;
+            }
         }
         Ok(suggestions)
     }

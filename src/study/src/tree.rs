@@ -141,7 +141,10 @@ fn branch(
     depth: usize,
 ) -> Result<Branch, StudyError> {
     let experiment = &loaded.experiment;
-    let decision = experiment.expect.is_some().then(|| decide_by(evidence, name)).transpose()?;
+    let decision = match experiment.expect.as_ref().map(|_| decide_by(evidence, name)) {
+        Some(Err(error)) if error.is_undecidable() => None,
+        decided => decided.transpose()?,
+    };
     let against = experiment.against().cloned().or_else(|| extends.clone());
     let registered = decision.as_ref().map(|decision| [decision.completed, decision.proposal.seeds as usize]);
     let effect = match decision.as_ref().and_then(|decision| by_rule(evidence, decision)) {

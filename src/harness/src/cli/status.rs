@@ -7,12 +7,12 @@ use harness_core::files;
 use harness_core::names::Project;
 use harness_record::environment;
 use harness_report::{PAPER_PDF, PAPER_PROOF, Proof};
+use harness_study::Evidence;
 use harness_study::budget::PACE_DAYS;
 use harness_study::decide::{Action, Verdict, decide_by};
 use harness_study::design::Noise;
 use harness_study::next::is_baseline;
 use harness_study::tree::metric_of;
-use harness_study::{Evidence, StudyError};
 use serde::Serialize;
 use serde_json::json;
 
@@ -103,7 +103,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         let experiment = &loaded.experiment;
         // What was written after the runs is no proposal of theirs.
         let decision = match decide_by(&evidence, name) {
-            Err(StudyError::NothingExpected(_)) => None,
+            Err(error) if error.is_undecidable() => None,
             decision => Some(decision?),
         };
         proposals.extend(decision.map(|decision| Proposal {
