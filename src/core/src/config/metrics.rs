@@ -16,12 +16,7 @@ pub struct MetricsConfig {
     /// Sequences of the probe batch: windows of the validation text, the same at every step.
     pub probe_sequences: u32,
     /// About how many rows `steps.csv` has at most, the first step and the last among them. 0 means one for every step.
-    #[serde(skip_serializing_if = "is_zero")]
     pub step_rows: u64,
-}
-
-fn is_zero(rows: &u64) -> bool {
-    *rows == 0
 }
 
 impl Default for MetricsConfig {

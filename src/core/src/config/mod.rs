@@ -259,7 +259,7 @@ impl Loaded {
 
 /// Keys that came after the first runs were sealed, as they are where nobody states them: what was so before. They are no
 /// part of the digest of a plan, so that runs of before and after count together.
-const LATER_DEFAULTS: [&str; 7] = [
+const LATER_DEFAULTS: [&str; 8] = [
     "mup_base_layers = 0",
     "attention_gate = \"none\"",
     "smear = false",
@@ -267,6 +267,7 @@ const LATER_DEFAULTS: [&str; 7] = [
     "cautious_weight_decay = false",
     "orthogonalization = \"newton_schulz\"",
     "cooldown_shape = \"linear\"",
+    "step_rows = 0",
 ];
 
 /// Keys that belong to one experiment and are not inherited.

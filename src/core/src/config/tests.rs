@@ -88,7 +88,7 @@ fn a_plan_keeps_its_digest() {
     }
     assert_eq!(
         experiment.plan_digest().to_string(),
-        "d4fef6a0f67c3ad0dd45ebb4109e3a2cf3b92f7475a1a37c6e5cc8680edf438d"
+        "e33836b18e7bde37a030b38f8dd4b3656109c5297d00f6f950af7b5a69da17b0"
     );
 }
 
