@@ -491,7 +491,7 @@ mod tests {
         };
         let first = |at: usize| {
             let judged = || looks.iter().map(|&seeds| one(at, seeds));
-            judged().find(|(verdict, _)| *verdict == Verdict::Confirmed).or(judged().last()).unwrap()
+            judged().find(|(verdict, _)| *verdict == Verdict::Confirmed).or(judged().next_back()).unwrap()
         };
         (1..values.len()).map(first).collect()
     }
