@@ -27,8 +27,8 @@ fn every_kind_is_drawn_and_says_what_it_shows() {
     let list = project.harness(&["plot", "--list"]).expect(0).stdout;
     let kinds: Vec<&str> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
     assert!(kinds.len() >= 19 && kinds.contains(&"validation"), "{list}");
-    // A ladder takes a prediction: `cases::ladder` draws one.
-    for kind in kinds.into_iter().filter(|kind| *kind != "ladder") {
+    // A ladder takes a prediction and a study its trials: `cases::ladder` and `cases::trials` draw them.
+    for kind in kinds.into_iter().filter(|kind| !["ladder", "study"].contains(kind)) {
         let names: &[&str] = if kind == "calibration" { &["tiny"] } else { &["tiny", "change"] };
         let ran = project.harness(&[&["plot", kind], names].concat()).expect(0);
         let path = ran.stdout.lines().next().unwrap();

@@ -229,6 +229,42 @@ fn a_trial_that_falls_behind_is_stopped_and_never_the_best() {
     assert_eq!(project.runs("tiny").len(), 12, "what was stopped is not run again");
 }
 
+#[test]
+fn a_study_is_drawn_with_every_trial_and_claims_no_noise_that_nobody_measured() {
+    let project = project(STUDY);
+    let refused = |arguments: &[&str]| project.harness(&[&["plot", "study"], arguments].concat()).expect(2).stderr;
+    assert!(
+        refused(&["tiny"]).contains("no trial in the ranges of the last round has completed"),
+        "{}",
+        refused(&["tiny"])
+    );
+    assert!(refused(&[]).contains("the trials of one study"));
+    assert!(refused(&["tiny", "--x", "flops"]).contains("cannot be drawn over"));
+    project.write("experiments/other/experiment.toml", "extends = \"tiny\"\n");
+    project.commit("An experiment without a study");
+    assert!(refused(&["other"]).contains("no study.toml"));
+
+    project.harness_with("fail:5", &["study", "run", "tiny", "--share", "6/6"]).expect(0);
+    project.harness(&["study", "run", "tiny", "--share", "1/2"]).expect(0);
+    let draw = || {
+        let told = project.harness(&["plot", "study", "tiny"]).expect(0).stdout;
+        (fs::read_to_string(project.path("report/build/plots/study.tiny.svg")).unwrap(), told)
+    };
+    let (svg, told) = draw();
+    assert!(svg.contains("2 trials are not run yet") && told.contains("2 trials are not run yet"), "{told}");
+    assert!(svg.contains("infeasible") && told.contains("0.1 none completed, 1 infeasible"), "{told}");
+    assert!(told.contains("How far seeds lie apart is not known.") && !svg.contains("standard deviation"), "{told}");
+
+    project.harness(&["study", "run", "tiny"]).expect(0);
+    for seed in ["3", "4"] {
+        project.harness(&["run", "tiny", "--seed", seed]).expect(0);
+    }
+    let (svg, told) = draw();
+    assert!(!svg.contains("not run yet") && told.contains("0.1 ") && !told.contains("none completed"), "{told}");
+    assert_eq!(told.contains("of 2 seeds of tiny"), svg.contains("1 standard deviation of 2 seeds of tiny"), "{told}");
+    assert_eq!(draw().0, svg, "the same bytes each time");
+}
+
 /// Two processes run one study, and one of them is killed at a random moment, again and again.
 fn no_trial_is_lost_and_none_twice(kills: u32) {
     let trials = 3 + kills / 2;

@@ -25,6 +25,7 @@ pub mod parameters_loss;
 pub mod png;
 pub mod probe;
 pub mod slices;
+pub mod study;
 pub mod task_curves;
 pub mod tasks;
 pub mod tensor_norms;

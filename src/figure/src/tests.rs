@@ -292,6 +292,73 @@ fn of_lineages() -> Vec<(&'static str, Figure)> {
     ]
 }
 
+/// Two optimisers with a learning rate each, a warm-up and a schedule; what is trained too fast diverges or falls behind.
+fn of_studies() -> Vec<(&'static str, Figure)> {
+    let drawn = |at: u64, value: usize, dimension: u64| 0.5 + 0.5 * noise(10 * at + value as u64, dimension);
+    let rate = |at: u64, value: usize| [1e-4, 1e-3][value] * libm::pow(100.0, drawn(at, value, 1));
+    let end = |at: u64, value: usize| {
+        let place = drawn(at, value, 1);
+        match place {
+            place if place > 0.9 => study::End::Infeasible,
+            place if place < 0.15 => study::End::Pruned,
+            _ => study::End::Completed(1.18 - 0.03 * value as f64 + 0.2 * (place - 0.6) * (place - 0.6)),
+        }
+    };
+    let trials = |values: &[usize], place: &dyn Fn(u64, usize) -> f64| {
+        let trial = |at: u64, value: usize| study::Trial {
+            value,
+            at: place(at, value),
+            end: end(at, value),
+            inside: at % 5 > 0,
+        };
+        (0..12).flat_map(|at| values.iter().map(move |value| trial(at, *value))).collect::<Vec<_>>()
+    };
+    let parameter = |name: &str, spread, trials| study::Parameter { name: name.to_owned(), spread, trials };
+    let best_of = |value: f64| (1..=9).map(|n| 1.165 - 0.03 * value + 0.03 / f64::from(n)).collect::<Vec<_>>();
+    let whole = study::Study {
+        label: "Validation bits per byte".to_owned(),
+        lower_is_better: true,
+        scientific: "optimizer.kind".to_owned(),
+        values: vec![
+            study::Value { subject: subject("adamw", 0), best_of: best_of(0.0) },
+            study::Value { subject: subject("muon", 1), best_of: best_of(1.0) },
+        ],
+        parameters: vec![
+            parameter("optimizer.learning_rate (adamw)", study::Spread::Logarithmic([1e-4, 1e-2]), trials(&[0], &rate)),
+            parameter("optimizer.learning_rate (muon)", study::Spread::Logarithmic([1e-3, 1e-1]), trials(&[1], &rate)),
+            parameter(
+                "schedule.warmup_steps",
+                study::Spread::Whole([0.0, 20.0]),
+                trials(&[0, 1], &|at, _| libm::floor(21.0 * drawn(at, 0, 2))),
+            ),
+            parameter(
+                "schedule.kind",
+                study::Spread::Among(vec!["cosine".to_owned(), "linear".to_owned()]),
+                trials(&[0, 1], &|at, _| libm::floor(2.0 * drawn(at, 0, 3))),
+            ),
+        ],
+        missing: 0,
+        noise: Some(study::Noise { experiment: "baseline".to_owned(), seeds: 5, deviation: 0.004 }),
+    };
+    // The first trials of a study whose baseline has one seed.
+    let beginning = study::Study {
+        scientific: "optimizer.weight_decay".to_owned(),
+        values: vec![
+            study::Value { subject: subject("0", 0), best_of: vec![1.21] },
+            study::Value { subject: subject("0.1", 1), best_of: Vec::new() },
+        ],
+        parameters: vec![parameter(
+            "optimizer.learning_rate",
+            study::Spread::Logarithmic([2.5e-4, 4e-3]),
+            vec![study::Trial { value: 0, at: 8.1e-4, end: study::End::Completed(1.21), inside: true }],
+        )],
+        missing: 23,
+        noise: None,
+        ..whole.clone()
+    };
+    vec![("study", study::draw(&whole)), ("study_at_its_beginning", study::draw(&beginning))]
+}
+
 fn of_records() -> Vec<(&'static str, Figure)> {
     let side = |name: &str, by_power_of_two: &[u64]| lengths::Side {
         name: name.to_owned(),
@@ -356,8 +423,15 @@ fn all() -> Vec<(&'static str, Figure)> {
         ("optimisation", optimisation::draw(&alone.iter().map(trace).collect::<Vec<_>>(), Progress::Tokens)),
         ("throughput", throughput::draw(&alone.iter().map(speed).collect::<Vec<_>>(), Progress::Tokens)),
     ];
-    figures
-        .extend(heat_maps().into_iter().chain(of_scores()).chain(of_tokens()).chain(of_records()).chain(of_lineages()));
+    figures.extend(
+        heat_maps()
+            .into_iter()
+            .chain(of_scores())
+            .chain(of_tokens())
+            .chain(of_records())
+            .chain(of_lineages())
+            .chain(of_studies()),
+    );
     figures
 }
 
@@ -452,7 +526,21 @@ fn nothing_and_broken_values_still_draw() {
         found: vec![f64::NAN],
         label: "x".to_owned(),
     };
+    let untried = study::Study {
+        label: "x".to_owned(),
+        lower_is_better: false,
+        scientific: String::new(),
+        values: vec![study::Value { subject: subject("x", 40), best_of: vec![f64::NAN] }],
+        parameters: vec![study::Parameter {
+            name: "x".to_owned(),
+            spread: study::Spread::Linear([0.0, 1.0]),
+            trials: vec![study::Trial { value: 0, at: f64::NAN, end: study::End::Completed(f64::NAN), inside: true }],
+        }],
+        missing: 0,
+        noise: None,
+    };
     let nothing = [
+        study::draw(&untried),
         training_loss::draw(&[], Progress::Steps),
         training_loss::draw(std::slice::from_ref(&broken), Progress::Flops),
         validation::draw(std::slice::from_ref(&broken), &[], Progress::WallTime),

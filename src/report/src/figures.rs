@@ -99,7 +99,11 @@ fn draw(project: &Project, families: &Families, looks: &[String], figure: &Figur
     let shown: Vec<Shown> =
         figure.experiments.iter().filter_map(|name| families.entry(name)).map(|e| shown(e, looks)).collect();
     let figure = plot::plot(project, kind, &shown, options)?;
-    let runs = shown.iter().flat_map(|s| &s.runs).map(|run| run.run.open.run.to_string()).collect();
+    let runs = match (kind, &shown[..]) {
+        (Kind::Study, [one]) => plot::runs_of_study(project, &one.runs[0].run.open.experiment)?,
+        _ => shown.iter().flat_map(|s| &s.runs).map(|run| run.run.open.run.clone()).collect(),
+    };
+    let runs = runs.iter().map(ToString::to_string).collect();
     Ok(Drawn { figure, runs })
 }
 

@@ -8,7 +8,7 @@ use harness_core::names::Project;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use harness_analyse::Side;
-use harness_figure::{Progress, Subject, png};
+use harness_figure::{Figure, Progress, Subject, png};
 use harness_record::{LeftOut, RunSet};
 use harness_report::plot::{self, Kind, Lineage, Options, PlotError, Shown};
 
@@ -20,7 +20,8 @@ const FOLDER: &str = "report/build/plots";
 /// Draw a figure of experiments or runs, as in the paper: harness plot validation baseline lr-warmup --x flops
 ///
 /// A name is an experiment (every seed of its latest plan: mean line and band) or a single run. Kinds that compare
-/// take the first name as the reference. Without names every experiment with a citable run is drawn. An experiment looks the same in every
+/// take the first name as the reference; `study` takes the one experiment whose study.toml it shows. Without names every experiment
+/// with a citable run is drawn. An experiment looks the same in every
 /// figure. In the paper: #figure-of("validation", "baseline", "lr-warmup", over: "flops", caption: [...]).
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -94,6 +95,9 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         return Ok(exit_code::SUCCESS);
     };
     let project = &workplace.project;
+    if kind == Kind::Study {
+        return study(arguments, project);
+    }
     let sets = RunSet::of_all(project)?;
     let looks = looks(&sets);
     let names = if arguments.names.is_empty() { looks.clone() } else { arguments.names.clone() };
@@ -118,16 +122,34 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         })
         .collect();
     let figure = plot::plot(project, kind, &shown, Options { progress: arguments.x.map(Into::into) })?;
+    write(project, &figure, format, &path)
+}
+
+/// The trials of a study, which are no runs that count.
+fn study(arguments: &Arguments, project: &Project) -> Outcome {
+    let [name] = &arguments.names[..] else {
+        return Err(Failure::usage(
+            "`study` shows the trials of one study\nhint: `harness plot study NAME`, an experiment that has a study.toml",
+        ));
+    };
+    if let Some(axis) = arguments.x {
+        return Err(PlotError::Axis { kind: Kind::Study, progress: axis.into() }.into());
+    }
+    let (format, path) = destination(arguments, Kind::Study, &arguments.names, project)?;
+    write(project, &plot::study(project, &name.parse()?)?, format, &path)
+}
+
+fn write(project: &Project, figure: &Figure, format: Format, path: &Path) -> Outcome {
     let bytes = match format {
         Format::Svg => figure.svg.clone().into_bytes(),
         Format::Png => {
             let font = files::read(&project.tools().join(FONT))
                 .map_err(|e| Failure::failed(format!("{e}\nhint: `make setup` installs the fonts of the figures")))?;
-            png::png(&figure, vec![font]).map_err(Failure::failed)?
+            png::png(figure, vec![font]).map_err(Failure::failed)?
         }
     };
-    files::write(&path, &bytes)?;
-    terminal::say(&format!("{}\n{}", path.strip_prefix(project.root()).unwrap_or(&path).display(), figure.alt));
+    files::write(path, &bytes)?;
+    terminal::say(&format!("{}\n{}", path.strip_prefix(project.root()).unwrap_or(path).display(), figure.alt));
     Ok(exit_code::SUCCESS)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::titles::metric_title;
 use super::{PlotError, Request};
 use harness_analyse::{Unit, Value, lower_is_better};
 use harness_core::names::Project;
@@ -91,7 +92,6 @@ pub(super) fn ladder_of(project: &Project, request: &Request) -> Result<Figure, 
     let number = |values: &BTreeMap<String, Value>| values.get(&prediction.metric).map(|value| value.number);
     let smallest = prediction.points.iter().map(|point| point.flops).fold(prediction.flops, f64::min);
     let at = |k: u32| smallest * libm::pow(prediction.flops / smallest, f64::from(k) / f64::from(POINTS));
-    let bits = prediction.metric == "validation.bits_per_byte";
     Ok(ladder::draw(&ladder::Ladder {
         rungs: prediction.points.iter().map(|point| (point.flops, point.value)).collect(),
         law: (0..=POINTS).map(|k| (at(k), prediction.law.at(at(k)))).collect(),
@@ -99,6 +99,6 @@ pub(super) fn ladder_of(project: &Project, request: &Request) -> Result<Figure, 
             .map_or_else(|| Subject { name: prediction.target.to_string(), look: 0 }, |shown| shown.subject.clone()),
         predicted: (prediction.flops, prediction.value, prediction.interval),
         found: own.map_or(Vec::new(), |shown| shown.runs.iter().filter_map(|run| number(&run.values)).collect()),
-        label: if bits { "Validation bits per byte".to_owned() } else { prediction.metric.clone() },
+        label: metric_title(&prediction.metric),
     }))
 }

@@ -9,6 +9,7 @@ mod lineage;
 mod places;
 mod scores;
 mod spent;
+mod study;
 mod titles;
 mod tokens;
 
@@ -28,6 +29,7 @@ pub use harness_study::lineage::{Lineage, order};
 
 pub use curves::progress_of_steps;
 pub use spent::spent;
+pub use study::{runs_of_study, study};
 pub use titles::{headline_tasks, task_title, title_in_group, title_of_task};
 
 /// An experiment, or a single run, as a figure shows it.
@@ -100,11 +102,13 @@ pub enum Kind {
     Tree,
     /// Runs of small sizes, and what they predict.
     Ladder,
+    /// The trials of a study.
+    Study,
 }
 
 impl Kind {
     /// All kinds, in the order in which a study meets them.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 21] = [
         Kind::Funnel,
         Kind::Lengths,
         Kind::TrainingLoss,
@@ -125,6 +129,7 @@ impl Kind {
         Kind::Budget,
         Kind::Tree,
         Kind::Ladder,
+        Kind::Study,
     ];
 
     /// Its name, on the command line and in the paper.
@@ -150,6 +155,7 @@ impl Kind {
             Kind::Funnel => "funnel",
             Kind::Tree => "tree",
             Kind::Ladder => "ladder",
+            Kind::Study => "study",
         }
     }
 
@@ -178,6 +184,7 @@ impl Kind {
             Kind::Funnel => "bytes left after each stage of the corpus",
             Kind::Tree => "experiments under what they extend: effects with intervals, and what became of them",
             Kind::Ladder => "a power law through small sizes, what it predicts for the full one, and what was found",
+            Kind::Study => "the trials of one study over each parameter, the best of so many, each value at its best",
         }
     }
 
@@ -326,6 +333,10 @@ pub fn plot(project: &Project, kind: Kind, shown: &[Shown], options: Options) ->
         Kind::Funnel => Ok(spent::funnel(shown[0].latest())),
         Kind::Tree => lineage::tree_of(project, &request),
         Kind::Ladder => lineage::ladder_of(project, &request),
+        Kind::Study => match shown {
+            [one] => study::draw(project, &one.latest().run.open.experiment),
+            _ => Err(request.nothing("there are several", "name one experiment that has a study.toml")),
+        },
     }?;
     if kind.shows_latest_seed() {
         figure.alt.extend(shown.iter().map(Shown::of_latest));

@@ -35,6 +35,11 @@ pub fn title_in_group(task: &TaskResult) -> String {
     }
 }
 
+/// A metric on an axis: the words of the one that most are judged by, else its key.
+pub(super) fn metric_title(metric: &str) -> String {
+    if metric == "validation.bits_per_byte" { "Validation bits per byte".to_owned() } else { metric.to_owned() }
+}
+
 /// A name as it is written in the literature, else without its underscores.
 pub fn task_title(id: &str) -> String {
     let known = [
