@@ -115,10 +115,12 @@ pub fn draw(study: &Study) -> Figure {
     let outside = trials().any(|trial| !trial.inside);
 
     let mut heading = vec![study.label.clone(), format!("by {} (colours)", study.scientific)];
+    let ranged = study.parameters.iter().any(|parameter| !matches!(parameter.spread, Spread::Among(_)));
+    heading.extend(ranged.then(|| "dashed: ends of the range".to_owned()));
     heading.extend(outside.then(|| "small: outside the ranges of the last round".to_owned()));
     heading.extend((study.missing > 0).then(|| format!("{} trials are not run yet", study.missing)));
     let top = LINE * heading.len() as i32;
-    let (left, right) = (40, COLUMN_WIDTH - 60);
+    let (left, right) = (40, COLUMN_WIDTH - 85);
     let top_of_axes = top + canvas::legend_height(&legend, left, right, false);
 
     let y = metric_axis(study, trials().filter_map(|trial| metric(trial.end)));
@@ -146,10 +148,13 @@ pub fn draw(study: &Study) -> Figure {
     let band = study
         .noise
         .as_ref()
-        .map(|noise| format!("grey: \u{b1} 1 standard deviation of {} seeds of {}", noise.seeds, noise.experiment));
+        .map(|noise| format!("grey: \u{b1} 1 SD over {} seeds of {}", noise.seeds, noise.experiment));
     let titles: Vec<&str> = ["Each value at its best"].into_iter().chain(band.as_deref()).collect();
     let top_of_values = of_best.bottom + 235 + LINE * titles.len() as i32;
     let x = Axis::around(range(ends).unwrap_or((0.0, 1.0)), 4, study.label.clone());
+    // A text at the very end would be cut off.
+    let x_end = x.low() + 0.96 * (x.high() - x.low());
+    let x = x.with_ticks_up_to(x_end);
     let isolation = RowPanel::new(&labels, top_of_values, LINE, spaced(x, COLUMN_WIDTH / 2));
 
     let svg = canvas::svg(COLUMN_WIDTH, isolation.height(), |canvas| {
@@ -171,7 +176,7 @@ pub fn draw(study: &Study) -> Figure {
                 y: y.clone(),
             };
             let title_at = (from, above - LINE / 2 - 4);
-            canvas.text(&title(&parameter.name, width), title_at, Anchor::Left, INK);
+            canvas.text(&title(&parameter.name, width + 75), title_at, Anchor::Left, INK);
             draw_parameter(canvas, &panel, parameter, &names);
         }
 
@@ -201,7 +206,7 @@ pub fn draw(study: &Study) -> Figure {
             }
         }
     });
-    Figure { svg, alt: words(study, &band, best) }
+    Figure { svg, alt: words(study, best) }
 }
 
 /// The marks of the trials over one parameter, and the ends of its range.
@@ -215,7 +220,10 @@ fn draw_parameter(canvas: &Canvas, panel: &Panel, parameter: &Parameter, names: 
             canvas.line(&[(x, above), (x, panel.bottom)], GREY, 8, &[24.0, 24.0]);
         }
     }
-    for trial in &parameter.trials {
+    // What would be hidden comes last.
+    let mut trials: Vec<&Trial> = parameter.trials.iter().collect();
+    trials.sort_by_key(|trial| (!trial.inside, trial.end == End::Infeasible));
+    for trial in trials {
         let (look, radius) = (names[trial.value].1, if trial.inside { 24 } else { 14 });
         let lane = panel.top - LANE / 2 - 8 - LANE * trial.value as i32;
         let x = panel.x_at(trial.at);
@@ -286,7 +294,7 @@ fn spaced(mut axis: Axis, width: i32) -> Axis {
 }
 
 /// What is seen, in words.
-fn words(study: &Study, band: &Option<String>, best: impl Fn(&Value) -> Option<f64>) -> String {
+fn words(study: &Study, best: impl Fn(&Value) -> Option<f64>) -> String {
     let of = |(index, value): (usize, &Value)| {
         let count = |end: End| {
             let lost = |parameter: &Parameter| {
@@ -305,8 +313,11 @@ fn words(study: &Study, band: &Option<String>, best: impl Fn(&Value) -> Option<f
     let values: Vec<String> = study.values.iter().enumerate().map(of).collect();
     let parameters: Vec<&str> = study.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
     let over = if parameters.is_empty() { String::new() } else { format!(" over {}", parameters.join(", ")) };
-    let band = match band {
-        Some(band) => format!(" Around the best, {band}."),
+    let band = match &study.noise {
+        Some(noise) => format!(
+            " The band around the best is one standard deviation over {} seeds of {} on each side.",
+            noise.seeds, noise.experiment
+        ),
         None => " How far seeds lie apart is not known.".to_owned(),
     };
     let missing = if study.missing > 0 { format!(" {} trials are not run yet.", study.missing) } else { String::new() };
