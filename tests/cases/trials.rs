@@ -252,7 +252,7 @@ fn a_study_is_drawn_with_every_trial_and_claims_no_noise_that_nobody_measured() 
     };
     let (svg, told) = draw();
     assert!(svg.contains("2 trials are not run yet") && told.contains("2 trials are not run yet"), "{told}");
-    assert!(svg.contains("infeasible") && told.contains("0.1 none completed, 1 infeasible"), "{told}");
+    assert!(svg.contains("infeasible") && told.contains("0.1: none completed, 1 infeasible"), "{told}");
     assert!(told.contains("How far seeds lie apart is not known.") && !svg.contains("1 SD over"), "{told}");
 
     project.harness(&["study", "run", "tiny"]).expect(0);
@@ -260,7 +260,10 @@ fn a_study_is_drawn_with_every_trial_and_claims_no_noise_that_nobody_measured() 
         project.harness_with(better, &["run", "tiny", "--seed", seed]).expect(0);
     }
     let (svg, told) = draw();
-    assert!(!svg.contains("not run yet") && told.contains("0.1 ") && !told.contains("none completed"), "{told}");
+    assert!(
+        !svg.contains("not run yet") && told.contains("; 0.1: best ") && !told.contains("none completed"),
+        "{told}"
+    );
     assert!(svg.contains("1 SD over 2 seeds of tiny") && told.contains("2 seeds of tiny on each side"), "{told}");
     assert_eq!(draw().0, svg, "the same bytes each time");
 }

@@ -149,7 +149,9 @@ pub fn draw(study: &Study) -> Figure {
         .noise
         .as_ref()
         .map(|noise| format!("grey: \u{b1} 1 SD over {} seeds of {}", noise.seeds, noise.experiment));
-    let titles: Vec<&str> = ["Each value at its best"].into_iter().chain(band.as_deref()).collect();
+    let better = if study.lower_is_better { "lower" } else { "higher" };
+    let title_of_values = format!("Each value at its best ({better} is better)");
+    let titles: Vec<&str> = [title_of_values.as_str()].into_iter().chain(band.as_deref()).collect();
     let top_of_values = of_best.bottom + 235 + LINE * titles.len() as i32;
     let x = Axis::around(range(ends).unwrap_or((0.0, 1.0)), 4, study.label.clone());
     // A text at the very end would be cut off.
@@ -221,12 +223,14 @@ fn draw_parameter(canvas: &Canvas, panel: &Panel, parameter: &Parameter, names: 
         }
     }
     // What would be hidden comes last.
-    let mut trials: Vec<&Trial> = parameter.trials.iter().collect();
-    trials.sort_by_key(|trial| (!trial.inside, trial.end == End::Infeasible));
-    for trial in trials {
+    let mut trials: Vec<(usize, &Trial)> = parameter.trials.iter().enumerate().collect();
+    trials.sort_by_key(|(_, trial)| (!trial.inside, trial.end == End::Infeasible));
+    for (number, trial) in trials {
+        // Trials of one choice stand beside each other.
+        let aside = if matches!(parameter.spread, Spread::Among(_)) { 0.07 * ((number % 7) as f64 - 3.0) } else { 0.0 };
         let (look, radius) = (names[trial.value].1, if trial.inside { 24 } else { 14 });
         let lane = panel.top - LANE / 2 - 8 - LANE * trial.value as i32;
-        let x = panel.x_at(trial.at);
+        let x = panel.x_at(trial.at + aside);
         match trial.end {
             End::Completed(metric) if metric.is_finite() => {
                 canvas.marker((x, panel.y_at(metric)), look.marker, look.color, radius);
@@ -305,10 +309,9 @@ fn words(study: &Study, best: impl Fn(&Value) -> Option<f64>) -> String {
         let ends = [(count(End::Infeasible), "infeasible"), (count(End::Pruned), "stopped because they fell behind")];
         let ends: String =
             ends.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}")).collect();
-        let best = best(value).map_or("none completed".to_owned(), |best| {
-            format!("{best:.4} at best of {} completed trials", value.best_of.len())
-        });
-        format!("{} {best}{ends}", value.subject.name)
+        let best = best(value)
+            .map_or("none completed".to_owned(), |best| format!("best {best:.4} of {} completed", value.best_of.len()));
+        format!("{}: {best}{ends}", value.subject.name)
     };
     let values: Vec<String> = study.values.iter().enumerate().map(of).collect();
     let parameters: Vec<&str> = study.parameters.iter().map(|parameter| parameter.name.as_str()).collect();

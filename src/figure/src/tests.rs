@@ -309,7 +309,7 @@ fn of_studies() -> Vec<(&'static str, Figure)> {
             value,
             at: place(at, value),
             end: end(at, value),
-            inside: at % 5 > 0,
+            inside: !at.is_multiple_of(5),
         };
         (0..12).flat_map(|at| values.iter().map(move |value| trial(at, *value))).collect::<Vec<_>>()
     };
