@@ -292,7 +292,7 @@ fn of_lineages() -> Vec<(&'static str, Figure)> {
     ]
 }
 
-/// Two optimisers with a learning rate each, a warm-up and a schedule; what is trained too fast diverges or falls behind.
+/// Two optimisers with a learning rate each, a warm-up and a schedule: with high rates trials diverge, with low ones they fall behind.
 fn of_studies() -> Vec<(&'static str, Figure)> {
     let drawn = |at: u64, value: usize, dimension: u64| 0.5 + 0.5 * noise(10 * at + value as u64, dimension);
     let rate = |at: u64, value: usize| [1e-4, 1e-3][value] * libm::pow(100.0, drawn(at, value, 1));

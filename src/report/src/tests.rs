@@ -161,7 +161,7 @@ fn a_wrong_name_is_shown_at_its_place_with_the_nearest() {
         return;
     }
     let analyses = runs(&project, &demo());
-    let cases: [(&str, &[&str]); 15] = [
+    let cases: [(&str, &[&str]); 16] = [
         (
             "= R\nIt is #value(\"lr-warmup\", \"validation.bits_per_bite\").",
             &[
@@ -181,6 +181,10 @@ fn a_wrong_name_is_shown_at_its_place_with_the_nearest() {
         ("#figure-of(\"validation\", \"baseline\", over: \"time\")", &["no axis `time`", "wall_time", ":2:44"]),
         ("#figure-of(\"tasks\", \"baseline\", over: \"flops\")", &["`tasks` cannot be drawn over flops"]),
         ("#figure-of(\"delta\", \"baseline\")", &["`delta` has nothing to show for `baseline`", "name two"]),
+        (
+            "#figure-of(\"study\", \"baseline\")",
+            &["experiments/baseline has no study.toml", "harness study new baseline"],
+        ),
         ("#figure-of(\"delta\", \"baselin\")", &["no experiment `baselin`", "`baseline`"]),
         ("#citep(\"radford2018language\")", &["no reference `radford2018language`", "`radford2019language`"]),
         (
