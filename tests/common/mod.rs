@@ -185,7 +185,10 @@ impl Project {
     /// The run folders of an experiment, oldest first.
     pub fn runs(&self, experiment: &str) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.path(&format!("experiments/{experiment}/runs"))) else { return Vec::new() };
-        let mut runs: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+        let entries = entries.map(|entry| entry.unwrap());
+        // One that was being opened when its supervisor was killed has no name yet.
+        let named = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+        let mut runs: Vec<PathBuf> = named.map(|entry| entry.path()).collect();
         runs.sort();
         runs
     }

@@ -90,19 +90,23 @@ impl Table {
 }
 
 impl Recorder {
-    /// Creates the folder with `open.json` and the files of the plan, all synced, before anything is computed.
+    /// Creates the folder with `open.json` and the files of the plan, all synced, before anything is computed. It has its name
+    /// only when it is whole, so that whoever finds a run can take it up, at whatever moment its supervisor was killed.
     pub fn open(
         folder: &Path,
         open: &Open,
         plan: &[(String, Vec<u8>)],
         inherited: &Inherited,
     ) -> Result<Self, SealError> {
-        files::create_new_folder(folder)?;
+        let unnamed = folder.with_file_name(format!(".{}", open.run));
+        files::create_new_folder(&unnamed)?;
+        let named = Self::fill(&unnamed, open, plan, inherited).and_then(|()| Ok(files::rename(&unnamed, folder)?));
         // Nothing has been computed yet: a record that cannot be opened (on a full disk, say) leaves nothing behind.
-        Self::fill(folder, open, plan, inherited).inspect_err(|_| drop(files::remove_folder(folder)))
+        named.inspect_err(|_| drop(files::remove_folder(&unnamed)))?;
+        Self::reopen(folder)
     }
 
-    fn fill(folder: &Path, open: &Open, plan: &[(String, Vec<u8>)], inherited: &Inherited) -> Result<Self, SealError> {
+    fn fill(folder: &Path, open: &Open, plan: &[(String, Vec<u8>)], inherited: &Inherited) -> Result<(), SealError> {
         for (path, content) in plan {
             files::write(&folder.join(path), content)?;
         }
@@ -117,7 +121,7 @@ impl Recorder {
             previous: Digest::of(b""),
         };
         recorder.event("opened", json!({ "open_sha256": Digest::of_file(&folder.join(file::OPEN))? }))?;
-        Ok(recorder)
+        recorder.flush()
     }
 
     /// Takes up a folder whose supervisor died, to seal it.
