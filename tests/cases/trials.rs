@@ -198,6 +198,10 @@ fn an_interrupted_study_goes_on_with_the_trial_that_it_was_at() {
     signal(child.id(), Signal::INT);
     project.wait(child).expect(130);
     assert_eq!(ended(&project, "interrupted").keys().copied().collect::<Vec<_>>(), [0]);
+    let next = json(&project, &["next", "--json"]);
+    let of_a_run = |suggestion: &&Value| ["resume", "failed"].contains(&suggestion["kind"].as_str().unwrap());
+    let found = next["suggestions"].as_array().unwrap().iter().find(of_a_run);
+    assert!(found.is_none(), "a trial is its study's to go on with: {found:?}");
     assert!(project.harness(&["study", "close", "tiny"]).expect(2).stderr.contains("6 of its trials are not run"));
     project.harness(&["study", "run", "tiny", "--share", "1/2"]).expect(0);
     assert_eq!(ended(&project, "completed").keys().copied().collect::<Vec<_>>(), [0, 2, 4], "every second trial");
