@@ -631,6 +631,46 @@ fn runs_without_validation_and_with_declared_metrics_make_papers_too() {
 }
 
 #[test]
+fn long_metrics_stay_within_their_column_of_the_appendix() {
+    let (_folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    let mut synthetic = demo();
+    let metrics = "primary_metrics = [\"validation.bits_per_byte\", \"tasks.grammar-agreement.accuracy\", \
+        \"tasks.grammar-agreement.gold_bits_per_byte\", \"tasks.grammar-determiner.gold_probability\"]\n";
+    for one in &mut synthetic {
+        one.config = format!("{metrics}{}", one.config);
+    }
+    let report = built(&project, &runs(&project, &synthetic), Mode::Final);
+    keep(&report, "long-metrics");
+
+    // The text, the page and the left edge in points of each piece of code that is not broken. A piece that begins a line
+    // is where the line before it ends, so that its place says in which column it is, and its width whether it fits.
+    let in_table = "selector(raw).after(<tab:full-config>).before(<sec:data-statement>)";
+    let place = "it => { let at = it.location().position(); (it.text, at.page, at.x.pt()) }";
+    let typst = typst::Typst::find(&project).unwrap();
+    let pieces: Vec<(String, usize, f64)> =
+        typst.eval(PAPER, "final", &format!("query({in_table}).map({place})")).unwrap();
+    let text: String = pieces.iter().map(|piece| piece.0.as_str()).collect();
+    let (list, last) = (metrics.split_once(" = ").unwrap().1.trim_end(), "training.threads");
+    assert!(text.contains(list) && text.contains(last), "the whole table: {text}");
+
+    // A4 with margins of 2.5 cm and two columns that are 0.6 cm apart.
+    let points = |cm: f64| cm * 72.0 / 2.54;
+    for (text, page, left) in &pieces {
+        // Inconsolata's letters are half as wide as high, and code is set at .8 * 1.1 of the 8.5 points of the table.
+        let width = 0.5 * 0.8 * 1.1 * 8.5 * text.trim_end().chars().count() as f64;
+        let is_head = |name: &str| synthetic.iter().any(|one| one.experiment == name);
+        let heads = pieces.iter().filter(|piece| piece.1 == *page && is_head(&piece.0)).map(|head| head.2);
+        let begins = heads.clone().chain([2.5, 10.8].map(points)).filter(|x| *x <= left + 0.1).fold(0.0, f64::max);
+        let ends = heads.chain([10.2, 18.5].map(points)).filter(|x| *x > left + 0.1).fold(f64::INFINITY, f64::min);
+        let room = ends - begins - 3.5;
+        assert!(width <= room + 0.1, "page {page}: `{text}` is {width} wide, its column {room}");
+    }
+}
+
+#[test]
 fn characters_that_no_font_has_are_told_with_their_place() {
     let (_folder, project) = project();
     if !has_typst(&project) {

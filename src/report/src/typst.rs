@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use harness_core::names::Project;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::error::ReportError;
 use super::glyphs::Blank;
@@ -92,8 +93,13 @@ impl Typst {
 
     /// What `values.typ` left in the paper.
     pub fn notes(&self, paper: &str, mode: &str) -> Result<Notes, ReportError> {
+        self.eval(paper, mode, NOTES)
+    }
+
+    /// The value of an expression of Typst in the paper that was laid out.
+    pub fn eval<T: DeserializeOwned>(&self, paper: &str, mode: &str, expression: &str) -> Result<T, ReportError> {
         let mut command = self.command("eval", mode);
-        let output = self.run(command.arg("--in").arg(paper).arg(NOTES))?;
+        let output = self.run(command.arg("--in").arg(paper).arg(expression))?;
         serde_json::from_slice(&output.stdout).map_err(|e| ReportError::Template {
             template: "templates/values.typ".to_owned(),
             problem: format!("it notes what `harness report` cannot read: {e}"),
