@@ -1,8 +1,9 @@
-//! What is written to standard output arrives, or the exit code says that it did not.
+//! What is written to standard output arrives, or the exit code says that it did not; and what it is, whole.
 
 use std::fs::File;
 use std::process::Stdio;
 
+use crate::cases::lineage;
 use crate::common::{Project, Ran};
 
 /// What a command gives whose output goes to a full disk.
@@ -53,4 +54,35 @@ fn whoever_has_read_enough_ends_a_command_quietly() {
         let ran = Ran::of(child.wait_with_output().unwrap()).expect(0);
         assert_eq!(ran.stderr, "", "{arguments:?}");
     }
+}
+
+/// What is other on each machine and in each run, and what stands for it: run ids, commits and digests, durations, and
+/// blanks that make room for them.
+const FILTERS: [(&str, &str); 6] = [
+    (r"[0-9]{8}T[0-9]{9}Z-[0-9a-f]{8}", "[run]"),
+    (r"\b[0-9a-f]{7,8}\b", "[digest]"),
+    (r"about [0-9][^)]*\)", "about [time])"),
+    (r"(?m)^wall time .*$", "wall time [times]"),
+    (r"(?m)^costs      wall time x [0-9.]+\n", ""),
+    (r"(?m) +(x1\.00|-) +equal$", "  $1  equal"),
+];
+
+#[test]
+fn whole_commands_say_what_they_said_before() {
+    let project = lineage::project();
+    insta::with_settings!({ filters => FILTERS, prepend_module_to_snapshot => false, omit_expression => true }, {
+        for command in [
+            &["compare", "tiny", "warm"][..],
+            &["runs"],
+            &["show", "warm"],
+            &["plan", "warm"],
+            &["diagnose", "warm"],
+            &["decide", "warm"],
+            &["tree"],
+            &["status"],
+        ] {
+            let ran = project.harness(command).expect(0);
+            insta::assert_snapshot!(format!("stdout_of_{}", command[0]), ran.stdout);
+        }
+    });
 }
