@@ -16,7 +16,7 @@ home=$TOOLS/libtorch
 CUDA_13_DRIVER=580 # the oldest driver that runs CUDA 13
 driver() {
   { cat /proc/driver/nvidia/version || nvidia-smi --query-gpu=driver_version --format=csv,noheader; } 2>/dev/null |
-    grep -oE '\b[0-9]{3}\.[0-9.]+' | head -n 1 | cut -d . -f 1
+    grep -oE '\b[0-9]{3}\.[0-9.]+' | sed -n 1p | cut -d . -f 1
 }
 has_gpu() { [ "$(driver)" -ge $CUDA_13_DRIVER ] 2>/dev/null; }
 pins() { echo "$1 $(digest "setup/libtorch-$1.txt")"; }

@@ -81,6 +81,9 @@ fn a_proposal_says_what_it_changes_and_what_it_does_not_go_with() {
     let said = project.harness(&["propose", "alibi", "--over", "rotary"]).expect(0).stdout;
     assert!(said.contains("`rotary` has `rotary`, which this takes the place of or undoes"), "{said}");
 
+    fs::remove_file(project.path("experiments/library/alibi.toml")).unwrap();
+    project.harness(&["propose", "rotary", "--over", "alibi", "--as", "back"]).expect(0);
+
     let unknown = project.harness(&["propose", "rottary", "--over", "baseline"]).expect(2).stderr;
     assert!(unknown.contains("did you mean `rotary`?"), "{unknown}");
     assert!(project.harness(&["propose", "../x", "--over", "baseline"]).expect(2).stderr.contains("lower-case"));

@@ -225,12 +225,9 @@ impl Card {
             (key.clone(), was, value.clone())
         });
         let changed = changed.collect();
-        let mut conflicts = Vec::new();
-        for other in &self.conflicts {
-            if Self::load(project, other)?.is_in(&before) {
-                conflicts.push(other.clone());
-            }
-        }
+        // One that this library does not have any more conflicts with nothing.
+        let is_there = |other: &&ExperimentName| Self::load(project, other).is_ok_and(|card| card.is_in(&before));
+        let conflicts = self.conflicts.iter().filter(is_there).cloned().collect();
         Ok(Proposed { text, loaded, changed, conflicts })
     }
 
@@ -278,7 +275,7 @@ impl Card {
         }
         let mut expect = self.expect.clone();
         expect.at_least = wishes.at_least.unwrap_or(expect.at_least);
-        let rationale = format!("{} {}", self.rationale, self.claim);
+        let rationale = format!("{} {}", self.rationale, self.claim).trim().to_owned();
         let file = File {
             extends: &base.name,
             title: &self.title,
