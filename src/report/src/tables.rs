@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use harness_analyse::compare::Verdict;
 use harness_analyse::{Likelihood, RunAnalysis, TaskResult, recipe_sources};
-use harness_core::config::flat;
+use harness_core::config::{flat, is_of_the_plan, is_off_as_ever};
 use harness_core::corpus_manifest::{FunnelStage, SourceRecord, TaskContamination};
 use harness_core::task_kind::{Kind, Metric};
 use serde::Serialize;
@@ -227,7 +227,7 @@ const PRIMARY_METRICS: &str = "primary_metrics";
 
 /// Keys that say who and why, not what; keys of the paper's own machinery.
 fn is_choice(key: &str) -> bool {
-    !["title", "question", "hypothesis", "rationale", "extends", "evaluation.tasks", "corpus"].contains(&key)
+    is_of_the_plan(key) && !["evaluation.tasks", "corpus"].contains(&key)
 }
 
 fn config_cell(entry: &Entry, key: &str, shown: &str) -> Cell {
@@ -266,6 +266,7 @@ fn config(base: &Entry) -> Table {
     // A schedule without warm-up is a choice; a model or a training without one of the many pieces there are is not.
     let is_off = |key: &str, shown: &str| {
         shown == "[]"
+            || is_off_as_ever(key, shown)
             || ["model.", "training."].iter().any(|section| key.starts_with(section))
                 && ["0", "0.0", "false"].contains(&shown)
     };

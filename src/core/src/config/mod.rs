@@ -270,6 +270,18 @@ const LATER_DEFAULTS: [&str; 8] = [
     "step_rows = 0",
 ];
 
+/// Whether a dotted key with this value says that a piece is off that came after the first runs were sealed.
+pub fn is_off_as_ever(key: &str, value: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    LATER_DEFAULTS.contains(&format!("{last} = {value}").as_str())
+}
+
+/// Whether a dotted key says of an experiment who it is, why, and what is expected of it, not what is computed.
+pub fn is_of_the_plan(key: &str) -> bool {
+    let first = key.split('.').next().unwrap_or(key);
+    !OWN_KEYS.contains(&first)
+}
+
 /// Keys that belong to one experiment and are not inherited.
 const OWN_KEYS: [&str; 10] =
     ["title", "question", "hypothesis", "rationale", "findings", "expect", "seeds", "decide", "extends", "scale"];

@@ -86,6 +86,8 @@ fn a_plan_keeps_its_digest() {
     for line in LATER_DEFAULTS {
         assert_eq!(text.lines().filter(|stated| *stated == line).count(), 1, "{line} is how the config is written");
     }
+    assert!(is_off_as_ever("model.smear", "false") && !is_off_as_ever("model.smear", "true"));
+    assert!(!is_of_the_plan("expect.metric") && !is_of_the_plan("seeds") && is_of_the_plan("seed"));
     assert_eq!(
         experiment.plan_digest().to_string(),
         "e33836b18e7bde37a030b38f8dd4b3656109c5297d00f6f950af7b5a69da17b0"
