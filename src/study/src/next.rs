@@ -203,6 +203,10 @@ impl Search<'_> {
             let cost = costs.map(|costs| costs.into_iter().sum());
             all.push(Suggestion { cost, whole_cost: cost, ..free(Kind::Queue, what, why, &["queue", "start"]) });
         }
+        // What is an experiment already is no suggestion, and a card that cannot be read is told by `harness library`.
+        let untaken = library::names(self.evidence.project)?.into_iter().filter(|name| !experiments.contains_key(name));
+        let library: Vec<(ExperimentName, Card)> =
+            untaken.filter_map(|name| Some((name.clone(), Card::load(self.evidence.project, &name).ok()?))).collect();
         for (name, loaded) in experiments {
             let runs = self.evidence.counted(name)?;
             let is_root = loaded.experiment.extends.is_none();
@@ -230,7 +234,7 @@ impl Search<'_> {
             }
             if is_baseline(self.evidence, name) && !runs.is_empty() {
                 all.extend(self.noise(name, loaded, runs.len())?);
-                all.extend(self.tuning(name, loaded, runs.last())?);
+                all.extend(self.tuning(name, loaded, runs.last(), &library)?);
             }
         }
         if self.paper_is_stale {
@@ -330,11 +334,11 @@ impl Search<'_> {
             if missing == 0 {
                 continue;
             }
-            let (count, direction) = (target.to_string(), expect.direction.word());
+            let (count, size) = (target.to_string(), expect.size(Some(&format!("`{against}`"))));
             let what = format!("run `{side}` with {missing} of the {target} registered seeds");
             let why = format!(
-                "`{name}` expects {} {direction} by at least {} than `{against}`, and {} of {target} seeds are there on both sides",
-                expect.metric, expect.at_least, decision.completed
+                "`{name}` expects {} {size}, and {} of {target} seeds are there on both sides",
+                expect.metric, decision.completed
             );
             let command = ["seeds", side.as_str(), "--seeds", &count];
             suggestions.push(Suggestion {
@@ -426,6 +430,7 @@ impl Search<'_> {
         name: &ExperimentName,
         loaded: &Loaded,
         latest: Option<&SealedRun>,
+        library: &[(ExperimentName, Card)],
     ) -> Result<Vec<Suggestion>, StudyError> {
         let Some(latest) = latest else { return Ok(Vec::new()) };
         let probed = files::list(&self.evidence.project.probes(name))?;
@@ -457,7 +462,7 @@ impl Search<'_> {
                 suggestions.push(probe(kind, format!("probe what was found in `{name}`"), why));
                 continue;
             }
-            for change in self.changes(name, loaded, &finding, &why)? {
+            for change in self.changes(name, loaded, (&finding, &why), library)? {
                 // One change may answer two findings; the first is worth more.
                 if !suggestions.iter().any(|other| other.command[..2] == change.command[..2]) {
                     suggestions.push(Suggestion { worth: change.worth / (1 + place) as f64, ..change });
@@ -482,18 +487,15 @@ impl Search<'_> {
         &self,
         name: &ExperimentName,
         loaded: &Loaded,
-        finding: &Finding,
-        why: &str,
+        (finding, why): (&Finding, &str),
+        library: &[(ExperimentName, Card)],
     ) -> Result<Vec<Suggestion>, StudyError> {
         let project = self.evidence.project;
         let wishes = Wishes { seeds: PROPOSED_SEEDS, at_least: None, findings: Vec::new() };
         let mut suggestions = Vec::new();
-        for change in library::names(project)? {
-            let is_proposed = self.evidence.experiments().contains_key(&change);
-            // A card that cannot be read is told by `harness library`.
-            let Some(card) = Card::load(project, &change).ok().filter(|_| !is_proposed) else { continue };
+        for (change, card) in library {
             let fits =
-                || card.propose(&change, &change, project, loaded, &wishes).is_ok_and(|it| it.conflicts.is_empty());
+                || card.propose(change, change, project, loaded, &wishes).is_ok_and(|it| it.conflicts.is_empty());
             if !card.answers.iter().any(|check| check == finding.check) || !fits() {
                 continue;
             }

@@ -210,8 +210,8 @@ impl Card {
     ) -> Result<Proposed, LibraryError> {
         let text = self.text(name, base, wishes)?;
         let read = |wanted: &ExperimentName| {
-            let in_base = base.sources.iter().find(|source| source.name.as_ref() == Some(wanted));
-            Ok(if wanted == own { Some(text.clone()) } else { in_base.map(|source| source.text.clone()) })
+            let in_base = base.lineage().into_iter().find(|(name, _)| *name == wanted);
+            Ok(if wanted == own { Some(text.clone()) } else { in_base.map(|(_, text)| text.to_owned()) })
         };
         let unfit = |error| LibraryError::DoesNotFit { name: name.clone(), base: base.name.clone(), error };
         let loaded = load(own, &[], &read, &Table::new()).map_err(unfit)?;

@@ -22,6 +22,19 @@ pub struct Expectation {
     pub against: Option<ExperimentName>,
 }
 
+impl Expectation {
+    /// The size of what is expected, such as `lower by at least 0.01 than baseline`; without the last words where nothing is
+    /// named that it is held against.
+    pub fn size(&self, against: Option<&str>) -> String {
+        let (size, words) =
+            (self.at_least, |word: &str| against.map_or(String::new(), |name| format!(" {word} {name}")));
+        match self.direction {
+            Direction::Same => format!("the same{}, within {size}", words("as")),
+            direction => format!("{} by at least {size}{}", direction.word(), words("than")),
+        }
+    }
+}
+
 /// Where a metric is expected to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

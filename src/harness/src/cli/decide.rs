@@ -58,8 +58,8 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 fn shown(decision: &Decision) -> String {
     let mut lines = vec![format!("{}  {}", decision.verdict.word(), decision.action.word())];
     if let Some(expect) = &decision.proposal.expect {
-        let (metric, direction, against) = (&expect.metric, expect.direction.word(), &decision.against);
-        lines.push(format!("expected   {metric} {direction} by at least {} than {against}", expect.at_least));
+        let size = expect.size(Some(decision.against.as_str()));
+        lines.push(format!("expected   {} {size}", expect.metric));
     }
     for amendment in &decision.amendments {
         let (day, commit) = (amendment.at.split('T').next().unwrap_or_default(), &amendment.commit[..7]);

@@ -65,7 +65,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 /// A card as text.
 fn shown(name: &ExperimentName, card: &Card) -> String {
     let expect = &card.expect;
-    let expected = format!("{} {}", expect.metric, terminal::expected_size(expect));
+    let expected = format!("{} {}", expect.metric, expect.size(None));
     let answers = card.answers.join(", ");
     let conflicts = card.conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let parts = [

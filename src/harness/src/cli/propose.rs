@@ -72,7 +72,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let mut lines = vec![format!("proposed: {shown_path}")];
     lines.extend(proposed.changed.iter().map(|(key, was, is)| format!("  {key}: {was} -> {is}")));
     let expect = proposed.loaded.experiment.expect.as_ref().expect("a card expects something");
-    let size = terminal::expected_size(expect);
+    let size = expect.size(None);
     lines.push(format!("  expected: {} {size}, over {} seeds", expect.metric, arguments.seeds));
     lines.extend(
         proposed

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use harness_core::config::{Direction, Expectation};
 use harness_core::contract::{Message, Unanswered};
 use harness_core::scores::StepLine;
 use harness_corpus::{Progress, Unit};
@@ -100,14 +99,6 @@ pub fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
     lines.push(line(header.iter().map(|_| "---".to_owned()).collect()));
     lines.extend(rows.iter().map(|row| line(row.iter().map(|cell| escape(cell)).collect())));
     lines.join("\n")
-}
-
-/// The size that is expected of a change, such as `lower by at least 0.01`.
-pub fn expected_size(expect: &Expectation) -> String {
-    match expect.direction {
-        Direction::Same => format!("the same, within {}", expect.at_least),
-        direction => format!("{} by at least {}", direction.word(), expect.at_least),
-    }
 }
 
 /// How a piece of text stands out.
