@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{Choices, ConfigError, Direction, Loaded, Source, parse_file};
+use super::{Choices, ConfigError, Direction, Loaded, Source, is_of_the_plan, parse_file};
 use crate::names::ExperimentName;
 
 /// A study as written.
@@ -486,17 +486,7 @@ fn not_varied(key: &str) -> Option<(&'static str, &'static str)> {
         Some(("seeds are derived: the same for each value of the scientific parameter", "leave it out"))
     } else if is(&["evaluation", "metrics", "training.checkpoint_every", "training.keep"]) {
         Some(("it says what is measured or kept and changes no result", "leave it out"))
-    } else if is(&[
-        "title",
-        "question",
-        "hypothesis",
-        "rationale",
-        "primary_metrics",
-        "expect",
-        "seeds",
-        "decide",
-        "extends",
-    ]) {
+    } else if !is_of_the_plan(key) || is(&["primary_metrics"]) {
         Some(("it is no parameter of the training", "name one, such as `optimizer.learning_rate`"))
     } else if key == "corpus" {
         Some((

@@ -47,7 +47,7 @@ pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         terminal::say(&serde_json::to_string_pretty(&loaded.experiment).expect("a config is JSON"));
         return Ok(exit_code::SUCCESS);
     }
-    let chain: Vec<String> = loaded.sources.iter().filter_map(|s| Some(s.name.as_ref()?.to_string())).collect();
+    let chain: Vec<String> = loaded.lineage().iter().map(|(name, _)| name.to_string()).collect();
     terminal::say(&format!(
         "# {} (* stated by this experiment, all else inherited or default)",
         chain.join(" extends ")
