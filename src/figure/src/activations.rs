@@ -1,10 +1,13 @@
 //! What flows through the model over training: size of the residual stream, entropy of attention, silent units.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::heat_map::{self, Map};
 use super::{Figure, range};
 
 /// One subject's statistics. Each table has a row for each of its places and a column for each step.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Activations {
     /// Whose.
     pub name: String,
@@ -15,7 +18,7 @@ pub struct Activations {
 }
 
 /// One statistic at several places.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Quantity {
     /// What it is, with its unit.
     pub title: String,
@@ -51,5 +54,5 @@ pub fn draw(subjects: &[Activations]) -> Figure {
     };
     let texts: Vec<String> = pairs.iter().map(about).collect();
     let alt = format!("Heat maps of activations by place in the model and training step. {}.", texts.join("; "));
-    Figure { svg: heat_map::draw(&maps), alt }
+    Figure::of(heat_map::draw(&maps), alt, &json!({ "subjects": subjects }))
 }

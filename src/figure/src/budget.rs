@@ -1,11 +1,14 @@
 //! Where the budget went: for each experiment the hours of all its runs, those that count and those that do not.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::Axis;
 use super::canvas::{self, Anchor, GREY, INK, LINE, RowPanel, look};
 use super::{COLUMN_WIDTH, Figure, Subject, range};
 
 /// What one experiment spent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spent {
     /// Which.
     pub subject: Subject,
@@ -81,7 +84,8 @@ pub fn draw(spent: &[Spent], hours: Hours) -> Figure {
     };
     let texts: Vec<String> = spent.iter().map(of).collect();
     let total: f64 = spent.iter().map(whole).sum::<f64>() * factor;
-    Figure { svg, alt: format!("{unit} in {word}, {total:.1} in total: {}.", texts.join("; ")) }
+    let alt = format!("{unit} in {word}, {total:.1} in total: {}.", texts.join("; "));
+    Figure::of(svg, alt, &json!({ "hours": unit, "spent": spent }))
 }
 
 /// How a part of a bar looks; told apart without colour.

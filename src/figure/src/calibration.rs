@@ -1,13 +1,16 @@
 //! A reliability diagram: how often the model's first choice is right, by the probability the model gave it (Guo et al.
 //! 2017, On Calibration of Modern Neural Networks, figure 1), and how the probabilities are spread, below.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::Axis;
 use super::canvas::{self, Anchor, GREY, INK, LINE, Panel, left_margin};
 use super::validation::draw_curve;
 use super::{COLUMN_WIDTH, Figure, Subject, looks, range};
 
 /// One subject's diagram.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reliability {
     /// Whose.
     pub subject: Subject,
@@ -18,7 +21,7 @@ pub struct Reliability {
 }
 
 /// Tokens whose first choice has about the same probability.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Bin {
     /// Lower end of the bin.
     pub low: f64,
@@ -79,7 +82,7 @@ pub fn draw(subjects: &[Reliability]) -> Figure {
     };
     let texts: Vec<String> = subjects.iter().map(of).collect();
     let alt = format!("Accuracy of the top-1 token by its probability. {}.", texts.join("; "));
-    Figure { svg, alt }
+    Figure::of(svg, alt, &json!({ "models": subjects }))
 }
 
 /// The outline of the histogram of tokens: (probability, percent).

@@ -1,17 +1,21 @@
 //! What a change did to each task: the difference in accuracy from the reference, with its 95 % interval.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::Axis;
 use super::canvas::{self, GREY, LINE, Marker, RowPanel};
 use super::{COLUMN_WIDTH, Figure, Subject};
 
 /// One task or group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// Its name.
     pub name: String,
     /// The difference in accuracy, as a share.
     pub difference: f64,
     /// Ends of its 95 % interval, as shares.
+    #[serde(serialize_with = "super::data::interval")]
     pub interval: Option<[f64; 2]>,
     /// Whether a test tells it from zero.
     pub decided: bool,
@@ -47,5 +51,5 @@ pub fn draw(subject: &Subject, reference: &str, rows: &[Row]) -> Figure {
     let texts: Vec<String> = rows.iter().map(|r| format!("{} {:+.1}", r.name, 100.0 * r.difference)).collect();
     let alt =
         format!("Difference in accuracy of {experiment} from {reference} in percentage points: {}.", texts.join("; "));
-    Figure { svg, alt }
+    Figure::of(svg, alt, &json!({ "experiment": subject, "reference": reference, "tasks": rows }))
 }

@@ -1,12 +1,15 @@
 //! A forest plot: the effect of each change on each metric, with its 95 % interval, metrics of one unit in one panel.
 //! What a test decides is drawn filled, what could be noise hollow.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::Axis;
 use super::canvas::{self, Anchor, GREY, INK, LINE, Marker, RowPanel, estimated_width};
 use super::{COLUMN_WIDTH, Figure, Subject, looks, range};
 
 /// Metrics of one unit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Group {
     /// What the horizontal axis shows, with its unit.
     pub label: String,
@@ -17,7 +20,7 @@ pub struct Group {
 }
 
 /// One metric.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// Its name.
     pub name: String,
@@ -26,11 +29,12 @@ pub struct Row {
 }
 
 /// A difference from the reference, in the unit of the axis.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Effect {
     /// The difference.
     pub difference: f64,
     /// Ends of its 95 % interval.
+    #[serde(serialize_with = "super::data::interval")]
     pub interval: Option<[f64; 2]>,
     /// Whether a test, corrected for the family, tells it from zero.
     pub decided: bool,
@@ -87,7 +91,11 @@ pub fn draw(reference: &str, subjects: &[Subject], groups: &[Group]) -> Figure {
             canvas.text("nothing to compare", (60, height - LINE / 2), Anchor::Left, INK);
         }
     });
-    Figure { svg, alt: alt(reference, subjects, groups) }
+    Figure::of(
+        svg,
+        alt(reference, subjects, groups),
+        &json!({ "reference": reference, "subjects": subjects, "groups": groups }),
+    )
 }
 
 fn ends(effect: &Effect) -> Vec<f64> {

@@ -1,11 +1,14 @@
 //! From raw text to the training side: what each stage of the corpus leaves of the bytes that were read.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::Axis;
 use super::canvas::{self, Anchor, INK, LINE, RowPanel, look};
 use super::{COLUMN_WIDTH, Figure};
 
 /// One stage.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stage {
     /// Its name.
     pub name: String,
@@ -34,5 +37,6 @@ pub fn draw(stages: &[Stage]) -> Figure {
     });
     let of = |s: &Stage| format!("{} {:.1} percent, {} documents", s.name, share(s), s.documents);
     let texts: Vec<String> = stages.iter().map(of).collect();
-    Figure { svg, alt: format!("Bytes left after each stage of the corpus: {}.", texts.join("; ")) }
+    let alt = format!("Bytes left after each stage of the corpus: {}.", texts.join("; "));
+    Figure::of(svg, alt, &json!({ "stages": stages }))
 }

@@ -1,24 +1,37 @@
 //! A scaling ladder: the runs of small sizes, the law through them, what it predicts for the full size, and what came of it.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::Axis;
 use super::canvas::{self, Anchor, GREY, INK, Panel, left_margin, look};
 use super::{COLUMN_WIDTH, Figure, Subject, range};
 
 /// What was predicted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ladder {
     /// Runs of the rungs: FLOPs and value.
+    #[serde(serialize_with = "super::data::points")]
     pub rungs: Vec<(f64, f64)>,
     /// The law, as points from the smallest size to the full one.
+    #[serde(serialize_with = "super::data::points")]
     pub law: Vec<(f64, f64)>,
     /// The experiment of the full size.
     pub target: Subject,
     /// Its FLOPs, its predicted value and the interval of one run.
+    #[serde(serialize_with = "prediction")]
     pub predicted: (f64, f64, [f64; 2]),
     /// Values of its runs; empty while it was not run.
     pub found: Vec<f64>,
     /// The vertical axis.
     pub label: String,
+}
+
+fn prediction<S: serde::Serializer>(
+    &(flops, value, [low, high]): &(f64, f64, [f64; 2]),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    json!({ "flops": flops, "value": value, "low": low, "high": high }).serialize(serializer)
 }
 
 /// Draws it over FLOPs.
@@ -62,5 +75,5 @@ pub fn draw(ladder: &Ladder) -> Figure {
         ladder.rungs.len(),
         ladder.target.name,
     );
-    Figure { svg, alt }
+    Figure::of(svg, alt, &json!(ladder))
 }

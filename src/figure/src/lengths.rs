@@ -1,12 +1,15 @@
 //! How long documents are: the share of each side's documents in each power of two of bytes. Shares, because the
 //! sides differ in size; outlines of steps, because a count is about a range of lengths, not about one.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::{Axis, with_prefix};
 use super::canvas::{self, Look, Panel, left_margin, look};
 use super::{COLUMN_WIDTH, Figure, range};
 
 /// One side of the split.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Side {
     /// Shown in the legend.
     pub name: String,
@@ -44,7 +47,8 @@ pub fn draw(sides: &[Side]) -> Figure {
     let of = |side: &Side| format!("{}, half of them up to {} bytes", side.name, side.median_bytes);
     let named: Vec<String> = sides.iter().map(of).collect();
     let ends = if outlines.iter().all(Vec::is_empty) { String::new() } else { format!(", from {low} to {high}") };
-    Figure { svg, alt: format!("Share of documents by length in bytes{ends}: {}.", named.join("; ")) }
+    let alt = format!("Share of documents by length in bytes{ends}: {}.", named.join("; "));
+    Figure::of(svg, alt, &json!({ "sides": sides }))
 }
 
 /// The outline of a side's steps: (bytes, percent of its documents), from zero to zero.

@@ -9,6 +9,7 @@
 mod axis;
 mod band;
 mod canvas;
+mod data;
 mod heat_map;
 mod progress;
 
@@ -36,6 +37,8 @@ pub mod validation;
 
 pub use progress::Progress;
 
+use serde::Serialize;
+
 /// A finished figure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figure {
@@ -43,9 +46,16 @@ pub struct Figure {
     pub svg: String,
     /// What is seen, in words, for readers who do not see it.
     pub alt: String,
+    /// What is drawn, as a table in CSV.
+    pub data: String,
 }
 
 impl Figure {
+    /// A drawing with its words and what it was drawn from.
+    fn of(svg: String, alt: String, drawn_from: &serde_json::Value) -> Figure {
+        Figure { svg, alt, data: data::csv(drawn_from) }
+    }
+
     /// The figure with its title and its words inside the drawing too, where readers who do not see it look for them, also
     /// when the file is passed on alone.
     pub fn described(mut self, title: &str) -> Figure {
@@ -71,12 +81,20 @@ pub struct Subject {
     pub look: usize,
 }
 
+/// In data a subject is its name.
+impl Serialize for Subject {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name)
+    }
+}
+
 /// The curves of one subject, one for each seed. Points are in ascending order of their first coordinate.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Curve {
     /// Whose.
     pub subject: Subject,
     /// For each seed: (progress, value).
+    #[serde(serialize_with = "data::seeds")]
     pub seeds: Vec<Vec<(f64, f64)>>,
 }
 
@@ -127,7 +145,7 @@ fn remarks(curves: &[Curve], progress: Progress) -> String {
 }
 
 /// A mean with its standard error.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
     /// The mean.
     pub mean: f64,

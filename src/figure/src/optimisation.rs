@@ -1,6 +1,8 @@
 //! How the optimizer went: the learning rate above, the gradient norm before clipping below.
 
 use plotters::style::Color;
+use serde::Serialize;
+use serde_json::json;
 
 use super::axis::Axis;
 use super::band::{Band, scaled, smooth_band};
@@ -8,13 +10,15 @@ use super::canvas::{self, Panel, left_margin};
 use super::{COLUMN_WIDTH, Curve, Figure, Progress, Subject, looks, range, remarks, thinned};
 
 /// One subject.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Trace {
     /// Whose.
     pub subject: Subject,
     /// (progress, learning rate): the same for every seed.
+    #[serde(serialize_with = "super::data::points")]
     pub learning_rate: Vec<(f64, f64)>,
     /// For each seed: (progress, gradient norm before clipping).
+    #[serde(serialize_with = "super::data::seeds")]
     pub gradient_norm: Vec<Vec<(f64, f64)>>,
     /// The norm above which gradients are scaled down; `None` where they never are.
     pub clip_norm: Option<f64>,
@@ -82,8 +86,6 @@ pub fn draw(traces: &[Trace], progress: Progress) -> Figure {
         .collect();
     let along = progress.words();
     let remarks = remarks(&curves, progress);
-    Figure {
-        svg,
-        alt: format!("Learning rate and gradient norm over {most:.0} {along}. {}.{remarks}", peaks.join("; ")),
-    }
+    let alt = format!("Learning rate and gradient norm over {most:.0} {along}. {}.{remarks}", peaks.join("; "));
+    Figure::of(svg, alt, &json!({ "over": progress.word(), "curves": traces }))
 }

@@ -1,6 +1,9 @@
 //! What a larger model buys: validation bits per byte of each experiment over its parameters, or over its training
 //! FLOPs (Kaplan et al. 2020, Scaling Laws for Neural Language Models, draws both).
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::{Axis, with_prefix};
 use super::canvas::{self, Anchor, INK, Panel, estimated_width, fitted, left_margin, look};
 use super::{COLUMN_WIDTH, Figure, Subject, range};
@@ -16,7 +19,7 @@ pub enum Size {
 }
 
 /// One experiment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Point {
     /// Which.
     pub subject: Subject,
@@ -70,5 +73,6 @@ pub fn draw(points: &[Point], size: Size) -> Figure {
         format!("{} {:.3} at {:.2e}", p.subject.name, mean, p.size)
     };
     let texts: Vec<String> = points.iter().map(of).collect();
-    Figure { svg, alt: format!("Validation bits per byte by {}: {}.", label.to_lowercase(), texts.join("; ")) }
+    let alt = format!("Validation bits per byte by {}: {}.", label.to_lowercase(), texts.join("; "));
+    Figure::of(svg, alt, &json!({ "over": label, "experiments": points }))
 }

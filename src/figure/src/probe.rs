@@ -1,13 +1,17 @@
 //! What a probe measured over the settings that it tried, with the recommended one marked.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::Axis;
 use super::canvas::{self, GREY, Panel, left_margin, look};
 use super::{COLUMN_WIDTH, Figure, range};
 
 /// The points of a probe.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measured {
     /// (setting, measured), ascending.
+    #[serde(serialize_with = "super::data::points")]
     pub points: Vec<(f64, f64)>,
     /// What was varied.
     pub x_label: &'static str,
@@ -51,5 +55,5 @@ pub fn draw(measured: &Measured) -> Figure {
     });
     let told: Vec<String> = measured.points.iter().take(24).map(|p| format!("{} at {}", p.1, p.0)).collect();
     let alt = format!("{} over {}: {}.", measured.y_label, measured.x_label, told.join("; "));
-    Figure { svg, alt }
+    Figure::of(svg, alt, &json!(measured))
 }

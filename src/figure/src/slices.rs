@@ -1,13 +1,16 @@
 //! Where the loss lies: the mean loss of each slice of the held-out tokens. With one subject the losses themselves; with
 //! more, the difference of each from the first, because slices differ far more from each other than models do.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::Axis;
 use super::canvas::{self, Anchor, GREY, INK, LINE, Marker, RowPanel};
 use super::tasks::INTERVAL;
 use super::{COLUMN_WIDTH, Estimate, Figure, Subject, looks, range};
 
 /// One way of cutting the tokens into slices.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cut {
     /// Its name, such as `position in context`.
     pub name: String,
@@ -16,7 +19,7 @@ pub struct Cut {
 }
 
 /// One slice.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// Its name.
     pub name: String,
@@ -100,5 +103,6 @@ pub fn draw(subjects: &[Subject], cuts: &[Cut]) -> Figure {
     let of = |cut: &Cut| format!("{}: {}", cut.name, cut.rows.iter().map(row).collect::<Vec<_>>().join("; "));
     let texts: Vec<String> = cuts.iter().map(of).collect();
     let whose: Vec<&str> = shown.iter().map(|s| s.name.as_str()).collect();
-    Figure { svg, alt: format!("{label} of {}. {}.", whose.join(", "), texts.join(". ")) }
+    let alt = format!("{label} of {}. {}.", whose.join(", "), texts.join(". "));
+    Figure::of(svg, alt, &json!({ "subjects": shown, "slices": cuts }))
 }

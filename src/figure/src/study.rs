@@ -2,6 +2,8 @@
 //! best beside what seeds alone do.
 
 use plotters::style::Color;
+use serde::Serialize;
+use serde_json::json;
 
 use super::axis::Axis;
 use super::canvas::{
@@ -10,7 +12,7 @@ use super::canvas::{
 use super::{COLUMN_WIDTH, Figure, Subject, looks, range};
 
 /// A study with its trials.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Study {
     /// The metric.
     pub label: String,
@@ -29,7 +31,7 @@ pub struct Study {
 }
 
 /// A scientific value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Value {
     /// Its name and look.
     pub subject: Subject,
@@ -38,7 +40,7 @@ pub struct Value {
 }
 
 /// A nuisance parameter with the trials that have it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Parameter {
     /// Its name.
     pub name: String,
@@ -49,20 +51,23 @@ pub struct Parameter {
 }
 
 /// How the values of a parameter are spread.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Spread {
     /// Between the ends of the last round's range.
+    #[serde(serialize_with = "super::data::ends")]
     Linear([f64; 2]),
     /// Likewise, as logarithms.
+    #[serde(serialize_with = "super::data::ends")]
     Logarithmic([f64; 2]),
     /// Likewise, whole numbers.
+    #[serde(serialize_with = "super::data::ends")]
     Whole([f64; 2]),
     /// Among choices: a trial is at the index of its own.
     Among(Vec<String>),
 }
 
 /// A trial.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Trial {
     /// The index of its scientific value.
     pub value: usize,
@@ -75,7 +80,7 @@ pub struct Trial {
 }
 
 /// What became of a trial.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub enum End {
     /// It has its metric.
     Completed(f64),
@@ -86,7 +91,7 @@ pub enum End {
 }
 
 /// How far seeds of an experiment lie apart.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Noise {
     /// Of which.
     pub experiment: String,
@@ -208,7 +213,7 @@ pub fn draw(study: &Study) -> Figure {
             }
         }
     });
-    Figure { svg, alt: words(study, best) }
+    Figure::of(svg, words(study, best), &json!(study))
 }
 
 /// The marks of the trials over one parameter, and the ends of its range.

@@ -1,6 +1,9 @@
 //! A score of each task over training: one small panel a task, all with the same axes, so that what is learnt early
 //! and what is learnt late stand beside each other.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::Axis;
 use super::band::{Band, band, scaled};
 use super::canvas::{self, Anchor, GREY, INK, LINE, Panel, fitted, left_margin};
@@ -35,7 +38,7 @@ impl Score {
 }
 
 /// One task or group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Task {
     /// Its name.
     pub name: String,
@@ -107,5 +110,5 @@ pub fn draw(tasks: &[Task], score: Score, progress: Progress) -> Figure {
     let along = progress.words();
     let curves = tasks.first().map_or(&[][..], |task| &task.curves);
     let alt = format!("{about} over {most:.0} {along}, at the end: {}.{}", ends.join("; "), remarks(curves, progress));
-    Figure { svg, alt }
+    Figure::of(svg, alt, &json!({ "over": progress.word(), "tasks": tasks }))
 }

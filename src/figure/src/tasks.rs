@@ -1,11 +1,14 @@
 //! Accuracy on each task after training: a dot for each subject with its 95 % interval, and the chance level.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::Axis;
 use super::canvas::{self, Anchor, GREY, INK, LINE, RowPanel};
 use super::{COLUMN_WIDTH, Estimate, Figure, Subject, looks};
 
 /// One task or group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// Its name.
     pub name: String,
@@ -51,7 +54,7 @@ pub fn draw(subjects: &[Subject], rows: &[Row]) -> Figure {
             }
         }
     });
-    Figure { svg, alt: alt(subjects, rows) }
+    Figure::of(svg, alt(subjects, rows), &json!({ "subjects": subjects, "tasks": rows }))
 }
 
 fn alt(subjects: &[Subject], rows: &[Row]) -> String {

@@ -2,11 +2,14 @@
 //! says where the learning rate is too high or too low (about 1e-3 is common: Karpathy 2015, CS231n notes, "Ratio of
 //! weights:updates").
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::heat_map::{self, Map};
 use super::{Figure, range};
 
 /// One subject's norms. Rows and columns of both tables are places and steps.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Norms {
     /// Whose.
     pub name: String,
@@ -45,5 +48,5 @@ pub fn draw(subjects: &[Norms]) -> Figure {
     };
     let texts: Vec<String> = subjects.iter().map(about).collect();
     let alt = format!("Heat maps of norms by part of the model and training step. {}.", texts.join("; "));
-    Figure { svg: heat_map::draw(&maps), alt }
+    Figure::of(heat_map::draw(&maps), alt, &json!({ "subjects": subjects }))
 }

@@ -1,6 +1,7 @@
 //! Training tokens per second over training: each step faint, a moving average bold.
 
 use plotters::style::Color;
+use serde_json::json;
 
 use super::axis::{Axis, with_prefix};
 use super::band::{Band, scaled, smooth_band};
@@ -43,5 +44,5 @@ pub fn draw(curves: &[Curve], progress: Progress) -> Figure {
         rates.join("; "),
         remarks(curves, progress)
     );
-    Figure { svg, alt }
+    Figure::of(svg, alt, &json!({ "over": progress.word(), "curves": curves }))
 }

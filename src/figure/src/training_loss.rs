@@ -1,6 +1,7 @@
 //! Training loss over training: each step faint, a moving average bold, the range over seeds as a band.
 
 use plotters::style::Color;
+use serde_json::json;
 
 use super::axis::Axis;
 use super::band::{Band, scaled, smooth_band};
@@ -51,7 +52,7 @@ pub fn draw(curves: &[Curve], progress: Progress) -> Figure {
         ends.join("; "),
         remarks(curves, progress)
     );
-    Figure { svg, alt }
+    Figure::of(svg, alt, &json!({ "over": progress.word(), "curves": curves }))
 }
 
 fn averages(bands: &[Band]) -> impl Iterator<Item = f64> {

@@ -1,22 +1,31 @@
 //! Experiments under what they extend, each with its effect and interval: what a project tried, and what it kept.
 
+use serde::Serialize;
+use serde_json::json;
+
 use super::axis::Axis;
 use super::canvas::{self, Anchor, GREY, INK, LINE, Marker, RowPanel, estimated_width, fitted};
 use super::{COLUMN_WIDTH, Figure, Subject, range};
 
 /// One experiment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// Which.
     pub subject: Subject,
     /// How many of the rows it descends from.
     pub depth: usize,
     /// Its difference from what it is held against, with its interval, where the runs give one.
+    #[serde(serialize_with = "effect")]
     pub effect: Option<(f64, Option<[f64; 2]>)>,
     /// Whether the difference is by the rule that the experiment registered; else it is exploratory.
     pub registered: bool,
     /// What became of it, in a word; empty where nothing did.
     pub outcome: String,
+}
+
+fn effect<S: serde::Serializer>(effect: &Option<(f64, Option<[f64; 2]>)>, serializer: S) -> Result<S::Ok, S::Error> {
+    let ends = |(difference, ends): (f64, Option<[f64; 2]>)| json!({ "difference": difference, "low": ends.map(|e| e[0]), "high": ends.map(|e| e[1]) });
+    effect.map(ends).serialize(serializer)
 }
 
 /// A step to the right for each generation.
@@ -79,6 +88,7 @@ pub fn draw(rows: &[Row], label: &str, lower_is_better: bool) -> Figure {
         let outcome = if row.outcome.is_empty() { String::new() } else { format!(", {}", row.outcome) };
         format!("{}{effect}{outcome}", row.subject.name)
     };
-    let rows: Vec<String> = rows.iter().map(told).collect();
-    Figure { svg, alt: format!("{label}, each experiment from what it is held against: {}.", rows.join("; ")) }
+    let texts: Vec<String> = rows.iter().map(told).collect();
+    let alt = format!("{label}, each experiment from what it is held against: {}.", texts.join("; "));
+    Figure::of(svg, alt, &json!({ "label": label, "experiments": rows }))
 }

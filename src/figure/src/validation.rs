@@ -1,6 +1,8 @@
 //! Validation bits per byte over training, with what simpler models reach on the same text as reference lines. With
 //! more than one subject, a second panel shows the difference of each from the first, which the curves themselves hide.
 
+use serde_json::{Value, json};
+
 use super::axis::Axis;
 use super::band::{Band, band, scaled};
 use super::canvas::{self, Canvas, GREY, Look, Panel, left_margin};
@@ -63,7 +65,9 @@ pub fn draw(curves: &[Curve], references: &[(String, f64)], progress: Progress) 
     let along = progress.words();
     let alt =
         format!("Validation bits per byte over {most:.0} {along}: {}.{}", ends.join("; "), remarks(curves, progress));
-    Figure { svg, alt }
+    let references = references.iter().map(|(name, bits)| json!({ "reference": name, "bits_per_byte": bits }));
+    let references: Vec<Value> = references.collect();
+    Figure::of(svg, alt, &json!({ "over": progress.word(), "curves": curves, "references": references }))
 }
 
 /// A curve with a marker at about each twelfth of its points.

@@ -30,6 +30,9 @@ struct ListedFigure {
     figure: FigureRef,
     /// Its file below `figures/`.
     file: String,
+    /// What it is drawn from, relative to the build folder.
+    #[serde(default)]
+    data: String,
     /// What it shows, for who cannot see it.
     alt: String,
     /// The runs whose data it shows.
@@ -51,11 +54,17 @@ pub(super) fn file_name(figure: &FigureRef) -> String {
     format!("{}.svg", parts.join("."))
 }
 
+/// The table that a figure is drawn from, relative to the build folder.
+pub(super) fn data_name(figure: &FigureRef) -> String {
+    format!("figures/{}", file_name(figure).replace(".svg", ".csv"))
+}
+
 /// `figures.json` of what was drawn.
 pub(super) fn listed(drawn: &BTreeMap<FigureRef, Drawn>) -> Figures {
     let list = |(figure, drawn): (&FigureRef, &Drawn)| ListedFigure {
         figure: figure.clone(),
         file: file_name(figure),
+        data: data_name(figure),
         alt: drawn.figure.alt.clone(),
         runs: drawn.runs.clone(),
     };

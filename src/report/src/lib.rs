@@ -138,7 +138,10 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     let library = read_library(project, &mut |path| made.source(path))?;
     let mut numbers = Numbers::of(analyses, &pairs_asked_for(&sections))?;
     numbers.differences.add_notes(&options.notes);
-    let tables = Tables::of(&numbers);
+    let mut tables = Tables::of(&numbers);
+    if options.mode == Mode::Review {
+        tables.withhold_commits();
+    }
     let known = Known { numbers: &numbers, experiments: families.names(), tables: &tables, references: library.keys() };
     let cited = check_names(&known, &sections)?;
     let figures = figures::asked_for(project, &families, &sections)?;
@@ -150,16 +153,18 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     made.figures(&figures)?;
     made.copy("acl.typ")?;
     made.copy("values.typ")?;
-    made.paper(&sections)?;
     made.summary(&families)?;
+    made.paper(&sections, &figures)?;
 
     let pdf = project.root().join(PAPER_PDF);
     let temporary = project.root().join(BUILD).join("paper.pdf.partial");
     let timestamp = analyses.iter().filter_map(|a| proof::unix_seconds(&a.run.record.ended_at)).max().unwrap_or(0);
     let mode = options.mode.word();
-    let compiled = typst.compile(PAPER, &absolute(&temporary), mode, timestamp)?;
+    // What the paper shows is known once it is laid out, and is attached to it: that moves nothing on a page.
     let notes = typst.notes(PAPER, mode)?;
     let bound = proof::bound(&numbers, notes.bound)?;
+    made.json(proof::BOUND, &json!({ "format": values::VERSION, "mode": options.mode, "bound": &bound }))?;
+    let compiled = typst.compile(PAPER, &absolute(&temporary), mode, timestamp)?;
     files::rename(&temporary, &pdf)?;
 
     let proof = Proof {
@@ -516,12 +521,17 @@ impl Maker<'_> {
         files::remove_folder(&self.project.root().join(BUILD).join("figures"))?;
         for (figure, drawn) in figures {
             self.write(&format!("figures/{}", figures::file_name(figure)), drawn.figure.svg.as_bytes())?;
+            self.write(&figures::data_name(figure), drawn.figure.data.as_bytes())?;
         }
         self.json("figures.json", &figures::listed(figures))
     }
 
     /// `paper.typ`: the order of the parts.
-    fn paper(&mut self, sections: &[Section]) -> Result<(), ReportError> {
+    fn paper(
+        &mut self,
+        sections: &[Section],
+        figures: &BTreeMap<FigureRef, figures::Drawn>,
+    ) -> Result<(), ReportError> {
         const TEMPLATE: &str = "templates/paper.typ.tera";
         let template = files::read_to_string(&self.project.root().join(TEMPLATE))?;
         self.source(TEMPLATE);
@@ -534,10 +544,10 @@ impl Maker<'_> {
         context.insert("body", &of(Part::Body));
         context.insert("backmatter", &of(Part::Back));
         context.insert("appendix", &of(Part::Appendix));
-        context.insert("attachments", &json!([
-            { "path": "values.json", "description": "Every number of every run that the paper may quote, with its run and files" },
-            { "path": "summary.json", "description": "The runs of the paper with the digests of records, data and code" },
-        ]));
+        let mut attachments = proof::attachments();
+        attachments.retain(|file| file.is_always() || self.sources.contains(&format!("{BUILD}/{}", file.path)));
+        attachments.extend(figures.keys().map(proof::Attachment::of_figure));
+        context.insert("attachments", &attachments);
         let text = draft::render(TEMPLATE, &template, &context)?;
         self.write("paper.typ", text.as_bytes())
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Mode;
 use super::error::ReportError;
 use super::families::Families;
-use super::model::{Bound, Note};
+use super::model::{Bound, FigureRef, Note};
 use super::values::Numbers;
 
 /// `paper.json`
@@ -58,6 +58,57 @@ pub struct ProofRun {
 impl Proof {
     /// Version of `paper.json`. Raised with every change that an older reader would misread.
     pub const VERSION: u32 = 2;
+}
+
+/// The file that lists what the paper shows, in the build folder and in the PDF.
+pub(super) const BOUND: &str = "bound.json";
+
+/// A file of the build folder that travels inside the PDF.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Attachment {
+    /// Relative to the build folder. In the PDF its name is its path in the project.
+    pub path: String,
+    mime: &'static str,
+    description: String,
+    /// Whether a review copy has it too: a commit can be looked up.
+    in_review: bool,
+}
+
+impl Attachment {
+    fn json(path: &str, description: &str, in_review: bool) -> Self {
+        let (path, description) = (path.to_owned(), description.to_owned());
+        Attachment { path, mime: "application/json", description, in_review }
+    }
+
+    /// The data of a figure.
+    pub fn of_figure(figure: &FigureRef) -> Self {
+        let description = format!("What the figure `{figure}` is drawn from");
+        Attachment { path: super::figures::data_name(figure), mime: "text/csv", description, in_review: true }
+    }
+
+    /// Whether it is written only once the paper was laid out, so that it need not be there before.
+    pub fn is_always(&self) -> bool {
+        self.path == BOUND
+    }
+}
+
+/// What travels with the paper beside the data of its figures, where it was written.
+pub(super) fn attachments() -> Vec<Attachment> {
+    vec![
+        Attachment::json(
+            "summary.json",
+            "The runs of the paper with the digests of records, data, code and sources",
+            false,
+        ),
+        Attachment::json(
+            "values.json",
+            "Every number of every run that the paper may quote, with its run and files",
+            false,
+        ),
+        Attachment::json("tables.json", "The tables of the paper: which value stands in which cell", false),
+        Attachment::json(BOUND, "Every number and word of the paper that is bound to runs, with its page", true),
+        Attachment::json("claims.json", "What the paper claims, with the tests that carry it", true),
+    ]
 }
 
 /// What Typst noted, with what the runs say to it. A template that shows something else is refused.

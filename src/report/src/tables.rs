@@ -81,6 +81,14 @@ impl Tables {
         }
         tables
     }
+
+    /// Takes the commits out of the table of runs: anyone can look them up on a public host, and so find the authors.
+    pub fn withhold_commits(&mut self) {
+        let Some(runs) = self.paper.get_mut("runs") else { return };
+        if let Some(column) = runs.header.iter().position(|head| *head == text("Commit")) {
+            runs.rows.iter_mut().for_each(|row| row[column] = text("withheld"));
+        }
+    }
 }
 
 /// What was trained and validated on.

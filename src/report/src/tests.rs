@@ -94,10 +94,35 @@ fn a_study_becomes_a_paper_with_its_proof() {
         for source in &proof.sources {
             assert_eq!(source.sha256, Digest::of_file(&project.root().join(&source.path)).unwrap());
         }
-        let pdf = files::read(&report.pdf).unwrap();
-        let attached = pdf.windows(b"/EmbeddedFile".len()).any(|w| w == b"/EmbeddedFile");
-        assert_eq!(attached, mode != Mode::Review, "a review copy is anonymous and carries nothing");
+        let attached = attached(&report);
+        let commit = &analyses[0].run.open.code.commit;
+        let names_commit = |text: &String| text.contains(commit.as_str());
+        assert_eq!(attached.values().any(names_commit), mode != Mode::Review, "a commit can be looked up");
+        let of_proof: serde_json::Value = serde_json::from_slice(&files::read(&report.proof).unwrap()).unwrap();
+        let bound: serde_json::Value = serde_json::from_str(&attached["bound.json"]).unwrap();
+        assert_eq!(bound["bound"], of_proof["bound"]);
+        let curve = &attached["figures/validation.baseline.lr-warmup.csv"];
+        assert!(
+            curve.starts_with("over,subject,seeds[],x,y,reference,bits_per_byte\ntokens,baseline,1,0.0,"),
+            "{curve:.200}"
+        );
+        assert_eq!(attached.contains_key("summary.json"), mode != Mode::Review);
     }
+}
+
+/// The files that a PDF carries, by name.
+fn attached(report: &Report) -> BTreeMap<String, String> {
+    let pdf = lopdf::Document::load(&report.pdf).unwrap();
+    let mut found = BTreeMap::new();
+    for specification in pdf.objects.values().filter_map(|object| object.as_dict().ok()) {
+        let Ok(files) = specification.get(b"EF").and_then(lopdf::Object::as_dict) else { continue };
+        let name = specification.get(b"UF").and_then(lopdf::decode_text_string).unwrap();
+        let id = files.get(b"F").and_then(lopdf::Object::as_reference).unwrap();
+        let stream = pdf.get_object(id).and_then(lopdf::Object::as_stream).unwrap();
+        let name = name.strip_prefix("report/build/").unwrap_or_else(|| panic!("{name}"));
+        found.insert(name.to_owned(), String::from_utf8(stream.get_plain_content().unwrap()).unwrap());
+    }
+    found
 }
 
 /// For looking at the pages: `KEEP_PAPERS=folder cargo test`.

@@ -72,7 +72,10 @@ impl Typst {
     pub fn compile(&self, paper: &str, pdf: &Path, mode: &str, timestamp: i64) -> Result<Compiled, ReportError> {
         let compile = |standard: &[&str]| {
             let mut command = self.command("compile", mode);
-            command.args(["--format", "pdf", "--creation-timestamp"]).arg(timestamp.to_string()).args(standard);
+            command
+                .args(["--input", "attach=yes", "--format", "pdf", "--creation-timestamp"])
+                .arg(timestamp.to_string())
+                .args(standard);
             let output = self.run(command.arg(paper).arg(pdf))?;
             let lines = String::from_utf8_lossy(&output.stderr);
             Ok(lines.lines().filter(|l| !l.trim().is_empty()).map(str::to_owned).collect::<Vec<_>>())
@@ -93,7 +96,11 @@ impl Typst {
 
     /// What `values.typ` left in the paper.
     pub fn notes(&self, paper: &str, mode: &str) -> Result<Notes, ReportError> {
-        self.eval(paper, mode, NOTES)
+        // Only a compilation says where a mistake stands.
+        self.eval(paper, mode, NOTES).or_else(|error| {
+            let mut command = self.command("compile", mode);
+            self.run(command.args(["--format", "pdf"]).arg(paper).arg("-")).and(Err(error))
+        })
     }
 
     /// The value of an expression of Typst in the paper that was laid out.
