@@ -9,8 +9,8 @@
 //!
 //! In the order of the flow: [`families`] says what is compared with what; [`values`], [`tables`], [`figures`] and
 //! [`prose`] make data files of the records, in the types of [`model`]; [`draft`] writes sections; [`section`] reads them
-//! back, so that the names they use can be checked; [`bibliography`] sets what they cite; [`typst`] compiles; [`glyphs`]
-//! names what no font can show; [`proof`] says what came out.
+//! back, so that the names they use can be checked; [`bibliography`] sets what they cite; [`made`] is all of it as bytes, for the
+//! build folder and for an audit; [`typst`] compiles; [`glyphs`] names what no font can show; [`proof`] says what came out.
 
 mod bibliography;
 mod check_format;
@@ -20,6 +20,7 @@ mod error;
 mod families;
 mod figures;
 mod glyphs;
+mod made;
 pub mod model;
 mod paper_toml;
 pub mod plot;
@@ -37,19 +38,18 @@ use harness_core::Digest;
 use harness_core::config::{Choices, nearest};
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project};
-use serde_json::json;
 
 use harness_analyse::RunAnalysis;
 
 pub use check_format::{Finding, check_format};
 pub use error::{Place, ReportError};
 pub use figures::{Outcome, Redrawn};
+pub use made::Made;
 pub use proof::{Proof, ProofRun, SourceFile};
 pub use values::{Backing, Listed, Numbers};
 
 use bibliography::Library;
 use families::Families;
-use model::FigureRef;
 use prose::Segment;
 use section::{Argument, Call, Function, Section};
 use tables::Tables;
@@ -126,61 +126,26 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
         return Err(ReportError::NoRuns);
     }
     let typst = typst::Typst::find(project)?;
-    let families = Families::of(analyses);
-    let mut made = Maker { project, sources: Vec::new() };
-
-    let (created, redrafted) = draft_sections(project, &families)?;
-    let about = paper_toml::load(project, &families)?;
-    made.source(paper_toml::PATH);
-    let sections = read_sections(project)?;
-    sections.iter().for_each(|section| made.source(&section.path));
-
-    let library = read_library(project, &mut |path| made.source(path))?;
-    let mut numbers = Numbers::of(analyses, &pairs_asked_for(&sections))?;
-    numbers.differences.add_notes(&options.notes);
-    let mut tables = Tables::of(&numbers);
-    if options.mode == Mode::Review {
-        tables.withhold_commits();
-    }
-    let known = Known { numbers: &numbers, experiments: families.names(), tables: &tables, references: library.keys() };
-    let cited = check_names(&known, &sections)?;
-    let figures = figures::asked_for(project, &families, &sections)?;
-
-    made.json("values.json", &numbers.catalogue())?;
-    made.json("tables.json", &tables)?;
-    made.json("cites.json", &json!({ "format": values::VERSION, "references": library.references(&cited) }))?;
-    made.json("about.json", &about)?;
-    made.figures(&figures)?;
-    made.copy("acl.typ")?;
-    made.copy("values.typ")?;
-    made.summary(&families)?;
-    made.paper(&sections, &figures)?;
+    let (created, redrafted) = draft_sections(project, &Families::of(analyses))?;
+    let mut made = Made::of(project, analyses, options)?;
+    made.write(project)?;
 
     let pdf = project.root().join(PAPER_PDF);
     let temporary = project.root().join(BUILD).join("paper.pdf.partial");
-    let timestamp = analyses.iter().filter_map(|a| proof::unix_seconds(&a.run.record.ended_at)).max().unwrap_or(0);
     let mode = options.mode.word();
     // What the paper shows is known once it is laid out, and is attached to it: that moves nothing on a page.
     let notes = typst.notes(PAPER, mode)?;
-    let bound = proof::bound(&numbers, notes.bound)?;
-    made.json(proof::BOUND, &json!({ "format": values::VERSION, "mode": options.mode, "bound": &bound }))?;
-    let compiled = typst.compile(PAPER, &absolute(&temporary), mode, timestamp)?;
+    let bound = made.bound(notes.bound)?;
+    files::write(&project.root().join(BUILD).join(proof::BOUND), made.file(proof::BOUND))?;
+    let compiled = typst.compile(PAPER, &absolute(&temporary), mode, made.timestamp())?;
     files::rename(&temporary, &pdf)?;
 
-    let proof = Proof {
-        format: Proof::VERSION,
-        pdf_sha256: Digest::of_file(&pdf)?,
-        mode: options.mode,
-        typst: typst.version.clone(),
-        sources: made.digests()?,
-        runs: proof::runs(&families),
-        bound,
-    };
+    let proof = made.proof(Digest::of_file(&pdf)?, &typst.version, bound);
     let proof_path = project.root().join(PAPER_PROOF);
     files::write(&proof_path, &pretty(&proof))?;
     let mut findings = check_format(options.mode, &notes.outline);
-    findings.extend(swallowed(&sections));
-    findings.extend(glyphs::findings(project, &sections, &families, &compiled.blanks));
+    findings.extend(swallowed(&made.sections));
+    findings.extend(glyphs::findings(project, &made.sections, &made.numbers.families, &compiled.blanks));
     Ok(Report {
         pdf,
         proof: proof_path,
@@ -238,6 +203,7 @@ fn draft_sections(project: &Project, families: &Families) -> Result<(Vec<String>
         files::write(&references, NO_REFERENCES.as_bytes())?;
         created.push(OWN_REFERENCES.to_owned());
     }
+    paper_toml::draft(project, families)?;
     Ok((created, redrafted))
 }
 
@@ -276,20 +242,21 @@ fn part_of(name: &str) -> Option<Part> {
 /// Checks that every work which the texts of an experiment cite is in a bibliography of the project: what is wrong there would
 /// otherwise show only when the paper is built, and by then the text stands in sealed records.
 pub fn check_citations(project: &Project, experiment: &ExperimentName, config: &Choices) -> Result<(), ReportError> {
-    let library = read_library(project, &mut |_| ())?;
+    let library = read_library(project, &mut |_, _| ())?;
     for (field, text) in values::texts_of(config) {
         cited_by(&prose::segments(text), experiment.as_str(), field, &library.keys())?;
     }
     Ok(())
 }
 
-fn read_library(project: &Project, source: &mut dyn FnMut(&str)) -> Result<Library, ReportError> {
+fn read_library(project: &Project, source: &mut dyn FnMut(&str, &str)) -> Result<Library, ReportError> {
     let mut library = Library::default();
     for path in ["templates/references.bib", OWN_REFERENCES] {
         let file = project.root().join(path);
         if file.exists() {
-            library.add(path, &files::read_to_string(&file)?)?;
-            source(path);
+            let text = files::read_to_string(&file)?;
+            library.add(path, &text)?;
+            source(path, &text);
         }
     }
     Ok(library)
@@ -485,87 +452,6 @@ impl Names<'_> {
 
     fn error(&self, argument: &Argument, problem: String, hint: String) -> ReportError {
         ReportError::Source { problem, place: Box::new(self.section.place(argument.offset)), hint: Some(hint) }
-    }
-}
-
-/// Writes the files of the build folder and remembers what went into the paper.
-struct Maker<'a> {
-    project: &'a Project,
-    sources: Vec<String>,
-}
-
-impl Maker<'_> {
-    /// Notes a file that goes into the paper, relative to the project.
-    fn source(&mut self, path: &str) {
-        self.sources.push(path.to_owned());
-    }
-
-    fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), ReportError> {
-        let path = format!("{BUILD}/{name}");
-        files::write(&self.project.root().join(&path), bytes)?;
-        self.source(&path);
-        Ok(())
-    }
-
-    fn json(&mut self, name: &str, value: &impl serde::Serialize) -> Result<(), ReportError> {
-        self.write(name, &pretty(value))
-    }
-
-    fn copy(&mut self, template: &str) -> Result<(), ReportError> {
-        let bytes = files::read(&self.project.templates().join(template))?;
-        self.source(&format!("templates/{template}"));
-        self.write(&format!("lib/{template}"), &bytes)
-    }
-
-    fn figures(&mut self, figures: &BTreeMap<FigureRef, figures::Drawn>) -> Result<(), ReportError> {
-        files::remove_folder(&self.project.root().join(BUILD).join("figures"))?;
-        for (figure, drawn) in figures {
-            self.write(&format!("figures/{}", figures::file_name(figure)), drawn.figure.svg.as_bytes())?;
-            self.write(&figures::data_name(figure), drawn.figure.data.as_bytes())?;
-        }
-        self.json("figures.json", &figures::listed(figures))
-    }
-
-    /// `paper.typ`: the order of the parts.
-    fn paper(
-        &mut self,
-        sections: &[Section],
-        figures: &BTreeMap<FigureRef, figures::Drawn>,
-    ) -> Result<(), ReportError> {
-        const TEMPLATE: &str = "templates/paper.typ.tera";
-        let template = files::read_to_string(&self.project.root().join(TEMPLATE))?;
-        self.source(TEMPLATE);
-        let of = |part: Part| -> Vec<String> {
-            let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-            sections.iter().filter(|s| part_of(&name(&s.path)) == Some(part)).map(|s| format!("/{}", s.path)).collect()
-        };
-        let mut context = tera::Context::new();
-        context.insert("abstract", &of(Part::Abstract));
-        context.insert("body", &of(Part::Body));
-        context.insert("backmatter", &of(Part::Back));
-        context.insert("appendix", &of(Part::Appendix));
-        let mut attachments = proof::attachments();
-        attachments.retain(|file| file.is_always() || self.sources.contains(&format!("{BUILD}/{}", file.path)));
-        attachments.extend(figures.keys().map(proof::Attachment::of_figure));
-        context.insert("attachments", &attachments);
-        let text = draft::render(TEMPLATE, &template, &context)?;
-        self.write("paper.typ", text.as_bytes())
-    }
-
-    /// What an auditor who has only the PDF needs: the runs, and the digests of what the paper was made from.
-    fn summary(&mut self, families: &Families) -> Result<(), ReportError> {
-        let mut sources = self.digests()?;
-        sources.retain(|source| !source.path.starts_with(BUILD));
-        let summary = json!({ "format": values::VERSION, "runs": proof::runs(families), "sources": sources });
-        self.json("summary.json", &summary)
-    }
-
-    fn digests(&self) -> Result<Vec<SourceFile>, ReportError> {
-        let mut paths = self.sources.clone();
-        paths.sort();
-        paths.dedup();
-        let digest = |path: String| Ok(SourceFile { sha256: Digest::of_file(&self.project.root().join(&path))?, path });
-        paths.into_iter().map(digest).collect()
     }
 }
 

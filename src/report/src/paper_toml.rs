@@ -1,7 +1,7 @@
 //! `report/paper.toml`: title, authors and keywords, the students' own. Made once with a title from the study.
 
 use harness_core::config::{nearest, place_of};
-use harness_core::files;
+use harness_core::files::{self, FileError};
 use harness_core::names::Project;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -43,14 +43,15 @@ affiliation = "Affiliation"
 email = "first.author@example.org"
 "#;
 
-/// Reads the file, making it if it is not there.
-pub(super) fn load(project: &Project, families: &Families) -> Result<Json, ReportError> {
+/// Makes the file if it is not there.
+pub(super) fn draft(project: &Project, families: &Families) -> Result<(), FileError> {
     let path = project.root().join(PATH);
-    if !path.exists() {
-        files::write(&path, DRAFT.replace("TITLE", title(families)).as_bytes())?;
-    }
-    let text = files::read_to_string(&path)?;
-    let paper: Paper = toml::from_str(&text).map_err(|e| wrong(&text, &e))?;
+    if path.exists() { Ok(()) } else { files::write(&path, DRAFT.replace("TITLE", title(families)).as_bytes()) }
+}
+
+/// Reads its text.
+pub(super) fn parse(text: &str) -> Result<Json, ReportError> {
+    let paper: Paper = toml::from_str(text).map_err(|e| wrong(text, &e))?;
     Ok(json!(paper))
 }
 

@@ -5,6 +5,7 @@ mod skip;
 
 use harness_core::files;
 use harness_core::names::Project;
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::fixture::{Synthetic, analysis, books, demo};

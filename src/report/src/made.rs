@@ -1,0 +1,169 @@
+//! All that lies between the records and the PDF, as bytes. `harness report` writes it into the build folder, an audit holds
+//! the build folder against it: one function makes both, and it writes nothing.
+
+use std::collections::BTreeMap;
+
+use harness_analyse::RunAnalysis;
+use harness_core::names::Project;
+use harness_core::{Digest, files};
+use serde_json::json;
+
+use super::error::ReportError;
+use super::model::{Bound, FigureRef, Note};
+use super::proof::{self, Proof, SourceFile};
+use super::section::Section;
+use super::tables::Tables;
+use super::values::{self, Numbers};
+use super::{
+    BUILD, Known, Mode, Options, Part, check_names, draft, figures, pairs_asked_for, paper_toml, part_of, pretty,
+    read_library, read_sections,
+};
+
+/// What the records and the sections make, before Typst sets it.
+#[derive(Debug)]
+pub struct Made<'a> {
+    mode: Mode,
+    /// The files of the build folder, by path in the project.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Digests of these files and of all that they and the paper were made from, by path in the project.
+    sources: BTreeMap<String, Digest>,
+    pub(super) numbers: Numbers<'a>,
+    pub(super) sections: Vec<Section>,
+}
+
+impl<'a> Made<'a> {
+    /// Of these runs and of the sections as they stand.
+    pub fn of(project: &Project, analyses: &'a [RunAnalysis], options: &Options) -> Result<Self, ReportError> {
+        let sections = read_sections(project)?;
+        let mut sources: BTreeMap<String, Digest> =
+            sections.iter().map(|section| (section.path.clone(), Digest::of(section.text.as_bytes()))).collect();
+        let mut numbers = Numbers::of(analyses, &pairs_asked_for(&sections))?;
+        numbers.differences.add_notes(&options.notes);
+        let library = read_library(project, &mut |path, text| {
+            sources.insert(path.to_owned(), Digest::of(text.as_bytes()));
+        })?;
+        let mut made = Made { mode: options.mode, files: BTreeMap::new(), sources, numbers, sections };
+
+        let about = paper_toml::parse(&made.read(project, paper_toml::PATH)?)?;
+        let mut tables = Tables::of(&made.numbers);
+        if made.mode == Mode::Review {
+            tables.withhold_commits();
+        }
+        let known = Known {
+            numbers: &made.numbers,
+            experiments: made.numbers.families.names(),
+            tables: &tables,
+            references: library.keys(),
+        };
+        let cited = check_names(&known, &made.sections)?;
+        let figures = figures::asked_for(project, &made.numbers.families, &made.sections)?;
+
+        let values = pretty(&made.numbers.catalogue());
+        made.add("values.json", values);
+        made.add("tables.json", pretty(&tables));
+        made.add("cites.json", pretty(&json!({ "format": values::VERSION, "references": library.references(&cited) })));
+        made.add("about.json", pretty(&about));
+        for (figure, drawn) in &figures {
+            made.add(&format!("figures/{}", figures::file_name(figure)), drawn.figure.svg.clone().into_bytes());
+            made.add(&figures::data_name(figure), drawn.figure.data.clone().into_bytes());
+        }
+        made.add("figures.json", pretty(&figures::listed(&figures)));
+        for template in ["acl.typ", "values.typ"] {
+            let text = made.read(project, &format!("templates/{template}"))?;
+            made.add(&format!("lib/{template}"), text.into_bytes());
+        }
+        let summary = made.summary();
+        made.add("summary.json", summary);
+        let paper = made.paper(project, figures.keys())?;
+        made.add("paper.typ", paper.into_bytes());
+        Ok(made)
+    }
+
+    /// A file that the paper is made from.
+    fn read(&mut self, project: &Project, path: &str) -> Result<String, ReportError> {
+        let text = files::read_to_string(&project.root().join(path))?;
+        self.sources.insert(path.to_owned(), Digest::of(text.as_bytes()));
+        Ok(text)
+    }
+
+    /// A file of the build folder.
+    fn add(&mut self, name: &str, bytes: Vec<u8>) {
+        let path = format!("{BUILD}/{name}");
+        self.sources.insert(path.clone(), Digest::of(&bytes));
+        self.files.insert(path, bytes);
+    }
+
+    /// A file of the build folder by its name there; empty if there is none.
+    pub(super) fn file(&self, name: &str) -> &[u8] {
+        self.files.get(&format!("{BUILD}/{name}")).map_or(&[], Vec::as_slice)
+    }
+
+    /// `paper.typ`: the order of the parts.
+    fn paper<'f>(
+        &mut self,
+        project: &Project,
+        figures: impl Iterator<Item = &'f FigureRef>,
+    ) -> Result<String, ReportError> {
+        const TEMPLATE: &str = "templates/paper.typ.tera";
+        let template = self.read(project, TEMPLATE)?;
+        let of = |part: Part| -> Vec<String> {
+            let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+            let of_part = self.sections.iter().filter(|s| part_of(&name(&s.path)) == Some(part));
+            of_part.map(|s| format!("/{}", s.path)).collect()
+        };
+        let mut context = tera::Context::new();
+        context.insert("abstract", &of(Part::Abstract));
+        context.insert("body", &of(Part::Body));
+        context.insert("backmatter", &of(Part::Back));
+        context.insert("appendix", &of(Part::Appendix));
+        let mut attachments = proof::attachments();
+        attachments.retain(|file| file.is_always() || self.files.contains_key(&format!("{BUILD}/{}", file.path)));
+        attachments.extend(figures.map(proof::Attachment::of_figure));
+        context.insert("attachments", &attachments);
+        draft::render(TEMPLATE, &template, &context)
+    }
+
+    /// What an auditor who has only the PDF needs: the runs, and the digests of what the paper was made from.
+    fn summary(&self) -> Vec<u8> {
+        let mut sources = self.source_files();
+        sources.retain(|source| !source.path.starts_with(BUILD));
+        pretty(&json!({ "format": values::VERSION, "runs": proof::runs(&self.numbers.families), "sources": sources }))
+    }
+
+    fn source_files(&self) -> Vec<SourceFile> {
+        self.sources.iter().map(|(path, sha256)| SourceFile { path: path.clone(), sha256: *sha256 }).collect()
+    }
+
+    /// Writes the build folder.
+    pub(super) fn write(&self, project: &Project) -> Result<(), files::FileError> {
+        files::remove_folder(&project.root().join(BUILD).join("figures"))?;
+        self.files.iter().try_for_each(|(path, bytes)| files::write(&project.root().join(path), bytes))
+    }
+
+    /// When the last of its runs ended, in seconds since 1970: the time of the PDF.
+    pub(super) fn timestamp(&self) -> i64 {
+        let runs = self.numbers.families.entries.iter().flat_map(|entry| &entry.runs);
+        runs.filter_map(|run| proof::unix_seconds(&run.run.record.ended_at)).max().unwrap_or(0)
+    }
+
+    /// What Typst noted, with what the runs say to it, and the file that lists it. A template that shows something else is
+    /// refused.
+    pub(super) fn bound(&mut self, notes: Vec<Note>) -> Result<Vec<Bound>, ReportError> {
+        let bound = proof::bound(&self.numbers, notes)?;
+        self.add(proof::BOUND, pretty(&json!({ "format": values::VERSION, "mode": self.mode, "bound": &bound })));
+        Ok(bound)
+    }
+
+    /// The proof of a paper that was set from it.
+    pub(super) fn proof(&self, pdf_sha256: Digest, typst: &str, bound: Vec<Bound>) -> Proof {
+        Proof {
+            format: Proof::VERSION,
+            pdf_sha256,
+            mode: self.mode,
+            typst: typst.to_owned(),
+            sources: self.source_files(),
+            runs: proof::runs(&self.numbers.families),
+            bound,
+        }
+    }
+}
