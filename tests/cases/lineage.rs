@@ -6,7 +6,7 @@ use crate::common::Project;
 
 /// A project with three seeds of `tiny`, of `warm`, which extends it and expects less loss, and of `wide`, which expects
 /// nothing, and with `warmer`, which extends `warm` and was not run.
-pub fn project() -> Project {
+pub(super) fn project() -> Project {
     let project = Project::new();
     let warm = "extends = \"tiny\"\nhypothesis = \"Less loss.\"\nseeds = 3\n\n[expect]\nmetric = \
                 \"validation.bits_per_byte\"\ndirection = \"lower\"\nat_least = 0.01\n\n[schedule]\nwarmup_steps = 2\n";
@@ -23,11 +23,11 @@ pub fn project() -> Project {
     project
 }
 
-pub fn json(project: &Project, arguments: &[&str]) -> Value {
+pub(super) fn json(project: &Project, arguments: &[&str]) -> Value {
     serde_json::from_str(&project.harness(&[arguments, &["--json"]].concat()).expect(0).stdout).unwrap()
 }
 
-pub fn numbers(value: &Value) -> Vec<f64> {
+pub(super) fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
 }
 

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex};
 use harness_core::digest::Digest;
 use serde_json::json;
 
-pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A file of the data set, and whether the hub keeps it in LFS.
 #[derive(Clone)]
-pub struct HubFile {
+pub(crate) struct HubFile {
     pub content: Vec<u8>,
     pub in_lfs: bool,
     /// What is sent in place of it.
@@ -24,19 +24,19 @@ pub struct HubFile {
 
 /// A request as the hub saw it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub target: String,
     pub range_from: Option<usize>,
     pub token: Option<String>,
 }
 
-pub struct HubServer {
+pub(crate) struct HubServer {
     pub endpoint: String,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 /// Serves `org/set` at `main` and at its commit, and `org/gated` to whoever has a token.
-pub fn serve(files: BTreeMap<String, HubFile>) -> HubServer {
+pub(crate) fn serve(files: BTreeMap<String, HubFile>) -> HubServer {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -50,7 +50,7 @@ pub fn serve(files: BTreeMap<String, HubFile>) -> HubServer {
 }
 
 impl HubServer {
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }

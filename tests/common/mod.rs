@@ -1,6 +1,6 @@
 //! A project in a fresh git repository, and the real `harness` run in it with an empty environment.
 
-pub mod hub;
+pub(crate) mod hub;
 mod skip;
 
 use std::fs;
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
-pub use skip::skip;
+pub(crate) use skip::skip;
 
 /// The experiment that every test project has: it trains in no time, because the stand-in computes nothing.
-pub const TINY: &str = r#"title = "Tiny"
+pub(crate) const TINY: &str = r#"title = "Tiny"
 hypothesis = "It runs."
 corpus = "tiny"
 seed = 3
@@ -57,14 +57,14 @@ vocabulary_size = 300
 "#;
 
 /// A project.
-pub struct Project {
+pub(crate) struct Project {
     folder: TempDir,
     /// Prepared data are the same for every test: one store serves all.
     store: PathBuf,
 }
 
 /// What a command did.
-pub struct Ran {
+pub(crate) struct Ran {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -72,7 +72,7 @@ pub struct Ran {
 
 impl Ran {
     /// What a command did that has ended.
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
         let code = output.status.code().unwrap_or(-1);
         Ran { code, stdout: text(output.stdout), stderr: text(output.stderr) }
@@ -80,20 +80,20 @@ impl Ran {
 
     /// Panics with everything the command printed if its exit code is another one.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     /// Both outputs.
-    pub fn all(&self) -> String {
+    pub(crate) fn all(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 }
 
 impl Project {
     /// A project with one commit.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let project = Project { folder: tempfile::tempdir().unwrap(), store: shared_store() };
         fs::create_dir_all(&project.store).unwrap();
         std::os::unix::fs::symlink(&project.store, project.path(".harness")).unwrap();
@@ -108,23 +108,23 @@ impl Project {
     }
 
     /// A project as it was put into a bundle of git, without a data store.
-    pub fn cloned_from(bundle: &Path) -> Self {
+    pub(crate) fn cloned_from(bundle: &Path) -> Self {
         let project = Project { folder: tempfile::tempdir().unwrap(), store: shared_store() };
         project.git(&["clone", "-q", "-b", "main", bundle.to_str().unwrap(), "."]);
         project
     }
 
-    pub fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.folder.path().join(relative)
     }
 
-    pub fn write(&self, relative: &str, text: &str) {
+    pub(crate) fn write(&self, relative: &str, text: &str) {
         let path = self.path(relative);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    pub fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git")
             .args(["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"])
             .args(["-c", "core.fsync=none", "-c", "gc.auto=0"])
@@ -139,13 +139,13 @@ impl Project {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    pub fn commit(&self, message: &str) {
+    pub(crate) fn commit(&self, message: &str) {
         self.git(&["add", "-A"]);
         self.git(&["commit", "-q", "-m", message]);
     }
 
     /// `harness` with an empty environment but PATH.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap());
@@ -156,34 +156,34 @@ impl Project {
         command
     }
 
-    pub fn harness(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn harness(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.command(arguments).output().unwrap())
     }
 
     /// `harness` with the stand-in told how to behave.
-    pub fn harness_with(&self, behaviour: &str, arguments: &[&str]) -> Ran {
+    pub(crate) fn harness_with(&self, behaviour: &str, arguments: &[&str]) -> Ran {
         Ran::of(self.command(arguments).env("STAND_IN", behaviour).output().unwrap())
     }
 
     /// `harness` with the real trainer.
-    pub fn harness_with_trainer(&self, trainer: &Path, arguments: &[&str]) -> Ran {
+    pub(crate) fn harness_with_trainer(&self, trainer: &Path, arguments: &[&str]) -> Ran {
         Ran::of(self.command(arguments).env("HARNESS_TRAINER", trainer).output().unwrap())
     }
 
     /// Starts `harness` and gives it back running.
-    pub fn start(&self, behaviour: &str, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, behaviour: &str, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
         command.env("STAND_IN", behaviour).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }
 
     /// Waits for a started `harness`.
-    pub fn wait(&self, child: Child) -> Ran {
+    pub(crate) fn wait(&self, child: Child) -> Ran {
         Ran::of(child.wait_with_output().unwrap())
     }
 
     /// The run folders of an experiment, oldest first.
-    pub fn runs(&self, experiment: &str) -> Vec<PathBuf> {
+    pub(crate) fn runs(&self, experiment: &str) -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(self.path(&format!("experiments/{experiment}/runs"))) else { return Vec::new() };
         let entries = entries.map(|entry| entry.unwrap());
         // One that was being opened when its supervisor was killed has no name yet.
@@ -194,18 +194,18 @@ impl Project {
     }
 
     /// The latest run folder.
-    pub fn latest(&self, experiment: &str) -> PathBuf {
+    pub(crate) fn latest(&self, experiment: &str) -> PathBuf {
         self.runs(experiment).pop().expect("there is a run")
     }
 
     /// A JSON file.
-    pub fn json(path: &Path) -> serde_json::Value {
+    pub(crate) fn json(path: &Path) -> serde_json::Value {
         serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     }
 }
 
 /// The real trainer, which `make test` builds beside `harness`; `None` where it was not built.
-pub fn trainer() -> Option<PathBuf> {
+pub(crate) fn trainer() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_BIN_EXE_harness")).with_file_name("harness-trainer");
     if !path.is_file() {
         skip("trainer", "`make test` builds it");
@@ -216,7 +216,7 @@ pub fn trainer() -> Option<PathBuf> {
 
 /// Waits until something is so.
 #[track_caller]
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < Duration::from_secs(120), "never: {what}");
@@ -225,13 +225,13 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Sends a signal to a process.
-pub fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// Writes MANIFEST anew, as a program that sealed these files would have.
-pub fn seal_again(run: &Path) {
+pub(crate) fn seal_again(run: &Path) {
     let files = harness_core::files::list_recursive(run).unwrap();
     let digest = |file: &String| harness_core::Digest::of(&fs::read(run.join(file)).unwrap());
     let lines = files.iter().filter(|file| *file != "MANIFEST").map(|file| format!("{}  {file}\n", digest(file)));
@@ -239,7 +239,7 @@ pub fn seal_again(run: &Path) {
 }
 
 /// Changes one byte of a file.
-pub fn flip(path: &Path, at: usize) {
+pub(crate) fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     let at = at.min(bytes.len() - 1);
     bytes[at] ^= 1;
@@ -247,7 +247,7 @@ pub fn flip(path: &Path, at: usize) {
 }
 
 /// The repository these tests belong to.
-pub fn repository() -> &'static Path {
+pub(crate) fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 

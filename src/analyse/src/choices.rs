@@ -102,14 +102,14 @@ pub(crate) fn clusters(rows: &[ChoiceScore]) -> Option<Vec<u64>> {
 
 /// Whether several sets of answers to the same items can be held against each other: every score is finite, and an item
 /// that one leaves unanswered is left so by all. Else the difference would be one of windows or of failures, not of answers.
-pub fn answered_alike(runs: &[&[Answer]]) -> bool {
+pub(crate) fn answered_alike(runs: &[&[Answer]]) -> bool {
     let finite = runs.iter().all(|answers| !answers.contains(&Answer::Unanswered(Why::NotFinite)));
     let open = |answer: &Answer| matches!(answer, Answer::Unanswered(_));
     finite && runs.windows(2).all(|two| two[0].iter().map(open).eq(two[1].iter().map(open)))
 }
 
 /// Which of the answers are right.
-pub fn right(answers: &[Answer]) -> Vec<bool> {
+pub(crate) fn right(answers: &[Answer]) -> Vec<bool> {
     answers.iter().map(|answer| *answer == Answer::Right).collect()
 }
 

@@ -47,12 +47,12 @@ pub(crate) struct LineWriter {
 }
 
 impl LineWriter {
-    pub fn create(path: PathBuf) -> Result<Self, FileError> {
+    pub(crate) fn create(path: PathBuf) -> Result<Self, FileError> {
         let file = BufWriter::with_capacity(1 << 18, files::create_new(&path)?);
         Ok(LineWriter { path, file })
     }
 
-    pub fn push(&mut self, value: &impl Serialize) -> Result<(), FileError> {
+    pub(crate) fn push(&mut self, value: &impl Serialize) -> Result<(), FileError> {
         serde_json::to_writer(&mut self.file, value)
             .map_err(std::io::Error::from)
             .and_then(|()| self.file.write_all(b"\n"))
@@ -60,12 +60,12 @@ impl LineWriter {
     }
 
     /// Writes lines that are ready.
-    pub fn push_lines(&mut self, lines: &[u8]) -> Result<(), FileError> {
+    pub(crate) fn push_lines(&mut self, lines: &[u8]) -> Result<(), FileError> {
         self.file.write_all(lines).map_err(|e| FileError::new("write", &self.path, e))
     }
 
     /// Writes what is left and syncs it.
-    pub fn finish(self) -> Result<(), FileError> {
+    pub(crate) fn finish(self) -> Result<(), FileError> {
         let LineWriter { path, file } = self;
         file.into_inner()
             .map_err(std::io::IntoInnerError::into_error)
@@ -83,25 +83,25 @@ pub(crate) struct LineReader {
 }
 
 impl LineReader {
-    pub fn open(path: &Path) -> Result<Self, FileError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
         let file = BufReader::with_capacity(1 << 18, files::open(path)?);
         Ok(LineReader { path: path.to_owned(), file, line: String::new(), offset: 0 })
     }
 
     /// Where the next line begins, in bytes.
-    pub fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Goes to where a line begins.
-    pub fn seek(&mut self, offset: u64) -> Result<(), FileError> {
+    pub(crate) fn seek(&mut self, offset: u64) -> Result<(), FileError> {
         self.offset = offset;
         let sought = self.file.seek(SeekFrom::Start(offset));
         sought.map(drop).map_err(|e| FileError::new("read", &self.path, e))
     }
 
     /// The next line, or `None` after the last.
-    pub fn line(&mut self) -> Result<Option<&str>, FileError> {
+    pub(crate) fn line(&mut self) -> Result<Option<&str>, FileError> {
         self.line.clear();
         let read = self.file.read_line(&mut self.line).map_err(|e| FileError::new("read", &self.path, e))?;
         self.offset += read as u64;
@@ -109,7 +109,7 @@ impl LineReader {
     }
 
     /// The next value, or `None` after the last.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FileError> {
+    pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FileError> {
         if self.line()?.is_none() {
             return Ok(None);
         }

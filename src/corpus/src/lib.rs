@@ -52,7 +52,7 @@ pub use overlap::overlap;
 pub use prepare::prepare;
 pub use prepared::PreparedCorpus;
 pub use progress::{Progress, Silent, Unit};
-pub use recipe::{LockFile, Recipe, Step, UnlockedRecipe};
+pub use recipe::{LockFile, Recipe, UnlockedRecipe};
 pub use recipe_error::RecipeError;
 pub use remote::Remote;
 pub use store::Store;

@@ -29,12 +29,12 @@ pub(crate) struct Spill {
 impl Spill {
     /// Keeps at most about `memory_bytes` of pairs in memory. Its files go into `folder`, which has to be there and to
     /// be this one's alone; whoever made the folder removes it.
-    pub fn new(folder: &Path, memory_bytes: usize) -> Self {
+    pub(crate) fn new(folder: &Path, memory_bytes: usize) -> Self {
         let most = (memory_bytes / PAIR_BYTES).max(1024);
         Spill { folder: folder.to_owned(), most, pairs: Vec::new(), files: Vec::new() }
     }
 
-    pub fn push(&mut self, key: u64, place: u64) -> Result<(), FileError> {
+    pub(crate) fn push(&mut self, key: u64, place: u64) -> Result<(), FileError> {
         if self.pairs.len() == self.most {
             self.write()?;
         }
@@ -62,7 +62,7 @@ impl Spill {
     }
 
     /// All pairs in the order of keys and, of one key, of places.
-    pub fn sorted(mut self) -> Result<Sorted, FileError> {
+    pub(crate) fn sorted(mut self) -> Result<Sorted, FileError> {
         if self.files.is_empty() {
             self.pairs.par_sort_unstable();
             return Ok(Sorted { in_memory: self.pairs.into_iter(), files: Vec::new(), next: BinaryHeap::new() });

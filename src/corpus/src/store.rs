@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::progress::Progress;
 
 /// Raised when a change of code changes what a stage makes from the same input, so that nothing stale is reused.
-pub const STAGES_VERSION: u32 = 3;
+pub(crate) const STAGES_VERSION: u32 = 3;
 
 /// What the stages that see a whole corpus at once may hold of it in memory, unless told otherwise.
 const MEMORY_BYTES: usize = 512 << 20;
@@ -157,12 +157,12 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
     /// Gives the folder its name. What is there already was found damaged and makes way; the caller holds the lock.
-    pub fn publish(mut self, target: &Path, store: &Store) -> Result<(), FileError> {
+    pub(crate) fn publish(mut self, target: &Path, store: &Store) -> Result<(), FileError> {
         if files::is_folder(target) {
             let away = store.draft()?;
             files::rename(target, &away.path("damaged"))?;

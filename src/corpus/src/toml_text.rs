@@ -20,7 +20,7 @@ pub(crate) struct TomlText {
 
 impl TomlText {
     /// Reads the text into `T`, whose serde attributes refuse unknown keys.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Box<Wrong>> {
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Box<Wrong>> {
         toml::from_str(&self.text).map_err(|error| {
             let message = error.message().trim();
             let place = error.span().map(|span| place_of(&self.text, span.start));
@@ -42,7 +42,7 @@ impl TomlText {
     }
 
     /// A value that cannot be used, at a dotted key such as `source.3.url`.
-    pub fn wrong(&self, key: &str, problem: impl fmt::Display, hint: Option<&str>) -> Box<Wrong> {
+    pub(crate) fn wrong(&self, key: &str, problem: impl fmt::Display, hint: Option<&str>) -> Box<Wrong> {
         let place = offset_of(&self.text, key).map(|offset| place_of(&self.text, offset));
         let problem = format!("`{key}`: {problem}");
         Box::new(Wrong { path: self.path.clone(), place, problem, hint: hint.map(str::to_owned) })

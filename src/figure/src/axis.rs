@@ -21,7 +21,7 @@ pub(super) struct Axis {
 
 impl Axis {
     /// A linear axis over exactly this range, with about `ticks` ticks.
-    pub fn linear(range: (f64, f64), ticks: u32, label: impl Into<String>) -> Self {
+    pub(crate) fn linear(range: (f64, f64), ticks: u32, label: impl Into<String>) -> Self {
         let (low, high) = opened(range);
         let step = step_for(high - low, ticks);
         let decimals = decimals_for(step);
@@ -32,14 +32,14 @@ impl Axis {
     }
 
     /// A linear axis that reaches a little beyond the range on both sides.
-    pub fn around(range: (f64, f64), ticks: u32, label: impl Into<String>) -> Self {
+    pub(crate) fn around(range: (f64, f64), ticks: u32, label: impl Into<String>) -> Self {
         let (low, high) = opened(range);
         let margin = 0.05 * (high - low);
         Axis::linear((low - margin, high + margin), ticks, label)
     }
 
     /// A logarithmic axis with a tick at each power of ten, and at 2 and 5 where the range is short.
-    pub fn logarithmic(range: (f64, f64), label: impl Into<String>) -> Self {
+    pub(crate) fn logarithmic(range: (f64, f64), label: impl Into<String>) -> Self {
         let low = range.0.max(1e-12);
         let high = range.1.max(low * 1.5);
         let (low, high) = (low / 1.1, high * 1.1);
@@ -58,37 +58,37 @@ impl Axis {
     }
 
     /// The same axis with ticks at whole numbers only, for what is counted.
-    pub fn whole(mut self) -> Self {
+    pub(crate) fn whole(mut self) -> Self {
         self.ticks.retain(|(value, _)| (value - libm::round(*value)).abs() < 1e-6);
         self.with_texts(|value| text_of(value, 0))
     }
 
     /// The same axis with other texts at its ticks.
-    pub fn with_texts(mut self, text: impl Fn(f64) -> String) -> Self {
+    pub(crate) fn with_texts(mut self, text: impl Fn(f64) -> String) -> Self {
         self.ticks.iter_mut().for_each(|(value, shown)| *shown = text(*value));
         self
     }
 
     /// The same axis without ticks beyond `most`.
-    pub fn with_ticks_up_to(mut self, most: f64) -> Self {
+    pub(crate) fn with_ticks_up_to(mut self, most: f64) -> Self {
         self.ticks.retain(|(value, _)| *value <= most);
         self
     }
 
     /// The same axis without a text at zero, for where a line marks it.
-    pub fn without_text_at_zero(mut self) -> Self {
+    pub(crate) fn without_text_at_zero(mut self) -> Self {
         self.ticks.iter_mut().filter(|(value, _)| *value == 0.0).for_each(|(_, text)| text.clear());
         self
     }
 
     /// The same axis without a label.
-    pub fn unlabelled(mut self) -> Self {
+    pub(crate) fn unlabelled(mut self) -> Self {
         self.label = String::new();
         self
     }
 
     /// Where `value` lies: 0 at the low end, 1 at the high end, beyond them for values outside.
-    pub fn position(&self, value: f64) -> f64 {
+    pub(crate) fn position(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear => (value - self.low) / (self.high - self.low),
             Scale::Logarithmic => libm::log10(value.max(1e-300) / self.low) / libm::log10(self.high / self.low),
@@ -96,12 +96,12 @@ impl Axis {
     }
 
     /// The low end.
-    pub fn low(&self) -> f64 {
+    pub(crate) fn low(&self) -> f64 {
         self.low
     }
 
     /// The high end.
-    pub fn high(&self) -> f64 {
+    pub(crate) fn high(&self) -> f64 {
         self.high
     }
 }

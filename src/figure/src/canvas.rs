@@ -43,7 +43,7 @@ pub(super) enum Marker {
 
 impl Marker {
     /// The same, or a disc for the ring, which means "not decided" where rings and discs stand together.
-    pub fn filled(self) -> Self {
+    pub(crate) fn filled(self) -> Self {
         match self {
             Marker::Ring | Marker::Cross => Marker::Circle,
             other => other,
@@ -99,7 +99,7 @@ impl Canvas<'_> {
     }
 
     /// A line through `points`.
-    pub fn line(&self, points: &[Point], color: impl Color, width: u32, dash: &[f64]) {
+    pub(crate) fn line(&self, points: &[Point], color: impl Color, width: u32, dash: &[f64]) {
         let style = color.stroke_width(width);
         for part in dashed(points, dash) {
             if part.len() > 1 {
@@ -109,7 +109,7 @@ impl Canvas<'_> {
     }
 
     /// A marker, outlined in white so that it stands out from what lies below.
-    pub fn marker(&self, (x, y): Point, marker: Marker, color: RGBColor, radius: i32) {
+    pub(crate) fn marker(&self, (x, y): Point, marker: Marker, color: RGBColor, radius: i32) {
         let r = radius;
         let polygon = |points: Vec<Point>| Polygon::new(points, color.filled());
         match marker {
@@ -141,24 +141,24 @@ impl Canvas<'_> {
     }
 
     /// A filled outline.
-    pub fn area(&self, outline: Vec<Point>, color: impl Color) {
+    pub(crate) fn area(&self, outline: Vec<Point>, color: impl Color) {
         if outline.len() > 2 {
             self.put(self.area.draw(&Polygon::new(outline, color.filled())));
         }
     }
 
     /// A filled rectangle.
-    pub fn fill(&self, from: Point, to: Point, color: impl Color) {
+    pub(crate) fn fill(&self, from: Point, to: Point, color: impl Color) {
         self.put(self.area.draw(&Rectangle::new([from, to], color.filled())));
     }
 
     /// Text centred on the height of `at`.
-    pub fn text(&self, text: &str, at: Point, anchor: Anchor, color: RGBColor) {
+    pub(crate) fn text(&self, text: &str, at: Point, anchor: Anchor, color: RGBColor) {
         self.place(text, at, anchor, color, FontTransform::None);
     }
 
     /// Text turned to read upwards, centred on `at`.
-    pub fn upward_text(&self, text: &str, at: Point, color: RGBColor) {
+    pub(crate) fn upward_text(&self, text: &str, at: Point, color: RGBColor) {
         self.place(text, at, Anchor::Middle, color, FontTransform::Rotate270);
     }
 
@@ -175,7 +175,7 @@ impl Canvas<'_> {
     }
 
     /// A legend in rows below `top`, between `left` and `right`; returns the height it took.
-    pub fn legend(&self, names: &[(&str, Look)], left: i32, right: i32, top: i32, lines: bool) -> i32 {
+    pub(crate) fn legend(&self, names: &[(&str, Look)], left: i32, right: i32, top: i32, lines: bool) -> i32 {
         let (places, height) = legend_places(names, left, right, lines);
         let sample = sample_width(lines);
         for ((name, look), (x, y)) in names.iter().zip(places) {
@@ -248,22 +248,22 @@ pub(super) struct Panel {
 
 impl Panel {
     /// Where a pair of values lies. Values beyond the axes are put on the frame.
-    pub fn point(&self, x: f64, y: f64) -> Point {
+    pub(crate) fn point(&self, x: f64, y: f64) -> Point {
         (self.x_at(x), self.y_at(y))
     }
 
     /// The horizontal place of a value.
-    pub fn x_at(&self, x: f64) -> i32 {
+    pub(crate) fn x_at(&self, x: f64) -> i32 {
         self.left + libm::round(self.x.position(x).clamp(0.0, 1.0) * f64::from(self.right - self.left)) as i32
     }
 
     /// The vertical place of a value.
-    pub fn y_at(&self, y: f64) -> i32 {
+    pub(crate) fn y_at(&self, y: f64) -> i32 {
         self.bottom - libm::round(self.y.position(y).clamp(0.0, 1.0) * f64::from(self.bottom - self.top)) as i32
     }
 
     /// Grid, frame, ticks and labels. `x_texts` is false where another panel below has the texts.
-    pub fn draw(&self, canvas: &Canvas, x_texts: bool) {
+    pub(crate) fn draw(&self, canvas: &Canvas, x_texts: bool) {
         for (value, text) in &self.y.ticks {
             let y = self.y_at(*value);
             canvas.line(&[(self.left, y), (self.right, y)], GRID, 5, &[]);
@@ -284,7 +284,7 @@ impl Panel {
     }
 
     /// The band between two curves that have the same places.
-    pub fn band(&self, canvas: &Canvas, low: &[(f64, f64)], high: &[(f64, f64)], color: RGBColor) {
+    pub(crate) fn band(&self, canvas: &Canvas, low: &[(f64, f64)], high: &[(f64, f64)], color: RGBColor) {
         let mut outline: Vec<Point> = low.iter().map(|&(x, y)| self.point(x, y)).collect();
         outline.extend(high.iter().rev().map(|&(x, y)| self.point(x, y)));
         outline.dedup();
@@ -337,7 +337,7 @@ impl Panel {
     }
 
     /// The panel with room above it for a legend, unless the names of its curves find room at the curves.
-    pub fn headed(mut self, names: &[(&str, Look)], curves: &[Vec<(f64, f64)>]) -> (Self, Heading) {
+    pub(crate) fn headed(mut self, names: &[(&str, Look)], curves: &[Vec<(f64, f64)>]) -> (Self, Heading) {
         self.top = 30;
         if names.len() < 2 {
             return (self, Heading::Nothing);
@@ -350,7 +350,7 @@ impl Panel {
     }
 
     /// The names as [`Panel::headed`] decided. To be drawn after the curves.
-    pub fn draw_names(&self, canvas: &Canvas, names: &[(&str, Look)], heading: &Heading) {
+    pub(crate) fn draw_names(&self, canvas: &Canvas, names: &[(&str, Look)], heading: &Heading) {
         match heading {
             Heading::Nothing => {}
             Heading::Legend => {
@@ -366,21 +366,21 @@ impl Panel {
     }
 
     /// A curve of values in the units of the axes.
-    pub fn curve(&self, canvas: &Canvas, points: &[(f64, f64)], color: impl Color, width: u32, dash: &[f64]) {
+    pub(crate) fn curve(&self, canvas: &Canvas, points: &[(f64, f64)], color: impl Color, width: u32, dash: &[f64]) {
         let mut placed: Vec<Point> = points.iter().map(|&(x, y)| self.point(x, y)).collect();
         placed.dedup();
         canvas.line(&placed, color, width, dash);
     }
 
     /// A cross where a curve ends early, because no later value is finite.
-    pub fn early_end(&self, canvas: &Canvas, points: &[(f64, f64)]) {
+    pub(crate) fn early_end(&self, canvas: &Canvas, points: &[(f64, f64)]) {
         if let Some(&(x, y)) = points.last() {
             canvas.marker(self.point(x, y), Marker::Cross, INK, 34);
         }
     }
 
     /// A horizontal reference line with its name above it: at the right, or further left where `curves` leave room.
-    pub fn reference(&self, canvas: &Canvas, value: f64, name: &str, curves: &[Vec<(f64, f64)>]) {
+    pub(crate) fn reference(&self, canvas: &Canvas, value: f64, name: &str, curves: &[Vec<(f64, f64)>]) {
         let y = self.y_at(value);
         canvas.line(&[(self.left, y), (self.right, y)], GREY, 8, &[24.0, 24.0]);
         let (width, reach) = (estimated_width(name), self.right - self.left);
@@ -422,7 +422,7 @@ pub(super) struct RowPanel {
 
 impl RowPanel {
     /// Rows of `pitch` units, or more where a name takes two lines, below `top`.
-    pub fn new(labels: &[&str], top: i32, pitch: i32, x: Axis) -> Self {
+    pub(crate) fn new(labels: &[&str], top: i32, pitch: i32, x: Axis) -> Self {
         let widest = labels.iter().map(|l| row_label_width(l)).max().unwrap_or(0);
         let labels: Vec<Vec<String>> = labels.iter().map(|l| wrapped(l)).collect();
         let heights = labels.iter().map(|lines| pitch.max(LINE_PITCH * lines.len() as i32 + 8)).collect();
@@ -431,13 +431,13 @@ impl RowPanel {
     }
 
     /// The same with another width for the names, so that panels below each other line up.
-    pub fn with_label_width(mut self, width: i32) -> Self {
+    pub(crate) fn with_label_width(mut self, width: i32) -> Self {
         self.left = (width + 60).min(super::COLUMN_WIDTH * 6 / 10);
         self
     }
 
     /// The same with some rows as headings.
-    pub fn with_headings(mut self, headings: &[usize]) -> Self {
+    pub(crate) fn with_headings(mut self, headings: &[usize]) -> Self {
         self.headings = headings.to_vec();
         let rows = self.labels.iter().enumerate().filter(|(index, _)| !headings.contains(index));
         let widest = rows.flat_map(|(_, lines)| lines).map(|line| estimated_width(line)).max().unwrap_or(0);
@@ -445,27 +445,27 @@ impl RowPanel {
     }
 
     /// The upper end of the frame.
-    pub fn top(&self) -> i32 {
+    pub(crate) fn top(&self) -> i32 {
         self.top
     }
 
     /// The height of a drawing that ends with this panel.
-    pub fn height(&self) -> i32 {
+    pub(crate) fn height(&self) -> i32 {
         self.bottom() + 235
     }
 
     /// The lower end of the frame.
-    pub fn bottom(&self) -> i32 {
+    pub(crate) fn bottom(&self) -> i32 {
         self.top + self.heights.iter().sum::<i32>() + 20
     }
 
     /// The middle of a row.
-    pub fn middle(&self, index: usize) -> i32 {
+    pub(crate) fn middle(&self, index: usize) -> i32 {
         self.top + 10 + self.heights[..index].iter().sum::<i32>() + self.heights[index] / 2
     }
 
     /// The horizontal place of a value.
-    pub fn x_at(&self, value: f64) -> i32 {
+    pub(crate) fn x_at(&self, value: f64) -> i32 {
         self.frame().x_at(value)
     }
 
@@ -476,7 +476,7 @@ impl RowPanel {
     }
 
     /// Stripes, names, ticks and frame.
-    pub fn draw(&self, canvas: &Canvas) {
+    pub(crate) fn draw(&self, canvas: &Canvas) {
         let frame = self.frame();
         for (index, lines) in self.labels.iter().enumerate() {
             let (middle, half) = (self.middle(index), self.heights[index] / 2);

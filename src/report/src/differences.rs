@@ -13,7 +13,7 @@ use super::model::{Direction, Number, Piece};
 
 /// A difference between two experiments: the first minus the second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// Of the means over the seeds of both.
     #[serde(flatten)]
     pub difference: Number,
@@ -46,7 +46,7 @@ pub(super) struct Differences(BTreeMap<String, BTreeMap<String, Pair>>);
 
 impl Differences {
     /// Differences of each experiment from its reference, and of the other pairs that are asked for.
-    pub fn of(families: &Families, pairs: &[(String, String)]) -> Result<Self, CompareError> {
+    pub(crate) fn of(families: &Families, pairs: &[(String, String)]) -> Result<Self, CompareError> {
         let to_reference =
             |entry: &Entry| Some((entry.name().to_owned(), families.reference(entry)?.name().to_owned()));
         let wanted: BTreeSet<(String, String)> =
@@ -81,7 +81,7 @@ impl Differences {
     }
 
     /// Sets what is to be known of the runs of both before what is to be known of a comparison.
-    pub fn add_notes(&mut self, notes: &BTreeMap<String, Vec<String>>) {
+    pub(crate) fn add_notes(&mut self, notes: &BTreeMap<String, Vec<String>>) {
         for (first, pairs) in &mut self.0 {
             for (second, pair) in pairs {
                 let of_both = [second, first].into_iter().filter_map(|name| notes.get(name)).flatten();
@@ -93,12 +93,12 @@ impl Differences {
     }
 
     /// One difference, if both experiments have the value.
-    pub fn get(&self, first: &str, second: &str, key: &str) -> Option<&Difference> {
+    pub(crate) fn get(&self, first: &str, second: &str, key: &str) -> Option<&Difference> {
         self.0.get(first)?.get(second)?.differences.get(key)
     }
 
     /// What the tests say of an experiment's metric against its reference.
-    pub fn verdict(&self, families: &Families, entry: &Entry, key: &str) -> Option<Verdict> {
+    pub(crate) fn verdict(&self, families: &Families, entry: &Entry, key: &str) -> Option<Verdict> {
         self.get(entry.name(), families.reference(entry)?.name(), key)?.verdict
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Draft {
 
 impl Draft {
     /// The draft below the notes on its experiment (`notes.md`), which are for whoever writes the section: a comment.
-    pub fn below_notes(mut self, notes: &str) -> Self {
+    pub(crate) fn below_notes(mut self, notes: &str) -> Self {
         // Whatever ends a line ends a comment in Typst.
         let ends = ['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
         let lines = notes.trim().split(ends).filter(|line| !line.trim().is_empty());

@@ -36,28 +36,28 @@ impl<'a> Entry<'a> {
         Some(Entry { latest, seeds, runs, reference: None, values })
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.latest.run.open.experiment.as_str()
     }
 
     /// Ids of the runs that its numbers rest on.
-    pub fn run_ids(&self) -> Vec<String> {
+    pub(crate) fn run_ids(&self) -> Vec<String> {
         self.seeds.iter().map(|run| run.run.open.run.to_string()).collect()
     }
 
     /// Seeds of its runs, sorted.
-    pub fn seed_numbers(&self) -> Vec<u64> {
+    pub(crate) fn seed_numbers(&self) -> Vec<u64> {
         let mut seeds: Vec<u64> = self.seeds.iter().map(|run| run.run.open.plan.seed).collect();
         seeds.sort_unstable();
         seeds
     }
 
-    pub fn has_hypothesis(&self) -> bool {
+    pub(crate) fn has_hypothesis(&self) -> bool {
         !self.latest.run.experiment.hypothesis.trim().is_empty()
     }
 
     /// How many runs there were before the hypothesis had the words that it has now: zero if it was stated before all.
-    pub fn runs_before_hypothesis(&self) -> usize {
+    pub(crate) fn runs_before_hypothesis(&self) -> usize {
         let words = |run: &RunAnalysis| run.run.experiment.hypothesis.trim().to_owned();
         let now = words(self.latest);
         self.runs.iter().rposition(|run| words(run) != now).map_or(0, |last| last + 1)
@@ -107,7 +107,7 @@ pub(super) struct Families<'a> {
 }
 
 impl<'a> Families<'a> {
-    pub fn of(analyses: &'a [RunAnalysis]) -> Self {
+    pub(crate) fn of(analyses: &'a [RunAnalysis]) -> Self {
         let mut by_name: BTreeMap<&str, Vec<&RunAnalysis>> = BTreeMap::new();
         analyses.iter().for_each(|a| by_name.entry(a.run.open.experiment.as_str()).or_default().push(a));
         let mut entries: Vec<Entry> = by_name.into_values().filter_map(Entry::of).collect();
@@ -134,22 +134,22 @@ impl<'a> Families<'a> {
         Families { entries, families }
     }
 
-    pub fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         self.entries.iter().map(Entry::name).collect()
     }
 
-    pub fn entry(&self, name: &str) -> Option<&Entry<'a>> {
+    pub(crate) fn entry(&self, name: &str) -> Option<&Entry<'a>> {
         self.entries.iter().find(|e| e.name() == name)
     }
 
     /// The family of an experiment, its baseline first.
-    pub fn family_of(&self, name: &str) -> Vec<&Entry<'a>> {
+    pub(crate) fn family_of(&self, name: &str) -> Vec<&Entry<'a>> {
         let holds = |family: &&Vec<usize>| family.iter().any(|i| self.entries[*i].name() == name);
         let family = self.families.iter().find(holds);
         family.map_or_else(Vec::new, |family| family.iter().map(|i| &self.entries[*i]).collect())
     }
 
-    pub fn reference(&self, entry: &Entry<'a>) -> Option<&Entry<'a>> {
+    pub(crate) fn reference(&self, entry: &Entry<'a>) -> Option<&Entry<'a>> {
         entry.reference.map(|index| &self.entries[index])
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Blank {
 impl Blank {
     /// `path:line:column: error: PDF/A-3b error: the text `"字"` could not be displayed with font ...`, of data without
     /// the place.
-    pub fn of_message(message: &str) -> Option<Self> {
+    pub(crate) fn of_message(message: &str) -> Option<Self> {
         let (place, rest) = message.split_once("error: PDF/A")?;
         let quoted = rest.split_once("the text `")?.1.split_once("` could not be displayed")?.0;
         let text: String = serde_json::from_str(&as_json(quoted)).ok()?;

@@ -81,13 +81,13 @@ impl Attachment {
     }
 
     /// The data of a figure.
-    pub fn of_figure(figure: &FigureRef) -> Self {
+    pub(crate) fn of_figure(figure: &FigureRef) -> Self {
         let description = format!("What the figure `{figure}` is drawn from");
         Attachment { path: super::figures::data_name(figure), mime: "text/csv", description, in_review: true }
     }
 
     /// Whether it is written only once the paper was laid out, so that it need not be there before.
-    pub fn is_always(&self) -> bool {
+    pub(crate) fn is_always(&self) -> bool {
         self.path == BOUND
     }
 }

@@ -15,7 +15,7 @@ pub(super) enum Segment {
 
 impl Segment {
     /// The works that it cites.
-    pub fn keys(&self) -> &[String] {
+    pub(crate) fn keys(&self) -> &[String] {
         match self {
             Segment::Citep { keys } | Segment::Citet { keys } => keys,
             Segment::Text { .. } | Segment::Paragraph => &[],

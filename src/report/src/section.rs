@@ -79,7 +79,7 @@ pub(super) struct Section {
 }
 
 impl Section {
-    pub fn new(path: String, text: String) -> Self {
+    pub(crate) fn new(path: String, text: String) -> Self {
         let tree = parse(&text);
         let mut section = Section { path, text: String::new(), calls: Vec::new(), imports: false };
         section.walk(&LinkedNode::new(&tree));
@@ -93,11 +93,11 @@ impl Section {
         node.children().for_each(|child| self.walk(&child));
     }
 
-    pub fn place(&self, offset: usize) -> Place {
+    pub(crate) fn place(&self, offset: usize) -> Place {
         Place::at(&self.path, &self.text, offset)
     }
 
-    pub fn calls_of(&self, functions: &[Function]) -> impl Iterator<Item = &Call> {
+    pub(crate) fn calls_of(&self, functions: &[Function]) -> impl Iterator<Item = &Call> {
         self.calls.iter().filter(move |call| functions.contains(&call.function))
     }
 }

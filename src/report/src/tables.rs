@@ -46,7 +46,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub fn of(numbers: &Numbers) -> Self {
+    pub(crate) fn of(numbers: &Numbers) -> Self {
         let families = &numbers.families;
         let is_better =
             |entry: &Entry, key: &str| numbers.differences.verdict(families, entry, key) == Some(Verdict::Better);
@@ -83,7 +83,7 @@ impl Tables {
     }
 
     /// Takes the commits out of the table of runs: anyone can look them up on a public host, and so find the authors.
-    pub fn withhold_commits(&mut self) {
+    pub(crate) fn withhold_commits(&mut self) {
         let Some(runs) = self.paper.get_mut("runs") else { return };
         if let Some(column) = runs.header.iter().position(|head| *head == text("Commit")) {
             runs.rows.iter_mut().for_each(|row| row[column] = text("withheld"));

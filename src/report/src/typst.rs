@@ -48,7 +48,7 @@ pub(super) struct Typst {
 }
 
 impl Typst {
-    pub fn find(project: &Project) -> Result<Self, ReportError> {
+    pub(crate) fn find(project: &Project) -> Result<Self, ReportError> {
         let own = project.tools().join("bin").join("typst");
         let program = if own.exists() { own } else { PathBuf::from("typst") };
         let missing = |problem: String| ReportError::Typst { problem };
@@ -69,7 +69,7 @@ impl Typst {
     }
 
     /// Compiles `paper` (relative to the project) to `pdf`: for archives, unless something in it may not be.
-    pub fn compile(&self, paper: &str, pdf: &Path, mode: &str, timestamp: i64) -> Result<Compiled, ReportError> {
+    pub(crate) fn compile(&self, paper: &str, pdf: &Path, mode: &str, timestamp: i64) -> Result<Compiled, ReportError> {
         let compile = |standard: &[&str]| {
             let mut command = self.command("compile", mode);
             command
@@ -95,7 +95,7 @@ impl Typst {
     }
 
     /// What `values.typ` left in the paper.
-    pub fn notes(&self, paper: &str, mode: &str) -> Result<Notes, ReportError> {
+    pub(crate) fn notes(&self, paper: &str, mode: &str) -> Result<Notes, ReportError> {
         // Only a compilation says where a mistake stands.
         self.eval(paper, mode, NOTES).or_else(|error| {
             let mut command = self.command("compile", mode);
@@ -104,7 +104,12 @@ impl Typst {
     }
 
     /// The value of an expression of Typst in the paper that was laid out.
-    pub fn eval<T: DeserializeOwned>(&self, paper: &str, mode: &str, expression: &str) -> Result<T, ReportError> {
+    pub(crate) fn eval<T: DeserializeOwned>(
+        &self,
+        paper: &str,
+        mode: &str,
+        expression: &str,
+    ) -> Result<T, ReportError> {
         let mut command = self.command("eval", mode);
         let output = self.run(command.arg("--in").arg(paper).arg(expression))?;
         serde_json::from_slice(&output.stdout).map_err(|e| ReportError::Template {

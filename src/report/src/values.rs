@@ -18,7 +18,7 @@ use super::plot::headline_tasks;
 use super::prose::{self, Segment};
 
 /// Version of `values.json` and of the other data files of a paper.
-pub const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 2;
 
 /// Every number that a paper over some runs can show.
 #[derive(Debug)]

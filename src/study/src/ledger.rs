@@ -413,7 +413,7 @@ fn probes(project: &Project, experiment: &ExperimentName, traces: &Traces) -> Re
 pub(crate) mod tests {
     use super::*;
 
-    pub fn entry(experiment: &str, phase: Phase, seconds: f64, ended_at: &str, known: Known) -> Entry {
+    pub(crate) fn entry(experiment: &str, phase: Phase, seconds: f64, ended_at: &str, known: Known) -> Entry {
         let run = RunId::new(&ended_at.replace(['-', ':'], ""), 7);
         Entry {
             phase,

@@ -1,12 +1,12 @@
 //! Bins for counts that reach over orders of magnitude: powers of two for places and lengths, decades for frequencies.
 
 /// The bin of `count` (from 1) among 1, 2, 3-4, 5-8, 9-16, ...: the smallest power of two that is not below it.
-pub fn power_of_two(count: u64) -> usize {
+pub(super) fn power_of_two(count: u64) -> usize {
     count.max(1).next_power_of_two().trailing_zeros() as usize
 }
 
 /// The name of such a bin: `1`, `2`, `3-4`, `5-8`.
-pub fn power_of_two_name(bin: usize) -> String {
+pub(super) fn power_of_two_name(bin: usize) -> String {
     match bin {
         0 => "1".to_owned(),
         1 => "2".to_owned(),
@@ -15,12 +15,12 @@ pub fn power_of_two_name(bin: usize) -> String {
 }
 
 /// The bin of `count` among 0, 1-9, 10-99, 100-999, ...
-pub fn decade(count: u64) -> usize {
+pub(super) fn decade(count: u64) -> usize {
     count.checked_ilog10().map_or(0, |power| power as usize + 1)
 }
 
 /// The name of such a bin.
-pub fn decade_name(bin: usize) -> String {
+pub(super) fn decade_name(bin: usize) -> String {
     match bin {
         0 => "0".to_owned(),
         bin => format!("{}-{}", 10u64.pow(bin as u32 - 1), 10u64.saturating_pow(bin as u32).wrapping_sub(1)),

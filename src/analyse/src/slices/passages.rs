@@ -44,7 +44,7 @@ pub struct PassageToken {
 
 /// The `most` passages whose loss fell most, then those whose loss rose most. Documents are cut into passages of equal
 /// length; what is left over at the end of a document counts if it is half as long.
-pub fn passages(
+pub(super) fn passages(
     run: &SealedRun,
     text: &Text,
     reference: &Scored,

@@ -76,7 +76,7 @@ pub fn mean_accuracy(tasks: &[&TaskResult]) -> Share {
 }
 
 /// One row for each group and phenomenon (or field).
-pub fn phenomena(
+pub(super) fn phenomena(
     reference: &RunAnalysis,
     other: Option<&RunAnalysis>,
     by: By,

@@ -4,11 +4,11 @@
 use std::collections::HashSet;
 
 /// The longest n-gram that is looked for.
-pub const LONGEST: usize = 4;
+pub(super) const LONGEST: usize = 4;
 
 /// For each token after the first of a window, the length (0 to [`LONGEST`]) of the longest n-gram that ends there and
 /// ended earlier in the window too. `window` is what the model reads and, last, the token it predicts from all of it.
-pub fn repeated(window: &[u32]) -> Vec<u8> {
+pub(super) fn repeated(window: &[u32]) -> Vec<u8> {
     let mut seen: HashSet<(usize, [u32; LONGEST])> = HashSet::new();
     let gram = |end: usize, length: usize| {
         let mut gram = [0; LONGEST];
@@ -29,7 +29,7 @@ pub fn repeated(window: &[u32]) -> Vec<u8> {
 }
 
 /// The name of a length.
-pub fn name(length: usize) -> String {
+pub(super) fn name(length: usize) -> String {
     match length {
         0 => "new token".to_owned(),
         1 => "known token, new bigram".to_owned(),

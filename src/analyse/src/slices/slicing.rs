@@ -12,7 +12,7 @@ use super::{By, SliceError, bins, repeats};
 use harness_record::SealedRun;
 
 /// For each token the slice it is in.
-pub struct Slicing {
+pub(super) struct Slicing {
     /// What is sliced by.
     pub by: By,
     /// The slices.
@@ -23,7 +23,7 @@ pub struct Slicing {
 
 impl Slicing {
     /// From the index of each token's slice and the name of an index.
-    pub fn of(by: By, of: impl IntoIterator<Item = usize>, name: impl Fn(usize) -> String) -> Self {
+    pub(super) fn of(by: By, of: impl IntoIterator<Item = usize>, name: impl Fn(usize) -> String) -> Self {
         let of: Vec<u16> = of.into_iter().map(|index| index.min(usize::from(u16::MAX)) as u16).collect();
         let count = of.iter().max().map_or(0, |most| usize::from(*most) + 1);
         Slicing { by, names: (0..count).map(name).collect(), of }
@@ -31,7 +31,7 @@ impl Slicing {
 }
 
 /// A slicing that needs the sealed run alone.
-pub fn slicing_of_run(by: By, run: &SealedRun, scored: &Scored) -> Slicing {
+pub(super) fn slicing_of_run(by: By, run: &SealedRun, scored: &Scored) -> Slicing {
     let mut of = Vec::with_capacity(scored.losses.len());
     match by {
         By::Source => {
@@ -64,7 +64,7 @@ pub fn slicing_of_run(by: By, run: &SealedRun, scored: &Scored) -> Slicing {
 }
 
 /// A slicing that needs the text.
-pub fn slicing_by_text(
+pub(super) fn slicing_by_text(
     by: By,
     project: &Project,
     run: &SealedRun,
@@ -99,7 +99,7 @@ pub fn slicing_by_text(
 
 /// The source of each validation document as the recipe speaks of it, in order: `aesops-fables` of `aesops-fables#12`, and
 /// `web` of `web/part-3.jsonl#12` where the recipe's pattern `web` stands for that file.
-pub fn sources(corpus: &Manifest) -> Vec<&str> {
+pub(super) fn sources(corpus: &Manifest) -> Vec<&str> {
     let of_pattern: BTreeMap<&str, &str> =
         corpus.sources.iter().filter_map(|file| Some((&*file.name, file.pattern.as_deref()?))).collect();
     let source = |id| {

@@ -5,7 +5,7 @@ use super::{By, Change, Slice};
 use harness_statistics::cluster::{Cluster, cluster_test, clustered_mean};
 
 /// The losses of one or two runs, token by token.
-pub struct Table<'a> {
+pub(super) struct Table<'a> {
     /// Losses of the run, in nats.
     pub reference: &'a [f32],
     /// Losses of the other run.
@@ -18,7 +18,7 @@ pub struct Table<'a> {
 
 impl Table<'_> {
     /// One row for each slice that holds a token.
-    pub fn slices(&self, slicing: &Slicing) -> Vec<Slice> {
+    pub(super) fn slices(&self, slicing: &Slicing) -> Vec<Slice> {
         let nats = |losses: &[f32], token: usize| f64::from(losses[token]);
         let tokens = 0..self.reference.len();
         let own = self.clusters(slicing, tokens.clone().map(|token| nats(self.reference, token)), |_| 1.0);
@@ -65,7 +65,7 @@ impl Table<'_> {
     }
 
     /// All tokens as one slice.
-    pub fn total(&self) -> Slice {
+    pub(super) fn total(&self) -> Slice {
         let all = Slicing { by: By::Position, names: vec!["all".to_owned()], of: vec![0; self.reference.len()] };
         let empty = Slice {
             by: None,
@@ -82,7 +82,7 @@ impl Table<'_> {
     }
 
     /// For each slice, and in it for each unit, the sums of values and weights.
-    pub fn clusters(
+    pub(super) fn clusters(
         &self,
         slicing: &Slicing,
         values: impl Iterator<Item = f64>,

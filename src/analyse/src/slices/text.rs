@@ -18,7 +18,7 @@ use harness_record::SealedRun;
 const CHUNK_TOKENS: u64 = 1 << 20;
 
 /// The held-out documents of a run as tokens.
-pub struct Text {
+pub(super) struct Text {
     /// Token ids of each document, its separator first, in the order of the validation shards.
     pub documents: Vec<Vec<u32>>,
     /// The bytes of text behind each token id.
@@ -27,7 +27,7 @@ pub struct Text {
 
 impl Text {
     /// Opens the validation shards and the tokenizer of a run.
-    pub fn open(project: &Project, run: &SealedRun) -> Result<Self, SliceError> {
+    pub(super) fn open(project: &Project, run: &SealedRun) -> Result<Self, SliceError> {
         let data = &run.open.data;
         let tokenizer = stored(project, run, &data.tokenizer, data.tokenizer_sha256)?;
         let bytes_of = bytes_of_tokens(&files::read(&tokenizer)?, run.corpus.tokenizer.vocabulary_size)
@@ -50,17 +50,17 @@ impl Text {
     }
 
     /// The bytes behind a token.
-    pub fn bytes(&self, token: u32) -> &[u8] {
+    pub(super) fn bytes(&self, token: u32) -> &[u8] {
         &self.bytes_of[token as usize]
     }
 
     /// Tokens without separators, in order: those that a model is asked for.
-    pub fn predicted(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn predicted(&self) -> impl Iterator<Item = u32> {
         self.documents.iter().flat_map(|tokens| tokens[1..].iter().copied())
     }
 
     /// Part of word and kind of word of every predicted token.
-    pub fn classes(&self) -> Vec<(Part, WordKind)> {
+    pub(super) fn classes(&self) -> Vec<(Part, WordKind)> {
         let mut classes = Vec::new();
         for tokens in &self.documents {
             let (mut bytes, mut ends) = (Vec::new(), Vec::new());
@@ -81,13 +81,13 @@ impl Text {
     }
 
     /// The text of some tokens; a character cut at either end is shown as U+FFFD.
-    pub fn of(&self, tokens: &[u32]) -> String {
+    pub(super) fn of(&self, tokens: &[u32]) -> String {
         let bytes: Vec<u8> = tokens.iter().flat_map(|&token| self.bytes(token)).copied().collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// How often each token id stands in the training shards, each shard read once.
-    pub fn training_counts(&self, project: &Project, run: &SealedRun) -> Result<Vec<u64>, SliceError> {
+    pub(super) fn training_counts(&self, project: &Project, run: &SealedRun) -> Result<Vec<u64>, SliceError> {
         let stream = TokenStream::open(&shards(project, run, "train")?)?;
         let mut counts = vec![0; self.bytes_of.len()];
         let mut chunk = vec![0; CHUNK_TOKENS as usize];

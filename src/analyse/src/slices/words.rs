@@ -4,7 +4,7 @@
 
 /// Which part of a word a token is. A word is what stands between white space, as in the corpus manifest's fertility.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub(super) enum Part {
     /// The whole word, with or without the blank before it.
     Whole,
     /// The first token of a word of several.
@@ -17,10 +17,10 @@ pub enum Part {
 
 impl Part {
     /// In the order of tables.
-    pub const ALL: [Part; 4] = [Part::Whole, Part::First, Part::Continuation, Part::WhiteSpace];
+    pub(super) const ALL: [Part; 4] = [Part::Whole, Part::First, Part::Continuation, Part::WhiteSpace];
 
     /// The name of the slice.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Part::Whole => "whole word",
             Part::First => "first token",
@@ -32,7 +32,7 @@ impl Part {
 
 /// What kind of thing a token belongs to, by its first character that is not white space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WordKind {
+pub(super) enum WordKind {
     /// A run of letters and digits that begins with a letter and is no name.
     Word,
     /// A capital followed by a small letter, where no sentence begins. A sentence begins at the start of a text, behind
@@ -49,11 +49,11 @@ pub enum WordKind {
 
 impl WordKind {
     /// In the order of tables.
-    pub const ALL: [WordKind; 5] =
+    pub(super) const ALL: [WordKind; 5] =
         [WordKind::Word, WordKind::Name, WordKind::Number, WordKind::Punctuation, WordKind::WhiteSpace];
 
     /// The name of the slice.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             WordKind::Word => "other word",
             WordKind::Name => "name",
@@ -65,7 +65,7 @@ impl WordKind {
 }
 
 /// Part and kind of each token of a text, the tokens being cut at the byte offsets `ends`.
-pub fn classify(text: &str, ends: impl IntoIterator<Item = usize>) -> Vec<(Part, WordKind)> {
+pub(super) fn classify(text: &str, ends: impl IntoIterator<Item = usize>) -> Vec<(Part, WordKind)> {
     let (kinds, word_of) = (kinds(text), words(text));
     let mut begin = 0;
     let token = |end: usize| {

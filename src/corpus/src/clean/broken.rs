@@ -10,7 +10,7 @@ pub(crate) struct Broken {
 }
 
 impl Broken {
-    pub fn new(rule: &'static str, saw: impl Into<String>) -> Self {
+    pub(super) fn new(rule: &'static str, saw: impl Into<String>) -> Self {
         Broken { rule, saw: saw.into() }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Removed {
 
 impl Cleaner {
     /// Steps that were checked.
-    pub fn new(steps: &[Step]) -> Self {
+    pub(super) fn new(steps: &[Step]) -> Self {
         let compiled = |step: &Step| match step {
             Step::RemoveMatches(patterns) => patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect(),
             _ => Vec::new(),
@@ -44,20 +44,20 @@ impl Cleaner {
     }
 
     /// The same steps, with nothing counted.
-    pub fn empty(&self) -> Self {
+    pub(super) fn empty(&self) -> Self {
         let count = |count: &StepCounts| StepCounts { step: count.step.clone(), ..StepCounts::default() };
         let counts = self.counts.iter().map(count).collect();
         Cleaner { steps: self.steps.clone(), counts, samples: Samples::default() }
     }
 
     /// Adds what the same steps did to other documents.
-    pub fn merge(&mut self, other: Cleaner) {
+    pub(super) fn merge(&mut self, other: Cleaner) {
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, counts)| sum.add(counts));
         other.samples.into_sorted().into_iter().for_each(|sample| self.samples.add(sample));
     }
 
     /// Runs every step over the document with this index and counts.
-    pub fn clean(&mut self, index: u64, mut text: String) -> Result<String, Removed> {
+    pub(super) fn clean(&mut self, index: u64, mut text: String) -> Result<String, Removed> {
         for (at, ((step, patterns), count)) in self.steps.iter().zip(&mut self.counts).enumerate() {
             count.documents_in += 1;
             count.bytes_in += text.len() as u64;

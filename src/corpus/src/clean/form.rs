@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::text::is_heading;
 
-pub fn without_control_characters(text: &str) -> Cow<'_, str> {
+pub(super) fn without_control_characters(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_invisible) {
         return Cow::Borrowed(text);
     }
@@ -15,7 +15,7 @@ fn is_invisible(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{feff}' | '\u{ad}' | '\u{200b}'..='\u{200f}')
 }
 
-pub fn with_plain_whitespace(text: &str) -> Cow<'_, str> {
+pub(super) fn with_plain_whitespace(text: &str) -> Cow<'_, str> {
     if text.trim().len() == text.len() && !has_odd_whitespace(text) {
         return Cow::Borrowed(text);
     }
@@ -45,7 +45,7 @@ fn has_odd_whitespace(text: &str) -> bool {
         })
 }
 
-pub fn without_markdown_marks(text: &str) -> Cow<'_, str> {
+pub(super) fn without_markdown_marks(text: &str) -> Cow<'_, str> {
     if !text.contains(['#', '_', '*', '-']) {
         return Cow::Borrowed(text);
     }

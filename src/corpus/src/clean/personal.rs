@@ -20,7 +20,7 @@ static PHONE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// The text with e-mail addresses, IP addresses and telephone numbers masked.
-pub fn masked(text: &str) -> Cow<'_, str> {
+pub(super) fn masked(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(|b| b == b'@' || b.is_ascii_digit()) {
         return Cow::Borrowed(text);
     }

@@ -43,7 +43,14 @@ pub(crate) struct Samples(BTreeMap<(usize, String), BTreeMap<Digest, Sample>>);
 impl Samples {
     /// Takes a document into the sample if its rank is low enough. A step is given by place and name, a rule by name and
     /// what it saw.
-    pub fn offer(&mut self, step: (usize, &str), rule: (&str, &str), index: u64, before: &str, after: Option<&str>) {
+    pub(crate) fn offer(
+        &mut self,
+        step: (usize, &str),
+        rule: (&str, &str),
+        index: u64,
+        before: &str,
+        after: Option<&str>,
+    ) {
         let beginning: String = before.chars().take(64).collect();
         let rank = Digest::of(format!("{} {index} {beginning}", step.1).as_bytes());
         let what = if after.is_some() { "changed" } else { "removed" };
@@ -67,7 +74,7 @@ impl Samples {
     }
 
     /// Takes in a sample, perhaps of another part of the corpus.
-    pub fn add(&mut self, sample: Sample) {
+    pub(crate) fn add(&mut self, sample: Sample) {
         let of_kind = self.0.entry((sample.step_index, sample.what.clone())).or_default();
         of_kind.insert(sample.rank, sample);
         if of_kind.len() > SAMPLES {
@@ -76,7 +83,7 @@ impl Samples {
     }
 
     /// In the order of steps, kinds and ranks.
-    pub fn into_sorted(self) -> Vec<Sample> {
+    pub(crate) fn into_sorted(self) -> Vec<Sample> {
         self.0.into_values().flat_map(BTreeMap::into_values).collect()
     }
 }

@@ -28,21 +28,21 @@ pub(crate) struct CleanStage {
 }
 
 impl CleanStage {
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.source.as_ref().map_or("grammar", |source| &source.name)
     }
 
     /// The name by which the recipe speaks of the source: that of its pattern, where one stands for many files.
-    pub fn group(&self) -> &str {
+    pub(crate) fn group(&self) -> &str {
         self.source.as_ref().map_or("grammar", Source::group)
     }
 
-    pub fn documents(&self) -> PathBuf {
+    pub(crate) fn documents(&self) -> PathBuf {
         self.folder.join("documents.jsonl")
     }
 
     /// The documents that a step removed.
-    pub fn removed(&self) -> PathBuf {
+    pub(crate) fn removed(&self) -> PathBuf {
         self.folder.join("removed.jsonl")
     }
 }
@@ -228,7 +228,7 @@ impl CleanSink {
 
 impl CleanRecord {
     /// Writes the samples and then the record itself, with the digests of what the folder holds.
-    pub fn write(self, folder: &Path, samples: Samples) -> Result<(), CorpusError> {
+    pub(crate) fn write(self, folder: &Path, samples: Samples) -> Result<(), CorpusError> {
         let mut lines = LineWriter::create(folder.join("samples.jsonl"))?;
         samples.into_sorted().iter().try_for_each(|sample| lines.push(sample))?;
         lines.finish()?;

@@ -37,7 +37,7 @@ pub(crate) struct TaskNgrams {
 }
 
 impl TaskNgrams {
-    pub fn new(rule: &Decontaminate, tasks: &[(String, Vec<Item>)]) -> Self {
+    pub(crate) fn new(rule: &Decontaminate, tasks: &[(String, Vec<Item>)]) -> Self {
         let mut ngrams = TaskNgrams {
             of_length: BTreeMap::new(),
             tasks: Vec::new(),
@@ -68,7 +68,7 @@ impl TaskNgrams {
     }
 
     /// Looks through the next documents, on all threads.
-    pub fn search(&mut self, documents: &[String]) {
+    pub(crate) fn search(&mut self, documents: &[String]) {
         let search = |text: &String| {
             let words = words(text);
             let mut found = BTreeSet::new();
@@ -94,7 +94,7 @@ impl TaskNgrams {
         }
     }
 
-    pub fn finish(mut self) -> Contamination {
+    pub(crate) fn finish(mut self) -> Contamination {
         for (count, found) in self.tasks.iter_mut().zip(self.found) {
             count.items_found = found.len() as u64;
             count.examples = found.into_iter().take(10).collect();

@@ -113,7 +113,7 @@ pub(crate) enum Among<'a> {
 
 impl NearIndex {
     /// `folders` are two empty folders for what does not fit into `memory_bytes`.
-    pub fn new(rule: &NearRule, folders: [&Path; 2], memory_bytes: usize) -> Self {
+    pub(crate) fn new(rule: &NearRule, folders: [&Path; 2], memory_bytes: usize) -> Self {
         let (bands, rows) = rule.bands();
         let mut random = Random::new(seed(0, 0, Purpose::Generation));
         let used = (bands * rows) as usize;
@@ -131,14 +131,14 @@ impl NearIndex {
     }
 
     /// Takes in the next documents, on all threads.
-    pub fn push(&mut self, texts: &[String]) -> Result<(), FileError> {
+    pub(crate) fn push(&mut self, texts: &[String]) -> Result<(), FileError> {
         let places: Vec<u64> = (self.documents..).take(texts.len()).collect();
         self.documents += texts.len() as u64;
         self.push_hashes(&places, self.hashed(texts))
     }
 
     /// Takes in held-out documents with their places. All of them come before the others.
-    pub fn push_held_out(&mut self, places: &[u64], texts: &[String]) -> Result<(), FileError> {
+    pub(crate) fn push_held_out(&mut self, places: &[u64], texts: &[String]) -> Result<(), FileError> {
         let hashed = self.hashed(texts);
         self.held_out.extend(hashed.iter().flatten());
         self.push_hashes(places, hashed)
@@ -146,7 +146,7 @@ impl NearIndex {
 
     /// Takes in documents of the other side with their places. A band that no held-out one has is forgotten at once, so
     /// that little is kept of a large corpus.
-    pub fn push_others(&mut self, places: &[u64], texts: &[String]) -> Result<(), FileError> {
+    pub(crate) fn push_others(&mut self, places: &[u64], texts: &[String]) -> Result<(), FileError> {
         let mut hashed = self.hashed(texts);
         hashed.iter_mut().for_each(|hashes| hashes.retain(|hash| self.held_out.contains(hash)));
         self.push_hashes(places, hashed)
@@ -206,7 +206,7 @@ impl NearIndex {
 
     /// Hands the pairs whose true similarity reaches the threshold to `found`, in order. `text` gives a document again
     /// by its place; pairs of which `joined` says that they belong together already may be left out.
-    pub fn each_pair<E: From<FileError>, S>(
+    pub(crate) fn each_pair<E: From<FileError>, S>(
         self,
         among: Among,
         state: &mut S,
@@ -255,7 +255,7 @@ impl NearIndex {
 
     /// The documents that are not the first of their cluster, each with the first one. Documents are in one cluster if
     /// a chain of pairs joins them.
-    pub fn clusters<E: From<FileError>>(
+    pub(crate) fn clusters<E: From<FileError>>(
         self,
         text: impl FnMut(usize) -> Result<String, E>,
     ) -> Result<Vec<(usize, usize)>, E> {

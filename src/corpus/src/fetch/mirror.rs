@@ -33,7 +33,7 @@ pub(crate) struct Mirror {
 
 impl Mirror {
     /// Brings the index of `folder` up to date.
-    pub fn index(folder: &Path, store: &Store, progress: &mut dyn Progress) -> Result<Self, FileError> {
+    pub(super) fn index(folder: &Path, store: &Store, progress: &mut dyn Progress) -> Result<Self, FileError> {
         let name = format!("mirror-{}.json", Digest::of(folder.as_os_str().as_encoded_bytes()).short());
         let index_path = store.root().join(name);
         let before: BTreeMap<String, Entry> =
@@ -70,7 +70,7 @@ impl Mirror {
     }
 
     /// A file whose content has this digest, and how it is packed there.
-    pub fn find(&self, content: &Digest) -> Option<(PathBuf, Packing)> {
+    pub(super) fn find(&self, content: &Digest) -> Option<(PathBuf, Packing)> {
         let plain = self.entries.iter().find(|(_, e)| e.packed.map_or(e.content == *content, |p| p == *content));
         let packed = || self.entries.iter().find(|(_, e)| e.packed.is_some() && e.content == *content);
         match (plain, plain.is_none().then(packed).flatten()) {

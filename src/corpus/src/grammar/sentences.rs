@@ -29,32 +29,32 @@ pub(super) struct Speaker {
 }
 
 impl Speaker {
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Speaker { random: Random::new(seed), tested: false }
     }
 
-    pub fn chance(&mut self, percent: u64) -> bool {
+    pub(super) fn chance(&mut self, percent: u64) -> bool {
         self.random.below(100) < percent
     }
 
-    pub fn number(&mut self) -> Number {
+    pub(super) fn number(&mut self) -> Number {
         if self.chance(50) { Number::One } else { Number::Many }
     }
 
     /// A noun of the kind.
-    pub fn noun(&mut self, kind: Kind) -> &'static Noun {
+    pub(super) fn noun(&mut self, kind: Kind) -> &'static Noun {
         let all: Vec<&Noun> = ANIMATES.iter().chain(THINGS).filter(|noun| noun.kind == kind).collect();
         self.random.choose::<&Noun>(&all)
     }
 
     /// A person or, less often, an animal.
-    pub fn animate(&mut self) -> &'static Noun {
+    pub(super) fn animate(&mut self) -> &'static Noun {
         let kind = if self.chance(70) { Kind::Person } else { Kind::Animal };
         self.noun(kind)
     }
 
     /// A noun with determiner and sometimes an adjective.
-    pub fn phrase(&mut self, noun: &Noun, number: Number) -> String {
+    pub(super) fn phrase(&mut self, noun: &Noun, number: Number) -> String {
         let determiner = match (self.random.below(10), number) {
             (0..5, _) => "the",
             (5 | 6, Number::One) => "a",
@@ -71,29 +71,29 @@ impl Speaker {
         described(determiner, adjective, noun.form(number))
     }
 
-    pub fn adjective(&mut self, kind: Kind) -> &'static str {
+    pub(super) fn adjective(&mut self, kind: Kind) -> &'static str {
         let animate = matches!(kind, Kind::Person | Kind::Animal);
         let of = if animate { OF_ANIMATES } else { OF_THINGS };
         self.random.choose::<&str>(of)
     }
 
-    pub fn subject_of(&mut self, noun: &'static Noun, number: Number) -> Subject {
+    pub(super) fn subject_of(&mut self, noun: &'static Noun, number: Number) -> Subject {
         let text = self.phrase(noun, number);
         Subject { text, lemma: noun.one, number, kind: noun.kind, gender: noun.gender }
     }
 
-    pub fn subject(&mut self) -> Subject {
+    pub(super) fn subject(&mut self) -> Subject {
         let (noun, number) = (self.animate(), self.number());
         self.subject_of(noun, number)
     }
 
-    pub fn name(&mut self) -> Subject {
+    pub(super) fn name(&mut self) -> Subject {
         let (name, gender) = *self.random.choose(NAMES);
         Subject { text: name.to_owned(), lemma: name, number: Number::One, kind: Kind::Person, gender }
     }
 
     /// A verb of the list that this subject may have here, if there is one.
-    pub fn verb(&mut self, subject: &Subject, verbs: &'static [Verb]) -> Option<&'static Verb> {
+    pub(super) fn verb(&mut self, subject: &Subject, verbs: &'static [Verb]) -> Option<&'static Verb> {
         let able = |verb: &&Verb| subject.kind == Kind::Person || verb.animals;
         let tested = self.tested;
         let fits: Vec<&Verb> =
@@ -102,20 +102,20 @@ impl Speaker {
     }
 
     /// An object that the verb selects.
-    pub fn object(&mut self, verb: &Verb) -> String {
+    pub(super) fn object(&mut self, verb: &Verb) -> String {
         let kind = verb.object.expect("a transitive verb");
         let (noun, number) = (self.noun(kind), self.number());
         if kind == Kind::Person && self.chance(30) { self.name().text } else { self.phrase(noun, number) }
     }
 
     /// `near the dogs`: what stands between a subject and its verb without changing their agreement.
-    pub fn attractor(&mut self, number: Number) -> String {
+    pub(super) fn attractor(&mut self, number: Number) -> String {
         let noun = self.animate();
         format!("{} {}", self.random.choose(PREPOSITIONS), self.phrase(noun, number))
     }
 
     /// A subject with a prepositional phrase or a relative clause behind it, whose noun may have another number.
-    pub fn with_attractor(&mut self, mut subject: Subject) -> Subject {
+    pub(super) fn with_attractor(&mut self, mut subject: Subject) -> Subject {
         let number = self.number();
         let addition = match self.random.below(3) {
             0 => self.attractor(number),
@@ -135,7 +135,7 @@ impl Speaker {
     }
 
     /// `that the dogs chase`: a clause whose object is the noun before it.
-    pub fn object_relative(&mut self, head: Kind, number: Number) -> Option<String> {
+    pub(super) fn object_relative(&mut self, head: Kind, number: Number) -> Option<String> {
         let noun = self.animate();
         let subject = self.subject_of(noun, number);
         let fits = |verb: &&Verb| verb.object == Some(head) && (noun.kind == Kind::Person || verb.animals);
@@ -278,7 +278,7 @@ impl Speaker {
     }
 
     /// Something and where it is put: a pair that is held out, or one that is not.
-    pub fn thing_and_container(&mut self) -> (&'static Noun, &'static Noun) {
+    pub(super) fn thing_and_container(&mut self) -> (&'static Noun, &'static Noun) {
         loop {
             let kind = *self.random.choose(&[Kind::Food, Kind::Text, Kind::Tool, Kind::Clothing]);
             let (thing, container) = (self.noun(kind), self.noun(Kind::Container));

@@ -47,7 +47,7 @@ const DAMAGED: &str = "look whether `format` in the recipe is right, and whether
 
 impl<E> ReadError<E> {
     /// What can be done about it.
-    pub fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
             ReadError::NotUtf8 { .. } => {
                 "convert the file to UTF-8, or say invalid_utf8 = \"repair\" in the recipe's [documents]"

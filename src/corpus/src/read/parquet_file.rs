@@ -40,7 +40,7 @@ pub(crate) struct ParquetTexts {
 
 impl ParquetTexts {
     /// Finds the column of this name, in nested ones with dots; the problem lists the columns there are.
-    pub fn open(mut file: File, name: &str) -> std::result::Result<Self, String> {
+    pub(super) fn open(mut file: File, name: &str) -> std::result::Result<Self, String> {
         let footer_bytes = footer_bytes(&mut file).map_err(|e| format!("its end cannot be read ({e})"))?;
         let footer_bytes = footer_bytes.ok_or("it is not a Parquet file, or its end is missing")?;
         if footer_bytes > LARGEST_FOOTER_BYTES {
@@ -61,7 +61,7 @@ impl ParquetTexts {
     }
 
     /// The bytes of each text in order, with the number of its row from 1. Nulls are left out.
-    pub fn each<E>(
+    pub(super) fn each<E>(
         &self,
         damaged: impl Fn(u64, String) -> E,
         mut take: impl FnMut(u64, &[u8]) -> std::result::Result<(), E>,

@@ -8,16 +8,17 @@ mod rules;
 mod source;
 mod steps;
 
-pub use hub::Hub;
+pub(crate) use hub::Hub;
 pub(crate) use hub::compiled;
 pub(crate) use language::language_of;
-pub use language::{Language, Unsure};
+pub(crate) use language::{Language, Unsure};
 pub use lock::LockFile;
 use lock::lock_shown;
 pub(crate) use lock::{ListedSource, LockedFile, Pattern};
-pub use rules::{ContaminationAction, Decontaminate, NearRule, NearUnit, ParagraphRule, PassageRule};
-pub use source::{DocumentRule, DocumentSplit, Format, InvalidUtf8, Source, SourceText};
-pub use steps::{C4Lines, GopherQuality, GopherRepetition, Step};
+pub(crate) use rules::{ContaminationAction, Decontaminate, ParagraphRule, PassageRule};
+pub use rules::{NearRule, NearUnit};
+pub(crate) use source::{DocumentRule, DocumentSplit, Format, InvalidUtf8, Source, SourceText};
+pub(crate) use steps::{C4Lines, GopherQuality, GopherRepetition, Step};
 
 use std::collections::BTreeMap;
 use std::ops::Deref;

@@ -14,7 +14,7 @@ use harness_core::task_kind::Kind;
 
 /// The items of a file, and each record that cannot be used; `answers` holds one answer a line, where they are in a
 /// file of their own.
-pub fn usable_items(
+pub(super) fn usable_items(
     id: &str,
     kind: Kind,
     rule: &ItemRule,

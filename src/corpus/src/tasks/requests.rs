@@ -23,14 +23,14 @@ pub enum RequestError {
 
 /// What is asked about every item of a task.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub(super) struct Asked {
     pub kind: Kind,
     /// The choice without its context as well.
     pub unconditional: bool,
 }
 
 /// The requests of an item, one for each choice.
-pub fn requests(
+pub(super) fn requests(
     id: &str,
     index: usize,
     item: &Item,

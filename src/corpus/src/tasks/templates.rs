@@ -25,7 +25,7 @@ pub(super) struct Templates {
 
 impl Templates {
     /// Parses templates; the error says what is wrong and where.
-    pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+    pub(super) fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut tera = Tera::default();
         tera.register_filter("characters", characters);
         for (place, text) in texts.into_iter().enumerate() {
@@ -36,12 +36,12 @@ impl Templates {
     }
 
     /// What is wrong with a template, if something is.
-    pub fn check(text: &str) -> Result<(), String> {
+    pub(super) fn check(text: &str) -> Result<(), String> {
         Templates::new([text]).map(drop)
     }
 
     /// Fills them with one record.
-    pub fn filler<'a>(&'a self, record: &'a Record) -> Result<Filler<'a>, String> {
+    pub(super) fn filler<'a>(&'a self, record: &'a Record) -> Result<Filler<'a>, String> {
         let mut context = Context::from_serialize(record).map_err(|e| innermost(&e))?;
         context.insert(RECORD, record);
         Ok(Filler { tera: &self.tera, record, context })
@@ -57,12 +57,12 @@ pub(super) struct Filler<'a> {
 
 impl Filler<'_> {
     /// The text of the template at this place.
-    pub fn fill(&self, place: usize) -> Result<String, String> {
+    pub(super) fn fill(&self, place: usize) -> Result<String, String> {
         self.render(place, &self.context)
     }
 
     /// The same, with one name more.
-    pub fn fill_with(&self, place: usize, name: &str, value: &impl Serialize) -> Result<String, String> {
+    pub(super) fn fill_with(&self, place: usize, name: &str, value: &impl Serialize) -> Result<String, String> {
         let mut context = self.context.clone();
         context.insert(name, value);
         self.render(place, &context)

@@ -35,7 +35,7 @@ impl FastBpe {
     /// The BPE of a `tokenizer.json` that cuts text as GPT-2's does; `None` if its model is none over bytes. Entries that
     /// no merge gives (`<pad>`, `madeupword0000`) are left out, as text never gives them. `gives_itself` tells whether the
     /// reference encodes the text of an entry as that entry.
-    pub fn of(json: &Value, gives_itself: impl Fn(&str, u32) -> bool) -> Option<Self> {
+    pub(super) fn of(json: &Value, gives_itself: impl Fn(&str, u32) -> bool) -> Option<Self> {
         let model = &json["model"];
         let plain = model["type"] == "BPE" && model["ignore_merges"] != true;
         let vocabulary = model["vocab"].as_object().filter(|_| plain)?;
@@ -69,7 +69,7 @@ impl FastBpe {
     }
 
     /// The tokens of a text.
-    pub fn encode(&self, text: &str) -> Vec<u32> {
+    pub(super) fn encode(&self, text: &str) -> Vec<u32> {
         let mut tokens = Vec::with_capacity(text.len() / 3);
         let thread = rayon::current_thread_index().map_or(0, |index| index + 1).min(self.memories.len() - 1);
         let mut memory = self.memories[thread].lock().unwrap_or_else(PoisonError::into_inner);

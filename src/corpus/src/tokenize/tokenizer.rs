@@ -270,7 +270,7 @@ pub(crate) struct PieceCounts {
 
 impl PieceCounts {
     /// Counts the pieces of texts, on all threads.
-    pub fn add(&mut self, texts: &[String]) {
+    pub(crate) fn add(&mut self, texts: &[String]) {
         let parts = texts.len().div_ceil(rayon::current_num_threads()).max(1);
         let counted: Vec<PieceCounts> = texts.par_chunks(parts).map(PieceCounts::of).collect();
         for part in counted {
@@ -294,7 +294,7 @@ impl PieceCounts {
     }
 
     /// The counts as the trainer of unigrams takes them: sorted, and together within 32 bits, in which it adds them up.
-    pub fn sorted(self) -> Vec<(String, u32)> {
+    pub(crate) fn sorted(self) -> Vec<(String, u32)> {
         let mut counts: Vec<(CompactString, u64)> = self.written().into_iter().collect();
         counts.sort_unstable();
         let total: u64 = counts.iter().map(|(_, count)| count).sum();

@@ -38,7 +38,7 @@ pub(crate) struct SourceSizes {
 }
 
 impl SourceSizes {
-    pub fn add(&mut self, document: &Encoded) {
+    pub(crate) fn add(&mut self, document: &Encoded) {
         self.documents += 1;
         self.bytes += document.bytes;
         self.tokens += document.tokens;
@@ -71,7 +71,7 @@ pub(crate) struct SideWriter<'a> {
 
 impl<'a> SideWriter<'a> {
     /// A writer into `folder`.
-    pub fn new(folder: &'a Path, side: &'static str, encoder: &'a Encoder<'a>, shard_tokens: u64) -> Self {
+    pub(crate) fn new(folder: &'a Path, side: &'static str, encoder: &'a Encoder<'a>, shard_tokens: u64) -> Self {
         SideWriter {
             folder,
             side,
@@ -83,7 +83,7 @@ impl<'a> SideWriter<'a> {
     }
 
     /// Encodes documents, given with their places, on all threads.
-    pub fn push(&mut self, places: &[usize], texts: &[String]) -> Result<Vec<Encoded>, CorpusError> {
+    pub(crate) fn push(&mut self, places: &[usize], texts: &[String]) -> Result<Vec<Encoded>, CorpusError> {
         let encoded: Vec<(Vec<u32>, Encoded)> = places
             .par_iter()
             .zip(texts)
@@ -107,7 +107,7 @@ impl<'a> SideWriter<'a> {
     }
 
     /// Writes what is left.
-    pub fn finish(mut self) -> Result<Side, CorpusError> {
+    pub(crate) fn finish(mut self) -> Result<Side, CorpusError> {
         if !self.shard.is_empty() {
             self.write_shard()?;
         }

@@ -75,7 +75,7 @@ pub(crate) enum SideOf {
 
 impl SideOf {
     /// What its shards begin with.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             SideOf::Train => "train",
             SideOf::Validation => "validation",
@@ -94,13 +94,13 @@ pub(crate) struct LengthCounter {
 }
 
 impl LengthCounter {
-    pub fn new(sources: usize) -> Self {
+    pub(crate) fn new(sources: usize) -> Self {
         let none = TextCounter::default;
         LengthCounter { train: none(), validation: none(), test: none(), sources: vec![none(); sources] }
     }
 
     /// A kept document of the source with this number.
-    pub fn add(&mut self, source: usize, side: SideOf, bytes: u64, tokens: u64) {
+    pub(crate) fn add(&mut self, source: usize, side: SideOf, bytes: u64, tokens: u64) {
         match side {
             SideOf::Train => self.train.add(bytes, tokens),
             SideOf::Validation => self.validation.add(bytes, tokens),
@@ -110,7 +110,7 @@ impl LengthCounter {
     }
 
     /// `names` are those of the sources, in order.
-    pub fn lengths<'a>(&self, names: impl Iterator<Item = &'a str>) -> DocumentLengths {
+    pub(crate) fn lengths<'a>(&self, names: impl Iterator<Item = &'a str>) -> DocumentLengths {
         let of = |(name, counter): (&str, &TextCounter)| SourceLengths {
             source: name.to_owned(),
             lengths: counter.lengths(),

@@ -16,7 +16,7 @@ use harness_study::{Adoption, Evidence, decide_by};
 /// Against the advice a reason is needed, which stands in the file, in `harness tree` and in `harness decide`. What comes next
 /// extends what was adopted.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The change: an experiment that states `[expect]`.
     change: String,
     /// What it is adopted over: the experiment that it was held against.
@@ -37,7 +37,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     let (change, over): (ExperimentName, ExperimentName) = (arguments.change.parse()?, arguments.over.parse()?);
     let evidence = Evidence::of(project)?;

@@ -13,7 +13,7 @@ use harness_record as record;
 /// Without an argument, audits every run and the paper. Nothing of the audited repository is executed.
 /// Exit codes: 0 it holds; 1 a contradiction; 2 usage; 3 nothing contradicts, but something is missing.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A run id, an experiment (all its runs, and which of them count), `<experiment or run>:<value>`, or a PDF.
     subject: Option<String>,
     /// One JSON object: checks and, for the paper, one row for each number.
@@ -24,7 +24,7 @@ pub struct Arguments {
     verbose: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let (project, git) = (&workplace.project, &workplace.git);
     let audit = match arguments.subject.as_deref() {
         None => audit::everything(project, git)?,

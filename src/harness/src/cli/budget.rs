@@ -24,7 +24,7 @@ const FORMAT: u32 = 1;
 /// that were deleted, where a commit still holds them. Promised are the runs of the queue, and seeds that proposals registered
 /// and nobody has run. Limits stand in experiments/budget.toml; without it there are none.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Print JSON with exact numbers.
     #[arg(long)]
     json: bool,
@@ -40,7 +40,7 @@ pub(super) struct Standing {
 
 impl Standing {
     /// Of a project, now.
-    pub fn of(workplace: &Workplace) -> Result<Self, Failure> {
+    pub(super) fn of(workplace: &Workplace) -> Result<Self, Failure> {
         let project = &workplace.project;
         let limits = Limits::load(project)?;
         let traces = Traces::of(project)?;
@@ -77,7 +77,7 @@ pub(super) fn promised_to_others(
     Ok(costs(&others))
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let standing = Standing::of(workplace)?;
     if arguments.json {
         let person = |entry: &Entry| entry.person.clone().unwrap_or_default();

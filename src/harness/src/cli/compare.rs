@@ -28,7 +28,7 @@ const SHOWN_FLIPS: usize = 10;
 /// its tasks, and over how probable right answers are; over everything that is compared with the reference at once. "Better" is
 /// said of ways of training, over seeds; of one run a side only that these two models differ.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The reference first, then what to compare with it.
     #[arg(required = true, num_args = 2.., value_name = "NAME")]
     names: Vec<String>,
@@ -86,7 +86,7 @@ struct Row<'a> {
     verdict: String,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let sides = arguments.names.iter().map(|name| Side::open(&workplace.project, name));
     let sides = sides.collect::<Result<Vec<_>, _>>()?;
     let (reference, others) = sides.split_first().expect("clap asks for two names");

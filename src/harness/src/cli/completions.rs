@@ -10,12 +10,12 @@ use crate::exit_code;
 ///
 /// For bash: harness completions bash > ~/.local/share/bash-completion/completions/harness
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The shell.
     shell: Shell,
 }
 
-pub fn execute(arguments: &Arguments) -> Outcome {
+pub(super) fn execute(arguments: &Arguments) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut super::Arguments::command(), "harness", &mut script);
     terminal::say(String::from_utf8_lossy(&script).trim_end());

@@ -21,13 +21,13 @@ use harness_report::plot::{self, Lineage};
 /// The file needs no server and no network: open it from disk, or send it. Curves of long runs are thinned, and the page
 /// says so; the numbers of its table are exact.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The file to write, relative to the current folder [default: report/build/dashboard.html].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     let template = files::read_to_string(&project.templates().join("dashboard.html"))?;
     let points = dashboard::points_for(record::all_runs(project)?.len());

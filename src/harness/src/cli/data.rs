@@ -15,7 +15,7 @@ use crate::exit_code;
 /// $HARNESS_MIRROR, looked up by digest, from the project, or from their URLs, and are refused if their digest is wrong.
 /// Data sets of the Hugging Face hub come from $HF_ENDPOINT, if it is set, with the token $HF_TOKEN.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -64,7 +64,7 @@ enum Command {
     },
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let store = Store::of(&workplace.project);
     match &arguments.command {
         Command::List => list(workplace),

@@ -11,7 +11,7 @@ use harness_study::{Decision, Evidence, adoptions, decide_by, tree};
 /// REFUTED: the data exclude the size that was expected. INCONCLUSIVE: they allow both. INADMISSIBLE: seeds or the
 /// registered proposal are missing, so nothing is tested. DEVIATED: the proposal was changed after its first run.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The experiment that states `[expect]`.
     name: String,
     /// As JSON.
@@ -19,7 +19,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let evidence = Evidence::of(&workplace.project)?;
     let decision = decide_by(&evidence, &arguments.name.parse()?)?;
     let adoptions = adoptions(&evidence)?;

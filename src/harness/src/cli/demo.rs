@@ -12,7 +12,7 @@ use harness_report::Mode;
 
 /// The whole job in minutes: corpus, the experiments `baseline` and `lr-warmup`, the paper, the audit.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
     #[arg(long, value_name = "PROGRAM")]
     trainer: Option<PathBuf>,
@@ -20,7 +20,7 @@ pub struct Arguments {
 
 const EXPERIMENTS: [&str; 2] = ["baseline", "lr-warmup"];
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let context = workplace.context(arguments.trainer.clone());
     for name in EXPERIMENTS {
         terminal::tell(&format!("\n$ harness run {name}"));

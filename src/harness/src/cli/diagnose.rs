@@ -13,7 +13,7 @@ use harness_analyse::{Finding, Side, diagnose, diagnose_seeds, diagnose_signal, 
 /// experiments apart that have two seeds. What is found
 /// names what could be changed and roughly what that would cost. It is a reason to look, not a proof.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A run id or an experiment.
     name: String,
     /// Also print the evidence of checks that are clear.
@@ -27,7 +27,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let side = Side::open(&workplace.project, &arguments.name)?;
     let latest = side.runs.last().expect("a side has a run");
     let mut findings = diagnose(latest);

@@ -16,7 +16,7 @@ const MOST_LINES: usize = 10;
 /// Code, data and machine are those of the latest run that counts, results those of all of them, as in `harness compare`,
 /// which says more. Of an experiment without runs there is the config alone.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// An experiment or a run.
     first: String,
     /// Another one.
@@ -26,7 +26,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let found = diff(&workplace.project, &workplace.git, &arguments.first, &arguments.second)?;
     let text = if arguments.json {
         serde_json::to_string_pretty(&found).expect("differences are JSON")

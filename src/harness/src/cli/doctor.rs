@@ -10,7 +10,7 @@ use crate::exit_code;
 
 /// Check what is installed, what is missing, and which command fixes it.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -48,7 +48,7 @@ impl Finding {
     }
 }
 
-pub fn execute(folder: Option<PathBuf>, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(folder: Option<PathBuf>, arguments: &Arguments) -> Outcome {
     let mut findings = Vec::new();
     let workplace = Workplace::find(folder);
     match &workplace {

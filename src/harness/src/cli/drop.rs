@@ -10,7 +10,7 @@ use harness_record as record;
 /// and the paper leave the run out from now on; `harness runs` and `harness audit` go on listing it with the reason, also
 /// when its folder is deleted. Delete the file to take the run back in.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The run, by its id.
     run: String,
     /// Why it does not count.
@@ -18,7 +18,7 @@ pub struct Arguments {
     because: String,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     let (experiment, run) = record::find(project, &arguments.run)?;
     if experiment.as_str() == arguments.run {

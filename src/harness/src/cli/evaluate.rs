@@ -15,7 +15,7 @@ use harness_record::{self as record, SealedRun};
 /// the tokens of training, even for tasks that the run did not score. The new run records the root of the earlier one.
 /// The experiment's name still stands for its training runs; refer to the new run by its id.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A run, its folder, or an experiment (its latest citable run).
     run: String,
     /// Evaluate the checkpoint of this step; may be repeated [default: all that are kept].
@@ -42,7 +42,7 @@ pub struct Arguments {
     trainer: Option<PathBuf>,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let earlier = record::choose(&workplace.project, &arguments.run)?;
     let question = Question {
         steps: arguments.checkpoints.clone(),

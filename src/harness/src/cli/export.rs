@@ -8,7 +8,7 @@ use harness_record as record;
 
 /// Write a trained model, or the curves of its training, for other programs.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     form: Form,
 }
@@ -45,7 +45,7 @@ enum Form {
     },
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let (run, folder, step) = match &arguments.form {
         Form::Hf { run, folder, step } => (run, folder, step),
         Form::Tensorboard { run, folder } => {

@@ -17,7 +17,7 @@ use harness_record as record;
 /// Exit codes: 0 done; 1 failed; 2 no such run, or an argument is out of range; 3 the checkpoint or the tokenizer is
 /// missing.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A run, its folder, or an experiment (its latest citable run).
     run: String,
     /// The text to continue; without it the model begins a document.
@@ -52,7 +52,7 @@ pub struct Arguments {
     trainer: Option<PathBuf>,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let Arguments { temperature, top_k, top_p, .. } = *arguments;
     if !(temperature.is_finite() && temperature >= 0.0) {
         return Err(Failure::usage(format!("--temperature is {temperature}; it must be 0 or more")));

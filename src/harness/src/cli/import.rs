@@ -8,7 +8,7 @@ use crate::exit_code;
 
 /// Import a model that another program trained, to evaluate it like your own.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     form: Form,
 }
@@ -39,7 +39,7 @@ enum Form {
     },
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let Form::Hf { folder, name, corpus, tasks } = &arguments.form;
     let name = name.parse()?;
     let imported = exchange::import(&workplace.project, &Request { folder, name: &name, corpus, tasks })?;

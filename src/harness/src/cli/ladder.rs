@@ -15,7 +15,7 @@ use harness_study::ladder::{self, LadderError, Prediction, Rung, Score, VERSION}
 /// FLOPs and writes what it predicts for the full size, with its interval: commit that before the full size is run. `score`
 /// then says whether the interval held it, and whether the prediction was registered before.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -51,7 +51,7 @@ enum Command {
     },
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let evidence = Evidence::of(&workplace.project)?;
     let (text, json) = match &arguments.command {
         Command::New { name, sizes, json } => {

@@ -13,7 +13,7 @@ use harness_study::leave_one_out::{FORMAT, Finding, Without, leave_one_out};
 /// report with (purpose `final`), which decided nothing before: commit them and run them and NAME with `harness seeds`. The same
 /// command then says what still helps, and what no longer does.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The experiment at the end of the adopted changes.
     name: String,
     /// Seeds that the experiments are registered with [default: those of each change].
@@ -24,7 +24,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let name = arguments.name.parse()?;
     let all = leave_one_out(&Evidence::of(&workplace.project)?, &name, arguments.seeds)?;
     if arguments.json {

@@ -12,7 +12,7 @@ use crate::exit_code;
 ///
 /// Each is a file in experiments/library/, which is yours to edit and to add to. `harness propose` makes an experiment of one.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Show this change whole.
     name: Option<String>,
     /// Print JSON.
@@ -20,7 +20,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     if let Some(name) = &arguments.name {
         let name: ExperimentName = name.parse()?;

@@ -10,12 +10,12 @@ use crate::exit_code;
 
 /// Write the manual pages, one for each command, into a folder: `man -l FOLDER/harness-run.1` shows one.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The folder.
     folder: PathBuf,
 }
 
-pub fn execute(arguments: &Arguments) -> Outcome {
+pub(super) fn execute(arguments: &Arguments) -> Outcome {
     let folder = &arguments.folder;
     files::create_folder(folder)?;
     clap_mangen::generate_to(super::Arguments::command(), folder)

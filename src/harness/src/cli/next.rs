@@ -22,7 +22,7 @@ use crate::run::expected::Pace;
 /// that nobody probed, what `harness diagnose` finds in baselines, configs without a run, and the paper. First comes what is
 /// worth most for its time (docs/guide.md has the rule), last what the budget does not pay for.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// How many, at most.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     most: u32,
@@ -64,7 +64,7 @@ pub(super) fn suggestions(
     Ok(ranked(search.suggestions()?, can_be_paid))
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let evidence = Evidence::of(&workplace.project)?;
     let standing = Standing::of(workplace)?;
     let ranked = suggestions(workplace, &evidence, &standing)?;

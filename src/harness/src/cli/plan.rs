@@ -19,7 +19,7 @@ use harness_record::load_config;
 /// Needs neither a GPU nor libtorch. Times are estimated for common GPUs from their data sheets; `--probe` measures a few
 /// steps on this machine instead.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The experiment.
     name: String,
     /// Measure the time and memory of a few steps on this machine.
@@ -39,7 +39,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     if !(arguments.utilization > 0.0 && arguments.utilization <= 1.0) {
         return Err(Failure::usage(format!(
             "--utilization must be above 0 and at most 1, not {}\nhint: {ASSUMED_UTILIZATION} is assumed without it",

@@ -24,7 +24,7 @@ const FOLDER: &str = "report/build/plots";
 /// with a citable run is drawn. An experiment looks the same in every
 /// figure. In the paper: #figure-of("validation", "baseline", "lr-warmup", over: "flops", caption: [...]).
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The kind of figure; --list names them.
     #[arg(required_unless_present = "list", value_name = "KIND")]
     kind: Option<Kind>,
@@ -86,7 +86,7 @@ impl Format {
     }
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let Some(kind) = arguments.kind else {
         let axes = |kind: &Kind| kind.axes().iter().map(|axis| axis.word()).collect::<Vec<_>>().join(", ");
         let row = |kind: &Kind| vec![kind.word().to_owned(), axes(kind), kind.about().to_owned()];

@@ -18,7 +18,7 @@ use harness_record::{self as record, environment};
 /// with a confidence. Writes `experiments/EXPERIMENT/probes/KIND-TIME.json` and a figure beside it. The config is not
 /// changed.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// What to choose.
     #[arg(value_enum)]
     kind: Which,
@@ -53,7 +53,7 @@ enum Which {
     Clip,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let name: ExperimentName = arguments.name.parse()?;
     let mut screen = terminal::Screen::new();
     let context = workplace.context(arguments.trainer.clone());

@@ -6,7 +6,7 @@ use harness_core::config::{Loaded, nearest};
 use super::{Failure, Workplace};
 
 /// Refuses findings that no check makes and works that no bibliography has.
-pub fn check(workplace: &Workplace, loaded: &Loaded) -> Result<(), Failure> {
+pub(super) fn check(workplace: &Workplace, loaded: &Loaded) -> Result<(), Failure> {
     if let Some(wrong) = loaded.experiment.findings.iter().find(|finding| !CHECKS.contains(&finding.as_str())) {
         let hint = match nearest(wrong, &CHECKS) {
             Some(near) => format!("did you mean `{near}`?"),

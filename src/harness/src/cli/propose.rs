@@ -14,7 +14,7 @@ use crate::exit_code;
 /// The file is yours to edit until it is committed: what is committed before the first run to confirm is what is held
 /// against the results. Nothing is run.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A change of `harness library`.
     change: String,
     /// The experiment that it changes.
@@ -40,7 +40,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     let name: ExperimentName = arguments.change.parse()?;
     let base: ExperimentName = arguments.over.parse()?;

@@ -30,7 +30,7 @@ use crate::watch::view::duration;
 /// off; runs and data stay where they are. Ctrl-C stops the run with a checkpoint, and `start` goes on from there; so it
 /// does after a crash or a reboot. What has completed is not run again.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -115,7 +115,7 @@ enum Command {
     },
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let queue = Queue::of(&workplace.project);
     match &arguments.command {
         Command::Add { names, chosen, seeds, purpose, over_budget, trainer, json } => {

@@ -13,14 +13,14 @@ use harness_record as record;
 /// reads the old name in them, notes it and contradicts nothing. What the paper says of the experiment is yours to change;
 /// the places are listed.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The experiment.
     old: String,
     /// Its new name.
     new: String,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     let (old, new): (ExperimentName, ExperimentName) = (arguments.old.parse()?, arguments.new.parse()?);
     let (from, to) = (project.experiment(&old), project.experiment(&new));

@@ -13,7 +13,7 @@ use harness_report::{self as report, Mode, Options, PAPER_PDF};
 /// The first time, report/sections/*.typ are drafted from the records; from then on they are yours and are never
 /// overwritten. Numbers come in through #value("experiment", "key"); `harness show NAME --values` lists the keys.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Layout: camera-ready, anonymous with ruler, or with names and page numbers.
     #[arg(long, value_enum, default_value = "final")]
     mode: Layout,
@@ -42,7 +42,7 @@ impl From<Layout> for Mode {
     }
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     build(workplace, arguments.mode.into(), arguments.strict)
 }
 

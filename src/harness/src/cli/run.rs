@@ -16,7 +16,7 @@ use harness_study::seeds::next;
 /// the trainer and seals the run. Ctrl-C stops after the current step with a checkpoint; a second one kills the trainer.
 /// Either way the run is sealed, and `--resume` continues it from its last checkpoint.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The experiment: a folder under experiments/.
     name: String,
     /// Use this seed [default: the config's to explore, else the next one that is derived for the purpose].
@@ -65,7 +65,7 @@ impl From<For> for Purpose {
     }
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     let name = arguments.name.parse()?;
     let loaded = load_config(project, &name)?;

@@ -16,7 +16,7 @@ use harness_record::{self as record, LeftOut, Reason, RunSet, SealedRun, Seen};
 /// `confirm`, or else `explore`. Of a seed that was run twice the later run counts. `compare`, `plot` and `report` use
 /// these and no others.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Only the runs of this experiment.
     name: Option<String>,
     /// As JSON.
@@ -41,7 +41,7 @@ struct Row {
     left_out: Option<String>,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     if let Some(name) = &arguments.name
         && !record::experiments_with_runs(project)?.iter().any(|known| known.as_str() == name)

@@ -9,7 +9,7 @@ use crate::exit_code;
 /// An editor with a TOML language server (Even Better TOML, Taplo) completes keys, shows what they mean and marks
 /// mistakes in a file whose first line names its schema: #:schema ../schema/experiment.json
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The kind of file.
     kind: Kind,
 }
@@ -32,7 +32,7 @@ enum Kind {
     Change,
 }
 
-pub fn execute(arguments: &Arguments) -> Outcome {
+pub(super) fn execute(arguments: &Arguments) -> Outcome {
     let schema = match arguments.kind {
         Kind::Experiment => harness_core::config::schema(),
         Kind::Study => harness_core::config::schema_of::<harness_core::config::Study>(),

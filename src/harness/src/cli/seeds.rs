@@ -18,7 +18,7 @@ use harness_study::seeds::{derived, purpose_of, seeded};
 /// experiment, so that differences are taken within seeds. What is completed is not run again, what was interrupted
 /// or killed goes on from its checkpoint. Run the baseline with the same number of seeds.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The experiment: a folder under experiments/.
     name: String,
     /// How many seeds there are to be in all [default: `seeds` of the experiment].
@@ -41,7 +41,7 @@ pub struct Arguments {
     trainer: Option<PathBuf>,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     let name = arguments.name.parse()?;
     let loaded = load_config(project, &name)?;

@@ -14,7 +14,7 @@ use harness_record::{self as record, RunSet, SealedRun, load_config};
 
 /// Show an experiment: its resolved config, its model, or the numbers of its latest citable run.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The experiment; with `--values` also a run by its id.
     name: String,
     /// The model's tensors with shapes and update rules, parameters, training FLOPs per token, predicted memory.
@@ -28,7 +28,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let name = arguments.name.parse::<ExperimentName>();
     if arguments.values && name.is_err() {
         return values(record::choose(&workplace.project, &arguments.name)?, arguments.json);

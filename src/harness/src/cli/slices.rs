@@ -20,7 +20,7 @@ const MARKED_NATS: f64 = std::f64::consts::LN_2;
 /// changed most. Of an experiment the latest run of its latest plan is taken. Differences are OTHER minus RUN. Slices by
 /// frequency, words and repetition, and passages, need the corpus in the store, as the run used it.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A run id or an experiment.
     #[arg(value_name = "RUN")]
     name: String,
@@ -62,7 +62,7 @@ struct Row<'a> {
     contribution_nats: Option<f64>,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let latest = |name: &String| -> Result<_, Failure> {
         let side = Side::open(&workplace.project, name)?;
         Ok(side.runs.into_iter().last().expect("a side has a run"))

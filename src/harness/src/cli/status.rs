@@ -35,7 +35,7 @@ const EACH: usize = 3;
 ///
 /// One screen of at most 24 lines. `harness runs`, `tree`, `queue list`, `budget` and `next` say more of each.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -56,7 +56,7 @@ pub(super) struct Paper {
 
 impl Paper {
     /// Whether it would be another one if it was built now.
-    pub fn is_stale(&self) -> bool {
+    pub(super) fn is_stale(&self) -> bool {
         self.missing + self.outdated + self.changed > 0
     }
 }
@@ -93,7 +93,7 @@ struct Proposal {
     because: Option<String>,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let project = &workplace.project;
     let evidence = Evidence::of(project)?;
     let standing = Standing::of(workplace)?;

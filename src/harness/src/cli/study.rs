@@ -25,7 +25,7 @@ use harness_study::trials::{State, Survey};
 /// A study lies beside its experiment: experiments/NAME/study.toml. It proposes and never confirms: its trials count for no
 /// comparison and no decision. docs/formats/studies.md says what stands in the file.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -124,7 +124,7 @@ struct New {
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::New(new) => write_new(workplace, new),
         Command::Plan { name, gpu, json } => plan(workplace, name, gpu.as_deref(), *json),

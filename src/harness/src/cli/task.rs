@@ -24,7 +24,7 @@ const FORMAT: u32 = 1;
 /// A task is one file in experiments/tasks/ and needs no program: which data, how an item is made of a record, what is
 /// scored. docs/formats/tasks.md lists every key.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -122,7 +122,7 @@ impl From<KindName> for Kind {
     }
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::New { name, files, answers, kind } => {
             new(workplace, name, files, answers.as_deref(), kind.map(Kind::from))

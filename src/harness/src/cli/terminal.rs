@@ -19,13 +19,13 @@ use crate::watch::view::left_in_words;
 use harness_record::format::Open;
 
 /// Prints an error: its lines, with `hint:` where it has one.
-pub fn complain(message: &str) {
+pub(super) fn complain(message: &str) {
     let _ = stderr().write_all(format!("error: {}\n", plain(message)).as_bytes());
 }
 
 /// Prints to standard output. Whoever closes the pipe (`| head`) has read enough, and the program ends quietly; whatever
 /// else keeps it from being written (a full disk, say) ends the program with a message.
-pub fn say(text: &str) {
+pub(super) fn say(text: &str) {
     print(&format!("{}\n", plain(text)));
 }
 
@@ -38,7 +38,7 @@ fn print(text: &str) {
 
 /// Prints what clap answers by itself: help and version to standard output, what is wrong with a command line to standard
 /// error. Gives the exit code.
-pub fn answer(answer: &clap::Error) -> u8 {
+pub(super) fn answer(answer: &clap::Error) -> u8 {
     let code = u8::try_from(answer.exit_code()).unwrap_or(exit_code::USAGE);
     match answer.print().and_then(|()| stdout().flush()) {
         Err(error) if !answer.use_stderr() => lost_output(&error),
@@ -56,7 +56,7 @@ fn lost_output(error: &io::Error) -> u8 {
 }
 
 /// Prints a line of progress to standard error.
-pub fn tell(text: &str) {
+pub(super) fn tell(text: &str) {
     let _ = stderr().write_all(format!("{}\n", plain(text)).as_bytes());
 }
 
@@ -71,12 +71,12 @@ fn plain(text: &str) -> String {
 }
 
 /// A plain table: the first column left, all others right aligned.
-pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     aligned(header, rows, CellAlignment::Right)
 }
 
 /// A plain table of words: all columns left aligned.
-pub fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     aligned(header, rows, CellAlignment::Left)
 }
 
@@ -92,7 +92,7 @@ fn aligned(header: &[&str], rows: &[Vec<String>], others: CellAlignment) -> Stri
 }
 
 /// The same as a Markdown table.
-pub fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
     let escape = |cell: &str| cell.replace('|', "\\|");
     let mut lines = vec![line(header.iter().map(|h| escape(h)).collect())];
@@ -103,7 +103,7 @@ pub fn markdown(header: &[&str], rows: &[Vec<String>]) -> String {
 
 /// How a piece of text stands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shade {
+pub(super) enum Shade {
     /// As all else.
     Plain,
     /// Green: what became better.
@@ -113,7 +113,7 @@ pub enum Shade {
 }
 
 /// Prints pieces of text as one line, in colours if that goes to a terminal that wants them (<https://no-color.org>).
-pub fn say_shaded(pieces: &[(String, Shade)]) {
+pub(super) fn say_shaded(pieces: &[(String, Shade)]) {
     let coloured = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut line = String::new();
     for (text, shade) in pieces {
@@ -130,7 +130,7 @@ pub fn say_shaded(pieces: &[(String, Shade)]) {
 static COUNTING: AtomicBool = AtomicBool::new(false);
 
 /// Counts Ctrl-C, hang-up and termination in what it gives back, until [`COUNTING`] is taken back.
-pub fn count_interrupts() -> Interrupts {
+pub(super) fn count_interrupts() -> Interrupts {
     static COUNT: OnceLock<Interrupts> = OnceLock::new();
     let count = COUNT.get_or_init(|| {
         let count: Interrupts = Arc::default();
@@ -162,7 +162,7 @@ pub fn count_interrupts() -> Interrupts {
 }
 
 /// From now on a wish to stop ends the program again.
-pub fn stop_counting() {
+pub(super) fn stop_counting() {
     COUNTING.store(false, Ordering::Relaxed);
 }
 
@@ -170,7 +170,7 @@ pub fn stop_counting() {
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// Draws progress: bars on a terminal, lines now and then elsewhere.
-pub struct Screen {
+pub(super) struct Screen {
     interactive: bool,
     bar: Option<ProgressBar>,
     stage: String,
@@ -187,7 +187,7 @@ pub struct Screen {
 
 impl Screen {
     /// Draws on standard error.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Instant::now();
         let interactive = stderr().is_terminal();
         Screen {

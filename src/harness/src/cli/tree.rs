@@ -19,13 +19,13 @@ const WIDEST_NAME: usize = 30;
 /// advice. The last column has p-values by Holm's method over all families of a tree: whoever adopts one change after the
 /// other has tested them all.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// As JSON.
     #[arg(long)]
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let branches = tree(&Evidence::of(&workplace.project)?)?;
     if arguments.json {
         let text = json!({ "format": FORMAT, "experiments": branches });

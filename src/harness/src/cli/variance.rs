@@ -16,7 +16,7 @@ use harness_study::{Evidence, Variance, variance};
 /// For each metric the deviation over the seeds of each experiment, one for all with tests of whether they share it, how
 /// seeds go together with the baseline's, and the difference from it by blocks, with one variance, and with two (Welch).
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The baseline, then what is held against it [default: the experiment that most others extend, and those].
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Arguments {
     json: bool,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let evidence = Evidence::of(&workplace.project)?;
     let names = arguments.names.iter().map(|name| name.parse()).collect::<Result<Vec<ExperimentName>, _>>()?;
     let names = if names.is_empty() { family(&evidence)? } else { names };

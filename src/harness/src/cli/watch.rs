@@ -22,12 +22,12 @@ const GPU_EVERY: Duration = Duration::from_secs(2);
 /// Reads the run's growing files and writes nothing; q, Esc or Ctrl-C ends the view, not the run. Without a terminal
 /// (in a pipe, say) it prints the state of the run and exits.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A run id, or an experiment (its latest run).
     name: String,
 }
 
-pub fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let (experiment, run) = record::find(&workplace.project, &arguments.name)?;
     let mut watcher = Watcher::open(&workplace.project.run(&experiment, &run))?;
     if !stdout().is_terminal() {

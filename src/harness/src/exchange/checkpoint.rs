@@ -12,7 +12,7 @@ use harness_record::SealedRun;
 
 /// Where the weights of a run lie.
 #[derive(Clone, Debug)]
-pub struct Chosen {
+pub(super) struct Chosen {
     /// The step that they are of.
     pub step: u64,
     /// The file.
@@ -21,7 +21,7 @@ pub struct Chosen {
 
 /// A file with weights.
 #[derive(Clone, Debug)]
-pub enum WeightsFile {
+pub(super) enum WeightsFile {
     /// A checkpoint that the run wrote.
     Checkpoint(PathBuf),
     /// What an imported model brought along; the run took no step.
@@ -29,7 +29,7 @@ pub enum WeightsFile {
 }
 
 /// The weights after a step, or the last ones.
-pub fn chosen(project: &Project, run: &SealedRun, step: Option<u64>) -> Result<Chosen, ExchangeError> {
+pub(super) fn chosen(project: &Project, run: &SealedRun, step: Option<u64>) -> Result<Chosen, ExchangeError> {
     let Some(imported) = run.experiment.imported.as_ref().filter(|_| run.record.checkpoints.is_empty()) else {
         return checkpoint(run, step);
     };
@@ -69,7 +69,7 @@ fn checkpoint(run: &SealedRun, step: Option<u64>) -> Result<Chosen, ExchangeErro
 }
 
 /// The tokenizer that the run was made with.
-pub fn tokenizer(project: &Project, run: &SealedRun) -> Result<Tokenizer, ExchangeError> {
+pub(super) fn tokenizer(project: &Project, run: &SealedRun) -> Result<Tokenizer, ExchangeError> {
     let path = project.root().join(&run.open.data.tokenizer);
     let why = "the tokenizer is in the data store, which git ignores";
     let hint = format!("`harness data prepare {}` restores it", run.open.data.corpus);

@@ -70,7 +70,7 @@ pub(super) struct CodeState<'a> {
 impl<'a> CodeState<'a> {
     /// Looks at them. Refuses a tree that differs from its commit, and programs that were built from other sources than
     /// the commit's, unless `options` allow it.
-    pub fn look(context: &RunContext<'a>, options: &Options) -> Result<Self, RunError> {
+    pub(super) fn look(context: &RunContext<'a>, options: &Options) -> Result<Self, RunError> {
         let (project, git) = (context.project, context.git);
         let state = git.state()?;
         if state.is_dirty() && !options.allow_dirty {
@@ -90,12 +90,12 @@ impl<'a> CodeState<'a> {
     }
 
     /// The commit that is checked out.
-    pub fn commit(&self) -> &str {
+    pub(super) fn commit(&self) -> &str {
         &self.state.commit
     }
 
     /// A file of the plan, with its copy among the files of the run folder.
-    pub fn plan_file(&self, path: String, content: Vec<u8>, written: &mut Files) -> Result<PlanFile, RunError> {
+    pub(super) fn plan_file(&self, path: String, content: Vec<u8>, written: &mut Files) -> Result<PlanFile, RunError> {
         let copy = format!("{}/{path}", file::PLAN_FILES);
         let committed = match self.git.held_at(&self.state.commit, &path, &content)? {
             Held::Same => true,
@@ -109,7 +109,7 @@ impl<'a> CodeState<'a> {
     }
 
     /// The commit, and what the tree has beyond it.
-    pub fn code(&self, written: &mut Files) -> Result<Code, RunError> {
+    pub(super) fn code(&self, written: &mut Files) -> Result<Code, RunError> {
         let state = &self.state;
         if !state.changed.is_empty() {
             written.push((file::PATCH.to_owned(), self.git.patch()?));
@@ -141,7 +141,7 @@ impl<'a> CodeState<'a> {
 
     /// Why the paper may not use a run of these plan files, if it may not; `earlier` is the run that it goes on from or
     /// evaluates.
-    pub fn not_citable(&self, plan_files: &[PlanFile], earlier: Option<&Open>) -> Option<String> {
+    pub(super) fn not_citable(&self, plan_files: &[PlanFile], earlier: Option<&Open>) -> Option<String> {
         if self.state.is_dirty() {
             return Some("the working tree differed from its commit".to_owned());
         }

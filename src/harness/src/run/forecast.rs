@@ -42,8 +42,9 @@ pub enum Rate {
         device: String,
         /// Largest memory of the process, in bytes; that of the GPU where there is one.
         peak_memory_bytes: u64,
-        /// What the GPU drew in these steps, and its memory, where there is one that tells.
+        /// What the GPU drew in these steps, in watts, where there is one that tells.
         gpu_power_w: Option<f64>,
+        /// Memory of that GPU, in bytes.
         gpu_memory_bytes: Option<u64>,
     },
     /// A data sheet.

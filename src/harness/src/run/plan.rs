@@ -42,7 +42,7 @@ pub(super) struct Ready {
 
 impl Ready {
     /// A failure with what the plan knows of it: a trainer that the system ends for want of memory can say nothing itself.
-    pub fn explain(&self, mut failure: Failure) -> Failure {
+    pub(super) fn explain(&self, mut failure: Failure) -> Failure {
         if let (true, Some(hint), Some(most)) = (Ended::is_killed(&failure), &mut failure.hint, self.largest_pass) {
             let total_mib = self.open.host.memory_bytes >> 20;
             hint.push_str(&format!(" (passes of {most} sequences should fit into this machine's {total_mib} MiB)"));
@@ -83,7 +83,7 @@ pub(super) struct Prepared {
 
 impl<'a> Wanted<'a> {
     /// Reads what the run is made from, and refuses what is cheap to refuse.
-    pub fn look(
+    pub(super) fn look(
         context: &RunContext<'a>,
         name: &ExperimentName,
         options: &Options,
@@ -121,22 +121,22 @@ impl<'a> Wanted<'a> {
     }
 
     /// The experiment.
-    pub fn name(&self) -> &ExperimentName {
+    pub(super) fn name(&self) -> &ExperimentName {
         &self.loaded.name
     }
 
     /// What it is for.
-    pub fn purpose(&self) -> Purpose {
+    pub(super) fn purpose(&self) -> Purpose {
         self.purpose
     }
 
     /// The commit that its plan is of.
-    pub fn commit(&self) -> &str {
+    pub(super) fn commit(&self) -> &str {
         self.code_state.commit()
     }
 
     /// Makes corpus and tasks ready.
-    pub fn prepare(&self, context: &RunContext, progress: &mut dyn Progress) -> Result<Prepared, RunError> {
+    pub(super) fn prepare(&self, context: &RunContext, progress: &mut dyn Progress) -> Result<Prepared, RunError> {
         let corpus = context.corpus(&self.recipe, progress)?;
         let tokenizer = corpus.tokenizer().map_err(harness_corpus::CorpusError::from)?;
         let limit = self.experiment.evaluation.items_per_task;
@@ -145,7 +145,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// The plan of `experiment`, which is [`Self::experiment`] with its steps.
-    pub fn plan(
+    pub(super) fn plan(
         &self,
         project: &Project,
         experiment: &Experiment,

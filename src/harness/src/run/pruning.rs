@@ -25,7 +25,13 @@ pub(super) struct Pruner {
 
 impl Pruner {
     /// Of a trial of so many steps; none where its study stops no trials.
-    pub fn of(project: &Project, study: &Opened, trial: &Planned, steps: u64, validation_bytes: u64) -> Option<Self> {
+    pub(super) fn of(
+        project: &Project,
+        study: &Opened,
+        trial: &Planned,
+        steps: u64,
+        validation_bytes: u64,
+    ) -> Option<Self> {
         let rule = study.study.pruning?;
         let (project, study, trial) = (project.clone(), study.clone(), trial.clone());
         let step = u64::from(rule.after_percent) * steps / 100;
@@ -33,7 +39,7 @@ impl Pruner {
     }
 
     /// Why the trial is to be stopped after an evaluation, if it is.
-    pub fn look(&self, evaluation: &Evaluation, folder: &Path) -> Result<Option<Failure>, RunError> {
+    pub(super) fn look(&self, evaluation: &Evaluation, folder: &Path) -> Result<Option<Failure>, RunError> {
         let file = evaluation.files.iter().find(|file| file.path.ends_with("/validation.csv"));
         let Some(file) = file.filter(|_| evaluation.step == self.step) else { return Ok(None) };
         let rows: Vec<WindowLoss> = read_csv(&folder.join(&file.path))?;

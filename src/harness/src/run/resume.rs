@@ -80,7 +80,7 @@ pub(super) fn origin(
 
 impl Origin {
     /// How the continuation names it.
-    pub fn continuation(&self) -> Continuation {
+    pub(super) fn continuation(&self) -> Continuation {
         let (resources, closing) = (&self.run.record.resources, &self.run.record.closing);
         let before = self.run.open.resumed_from.as_ref().map(|c| c.spent.clone()).unwrap_or_default();
         Continuation {
@@ -113,12 +113,12 @@ impl Origin {
     }
 
     /// The plan the earlier run followed.
-    pub fn open(&self) -> &Open {
+    pub(super) fn open(&self) -> &Open {
         &self.run.open
     }
 
     /// Refuses a plan that would not go on with the same run.
-    pub fn check_same_plan(&self, open: &Open) -> Result<(), RunError> {
+    pub(super) fn check_same_plan(&self, open: &Open) -> Result<(), RunError> {
         let digests = |open: &Open| open.data.shards.iter().map(|s| (s.split.clone(), s.sha256)).collect::<Vec<_>>();
         let requests = |open: &Open| open.tasks.iter().map(|t| (t.id.clone(), t.requests_sha256)).collect::<Vec<_>>();
         let earlier = &self.run.open;
@@ -140,17 +140,17 @@ impl Origin {
     }
 
     /// The number of steps it was to take.
-    pub fn steps(&self) -> u64 {
+    pub(super) fn steps(&self) -> u64 {
         self.run.experiment.training.steps
     }
 
     /// The checkpoint file.
-    pub fn checkpoint_path(&self) -> PathBuf {
+    pub(super) fn checkpoint_path(&self) -> PathBuf {
         self.run.path(&self.checkpoint.file.path)
     }
 
     /// Rows of the tables up to the checkpoint.
-    pub fn inherited(&self) -> Result<Inherited, RunError> {
+    pub(super) fn inherited(&self) -> Result<Inherited, RunError> {
         let last = self.checkpoint.step;
         let mut inherited = Inherited { steps: read_csv(&self.run.path(file::STEPS))?, ..Inherited::default() };
         // The other two exist where they were asked for.
@@ -170,7 +170,7 @@ impl Origin {
 
     /// Evaluations up to the checkpoint. One of the checkpoint itself that was not finite is made again, so that the
     /// continuation fails where this run did.
-    pub fn evaluations(&self) -> Vec<Evaluation> {
+    pub(super) fn evaluations(&self) -> Vec<Evaluation> {
         let last = self.checkpoint.step;
         let finite = |e: &Evaluation| e.unanswered.iter().all(|file| file.not_finite == 0);
         let kept = self.run.record.evaluations.iter().filter(|e| e.step < last || (e.step == last && finite(e)));
@@ -178,7 +178,7 @@ impl Origin {
     }
 
     /// Copies their files into the new run folder.
-    pub fn copy_evaluations(&self, folder: &Path) -> Result<Vec<Evaluation>, RunError> {
+    pub(super) fn copy_evaluations(&self, folder: &Path) -> Result<Vec<Evaluation>, RunError> {
         let evaluations = self.evaluations();
         for output in evaluations.iter().flat_map(|e| &e.files) {
             files::copy(&self.run.path(&output.path), &folder.join(&output.path))?;

@@ -29,7 +29,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// For a run of so many steps.
-    pub fn new(keep: Keep, steps: u64) -> Self {
+    pub(super) fn new(keep: Keep, steps: u64) -> Self {
         Keeper {
             keep,
             steps,
@@ -41,7 +41,7 @@ impl Keeper {
     }
 
     /// Takes in a message, and removes from `folder` what is not kept any more. Gives what was removed.
-    pub fn take(&mut self, message: &Message, folder: &Path) -> Result<Vec<Checkpoint>, RunError> {
+    pub(super) fn take(&mut self, message: &Message, folder: &Path) -> Result<Vec<Checkpoint>, RunError> {
         match message {
             Message::Evaluation(evaluation) => self.losses.extend(validation_loss(evaluation, folder)?),
             Message::Checkpoint(checkpoint) => drop(self.present.insert(checkpoint.step, checkpoint.clone())),
@@ -60,7 +60,7 @@ impl Keeper {
     }
 
     /// Removes all that are left from `folder`: nothing goes on from a trial that has ended.
-    pub fn remove_all(&mut self, folder: &Path) -> Result<(), RunError> {
+    pub(super) fn remove_all(&mut self, folder: &Path) -> Result<(), RunError> {
         for (step, checkpoint) in std::mem::take(&mut self.present) {
             files::remove(&folder.join(&checkpoint.file.path))?;
             self.pruned.push(step);
@@ -70,7 +70,7 @@ impl Keeper {
     }
 
     /// What the record says of it.
-    pub fn retention(&self) -> Retention {
+    pub(super) fn retention(&self) -> Retention {
         let kept_as_best = best(self.keep.best, &self.present.keys().copied().collect::<Vec<_>>(), &self.losses);
         let scored = |step: u64| Scored { step, validation_loss_nats: self.losses[&step] };
         Retention {
@@ -146,7 +146,7 @@ pub(super) struct DiskNeed {
 impl DiskNeed {
     /// From the config, for a model of so many parameters: weights, moments and average are float32. For Muon and
     /// NorMuon it is a bound, because their matrices have one moment.
-    pub fn of(experiment: &Experiment, parameters: u64) -> Self {
+    pub(super) fn of(experiment: &Experiment, parameters: u64) -> Self {
         let moments = match experiment.optimizer.kind {
             OptimizerKind::Lion | OptimizerKind::Sgd => 1,
             _ => 2,
@@ -163,7 +163,7 @@ impl DiskNeed {
     }
 
     /// All of them.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.checkpoint_bytes.saturating_mul(self.checkpoints)
     }
 }

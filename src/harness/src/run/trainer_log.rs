@@ -25,7 +25,7 @@ pub(super) struct TrainerLog {
 
 impl TrainerLog {
     /// Takes in a message.
-    pub fn take(&mut self, message: &Message) {
+    pub(super) fn take(&mut self, message: &Message) {
         match message {
             Message::Started(started) => (self.started, self.finished) = (Some((**started).clone()), false),
             Message::Step(line) => self.tokens_per_s.push(line.tokens_per_s),
@@ -40,7 +40,7 @@ impl TrainerLog {
     }
 
     /// The closing record. Without `ended` the trainer's end was not seen.
-    pub fn record(self, run: &RunId, ended: Option<&Ended>) -> Record {
+    pub(super) fn record(self, run: &RunId, ended: Option<&Ended>) -> Record {
         let status = match (&self.failure, self.finished, &self.closing) {
             (None, true, _) => Status::Completed,
             (None, false, Some(_)) => Status::Interrupted,

@@ -36,7 +36,7 @@ struct Entry {
 }
 
 /// The leases of one study, as one process sees them.
-pub struct Leases {
+pub(super) struct Leases {
     place: Place,
     /// Held for the life of this value.
     _alive: Lock,
@@ -50,7 +50,7 @@ struct Place {
 }
 
 /// A trial that is this process's until the value is dropped.
-pub struct Lease {
+pub(super) struct Lease {
     place: Place,
     trial: u64,
     lost: Arc<AtomicBool>,
@@ -61,7 +61,7 @@ pub struct Lease {
 
 impl Leases {
     /// Enters a study.
-    pub fn open(project: &Project, study: &ExperimentName) -> Result<Self, FileError> {
+    pub(super) fn open(project: &Project, study: &ExperimentName) -> Result<Self, FileError> {
         let owner = format!("{}-{:08x}", environment::now_compact(), environment::entropy());
         let place = Place { folder: project.leases(study), owner, host: environment::host().hostname_sha256 };
         files::create_folder(&place.folder)?;
@@ -77,7 +77,7 @@ impl Leases {
     }
 
     /// Takes a trial, unless another process is at it.
-    pub fn take(&self, trial: u64) -> Result<Option<Lease>, FileError> {
+    pub(super) fn take(&self, trial: u64) -> Result<Option<Lease>, FileError> {
         let place = self.place.clone();
         {
             let _lock = place.lock()?;
@@ -166,7 +166,7 @@ fn is_free(lock: &Path) -> bool {
 
 impl Lease {
     /// Whether another process has taken the trial, because this one slept too long to renew it.
-    pub fn is_lost(&self) -> bool {
+    pub(super) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }
 }

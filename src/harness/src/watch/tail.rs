@@ -13,13 +13,13 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub fn of(path: PathBuf) -> Self {
+    pub(super) fn of(path: PathBuf) -> Self {
         Tail { path, read: 0 }
     }
 
     /// Lines that were ended since the last call; what stands behind the last line end waits. A file that is not there
     /// has none.
-    pub fn new_lines(&mut self) -> Result<Vec<String>, FileError> {
+    pub(super) fn new_lines(&mut self) -> Result<Vec<String>, FileError> {
         if !files::is_file(&self.path) {
             return Ok(Vec::new());
         }

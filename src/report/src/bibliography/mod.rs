@@ -37,7 +37,7 @@ pub(super) struct Reference {
 
 impl Library {
     /// Adds the entries of a file.
-    pub fn add(&mut self, path: &str, text: &str) -> Result<(), ReportError> {
+    pub(crate) fn add(&mut self, path: &str, text: &str) -> Result<(), ReportError> {
         let parsed = Bibliography::parse(&tex::with_braces(text)).map_err(|e| ReportError::Source {
             problem: format!("{}", e.kind),
             place: Box::new(Place::at(path, text, e.span.start)),
@@ -48,13 +48,13 @@ impl Library {
     }
 
     /// Every key, sorted.
-    pub fn keys(&self) -> Vec<&str> {
+    pub(crate) fn keys(&self) -> Vec<&str> {
         self.entries.keys().map(String::as_str).collect()
     }
 
     /// The reference list of the works that `cited` names, each once, in the order of the list. Unknown keys are
     /// left out: they are found before.
-    pub fn references(&self, cited: &[String]) -> Vec<Reference> {
+    pub(crate) fn references(&self, cited: &[String]) -> Vec<Reference> {
         let mut keys: Vec<&String> = cited.iter().filter(|k| self.entries.contains_key(*k)).collect();
         keys.sort();
         keys.dedup();

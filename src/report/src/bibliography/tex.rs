@@ -14,7 +14,7 @@ pub(crate) enum Piece {
 }
 
 impl Piece {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         match self {
             Piece::Upright { text } | Piece::Italic { text } | Piece::Link { text, .. } => text,
         }

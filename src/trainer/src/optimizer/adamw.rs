@@ -10,7 +10,7 @@ use crate::model::weights::Parameters;
 use crate::native::{self, AdamwConstants};
 
 /// Moments and constants.
-pub struct Adamw {
+pub(super) struct Adamw {
     config: OptimizerConfig,
     groups: Vec<Group>,
 }
@@ -29,7 +29,7 @@ struct Group {
 
 impl Adamw {
     /// Moments of 0 for the parameters at `places`, with the bias correction of `steps` updates done.
-    pub fn new(
+    pub(super) fn new(
         config: &OptimizerConfig,
         parameters: &Parameters,
         rules: &[UpdateRule],

@@ -9,7 +9,7 @@ use crate::model::weights::Parameters;
 
 /// What is done with the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub(super) enum Rule {
     /// Loshchilov and Hutter 2019, algorithm 1 (SGDW), without dampening.
     Sgd,
     /// Chen et al. 2023, algorithm 2.
@@ -17,7 +17,7 @@ pub enum Rule {
 }
 
 /// One moment per parameter.
-pub struct Momentum {
+pub(super) struct Momentum {
     rule: Rule,
     config: OptimizerConfig,
     /// How each parameter is updated.
@@ -29,7 +29,7 @@ pub struct Momentum {
 
 impl Momentum {
     /// Moments of 0.
-    pub fn new(rule: Rule, config: &OptimizerConfig, parameters: &Parameters, updates: Vec<UpdateRule>) -> Self {
+    pub(super) fn new(rule: Rule, config: &OptimizerConfig, parameters: &Parameters, updates: Vec<UpdateRule>) -> Self {
         Momentum {
             rule,
             config: config.clone(),

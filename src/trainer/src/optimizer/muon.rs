@@ -36,7 +36,7 @@ const SAFETY: f64 = 1.01;
 const EPSILON: f64 = 1e-10;
 
 /// Momentum for matrices, AdamW for the rest.
-pub struct Muon {
+pub(super) struct Muon {
     config: OptimizerConfig,
     /// Places of the matrices in the list of all parameters.
     places: Vec<usize>,
@@ -52,7 +52,7 @@ pub struct Muon {
 
 impl Muon {
     /// Moments of 0; `steps` is for AdamW's bias correction.
-    pub fn new(config: &OptimizerConfig, parameters: &Parameters, rules: &[UpdateRule], steps: u64) -> Self {
+    pub(super) fn new(config: &OptimizerConfig, parameters: &Parameters, rules: &[UpdateRule], steps: u64) -> Self {
         let inside = |i: &usize| parameters.specs()[*i].role == Role::Hidden;
         let (places, rest): (Vec<usize>, Vec<usize>) = (0..parameters.tensors().len()).partition(inside);
         let members: Vec<Tensor> = places.iter().map(|&i| parameters.tensors()[i].shallow_clone()).collect();

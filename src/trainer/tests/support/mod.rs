@@ -14,15 +14,15 @@ use harness_core::scores::{self, Request, StepLine};
 use harness_core::shards::ShardWriter;
 use tempfile::TempDir;
 
-pub const VOCABULARY: u32 = 32;
+pub(crate) const VOCABULARY: u32 = 32;
 
 /// A folder with shards, requests and outputs.
-pub struct Place {
+pub(crate) struct Place {
     folder: TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Place { folder: tempfile::tempdir().unwrap() };
         place.shard("train.tokens", 40, 1);
         place.shard("validation.tokens", 4, 2);
@@ -44,12 +44,12 @@ impl Place {
         place
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Documents of a language in which the next token mostly follows from the last two.
-    pub fn shard(&self, name: &str, documents: usize, seed: u64) {
+    pub(crate) fn shard(&self, name: &str, documents: usize, seed: u64) {
         let mut random = Random::new(seed);
         let mut writer = ShardWriter::new(VOCABULARY);
         for _ in 0..documents {
@@ -64,7 +64,7 @@ impl Place {
     }
 
     /// A job of a second or two. Its output folder is `name`.
-    pub fn job(&self, name: &str) -> Job {
+    pub(crate) fn job(&self, name: &str) -> Job {
         files::create_folder(&self.path(name)).unwrap();
         Job {
             version: VERSION,
@@ -109,40 +109,40 @@ impl Place {
 }
 
 /// What a run said.
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub messages: Vec<Message>,
     pub code: Option<i32>,
     pub stderr: String,
 }
 
 /// A run under way.
-pub struct Running {
+pub(crate) struct Running {
     pub child: Child,
     stdin: Option<ChildStdin>,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
     messages: Vec<Message>,
 }
 
-pub fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_harness-trainer"));
     command.env("OMP_WAIT_POLICY", "passive");
     command
 }
 
-pub fn start(job: &Job) -> Running {
+pub(crate) fn start(job: &Job) -> Running {
     let path = job.output.with_extension("job.json");
     files::write(&path, &serde_json::to_vec(job).unwrap()).unwrap();
     start_file(&path)
 }
 
-pub fn start_file(path: &Path) -> Running {
+pub(crate) fn start_file(path: &Path) -> Running {
     let mut command = program();
     command.arg("run").arg(path);
     spawn(command)
 }
 
 /// Starts a job with so much address space at most.
-pub fn start_with_memory(job: &Job, bytes: u64) -> Running {
+pub(crate) fn start_with_memory(job: &Job, bytes: u64) -> Running {
     let path = job.output.with_extension("job.json");
     files::write(&path, &serde_json::to_vec(job).unwrap()).unwrap();
     let mut command = Command::new("sh");
@@ -162,7 +162,7 @@ fn spawn(mut command: Command) -> Running {
 
 impl Running {
     /// Reads on until a step with this number was reported.
-    pub fn until_step(&mut self, step: u64) {
+    pub(crate) fn until_step(&mut self, step: u64) {
         for line in self.lines.by_ref() {
             let message: Message = serde_json::from_str(&line.unwrap()).unwrap();
             let reached = matches!(&message, Message::Step(line) if line.step >= step);
@@ -175,27 +175,27 @@ impl Running {
     }
 
     /// Largest address space that the program has had.
-    pub fn peak_address_space_bytes(&self) -> u64 {
+    pub(crate) fn peak_address_space_bytes(&self) -> u64 {
         let status = files::read_to_string(Path::new(&format!("/proc/{}/status", self.child.id()))).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
     }
 
-    pub fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    pub fn close_stdin(&mut self) {
+    pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Waits for the end.
-    pub fn end(mut self) -> Outcome {
+    pub(crate) fn end(mut self) -> Outcome {
         for line in self.lines.by_ref() {
             let line = line.unwrap();
             self.messages.push(serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}")));
@@ -207,44 +207,44 @@ impl Running {
     }
 }
 
-pub fn run(job: &Job) -> Outcome {
+pub(crate) fn run(job: &Job) -> Outcome {
     start(job).end()
 }
 
 impl Outcome {
-    pub fn finished(&self) -> &Closing {
+    pub(crate) fn finished(&self) -> &Closing {
         match self.messages.last() {
             Some(Message::Finished(closing)) => closing,
             other => panic!("expected the run to finish, got {other:?}; {}", self.stderr),
         }
     }
 
-    pub fn stopped(&self) -> &Closing {
+    pub(crate) fn stopped(&self) -> &Closing {
         match self.messages.last() {
             Some(Message::Stopped(closing)) => closing,
             other => panic!("expected the run to stop, got {other:?}; {}", self.stderr),
         }
     }
 
-    pub fn failed(&self) -> &Failure {
+    pub(crate) fn failed(&self) -> &Failure {
         match self.messages.last() {
             Some(Message::Failed(failure)) => failure,
             other => panic!("expected the run to fail, got {other:?}; {}", self.stderr),
         }
     }
 
-    pub fn started(&self) -> &Started {
+    pub(crate) fn started(&self) -> &Started {
         match self.messages.first() {
             Some(Message::Started(started)) => started,
             other => panic!("expected the run to start, got {other:?}; {}", self.stderr),
         }
     }
 
-    pub fn steps(&self) -> Vec<&StepLine> {
+    pub(crate) fn steps(&self) -> Vec<&StepLine> {
         self.messages.iter().filter_map(|m| if let Message::Step(line) = m { Some(line) } else { None }).collect()
     }
 
-    pub fn checkpoints(&self) -> Vec<&Checkpoint> {
+    pub(crate) fn checkpoints(&self) -> Vec<&Checkpoint> {
         self.messages.iter().filter_map(|m| if let Message::Checkpoint(c) = m { Some(c) } else { None }).collect()
     }
 }
