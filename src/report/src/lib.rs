@@ -4,12 +4,12 @@
 //!
 //! Comes in: analyses of sealed runs, `templates/`, and `report/` with what students wrote. Goes out:
 //! `report/build/paper.pdf` and `report/build/paper.json`, which lists every number of the PDF with its run and page,
-//! and the digest of everything that went in. Sections are drafted once and never overwritten. It must never have: clap,
-//! tch, tokenizers, or a statistic of its own.
+//! and the digest of everything that went in. Drafts follow the records until somebody edits them, and are never touched
+//! from then on. It must never have: clap, tch, tokenizers, or a statistic of its own.
 //!
 //! In the order of the flow: [`families`] says what is compared with what; [`values`], [`tables`], [`figures`] and
-//! [`prose`] make data files of the records, in the types of [`model`]; [`draft`] writes sections; [`section`] reads them
-//! back, so that the names they use can be checked; [`bibliography`] sets what they cite; [`made`] is all of it as bytes, for the
+//! [`prose`] make data files of the records, in the types of [`model`]; [`draft`] writes sections, [`follow`] puts them where
+//! nobody has others, and [`section`] reads them back, so that the names they use can be checked; [`bibliography`] sets what they cite; [`made`] is all of it as bytes, for the
 //! build folder and for an audit; [`typst`] compiles; [`glyphs`] names what no font can show; [`proof`] says what came out.
 
 mod bibliography;
@@ -19,6 +19,7 @@ mod draft;
 mod error;
 mod families;
 mod figures;
+mod follow;
 mod glyphs;
 mod made;
 pub mod model;
@@ -44,12 +45,14 @@ use harness_analyse::RunAnalysis;
 pub use check_format::{Finding, check_format};
 pub use error::{Place, ReportError};
 pub use figures::{Outcome, Redrawn};
+pub use follow::{DraftDiff, Followed};
 pub use made::Made;
 pub use proof::{Proof, ProofRun, SourceFile};
 pub use values::{Backing, Listed, Numbers};
 
 use bibliography::Library;
 use families::Families;
+use follow::Drafted;
 use prose::Segment;
 use section::{Argument, Call, Function, Section};
 use tables::Tables;
@@ -83,6 +86,8 @@ impl Mode {
 pub struct Options {
     /// The layout.
     pub mode: Mode,
+    /// Of today's drafts alone: nothing outside the build folder is written, and no section of the project's own is read.
+    pub drafts_alone: bool,
     /// By experiment, what a reader has to know of the choice of its runs.
     pub notes: BTreeMap<String, Vec<String>>,
 }
@@ -98,10 +103,8 @@ pub struct Report {
     pub pages: u64,
     /// Numbers and words in it that are bound to a run.
     pub bound: usize,
-    /// Files that were drafted for the students now, relative to the project.
-    pub created: Vec<String>,
-    /// Sections whose draft would read differently now; the draft lies below `report/build/draft/`.
-    pub redrafted: Vec<String>,
+    /// What became of the drafts.
+    pub followed: Followed,
     /// What the conference would object to.
     pub findings: Vec<Finding>,
     /// What Typst warned of.
@@ -113,7 +116,9 @@ pub const PAPER_PDF: &str = "report/build/paper.pdf";
 /// Where its proof lies, relative to the project.
 pub const PAPER_PROOF: &str = "report/build/paper.json";
 
+const REPORT: &str = "report";
 const BUILD: &str = "report/build";
+const DRAFT: &str = "report/build/draft";
 const PAPER: &str = "report/build/paper.typ";
 const SECTIONS: &str = "report/sections";
 const OWN_REFERENCES: &str = "report/references.bib";
@@ -126,8 +131,13 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
         return Err(ReportError::NoRuns);
     }
     let typst = typst::Typst::find(project)?;
-    let (created, redrafted) = draft_sections(project, &Families::of(analyses))?;
-    let mut made = Made::of(project, analyses, options)?;
+    let drafts = drafts(project, &Families::of(analyses))?;
+    files::remove_folder(&project.root().join(DRAFT))?;
+    for Drafted { path, text } in &drafts {
+        files::write(&project.root().join(DRAFT).join(path), text.as_bytes())?;
+    }
+    let followed = if options.drafts_alone { Followed::default() } else { follow_records(project, &drafts)? };
+    let mut made = Made::of(project, analyses, options).map_err(|error| explained(error, &followed))?;
     made.write(project)?;
 
     let pdf = project.root().join(PAPER_PDF);
@@ -151,8 +161,7 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
         proof: proof_path,
         pages: notes.outline.pages,
         bound: proof.bound.len(),
-        created,
-        redrafted,
+        followed,
         findings,
         warnings: compiled.warnings,
     })
@@ -173,47 +182,60 @@ fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
     bytes
 }
 
-/// Writes the drafts: to the students' folder what is not there yet, to the build folder all of them.
-fn draft_sections(project: &Project, families: &Families) -> Result<(Vec<String>, Vec<String>), ReportError> {
-    let drafts = draft::sections(&project.templates().join("sections"), families)?;
-    let with_notes = |draft: draft::Draft| -> Result<draft::Draft, files::FileError> {
-        let path = draft.experiment.as_ref().map(|name| project.experiments().join(name).join("notes.md"));
-        match path.filter(|path| files::is_file(path)) {
-            Some(path) => Ok(draft.below_notes(&files::read_to_string(&path)?)),
-            None => Ok(draft),
-        }
-    };
-    let drafts = drafts.into_iter().map(with_notes).collect::<Result<Vec<_>, _>>()?;
-    let (mut created, mut redrafted) = (Vec::new(), Vec::new());
-    let beside = project.root().join(BUILD).join("draft");
-    files::remove_folder(&beside)?;
-    for draft in &drafts {
-        let own = format!("{SECTIONS}/{}", draft.name);
-        let path = project.root().join(&own);
-        if !path.exists() {
-            files::write(&path, draft.text.as_bytes())?;
-            created.push(own);
-        } else if files::read(&path)? != draft.text.as_bytes() {
-            redrafted.push(own);
-        }
-        files::write(&beside.join("sections").join(&draft.name), draft.text.as_bytes())?;
+/// The edited files of the paper whose draft is another one by now, against both drafts.
+pub fn draft_diffs(project: &Project, analyses: &[RunAnalysis]) -> Result<Vec<DraftDiff>, ReportError> {
+    Ok(follow::diffs(project, &drafts(project, &Families::of(analyses))?)?)
+}
+
+/// Takes today's drafts of edited files for seen: only what changes from now on is told.
+pub fn take_drafts_for_seen(project: &Project, analyses: &[RunAnalysis]) -> Result<(), ReportError> {
+    Ok(follow::seen(project, &drafts(project, &Families::of(analyses))?)?)
+}
+
+/// Today's drafts: of each section, and of the file with title and authors.
+fn drafts(project: &Project, families: &Families) -> Result<Vec<Drafted>, ReportError> {
+    let mut drafts = vec![Drafted { path: paper_toml::NAME.to_owned(), text: paper_toml::draft(families) }];
+    for draft in draft::sections(&project.templates().join("sections"), families)? {
+        let notes = draft.experiment.as_ref().map(|name| project.experiments().join(name).join("notes.md"));
+        let draft = match notes.filter(|path| files::is_file(path)) {
+            Some(path) => draft.below_notes(&files::read_to_string(&path)?),
+            None => draft,
+        };
+        drafts.push(Drafted { path: format!("sections/{}", draft.name), text: draft.text });
     }
+    Ok(drafts)
+}
+
+/// Brings `report/` to where the records are, as far as nobody edited it.
+fn follow_records(project: &Project, drafts: &[Drafted]) -> Result<Followed, ReportError> {
+    let mut followed = follow::follow(project, drafts)?;
     let references = project.root().join(OWN_REFERENCES);
     if !references.exists() {
         files::write(&references, NO_REFERENCES.as_bytes())?;
-        created.push(OWN_REFERENCES.to_owned());
+        followed.created.push(OWN_REFERENCES.to_owned());
     }
-    paper_toml::draft(project, families)?;
-    Ok((created, redrafted))
+    Ok(followed)
+}
+
+/// A section that was drafted for an experiment which is no longer there is refused with what can be done.
+fn explained(error: ReportError, followed: &Followed) -> ReportError {
+    match error {
+        ReportError::Source { problem, place, .. } if followed.left.contains(&place.path) => {
+            let hint = "the section was drafted for an experiment that has no run which counts any more, and edited \
+                        since: delete the file, or rewrite it";
+            ReportError::Source { problem, place, hint: Some(hint.to_owned()) }
+        }
+        other => other,
+    }
 }
 
 /// The sections of the paper: files named `NN-name.typ` and, for the appendix, `AN-name.typ`.
-fn read_sections(project: &Project) -> Result<Vec<Section>, ReportError> {
-    let mut names = files::list(&project.root().join(SECTIONS))?;
+fn read_sections(project: &Project, folder: &str) -> Result<Vec<Section>, ReportError> {
+    let mut names = files::list(&project.root().join(folder))?;
     names.retain(|name| name.ends_with(".typ") && part_of(name).is_some());
     names.sort_by_key(|name| name.trim_end_matches(".typ").to_owned());
     let read = |name: String| {
-        let path = format!("{SECTIONS}/{name}");
+        let path = format!("{folder}/{name}");
         let text = files::read_to_string(&project.root().join(&path))?;
         Ok(Section::new(path, text))
     };

@@ -15,7 +15,7 @@ use super::section::Section;
 use super::tables::Tables;
 use super::values::{self, Numbers};
 use super::{
-    BUILD, Known, Mode, Options, Part, check_names, draft, figures, pairs_asked_for, paper_toml, part_of, pretty,
+    BUILD, DRAFT, Known, Mode, Options, Part, REPORT, check_names, draft, figures, pairs_asked_for, paper_toml, part_of, pretty,
     read_library, read_sections,
 };
 
@@ -34,7 +34,8 @@ pub struct Made<'a> {
 impl<'a> Made<'a> {
     /// Of these runs and of the sections as they stand.
     pub fn of(project: &Project, analyses: &'a [RunAnalysis], options: &Options) -> Result<Self, ReportError> {
-        let sections = read_sections(project)?;
+        let written = if options.drafts_alone { DRAFT } else { REPORT };
+        let sections = read_sections(project, &format!("{written}/sections"))?;
         let mut sources: BTreeMap<String, Digest> =
             sections.iter().map(|section| (section.path.clone(), Digest::of(section.text.as_bytes()))).collect();
         let mut numbers = Numbers::of(analyses, &pairs_asked_for(&sections))?;
@@ -44,7 +45,9 @@ impl<'a> Made<'a> {
         })?;
         let mut made = Made { mode: options.mode, files: BTreeMap::new(), sources, numbers, sections };
 
-        let about = paper_toml::parse(&made.read(project, paper_toml::PATH)?)?;
+        let is_own = files::is_file(&project.root().join(paper_toml::PATH));
+        let about = if is_own { paper_toml::PATH.to_owned() } else { format!("{DRAFT}/{}", paper_toml::NAME) };
+        let about = paper_toml::parse(&about, &made.read(project, &about)?)?;
         let mut tables = Tables::of(&made.numbers);
         if made.mode == Mode::Review {
             tables.withhold_commits();

@@ -1,4 +1,4 @@
-//! `report/paper.toml`: title, authors and keywords, the students' own. Made once with a title from the study.
+//! `report/paper.toml`: title, authors and keywords, the students' own. Its draft has a title from the study.
 
 use harness_core::config::{nearest, place_of};
 use harness_core::files::{self, FileError};
@@ -9,6 +9,8 @@ use serde_json::{Value as Json, json};
 use super::error::{Place, ReportError};
 use super::families::Families;
 
+/// Its name below `report/`.
+pub(super) const NAME: &str = "paper.toml";
 /// Where it lies, relative to the project.
 pub(super) const PATH: &str = "report/paper.toml";
 
@@ -43,15 +45,14 @@ affiliation = "Affiliation"
 email = "first.author@example.org"
 "#;
 
-/// Makes the file if it is not there.
-pub(super) fn draft(project: &Project, families: &Families) -> Result<(), FileError> {
-    let path = project.root().join(PATH);
-    if path.exists() { Ok(()) } else { files::write(&path, DRAFT.replace("TITLE", title(families)).as_bytes()) }
+/// The file as nobody has edited it.
+pub(super) fn draft(families: &Families) -> String {
+    DRAFT.replace("TITLE", title(families))
 }
 
-/// Reads its text.
-pub(super) fn parse(text: &str) -> Result<Json, ReportError> {
-    let paper: Paper = toml::from_str(text).map_err(|e| wrong(text, &e))?;
+/// Reads the text of the file at this path, relative to the project.
+pub(super) fn parse(path: &str, text: &str) -> Result<Json, ReportError> {
+    let paper: Paper = toml::from_str(text).map_err(|e| wrong(path, text, &e))?;
     Ok(json!(paper))
 }
 
@@ -63,7 +64,7 @@ fn title(families: &Families) -> &'static str {
     }
 }
 
-fn wrong(text: &str, error: &toml::de::Error) -> ReportError {
+fn wrong(path: &str, text: &str, error: &toml::de::Error) -> ReportError {
     let (line, column, line_text) = error.span().map_or((0, 0, String::new()), |span| place_of(text, span.start));
     let message = error.message().trim().to_owned();
     let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -73,6 +74,6 @@ fn wrong(text: &str, error: &toml::de::Error) -> ReportError {
         }
         _ => Some("it holds `title`, `keywords` and `[[authors]]` with `name`, `affiliation` and `email`".to_owned()),
     };
-    let place = Place { path: PATH.to_owned(), line, column, text: line_text };
+    let place = Place { path: path.to_owned(), line, column, text: line_text };
     ReportError::Source { problem: message, place: Box::new(place), hint }
 }

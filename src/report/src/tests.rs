@@ -143,11 +143,11 @@ fn the_same_runs_give_the_same_bytes() {
     let analyses = runs(&project, &demo());
     let first = built(&project, &analyses, Mode::Final);
     let (pdf, proof) = (files::read(&first.pdf).unwrap(), files::read(&first.proof).unwrap());
-    assert!(!first.created.is_empty());
+    assert!(!first.followed.created.is_empty());
     let second = built(&project, &analyses, Mode::Final);
     assert_eq!(files::read(&second.pdf).unwrap(), pdf);
     assert_eq!(files::read(&second.proof).unwrap(), proof);
-    assert!(second.created.is_empty() && second.redrafted.is_empty(), "{second:?}");
+    assert_eq!(second.followed, Followed::default());
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn what_students_wrote_is_never_written_again() {
     }
     let synthetic = demo();
     let first = built(&project, &runs(&project, &synthetic[..1]), Mode::Final);
-    assert!(first.created.iter().all(|path| !path.contains("lr-warmup")), "{:?}", first.created);
+    assert!(first.followed.created.iter().all(|path| !path.contains("lr-warmup")), "{:?}", first.followed);
     let own = [
         ("report/sections/80-conclusion.typ", "= Our Own Conclusion\nThis is ours.\n"),
         ("report/references.bib", "@misc{own, author={A B}, title={C}, year=2020, url={https://example.org}}\n"),
@@ -171,13 +171,56 @@ fn what_students_wrote_is_never_written_again() {
     for (path, text) in own {
         assert_eq!(files::read_to_string(&project.root().join(path)).unwrap(), text);
     }
-    assert!(second.redrafted.contains(&"report/sections/80-conclusion.typ".to_owned()), "{:?}", second.redrafted);
+    assert_eq!(second.followed.behind, ["report/sections/80-conclusion.typ"]);
+    let rewritten = &second.followed.rewritten;
+    assert!(rewritten.contains(&"report/sections/00-abstract.typ".to_owned()), "nobody had edited it: {rewritten:?}");
+    let diffs = draft_diffs(&project, &runs(&project, &synthetic)).unwrap();
+    assert!(diffs.len() == 1 && diffs[0].yours.contains("+This is ours."), "{diffs:?}");
     let draft = project.root().join("report/build/draft/sections/80-conclusion.typ");
     assert!(files::read_to_string(&draft).unwrap().contains("= Conclusion"));
     assert!(
         project.root().join("report/sections/60-changes-lr-warmup.typ").exists(),
         "a new experiment has its section"
     );
+}
+
+#[test]
+fn the_section_of_an_experiment_that_is_gone_goes_unless_somebody_edited_it() {
+    let (_folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    let synthetic = demo();
+    let section = "report/sections/60-changes-lr-warmup.typ";
+    built(&project, &runs(&project, &synthetic), Mode::Final);
+    let one = runs(&project, &synthetic[..1]);
+    let report = built(&project, &one, Mode::Final);
+    assert_eq!(report.followed.removed, [section]);
+
+    files::remove_folder(&project.report()).unwrap();
+    built(&project, &runs(&project, &synthetic), Mode::Final);
+    let path = project.root().join(section);
+    let edited = format!("{}\nThis is ours.\n", files::read_to_string(&path).unwrap());
+    files::write(&path, edited.as_bytes()).unwrap();
+    let message = build(&project, &one, &Options::default()).unwrap_err().to_string();
+    assert!(message.contains(section) && message.contains("no run which counts any more"), "{message}");
+    assert_eq!(files::read_to_string(&path).unwrap(), edited);
+}
+
+#[test]
+fn a_paper_of_drafts_alone_leaves_what_is_written_alone() {
+    let (_folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    let analyses = runs(&project, &demo());
+    let own = project.root().join("report/sections/80-conclusion.typ");
+    files::write(&own, b"#panic(\"not read\")").unwrap();
+    let options = Options { drafts_alone: true, ..Options::default() };
+    let report = build(&project, &analyses, &options).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(report.followed, Followed::default());
+    assert_eq!(files::list(&project.report()).unwrap(), ["build", "sections"]);
+    assert!(proof(&report).sources.iter().all(|source| !source.path.starts_with("report/sections")));
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub(super) struct Arguments {
     trainer: Option<PathBuf>,
 }
 
-const EXPERIMENTS: [&str; 2] = ["baseline", "lr-warmup"];
+/// What the demonstration runs, the experiment first that the other extends.
+pub(super) const EXPERIMENTS: [&str; 2] = ["baseline", "lr-warmup"];
 
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let context = workplace.context(arguments.trainer.clone());
@@ -31,13 +32,16 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         }
     }
     gate(workplace)?;
-    terminal::tell("\n$ harness report");
-    report::build(workplace, Mode::Final, false)?;
+    terminal::tell("\n$ harness report --draft");
+    // The demonstration leaves the project's own paper alone, and none of its own behind.
+    let drafts_alone = !workplace.project.report().join("sections").exists();
+    report::build(workplace, Mode::Final, drafts_alone, false)?;
     terminal::tell("\n$ harness audit");
     let code = audit::everything(workplace)?;
     terminal::tell(
         "\nNext: open report/build/paper.pdf; commit the run folders under experiments/*/runs; write your own\n\
-         experiments/<name>/experiment.toml with `extends = \"baseline\"`; make exp NAME=<name>. See docs/guide.md.",
+         experiments/<name>/experiment.toml with `extends = \"baseline\"`; make exp NAME=<name>. `harness init` starts a\n\
+         project of your own. See docs/guide.md.",
     );
     Ok(code)
 }

@@ -19,6 +19,7 @@ mod evaluate;
 mod export;
 mod generate;
 mod import;
+mod init;
 mod ladder;
 mod leave_one_out;
 mod library;
@@ -75,6 +76,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Arguments),
     Library(library::Arguments),
     Propose(propose::Arguments),
     Status(status::Arguments),
@@ -307,6 +309,7 @@ pub fn main() -> ExitCode {
     };
     let workplace = || Workplace::find(arguments.project.clone());
     let outcome = match arguments.command {
+        Command::Init(a) => workplace().and_then(|w| init::execute(&w, &a)),
         Command::Library(a) => workplace().and_then(|w| library::execute(&w, &a)),
         Command::Propose(a) => workplace().and_then(|w| propose::execute(&w, &a)),
         Command::Status(a) => workplace().and_then(|w| status::execute(&w, &a)),

@@ -76,7 +76,7 @@ fn with_parent(text: &str, old: &ExperimentName, new: &ExperimentName) -> String
     text.split_inclusive('\n').map(line).collect()
 }
 
-/// Files of the paper that name an experiment in quotes.
+/// Files of the paper that name an experiment in quotes, but for drafts that follow the records by themselves.
 fn places(project: &Project, name: &ExperimentName) -> Result<Vec<String>, files::FileError> {
     let quoted = format!("\"{name}\"");
     let mut places = Vec::new();
@@ -84,7 +84,10 @@ fn places(project: &Project, name: &ExperimentName) -> Result<Vec<String>, files
         for file in files::list(&project.root().join(folder))? {
             let path = format!("{folder}/{file}");
             let is_text = [".typ", ".toml", ".bib"].iter().any(|ending| file.ends_with(ending));
-            if is_text && files::read_to_string(&project.root().join(&path))?.contains(&quoted) {
+            let text = if is_text { files::read_to_string(&project.root().join(&path))? } else { continue };
+            let drafted = project.root().join(path.replacen("report/", "report/drafted/", 1));
+            let is_draft = files::is_file(&drafted) && files::read_to_string(&drafted)? == text;
+            if !is_draft && text.contains(&quoted) {
                 places.push(path);
             }
         }

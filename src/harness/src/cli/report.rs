@@ -6,12 +6,12 @@ use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use harness_analyse::RunAnalysis;
 use harness_record::{LeftOut, Reason, RunSet, Seen};
-use harness_report::{self as report, Mode, Options, PAPER_PDF};
+use harness_report::{self as report, Followed, Mode, Options, PAPER_PDF};
 
 /// Write report/build/paper.pdf from the sealed runs of every experiment.
 ///
-/// The first time, report/sections/*.typ are drafted from the records; from then on they are yours and are never
-/// overwritten. Numbers come in through #value("experiment", "key"); `harness show NAME --values` lists the keys.
+/// Sections are drafted into report/sections/*.typ and follow the records until you edit them; from then on they are yours
+/// and are never overwritten. Numbers come in through #value("experiment", "key"); `harness show NAME --values` lists the keys.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Layout: camera-ready, anonymous with ruler, or with names and page numbers.
@@ -20,6 +20,18 @@ pub(super) struct Arguments {
     /// Fail (exit code 1) if a check of the format finds something.
     #[arg(long)]
     strict: bool,
+    /// Make the paper of today's drafts alone: nothing is written outside report/build, and your sections are not read.
+    #[arg(long)]
+    draft: bool,
+    /// Make no paper: show for each section that you edited what the records have changed in its draft since, and what is yours.
+    #[arg(long, conflicts_with_all = ["mode", "strict", "draft"])]
+    diff_draft: bool,
+    /// Take those changes for seen, so that only later ones are told.
+    #[arg(long, requires = "diff_draft")]
+    seen: bool,
+    /// Print the differences as JSON: `path`, `records` (null where the old draft was not kept) and `yours`.
+    #[arg(long, requires = "diff_draft")]
+    json: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -43,20 +55,38 @@ impl From<Layout> for Mode {
 }
 
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    build(workplace, arguments.mode.into(), arguments.strict)
+    if arguments.diff_draft {
+        return diff_draft(workplace, arguments);
+    }
+    build(workplace, arguments.mode.into(), arguments.draft, arguments.strict)
+}
+
+fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+    let (analyses, _) = citable(workplace)?;
+    let diffs = report::draft_diffs(&workplace.project, &analyses)?;
+    if arguments.json {
+        terminal::say(&serde_json::to_string_pretty(&diffs).expect("texts are JSON"));
+    } else {
+        for diff in &diffs {
+            let records = diff.records.as_deref().unwrap_or("The draft that it was made from was not kept.\n");
+            terminal::say(&format!("== {}\n\n-- what the records changed\n{records}", diff.path));
+            terminal::say(&format!("-- what is yours\n{}", diff.yours));
+        }
+    }
+    if diffs.is_empty() {
+        terminal::tell("every section that was edited stands on today's draft");
+    } else if arguments.seen {
+        report::take_drafts_for_seen(&workplace.project, &analyses)?;
+        terminal::tell("taken for seen; hint: commit report/drafted");
+    }
+    Ok(exit_code::SUCCESS)
 }
 
 /// Makes the paper and says what came out.
-pub(super) fn build(workplace: &Workplace, mode: Mode, strict: bool) -> Outcome {
+pub(super) fn build(workplace: &Workplace, mode: Mode, drafts_alone: bool, strict: bool) -> Outcome {
     let (analyses, notes) = citable(workplace)?;
-    let report = report::build(&workplace.project, &analyses, &Options { mode, notes })?;
-    for created in &report.created {
-        terminal::tell(&format!("drafted {created}: yours from now on"));
-    }
-    for redrafted in &report.redrafted {
-        let name = redrafted.rsplit('/').next().unwrap_or(redrafted);
-        terminal::tell(&format!("{redrafted} is yours; today's draft is report/build/draft/sections/{name}"));
-    }
+    let report = report::build(&workplace.project, &analyses, &Options { mode, drafts_alone, notes })?;
+    tell_of_drafts(&report.followed);
     report.warnings.iter().for_each(|warning| terminal::tell(&format!("typst: {warning}")));
     report.findings.iter().for_each(|finding| {
         terminal::tell(&format!("format: {}: {}\nhint: {}", finding.rule, finding.problem, finding.hint))
@@ -65,6 +95,22 @@ pub(super) fn build(workplace: &Workplace, mode: Mode, strict: bool) -> Outcome 
     terminal::say(&summary);
     let objections = strict && !report.findings.is_empty();
     Ok(if objections { exit_code::CONTRADICTION } else { exit_code::SUCCESS })
+}
+
+fn tell_of_drafts(followed: &Followed) {
+    if !followed.created.is_empty() {
+        let drafted = followed.created.iter().map(|path| path.trim_start_matches("report/")).collect::<Vec<_>>();
+        let follow = "what is drafted follows the records until you edit it";
+        terminal::tell(&format!("drafted in report/: {}\n{follow}", drafted.join(", ")));
+    }
+    for (paths, what) in [
+        (&followed.rewritten, "drafted again: the records have changed, and nobody had edited it"),
+        (&followed.removed, "removed: its experiment has no run that counts any more, and nobody had edited it"),
+        (&followed.left, "is yours, but its experiment has no run that counts any more: delete or rewrite it"),
+        (&followed.behind, "is yours, and the records give another draft by now: `harness report --diff-draft`"),
+    ] {
+        paths.iter().for_each(|path| terminal::tell(&format!("{path}: {what}")));
+    }
 }
 
 /// By experiment, what a reader has to know of the choice of its runs.
