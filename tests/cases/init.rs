@@ -41,7 +41,10 @@ fn what_may_be_needed_is_not_removed() {
         let ran = project.harness(arguments).expect(2);
         assert!(words.iter().all(|word| ran.stderr.contains(word)), "{words:?}: {}", ran.stderr);
         assert!(project.path("experiments/baseline").exists() && project.path("experiments/lr-warmup").exists());
-        assert_eq!(fs::read_to_string(project.path("experiments/project.toml")).unwrap(), "# What holds.\nid = \"harness\"\n");
+        assert_eq!(
+            fs::read_to_string(project.path("experiments/project.toml")).unwrap(),
+            "# What holds.\nid = \"harness\"\n"
+        );
     };
     let drop: &[&str] = &["init", "--drop-demo"];
     project.write("experiments/baseline/experiment.toml", "title = \"Ours\"\n");

@@ -194,7 +194,7 @@ pub fn take_drafts_for_seen(project: &Project, analyses: &[RunAnalysis]) -> Resu
 
 /// Today's drafts: of each section, and of the file with title and authors.
 fn drafts(project: &Project, families: &Families) -> Result<Vec<Drafted>, ReportError> {
-    let mut drafts = vec![Drafted { path: paper_toml::NAME.to_owned(), text: paper_toml::draft(families) }];
+    let mut drafts = vec![Drafted { path: paper_toml::NAME.to_owned(), text: paper_toml::DRAFT.to_owned() }];
     for draft in draft::sections(&project.templates().join("sections"), families)? {
         let notes = draft.experiment.as_ref().map(|name| project.experiments().join(name).join("notes.md"));
         let draft = match notes.filter(|path| files::is_file(path)) {

@@ -1,13 +1,10 @@
-//! `report/paper.toml`: title, authors and keywords, the students' own. Its draft has a title from the study.
+//! `report/paper.toml`: title, authors and keywords, the students' own.
 
 use harness_core::config::{nearest, place_of};
-use harness_core::files::{self, FileError};
-use harness_core::names::Project;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::error::{Place, ReportError};
-use super::families::Families;
 
 /// Its name below `report/`.
 pub(super) const NAME: &str = "paper.toml";
@@ -34,9 +31,10 @@ struct Author {
     email: String,
 }
 
-const DRAFT: &str = r#"# Title and authors of the paper. A review copy (harness report --mode review) leaves the authors out.
+/// The file as nobody has edited it.
+pub(super) const DRAFT: &str = r#"# Title and authors of the paper. A review copy (harness report --mode review) leaves the authors out.
 
-title = "TITLE"
+title = "Pretraining Small Language Models under a Budget"
 keywords = ["language models", "pretraining", "reproducibility"]
 
 [[authors]]
@@ -45,23 +43,10 @@ affiliation = "Affiliation"
 email = "first.author@example.org"
 "#;
 
-/// The file as nobody has edited it.
-pub(super) fn draft(families: &Families) -> String {
-    DRAFT.replace("TITLE", title(families))
-}
-
 /// Reads the text of the file at this path, relative to the project.
 pub(super) fn parse(path: &str, text: &str) -> Result<Json, ReportError> {
     let paper: Paper = toml::from_str(text).map_err(|e| wrong(path, text, &e))?;
     Ok(json!(paper))
-}
-
-fn title(families: &Families) -> &'static str {
-    if families.families.iter().any(|family| family.len() > 1) {
-        "Pretraining Small Language Models under a Budget: A Baseline and Changes to It"
-    } else {
-        "Pretraining a Small Language Model under a Budget"
-    }
 }
 
 fn wrong(path: &str, text: &str, error: &toml::de::Error) -> ReportError {
