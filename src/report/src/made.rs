@@ -15,8 +15,8 @@ use super::section::Section;
 use super::tables::Tables;
 use super::values::{self, Numbers};
 use super::{
-    BUILD, DRAFT, Known, Mode, Options, Part, REPORT, check_names, draft, figures, pairs_asked_for, paper_toml, part_of, pretty,
-    read_library, read_sections,
+    BUILD, DRAFT, Known, Mode, Options, Part, REPORT, check_names, draft, figures, pairs_asked_for, paper_toml,
+    part_of, pretty, read_library, read_sections,
 };
 
 /// What the records and the sections make, before Typst sets it.
