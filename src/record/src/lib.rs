@@ -11,6 +11,7 @@ mod dropped;
 pub mod environment;
 pub mod format;
 pub mod git;
+mod history;
 mod openings;
 mod seal;
 pub mod select;
@@ -27,6 +28,7 @@ use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
 
 pub use dropped::{Dropped, drop_run, dropped, opened};
+pub use history::{Fate, history};
 pub use openings::{Opening, last_opening, openings};
 pub use seal::{Inherited, Recorder, SealError, pretty};
 pub use select::{LeftOut, Reason, RunSet, Seen};

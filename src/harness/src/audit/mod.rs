@@ -21,7 +21,7 @@ use serde::Serialize;
 use harness_analyse::{RunAnalysis, is_among};
 use harness_record::git::{Git, GitError};
 use harness_record::select::Traces;
-use harness_record::{self as record, RecordError, RunSet};
+use harness_record::{self as record, Fate, RecordError, RunSet};
 
 pub use trace::{Link, Trace, trace};
 
@@ -98,6 +98,8 @@ pub struct Audit {
     pub bound_numbers: usize,
     /// Each value of a run that one of them rests on, traced.
     pub traces: Vec<Trace>,
+    /// Every run that was opened of what was audited, and what became of it.
+    pub openings: Vec<Fate>,
 }
 
 /// Why an audit could not be made at all.
@@ -178,9 +180,11 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
     }
     let traces = Traces::of(project)?;
     let mut analysed = Analysed::new();
+    let mut sets = Vec::new();
     for experiment in record::experiments_with_runs(project)? {
-        runs_of(project, git, &experiment, &traces, &mut audit, &mut analysed)?;
+        sets.push(runs_of(project, git, &experiment, &traces, &mut audit, &mut analysed)?);
     }
+    audit.openings = record::history(&sets, &record::openings(project)?);
     let pdf = project.report().join("build/paper.pdf");
     if pdf.is_file() {
         match paper::paper(project, &pdf, &analysed, &mut audit) {
@@ -197,7 +201,8 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
 /// Audits the runs of an experiment, and which of them count.
 pub fn experiment(project: &Project, git: &Git, experiment: &ExperimentName) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
-    runs_of(project, git, experiment, &Traces::of(project)?, &mut audit, &mut Analysed::new())?;
+    let set = runs_of(project, git, experiment, &Traces::of(project)?, &mut audit, &mut Analysed::new())?;
+    audit.openings = record::history(&[set], &record::openings(project)?);
     name_paper_numbers(&project.report().join("build/paper.pdf"), &mut audit);
     Ok(audit)
 }
@@ -209,14 +214,15 @@ fn runs_of(
     traces: &Traces,
     audit: &mut Audit,
     analysed: &mut Analysed,
-) -> Result<(), AuditError> {
+) -> Result<RunSet, AuditError> {
     let mut read = Vec::new();
     for run in record::runs_of_every_kind(project, experiment)? {
         let sealed = outputs::run(project, git, experiment, &run, audit, analysed)?;
         read.push((run, sealed));
     }
-    selection::check(&RunSet::among(project, experiment, read, traces)?, audit);
-    Ok(())
+    let set = RunSet::among(project, experiment, read, traces)?;
+    selection::check(&set, audit);
+    Ok(set)
 }
 
 /// Audits one run.

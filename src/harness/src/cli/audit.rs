@@ -85,6 +85,7 @@ fn print_json(audit: &Audit) {
         "bound_numbers": audit.bound_numbers,
         "checks": audit.checks,
         "numbers": audit.traces,
+        "openings": audit.openings,
     });
     terminal::say(&serde_json::to_string_pretty(&report).expect("an audit is JSON"));
 }
