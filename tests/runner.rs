@@ -26,6 +26,7 @@ mod cases {
     mod prepare;
     mod queue;
     mod records;
+    mod replay;
     mod repository;
     mod resume;
     mod runs;

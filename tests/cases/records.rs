@@ -329,10 +329,8 @@ fn deleted_runs_and_missing_seeds_are_told() {
     let audit: serde_json::Value =
         serde_json::from_str(&project.harness(&["audit", "--json"]).expect(3).stdout).unwrap();
     let openings = audit["openings"].as_array().unwrap();
-    let told: Vec<(&str, String)> = openings
-        .iter()
-        .map(|opened| (opened["run"].as_str().unwrap(), opened["left_out"].to_string()))
-        .collect();
+    let told: Vec<(&str, String)> =
+        openings.iter().map(|opened| (opened["run"].as_str().unwrap(), opened["left_out"].to_string())).collect();
     let gone = [format!(r#"{{"named_by":"{}"}}"#, id(&runs[2])), format!(r#"{{"commit":"{}"#, commit.trim())];
     assert_eq!(told.iter().map(|(run, _)| *run).collect::<Vec<_>>(), runs.iter().map(|r| id(r)).collect::<Vec<_>>());
     assert!(told[1].1.contains(&gone[0]) && told[3].1.contains(&gone[1]), "{told:?}");

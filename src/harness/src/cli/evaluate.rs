@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Outcome, Workplace, terminal};
+use super::{Outcome, Workplace, replay, terminal};
 use crate::exit_code;
+use crate::replay::{EvaluatedAgain, evaluate_again, exit_code_of};
 use crate::run::{Options, Question, evaluate};
 use harness_analyse::{CurvePoint, RunAnalysis};
 use harness_record::format::Status;
@@ -31,6 +32,13 @@ pub(super) struct Arguments {
     /// opened once for a run; each opening is a run of its own and is counted.
     #[arg(long, conflicts_with_all = ["tasks", "without_validation"])]
     test_side: bool,
+    /// Make the last evaluation of the run again, from its checkpoint, and compare row by row. Nothing is written. Exit codes: 0 the
+    /// rows hold; 1 they do not; 3 the checkpoint or the data are not here.
+    #[arg(long, conflicts_with_all = ["checkpoints", "tasks", "without_validation", "test_side", "allow_dirty", "allow_stale"])]
+    verify: bool,
+    /// With `--verify`: one JSON object.
+    #[arg(long, requires = "verify")]
+    json: bool,
     /// Evaluate even though files differ from the commit; they are recorded, but the paper cannot cite the result.
     #[arg(long)]
     allow_dirty: bool,
@@ -44,6 +52,13 @@ pub(super) struct Arguments {
 
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let earlier = record::choose(&workplace.project, &arguments.run)?;
+    if arguments.verify {
+        let context = workplace.context(arguments.trainer.clone());
+        let interrupts = terminal::count_interrupts();
+        let again = evaluate_again(&context, &earlier, &interrupts, &mut terminal::Screen::new());
+        terminal::stop_counting();
+        return verified(&again?, arguments.json);
+    }
     let question = Question {
         steps: arguments.checkpoints.clone(),
         tasks: arguments.tasks.clone(),
@@ -80,6 +95,19 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         Status::Interrupted => exit_code::INTERRUPTED,
         Status::Failed => exit_code::CONTRADICTION,
     })
+}
+
+/// Says what came of the evaluation made again.
+fn verified(again: &EvaluatedAgain, json: bool) -> Outcome {
+    let exit_code = exit_code_of(again.parts.iter().map(|part| part.verdict));
+    if json {
+        replay::print_json(exit_code, again);
+        return Ok(exit_code);
+    }
+    terminal::say(&format!("evaluation after step {} of run {}, root {}", again.step, again.run, again.root.short()));
+    replay::print_parts(&again.parts);
+    replay::print_machine(&again.trainer, &again.differences);
+    Ok(exit_code)
 }
 
 /// A row for each checkpoint, a column for each metric; tasks of a group by their mean.

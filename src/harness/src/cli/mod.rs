@@ -32,7 +32,9 @@ mod proposal;
 mod propose;
 mod queue;
 mod rename;
+mod replay;
 mod report;
+mod reproduce;
 mod run;
 mod runs;
 mod schema;
@@ -110,6 +112,8 @@ enum Command {
     Dashboard(dashboard::Arguments),
     Report(report::Arguments),
     Audit(audit::Arguments),
+    Replay(replay::Arguments),
+    Reproduce(reproduce::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
     Generate(generate::Arguments),
@@ -202,6 +206,20 @@ impl From<crate::run::RunError> for Failure {
                 | E::NoTrainer { .. }
         );
         if wrong_input { Failure::usage(error) } else { Failure::failed(error) }
+    }
+}
+
+impl From<crate::replay::ReplayError> for Failure {
+    fn from(error: crate::replay::ReplayError) -> Self {
+        use crate::replay::ReplayError as E;
+        if error.is_missing() {
+            return Failure { message: error.to_string(), exit_code: exit_code::INCOMPLETE };
+        }
+        match error {
+            E::Run(error) => error.into(),
+            E::Git(error) => error.into(),
+            E::Missing { .. } | E::File(_) | E::Table(_) => Failure::failed(error),
+        }
     }
 }
 
@@ -343,6 +361,8 @@ pub fn main() -> ExitCode {
         Command::Plot(a) => workplace().and_then(|w| plot::execute(&w, &a)),
         Command::Report(a) => workplace().and_then(|w| report::execute(&w, &a)),
         Command::Audit(a) => workplace().and_then(|w| audit::execute(&w, &a)),
+        Command::Replay(a) => workplace().and_then(|w| replay::execute(&w, &a)),
+        Command::Reproduce(a) => workplace().and_then(|w| reproduce::execute(&w, &a)),
         Command::Export(a) => workplace().and_then(|w| export::execute(&w, &a)),
         Command::Import(a) => workplace().and_then(|w| import::execute(&w, &a)),
         Command::Generate(a) => workplace().and_then(|w| generate::execute(&w, &a)),

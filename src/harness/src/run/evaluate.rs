@@ -96,9 +96,9 @@ fn ready(
         let recipes = names.iter().map(|task| TaskRecipe::load(project, task)).collect::<Result<Vec<_>, _>>()?;
         (names, recipes)
     };
-    let job = job_of(earlier)?;
+    let job = recorded_job(earlier)?;
     let shards: Vec<&Path> = job.validation_shards.iter().map(PathBuf::as_path).collect();
-    as_recorded(project, earlier, &shards)?;
+    recorded_data(project, earlier, &shards)?;
 
     let tokenizer = project.home().join(&earlier.open.data.tokenizer);
     let tokenizer = Tokenizer::from_file(&tokenizer, &earlier.corpus.tokenizer.separator_text);
@@ -129,7 +129,7 @@ fn ready(
     for path in [file::CONFIG, file::CORPUS_MANIFEST] {
         written.push((path.to_owned(), files::read(&earlier.path(path))?));
     }
-    let jobs = checkpoints.iter().map(|c| (format!("plan/job-{:08}.json", c.step), of_checkpoint(c))).collect();
+    let jobs = checkpoints.iter().map(|c| (job_of_checkpoint(c.step), of_checkpoint(c))).collect();
     let mut plan_files = Vec::new();
     for (path, content) in planned(project, earlier, &names)? {
         plan_files.push(code_state.plan_file(path, content, &mut written)?);
@@ -214,8 +214,11 @@ fn test_side(project: &Project, earlier: &SealedRun) -> Result<TaskRecipe, RunEr
 }
 
 /// The job of the earlier run: its choices in the trainer's terms.
-fn job_of(earlier: &SealedRun) -> Result<Job, RunError> {
-    let json = files::read(&earlier.path(file::JOB))?;
+pub fn recorded_job(earlier: &SealedRun) -> Result<Job, RunError> {
+    // A run that evaluates has a job for each checkpoint.
+    let last = earlier.open.evaluates.iter().flat_map(|of| of.checkpoints.last()).next();
+    let path = last.map_or_else(|| file::JOB.to_owned(), |checkpoint| job_of_checkpoint(checkpoint.step));
+    let json = files::read(&earlier.path(&path))?;
     let job: Result<Job, _> = serde_json::from_slice(&json);
     match job {
         Ok(job) if job.version == contract::VERSION => Ok(job),
@@ -227,8 +230,12 @@ fn job_of(earlier: &SealedRun) -> Result<Job, RunError> {
     }
 }
 
-/// The validation text and the tokenizer must be those of the earlier run.
-fn as_recorded(project: &Project, earlier: &SealedRun, shards: &[&Path]) -> Result<(), RunError> {
+fn job_of_checkpoint(step: u64) -> String {
+    format!("plan/job-{step:08}.json")
+}
+
+/// These shards and the tokenizer must be those of the earlier run.
+pub fn recorded_data(project: &Project, earlier: &SealedRun, shards: &[&Path]) -> Result<(), RunError> {
     let data = &earlier.open.data;
     let mut expected: BTreeMap<&Path, Digest> =
         data.shards.iter().map(|shard| (Path::new(&shard.path), shard.sha256)).collect();

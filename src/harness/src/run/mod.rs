@@ -23,6 +23,7 @@ pub mod short_run;
 mod trainer_log;
 mod workload;
 
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -33,8 +34,9 @@ use harness_corpus::{PreparedCorpus, Progress};
 pub use code_state::{Options, Resume};
 pub use context::RunContext;
 pub use error::RunError;
-pub use evaluate::{Question, evaluate};
+pub use evaluate::{Question, evaluate, recorded_data, recorded_job};
 pub use launch::{Interrupts, Local, about, trainer_beside};
+pub use plan::Rehearsal;
 pub use session::{Outcome, Watcher};
 pub use workload::{Left, Workload, timed};
 
@@ -135,6 +137,21 @@ fn over_budget(
 pub fn check(context: &RunContext, name: &ExperimentName, options: &Options) -> Result<(String, Checked), RunError> {
     let wanted = Wanted::look(context, name, options, None)?;
     Ok((wanted.commit().to_owned(), wanted.experiment))
+}
+
+/// What a run of an experiment would compute, its data made ready; `measured_steps` as an earlier run measured them for a budget of
+/// time. Nothing is opened.
+pub fn rehearse(
+    context: &RunContext,
+    name: &ExperimentName,
+    options: &Options,
+    measured_steps: u64,
+    folder: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Rehearsal, RunError> {
+    let wanted = Wanted::look(context, name, options, None)?;
+    let prepared = wanted.prepare(context, progress)?;
+    wanted.rehearse(context.project, &prepared, measured_steps, folder)
 }
 
 /// The experiment with its budget turned into steps: as in the run that it goes on from, else by arithmetic, else by a

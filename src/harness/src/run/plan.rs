@@ -1,13 +1,15 @@
 //! What is decided before the first step: the config and what is cheap to refuse ([`Wanted`]), then, with the data ready
 //! and the number of steps known, everything that the record is opened with ([`Ready`]). Nothing is trained here.
 
-use harness_core::config::{Checked, Experiment, Keep, Loaded};
+use std::path::Path;
+
+use harness_core::config::{BudgetError, Checked, Experiment, Keep, Loaded};
 use harness_core::contract::{Failure, Job};
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::{Digest, files, order};
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{PreparedCorpus, Progress, Recipe};
-use harness_record::format::{self, Open, Plan, PlanFile, Purpose, SeedRule, Task, Trial, file};
+use harness_record::format::{self, Data, Open, Plan, PlanFile, Purpose, SeedRule, Task, Trial, file};
 use harness_record::{self as record, environment, load_config_with};
 use harness_study::points::{Opened, Planned};
 use harness_study::seeds as derived;
@@ -73,6 +75,18 @@ fn planned(project: &Project, name: &ExperimentName, number: u64) -> Result<(Ope
         Some(trial) => Ok((study, trial)),
         None => Err(RunError::NoTrial { study: name.clone(), trials: study.trials.len(), trial: number }),
     }
+}
+
+/// What an experiment comes to, as its files and its data are now.
+pub struct Rehearsal {
+    /// The resolved config.
+    pub experiment: Experiment,
+    /// The same in the trainer's terms.
+    pub job: Job,
+    /// The corpus.
+    pub data: Data,
+    /// The tasks.
+    pub tasks: Vec<Task>,
 }
 
 /// The data of a run, made ready.
@@ -211,6 +225,23 @@ impl<'a> Wanted<'a> {
             threads: training.threads,
             deterministic: training.deterministic,
         })
+    }
+
+    /// What the trainer would be given, and no record: the number of steps is this one where it was measured.
+    pub(super) fn rehearse(
+        &self,
+        project: &Project,
+        prepared: &Prepared,
+        measured_steps: u64,
+        folder: &Path,
+    ) -> Result<Rehearsal, RunError> {
+        let Prepared { corpus, tasks } = prepared;
+        let experiment = match self.experiment.resolved(corpus.manifest().tokenizer.vocabulary_size, None) {
+            Err(BudgetError::NeedsRate) => self.experiment.with_steps(measured_steps),
+            resolved => resolved,
+        }?;
+        let job = job(project, folder, &experiment, corpus, tasks, None);
+        Ok(Rehearsal { data: data(project, &experiment.corpus, corpus)?, tasks: tasks.clone(), experiment, job })
     }
 
     /// The files the plan was made from, copied into the run folder.
