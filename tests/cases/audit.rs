@@ -237,3 +237,33 @@ fn of_an_experiment_every_run_is_audited_and_a_value_is_that_of_the_run_that_cou
     let ran = project.harness(&["audit", "--verbose", &folder]).expect(0);
     assert!(ran.stdout.contains(&id(&counts)) && !ran.stdout.contains(&id(&later)), "{}", ran.stdout);
 }
+
+#[test]
+fn a_class_is_audited_one_row_a_repository() {
+    let (good, bad) = (Project::new(), Project::new());
+    for project in [&good, &bad] {
+        project.harness(&["run", "tiny"]).expect(0);
+    }
+    flip(&bad.latest("tiny").join("steps.csv"), 100);
+    let list = good.path("class.txt");
+    let nothing = good.path("experiments");
+    let text = format!("# group\n.\n{}\n{}\n", bad.path("").display(), nothing.display());
+    fs::write(&list, text).unwrap();
+    // Not one of the repositories, and no project itself.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let class = |arguments: &[&str]| {
+        let all = [&["audit", "--class", list.to_str().unwrap()], arguments].concat();
+        crate::common::Ran::of(good.command(&all).current_dir(elsewhere.path()).output().unwrap())
+    };
+    let ran = class(&["--json"]).expect(1);
+    let table: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let [first, second, third] = table["repositories"].as_array().unwrap().as_slice() else { panic!("{table:#}") };
+    assert!(first["repository"] == "." && first["exit_code"] == 0 && first["runs"] == 1, "{first:#}");
+    assert!(second["exit_code"] == 1 && second["contradictions"].as_u64().unwrap() > 0, "{second:#}");
+    // It lies in a project, but is none.
+    assert!(third["outcome"] == "failed" && third["because"].as_str().unwrap().contains("is no project"), "{third:#}");
+    let ran = class(&[]).expect(1);
+    assert!(ran.stdout.contains("CONTRADICTION") && ran.stdout.contains("NOT AUDITED"), "{}", ran.stdout);
+    fs::write(&list, "# nobody\n").unwrap();
+    assert!(class(&[]).expect(2).stderr.contains("names no repository"));
+}

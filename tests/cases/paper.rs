@@ -120,7 +120,59 @@ fn every_number_of_the_paper_is_followed_back() {
     assert!(ran.stdout.contains(&row) && ran.stdout.contains("of the paper"), "{}", ran.stdout);
 }
 
-/// Whoever edits the PDF and mends the digest in its proof is still found: the page no longer holds the number.
+#[test]
+fn what_the_paper_shows_leads_back_to_runs_and_data() {
+    let Some(project) = study() else { return };
+    let without = project.harness(&["trace", "2.1"]).expect(2);
+    assert!(without.stderr.contains("`harness report`"), "{}", without.stderr);
+    project.harness(&["report"]).expect(0);
+    let proof = Project::json(&project.path("report/build/paper.json"));
+    let bound = proof["bound"].as_array().unwrap();
+    let bits = bound.iter().find(|b| b["key"] == "validation.bits_per_byte" && b["kind"] == "value").unwrap();
+    let run = bits["runs"][0].as_str().unwrap();
+    let traced = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        let ran = project.harness(&[&["trace", "--json"], arguments].concat()).expect(0);
+        let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        found["found"].as_array().unwrap().clone()
+    };
+    // By what is printed, by what it is, by its id: the same thing.
+    let what = format!("{}:validation.bits_per_byte", bits["experiment"].as_str().unwrap());
+    for name in [bits["shown"].as_str().unwrap(), &what, bits["id"].as_str().unwrap()] {
+        let found = traced(&[name]);
+        let own = found.iter().find(|found| found["id"] == bits["id"]).unwrap_or_else(|| panic!("{name}: {found:?}"));
+        assert_eq!(own["traces"][0]["number"], bits["number"]);
+        assert_eq!(own["traces"][0]["run"], run);
+        let chain = own["traces"][0]["chain"].as_array().unwrap();
+        assert!(chain.iter().any(|link| link["kind"] == "corpus"), "{chain:?}");
+    }
+    let on_page = |page: u64| bound.iter().filter(|b| b["page"] == page).count();
+    assert_eq!(traced(&["--page", "2"]).len(), on_page(2));
+    let figures = Project::json(&project.path("report/build/figures.json"));
+    let figure = &figures["figures"][0];
+    let of_figure = traced(&[figure["file"].as_str().unwrap()]);
+    assert_eq!(of_figure[0]["traces"].as_array().unwrap().len(), figure["runs"].as_array().unwrap().len());
+    // A difference is read with the minus sign of a keyboard.
+    if let Some(minus) = bound.iter().filter_map(|b| b["shown"].as_str()).find_map(|s| s.strip_prefix('\u{2212}')) {
+        assert!(!traced(&[&format!("-{minus}")]).is_empty());
+    }
+    let ran = project.harness(&["trace", "tiny:validation.bits_per_bite"]).expect(2);
+    assert!(ran.stderr.contains("did you mean `tiny:validation.bits_per_byte`?"), "{}", ran.stderr);
+    project.harness(&["trace", "--page", "99"]).expect(2);
+
+    // The page for a supervisor says what the terminal says.
+    let page = project.path("audit.html");
+    let ran = project.harness(&["audit", "--html", page.to_str().unwrap()]).expect(0);
+    let html = fs::read_to_string(&page).unwrap();
+    let claimed = ran.stdout.lines().find_map(|line| line.strip_prefix("claimed: ")).unwrap();
+    assert!(html.contains(claimed) && html.contains("it holds") && html.contains("not checked"), "{html}");
+
+    // A run that no longer holds breaks the way.
+    let rows = project.path(&format!("experiments/tiny/runs/{run}/steps.csv"));
+    fs::write(&rows, fs::read_to_string(&rows).unwrap() + "\n").unwrap();
+    let ran = project.harness(&["trace", &what]).expect(1);
+    assert!(ran.stdout.contains("BROKEN") && ran.stdout.contains(run), "{}", ran.all());
+}
+
 /// One rule for the command line and the paper, and a later evaluation changes neither.
 #[test]
 fn the_differences_of_the_paper_are_those_of_compare() {
@@ -147,6 +199,7 @@ fn the_differences_of_the_paper_are_those_of_compare() {
     }
 }
 
+/// Whoever edits the PDF and mends the digest in its proof is still found: the page no longer holds the number.
 #[test]
 fn a_digit_edited_on_the_page_is_found_in_its_text() {
     let Some(project) = study() else { return };

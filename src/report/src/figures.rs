@@ -1,6 +1,7 @@
 //! The figures that the sections ask for, drawn from the analyses: any kind of [`plot::Kind`], of any experiments.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use harness_analyse::RunAnalysis;
 use harness_analyse::slices::SliceError;
@@ -23,20 +24,27 @@ pub(super) struct Figures {
     figures: Vec<ListedFigure>,
 }
 
-/// A figure as `values.typ` looks for it.
+/// A figure of the paper, as `figures.json` lists it and `values.typ` looks for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct ListedFigure {
+pub struct ListedFigure {
+    /// What a section asks for.
     #[serde(flatten)]
-    figure: FigureRef,
+    pub figure: FigureRef,
     /// Its file below `figures/`.
-    file: String,
+    pub file: String,
     /// What it is drawn from, relative to the build folder.
     #[serde(default)]
     data: String,
     /// What it shows, for who cannot see it.
-    alt: String,
+    pub alt: String,
     /// The runs whose data it shows.
-    runs: Vec<String>,
+    pub runs: Vec<String>,
+}
+
+/// The figures of a paper, as `figures.json` beside it lists them; none if it cannot be read.
+pub fn figures_of(pdf: &Path) -> Option<Vec<ListedFigure>> {
+    let listed: Figures = serde_json::from_slice(&files::read(&pdf.with_file_name("figures.json")).ok()?).ok()?;
+    Some(listed.figures)
 }
 
 /// A figure with the runs whose data it shows.

@@ -44,7 +44,7 @@ use harness_analyse::RunAnalysis;
 
 pub use check_format::{Finding, check_format};
 pub use error::{Place, ReportError};
-pub use figures::{Outcome, Redrawn};
+pub use figures::{ListedFigure, Outcome, Redrawn, figures_of};
 pub use follow::{DraftDiff, Followed};
 pub use made::Made;
 pub use proof::{Proof, ProofRun, SourceFile};

@@ -4,13 +4,15 @@
 //! tell of runs that are missing; and of L3 what the paper needs: each bound number is computed again from the rows of its
 //! run. Nothing of the audited repository is executed.
 
+pub mod class;
 mod inputs;
 mod outputs;
 mod paper;
 mod selection;
+mod summary;
 mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -23,7 +25,8 @@ use harness_record::git::{Git, GitError};
 use harness_record::select::Traces;
 use harness_record::{self as record, Fate, RecordError, RunSet};
 
-pub use trace::{Link, Trace, trace};
+pub use summary::{Level, Summary, page};
+pub use trace::{Link, Trace, Traced, Wanted, in_paper, trace};
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -145,6 +148,15 @@ impl Audit {
     /// What contradicts nothing and has to be known.
     pub fn notes(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|c| c.outcome == Outcome::Note)
+    }
+
+    /// How many runs were looked at.
+    pub fn runs(&self) -> usize {
+        let run = |check: &Check| match &check.subject {
+            Subject::Run(experiment, run) => Some((experiment.clone(), run.clone())),
+            _ => None,
+        };
+        self.checks.iter().filter_map(run).collect::<BTreeSet<_>>().len()
     }
 
     /// 0, 1 or 3, as documented in [`crate::exit_code`].

@@ -47,8 +47,13 @@ pub(super) fn shown_numbers(pdf: &Path) -> Vec<Shown> {
     bound.iter().flat_map(of).collect()
 }
 
+/// What the paper's proof lists.
+pub(super) fn bound(pdf: &Path) -> Result<Vec<Bound>, AuditError> {
+    Ok(read_proof(pdf)?.bound)
+}
+
 /// The keys of the values that it rests on.
-fn keys(quantity: &Quantity) -> Vec<&str> {
+pub(super) fn keys(quantity: &Quantity) -> Vec<&str> {
     match quantity {
         Quantity::Value { key, .. } | Quantity::Difference { key, .. } | Quantity::Direction { key, .. } => vec![key],
         Quantity::Standing { key, than, .. } => vec![key, than],

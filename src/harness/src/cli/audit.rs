@@ -1,11 +1,15 @@
 //! `harness audit`: does it hold?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
-use crate::audit::{self, Audit, Trace};
+use crate::audit::class::{self, Row, Verdict};
+use crate::audit::{self, Audit, Summary, Trace};
+use crate::exit_code;
+use harness_core::files;
 use harness_record as record;
 
 /// Follow runs, numbers and the paper back through their digests.
@@ -22,6 +26,22 @@ pub(super) struct Arguments {
     /// Print the checks that hold too.
     #[arg(long, short)]
     verbose: bool,
+    /// Write the audit as one HTML page too, for who has to judge it.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Audit every repository of a list instead, a folder a line: one row each, by a process of its own.
+    #[arg(long, value_name = "LIST", conflicts_with_all = ["subject", "verbose", "html"])]
+    class: Option<PathBuf>,
+    /// Seconds that one repository of a class may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "class")]
+    limit: u64,
+}
+
+impl Arguments {
+    /// Whether many repositories are audited, and none has to be here.
+    pub(super) fn class(&self) -> Option<&Path> {
+        self.class.as_deref()
+    }
 }
 
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
@@ -60,12 +80,65 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             }
         }
     };
+    if let Some(path) = &arguments.html {
+        let name = project.root().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        files::write(path, audit::page(&audit, &name, &harness_record::environment::now().to_string()).as_bytes())?;
+    }
     if arguments.json {
         print_json(&audit);
     } else {
         print(&audit, arguments.verbose || arguments.subject.as_ref().is_some_and(|s| s.contains(':')));
     }
     Ok(audit.exit_code())
+}
+
+/// Audits every repository of a list.
+pub(super) fn class(arguments: &Arguments, list: &Path) -> Outcome {
+    let text = files::read_to_string(list)?;
+    let repositories = class::listed(list, &text);
+    if repositories.is_empty() {
+        return Err(Failure::usage(format!(
+            "`{}` names no repository\nhint: write the folder of a clone into each line",
+            list.display()
+        )));
+    }
+    let program = std::env::current_exe().map_err(|e| Failure::failed(format!("could not find this program: {e}")))?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let rows = class::audit(&program, &repositories, workers, Duration::from_secs(arguments.limit));
+    if arguments.json {
+        let report = json!({ "format": 1, "repositories": rows });
+        terminal::say(&serde_json::to_string_pretty(&report).expect("a table is JSON"));
+    } else {
+        let header = ["repository", "runs", "bound", "contradictions", "missing", "notes", "s", "audit"];
+        terminal::say(&terminal::table(&header, &rows.iter().map(cells).collect::<Vec<_>>()));
+    }
+    let code = |row: &Row| match &row.verdict {
+        Verdict::Audited(counts) => counts.exit_code,
+        Verdict::Failed { .. } => exit_code::CONTRADICTION,
+    };
+    let codes: Vec<u8> = rows.iter().map(code).collect();
+    let worst = [exit_code::CONTRADICTION, exit_code::INCOMPLETE].into_iter().find(|code| codes.contains(code));
+    Ok(worst.unwrap_or(exit_code::SUCCESS))
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let name = row.repository.replace(['\n', '\t'], " ");
+    let time = format!("{:.1}", row.wall_time_s);
+    match &row.verdict {
+        Verdict::Audited(counts) => {
+            let word = match counts.exit_code {
+                exit_code::SUCCESS => "holds",
+                exit_code::INCOMPLETE => "incomplete",
+                _ => "CONTRADICTION",
+            };
+            let numbers = [counts.runs, counts.bound_numbers, counts.contradictions, counts.missing, counts.notes]
+                .map(|n| n.to_string());
+            [vec![name], numbers.to_vec(), vec![time, word.to_owned()]].concat()
+        }
+        Verdict::Failed { because } => {
+            [vec![name], vec![String::from("-"); 5], vec![time, format!("NOT AUDITED: {because}")]].concat()
+        }
+    }
 }
 
 /// Audits all there is and prints what does not hold.
@@ -79,6 +152,7 @@ fn print_json(audit: &Audit) {
     let report = json!({
         "format": 1,
         "exit_code": audit.exit_code(),
+        "runs": audit.runs(),
         "contradictions": audit.contradictions().count(),
         "missing": audit.missing().count(),
         "notes": audit.notes().count(),
@@ -112,21 +186,24 @@ fn print(audit: &Audit, verbose: bool) {
     if verbose {
         audit.traces.iter().for_each(print_trace);
     }
-    let (contradictions, missing) = (audit.contradictions().count(), audit.missing().count());
-    let subjects: std::collections::BTreeSet<String> = audit.checks.iter().map(|c| c.subject.to_string()).collect();
-    terminal::say(&format!(
-        "{} checks on {} subjects, {} bound numbers of the paper: {contradictions} contradictions, {missing} missing",
-        audit.checks.len(),
-        subjects.len(),
-        audit.bound_numbers,
-    ));
-    terminal::say("not checked: signatures and anchors (L2), evaluation or training run again (L4, L5)");
+    let summary = Summary::of(audit);
+    terminal::say(&format!("claimed: {}", summary.claimed));
+    let (checked, not_checked): (Vec<_>, Vec<_>) = summary.levels.iter().partition(|level| level.is_checked);
+    for (word, levels) in [("checked", checked), ("not checked", not_checked)] {
+        for level in levels {
+            let found = if level.is_checked { format!(": {}", level.found) } else { String::new() };
+            terminal::say(&format!("{word}: {} {}{found}", level.level, level.what));
+        }
+    }
+    terminal::say(&summary.verdict);
 }
 
-fn print_trace(trace: &Trace) {
+/// Prints the way back from one number.
+pub(super) fn print_trace(trace: &Trace) {
     let pages: Vec<String> = trace.pages.iter().map(u64::to_string).collect();
     let at = if pages.is_empty() { String::new() } else { format!(" (page {} of the paper)", pages.join(", ")) };
-    terminal::say(&format!("{}:{} = {} [{}]{at}", trace.experiment, trace.key, trace.shown, trace.number));
+    let number = trace.number.map_or(String::new(), |number| format!(" = {} [{number}]", trace.shown));
+    terminal::say(&format!("{}:{}{number}{at}, run {}", trace.experiment, trace.key, trace.run));
     for link in &trace.chain {
         terminal::say(&format!("  {:<10} {:<40} {}", link.kind, link.name, link.digest));
     }

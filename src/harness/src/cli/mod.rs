@@ -45,6 +45,7 @@ mod status;
 mod study;
 mod task;
 mod terminal;
+mod trace;
 mod tree;
 mod variance;
 mod watch;
@@ -112,6 +113,7 @@ enum Command {
     Dashboard(dashboard::Arguments),
     Report(report::Arguments),
     Audit(audit::Arguments),
+    Trace(trace::Arguments),
     Replay(replay::Arguments),
     Reproduce(reproduce::Arguments),
     Export(export::Arguments),
@@ -360,7 +362,11 @@ pub fn main() -> ExitCode {
         Command::Dashboard(a) => workplace().and_then(|w| dashboard::execute(&w, &a)),
         Command::Plot(a) => workplace().and_then(|w| plot::execute(&w, &a)),
         Command::Report(a) => workplace().and_then(|w| report::execute(&w, &a)),
-        Command::Audit(a) => workplace().and_then(|w| audit::execute(&w, &a)),
+        Command::Audit(a) => match a.class() {
+            Some(list) => audit::class(&a, list),
+            None => workplace().and_then(|w| audit::execute(&w, &a)),
+        },
+        Command::Trace(a) => workplace().and_then(|w| trace::execute(&w, &a)),
         Command::Replay(a) => workplace().and_then(|w| replay::execute(&w, &a)),
         Command::Reproduce(a) => workplace().and_then(|w| reproduce::execute(&w, &a)),
         Command::Export(a) => workplace().and_then(|w| export::execute(&w, &a)),
