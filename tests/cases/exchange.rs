@@ -177,3 +177,62 @@ fn the_checks_for_a_gpu_hold_on_the_cpu() {
     let ran = Ran::of(output.expect("`make setup` needs python3 too")).expect(0);
     assert_eq!(ran.stdout.matches("ok ").count(), 6, "{}", ran.stdout);
 }
+
+#[test]
+fn where_a_run_comes_from_is_said_in_the_words_of_others() {
+    let project = Project::new();
+    let ran = project.harness(&["export", "ro-crate", "crate.json"]).expect(2);
+    says(&ran, "there is no sealed run");
+    project.harness(&["run", "tiny"]).expect(0);
+    project.harness(&["run", "tiny", "--seed", "4"]).expect(0);
+    let run = project.latest("tiny");
+    let record = Project::json(&run.join("record.json"));
+    let root = Digest::of(&fs::read(run.join("MANIFEST")).unwrap()).to_string();
+
+    let statement = project.path("statement.json");
+    project.harness(&["export", "in-toto", "tiny", statement.to_str().unwrap()]).expect(0);
+    let statement = Project::json(&statement);
+    assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+    assert_eq!(statement["subject"][0]["digest"]["sha256"], root.as_str());
+    // Every subject is a file of the project with that digest.
+    for subject in statement["subject"].as_array().unwrap() {
+        let file = project.path(subject["name"].as_str().unwrap());
+        assert_eq!(Digest::of(&fs::read(file).unwrap()).to_string(), subject["digest"]["sha256"].as_str().unwrap());
+    }
+    assert!(statement["subject"].as_array().unwrap().len() > 1, "the checkpoints are here");
+    let commit = project.git(&["rev-parse", "HEAD"]);
+    let dependencies = statement["predicate"]["buildDefinition"]["resolvedDependencies"].as_array().unwrap();
+    assert_eq!(dependencies[0]["digest"]["gitCommit"], commit.trim());
+
+    let file = project.path("ro-crate-metadata.json");
+    project.harness(&["export", "ro-crate", file.to_str().unwrap()]).expect(0);
+    let metadata = Project::json(&file);
+    let entities = metadata["@graph"].as_array().unwrap();
+    let entity = |id: &str| entities.iter().find(|e| e["@id"] == id).unwrap_or_else(|| panic!("no {id}"));
+    // Whatever is pointed to is described, but for the addresses of the vocabulary itself.
+    fn pointed_to(value: &Value, all: &mut Vec<String>) {
+        match value {
+            Value::Object(map) if map.len() == 1 => all.extend(map["@id"].as_str().map(str::to_owned)),
+            Value::Object(map) => map.values().for_each(|value| pointed_to(value, all)),
+            Value::Array(list) => list.iter().for_each(|value| pointed_to(value, all)),
+            _ => {}
+        }
+    }
+    let mut all = Vec::new();
+    pointed_to(&metadata["@graph"], &mut all);
+    let outside = ["http://schema.org/CompletedActionStatus", "https://w3id.org/ro/crate/1.1"];
+    for id in all.iter().filter(|id| !outside.contains(&id.as_str())) {
+        entity(id);
+    }
+    let root_entity = entity("./");
+    assert_eq!(root_entity["mentions"].as_array().unwrap().len(), 2);
+    for part in root_entity["hasPart"].as_array().unwrap() {
+        assert!(project.path(part["@id"].as_str().unwrap()).exists(), "{part}");
+    }
+    let action = entity(&format!("#run-{}", record["run"].as_str().unwrap()));
+    let result = entity(action["result"]["@id"].as_str().unwrap());
+    assert_eq!(result["identifier"], format!("sha256:{root}"));
+
+    flip(&run.join("steps.csv"), 100);
+    project.harness(&["export", "ro-crate", file.to_str().unwrap()]).expect(1);
+}

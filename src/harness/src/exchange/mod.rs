@@ -1,5 +1,5 @@
 //! Models out of a run and into the project: to and from the form of Hugging Face's `transformers`, as text that a
-//! model continues, and curves for TensorBoard. What coincides with a class of theirs is decided in
+//! model continues, curves for TensorBoard, and the provenance of runs for archives and signing tools. What coincides with a class of theirs is decided in
 //! [`harness_core::hugging_face`]; here stand the files around the weights.
 
 mod card;
@@ -7,6 +7,7 @@ mod checkpoint;
 mod export;
 mod generate;
 mod import;
+mod provenance;
 mod tensorboard;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use harness_core::weights::WeightsError;
 pub use export::{Exported, export};
 pub use generate::{Generated, Wish, generate};
 pub use import::{Imported, Request, import};
+pub use provenance::{in_toto, ro_crate};
 pub use tensorboard::tensorboard;
 
 use harness_analyse::AnalyseError;
