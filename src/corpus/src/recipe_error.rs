@@ -14,7 +14,7 @@ pub enum RecipeError {
     Wrong(Box<Wrong>),
     /// Nobody has looked yet which files a pattern stands for.
     #[error(
-        "which files the source `{source_name}` of the corpus `{corpus}` stands for is not in {lock}\nhint: `harness data fetch {corpus}` looks it up; commit the file with the recipe"
+        "{lock} does not say which files the source `{source_name}` of the corpus `{corpus}` stands for\nhint: `harness data fetch {corpus}` looks it up; commit the file with the recipe"
     )]
     NotLocked {
         /// The corpus.

@@ -49,8 +49,8 @@ impl Steps {
     /// What is wrong with it in a run of `steps` steps, if something is.
     pub(super) fn problem(&self, steps: u64) -> Option<String> {
         match self {
-            Steps::Every(0) => Some("every 0 steps is never: write \"last\" or \"none\"".to_owned()),
-            Steps::Log(0 | 1) => Some("at least 2 steps span an axis; for the last alone write \"last\"".to_owned()),
+            Steps::Every(0) => Some("\"every 0 steps\" never comes: write \"last\" or \"none\"".to_owned()),
+            Steps::Log(0 | 1) => Some("a logarithmic axis needs at least 2 steps; write \"last\" for the last alone".to_owned()),
             Steps::Steps(list) => {
                 let sorted = list.windows(2).all(|pair| pair[0] < pair[1]);
                 match list.last() {
@@ -62,7 +62,7 @@ impl Steps {
             Steps::Percent(list) => {
                 let ascends = list.windows(2).all(|pair| pair[0] < pair[1]);
                 let holds = ascends && list.iter().all(|percent| (1..=100).contains(percent));
-                (!holds).then(|| "the per cent of the steps must ascend from 1 on to 100 at most".to_owned())
+                (!holds).then(|| "the percentages must ascend, from 1 or more to 100 at most".to_owned())
             }
             _ => None,
         }
