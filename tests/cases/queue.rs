@@ -281,7 +281,7 @@ fn of_the_derived_seeds_those_that_are_missing_are_added() {
         (Some("derived"), Some("confirm"))
     );
     let none = project.harness(&["queue", "add", "tiny", "--seeds", "2"]).expect(0);
-    assert_eq!(none.stdout, "no seed is missing\n");
+    assert_eq!(none.stdout, "nothing is missing\n");
     let third = project.harness(&["queue", "add", "tiny", "--seeds", "3"]).expect(0);
     assert_eq!(third.stdout, format!("added: item 3 (`tiny`, seed {})\n", derived[2]));
     project.harness(&["queue", "start"]).expect(0);

@@ -190,6 +190,66 @@ fn trials_that_cannot_be_trained_are_kept_and_counted() {
 }
 
 #[test]
+fn trials_take_their_turn_in_the_queue() {
+    let project = project(STUDY);
+    let states = || -> Vec<(u64, String)> {
+        let items = json(&project, &["queue", "list", "--json"])["items"].clone();
+        let of = |item: &Value| (item["trial"].as_u64().unwrap(), item["state"].as_str().unwrap().to_owned());
+        items.as_array().unwrap().iter().map(of).collect()
+    };
+    let added = project.harness(&["queue", "add", "tiny", "--trials"]).expect(0).stdout;
+    assert!(added.contains("added: item 6 (`tiny`, trial 5)"), "{added}");
+    let again = project.harness(&["queue", "add", "tiny", "--trials"]).expect(0).stdout;
+    assert_eq!(again.matches("in the queue already").count(), 6, "{again}");
+    // What is interrupted waits; what the study has run by itself meanwhile is not run again.
+    let worker = project.start("slow", &["queue", "start"]);
+    until("a step", || project.runs("tiny").first().is_some_and(|run| run.join("log.jsonl").is_file()));
+    std::thread::sleep(Duration::from_millis(300));
+    signal(worker.id(), Signal::INT);
+    project.wait(worker).expect(130);
+    assert_eq!(states()[0], (0, "waiting".to_owned()));
+    project.harness(&["study", "run", "tiny", "--share", "1/3"]).expect(0);
+    // The values of the other four cannot be trained with: that is their result.
+    let before = project.runs("tiny").len();
+    project.harness_with("fail:5", &["queue", "start"]).expect(0);
+    assert_eq!(states(), (0..6).map(|trial| (trial, "completed".to_owned())).collect::<Vec<_>>());
+    assert_eq!(project.runs("tiny").len(), before + 4);
+    let study = json(&project, &["study", "show", "tiny", "--json"]);
+    let of = |state: &str| study["trials"].as_array().unwrap().iter().filter(|t| t["state"] == state).count();
+    assert_eq!((of("completed"), of("infeasible")), (2, 4), "{study:#}");
+    let none = project.harness(&["queue", "add", "tiny", "--trials"]).expect(0).stdout;
+    assert_eq!(none, "nothing is missing\n");
+    project.harness(&["queue", "add", "tiny", "--trials", "--seeds", "2"]).expect(2);
+    project.harness(&["audit"]).expect(0);
+}
+
+#[test]
+fn a_study_that_the_budget_does_not_pay_for_is_refused_as_a_whole() {
+    let project = project(STUDY);
+    project.harness(&["study", "run", "tiny", "--share", "1/3"]).expect(0);
+    let ran = project.runs("tiny").len();
+    let spent: Value = json(&project, &["budget", "--json"]);
+    let hours = spent["spent"]["spent"]["cpu_time_s"].as_f64().unwrap() / 3600.0;
+    // Enough for one more trial, not for the four that are left.
+    project.write("experiments/budget.toml", &format!("cpu_hours = {}\n", hours * 1.6));
+    project.commit("Limit the budget");
+    for command in [&["study", "run", "tiny"][..], &["queue", "add", "tiny", "--trials"]] {
+        let refused = project.harness(command).expect(2);
+        assert!(refused.stderr.contains("4 runs of `tiny` take about"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("--over-budget"), "{}", refused.stderr);
+    }
+    assert_eq!(project.runs("tiny").len(), ran);
+    project.harness(&["study", "run", "tiny", "--over-budget", "the last study"]).expect(0);
+    assert_eq!(ended(&project, "completed").len(), 6);
+    let reasons: Vec<Value> = project
+        .runs("tiny")
+        .iter()
+        .map(|r| Project::json(&r.join("open.json"))["plan"]["over_budget"].clone())
+        .collect();
+    assert!(reasons.contains(&Value::from("the last study")), "{reasons:?}");
+}
+
+#[test]
 fn an_interrupted_study_goes_on_with_the_trial_that_it_was_at() {
     let project = project(STUDY);
     let child = project.start("slow", &["study", "run", "tiny"]);

@@ -6,7 +6,7 @@ use harness_analyse::RunAnalysis;
 use harness_core::Digest;
 use harness_core::config::{Choices, Pruning};
 use harness_core::names::{Project, RunId};
-use harness_record::format::Status;
+use harness_record::format::{Record, Status};
 use harness_record::select::Read;
 use harness_record::{RecordError, SealedRun, dropped, opened, runs_of_every_kind};
 use harness_statistics::{mean, quantile};
@@ -54,6 +54,17 @@ impl State {
     /// Whether nothing is left to be run of it.
     pub fn is_done(self) -> bool {
         matches!(self, State::Completed | State::Infeasible | State::Pruned)
+    }
+}
+
+/// What one run decides of its trial, if it does.
+pub fn decided(record: &Record) -> Option<State> {
+    let kind = record.failure.as_ref().map_or("", |failure| failure.kind.as_str());
+    match record.status {
+        Status::Completed => Some(State::Completed),
+        Status::Interrupted if kind == PRUNED => Some(State::Pruned),
+        Status::Failed if INFEASIBLE.contains(&kind) => Some(State::Infeasible),
+        Status::Failed | Status::Interrupted => None,
     }
 }
 
@@ -194,12 +205,10 @@ impl Survey {
         let failure = run.record.failure.clone();
         let kind = failure.as_ref().map_or("", |failure| failure.kind.as_str());
         trial.crashes += u32::from(run.record.status == Status::Failed && PERHAPS.contains(&kind));
-        let state = match run.record.status {
-            Status::Completed => State::Completed,
-            Status::Interrupted if kind == PRUNED => State::Pruned,
-            Status::Failed if INFEASIBLE.contains(&kind) => State::Infeasible,
-            Status::Failed if PERHAPS.contains(&kind) && trial.crashes > 1 => State::Infeasible,
-            Status::Failed | Status::Interrupted => State::Waiting,
+        let state = match decided(&run.record) {
+            Some(state) => state,
+            None if trial.crashes > 1 && PERHAPS.contains(&kind) => State::Infeasible,
+            None => State::Waiting,
         };
         if trial.state.is_done() {
             return Ok(());

@@ -50,7 +50,9 @@ impl Steps {
     pub(super) fn problem(&self, steps: u64) -> Option<String> {
         match self {
             Steps::Every(0) => Some("\"every 0 steps\" never comes: write \"last\" or \"none\"".to_owned()),
-            Steps::Log(0 | 1) => Some("a logarithmic axis needs at least 2 steps; write \"last\" for the last alone".to_owned()),
+            Steps::Log(0 | 1) => {
+                Some("a logarithmic axis needs at least 2 steps; write \"last\" for the last alone".to_owned())
+            }
             Steps::Steps(list) => {
                 let sorted = list.windows(2).all(|pair| pair[0] < pair[1]);
                 match list.last() {

@@ -13,10 +13,12 @@ use harness_record::select::Traces;
 use harness_record::{environment, load_config};
 use harness_study::ledger::phase_of;
 use harness_study::seeds::{derived, purpose_of, seeded};
+use harness_study::trials::Survey;
 use serde_json::json;
 
 use super::budget::promised_to_others;
 use super::run::For;
+use super::study::open_to_run;
 use super::{Failure, Outcome, Workplace, proposal, terminal};
 use crate::exit_code;
 use crate::queue::{Added, Content, Contexts, Devices, End, Estimates, Item, Queue, QueueError, State, Worker};
@@ -51,6 +53,9 @@ enum Command {
         /// Use the first so many seeds that are derived for the purpose and nobody chooses, without those that are completed.
         #[arg(long, value_name = "COUNT", conflicts_with = "chosen", value_parser = clap::value_parser!(u32).range(1..=1000))]
         seeds: Option<u32>,
+        /// The trials of each experiment's study that are missing.
+        #[arg(long, conflicts_with_all = ["chosen", "seeds", "purpose"])]
+        trials: bool,
         /// What the runs are for. Runs of one purpose are compared; those for tuning count for nothing else [default: explore;
         /// with --seeds, `decide.purpose`].
         #[arg(long, value_enum)]
@@ -118,9 +123,10 @@ enum Command {
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let queue = Queue::of(&workplace.project);
     match &arguments.command {
-        Command::Add { names, chosen, seeds, purpose, over_budget, trainer, json } => {
+        Command::Add { names, chosen, seeds, trials, purpose, over_budget, trainer, json } => {
             let purpose = purpose.map(Into::into);
             let seeds = match seeds {
+                _ if *trials => Seeds::Trials,
                 Some(count) => Seeds::Derived(*count),
                 None if chosen.is_empty() => Seeds::Config,
                 None => Seeds::Chosen(chosen.clone()),
@@ -164,6 +170,8 @@ enum Seeds {
     Chosen(Vec<u64>),
     /// Those of the first so many derived ones that it lacks.
     Derived(u32),
+    /// Those of the trials of its study that are missing.
+    Trials,
 }
 
 impl Seeds {
@@ -174,15 +182,20 @@ impl Seeds {
         config: &Checked,
         purpose: Purpose,
         traces: &Traces,
-    ) -> Result<Vec<u64>, Failure> {
-        Ok(match self {
+    ) -> Result<Vec<(Option<u64>, u64)>, Failure> {
+        let seeds = match self {
             Seeds::Config => vec![config.seed],
             Seeds::Chosen(seeds) => seeds.clone(),
             Seeds::Derived(count) => {
                 let all = derived(project, purpose, u64::from(*count))?;
                 seeded(project, name, config, purpose, traces)?.missing(&all)
             }
-        })
+            Seeds::Trials => {
+                let survey = Survey::of(project, &open_to_run(project, name)?)?;
+                return Ok(survey.missing().map(|trial| (Some(trial.planned.trial), trial.planned.seed)).collect());
+            }
+        };
+        Ok(seeds.into_iter().map(|seed| (None, seed)).collect())
     }
 }
 
@@ -203,12 +216,16 @@ fn add(
         let name: ExperimentName = name.parse()?;
         proposal::check(workplace, &load_config(&workplace.project, &name)?)?;
         let (commit, experiment) = run::check(&context, &name, &Options::default()).map_err(QueueError::from)?;
-        let derived = matches!(seeds, Seeds::Derived(_));
-        let purpose = asked.unwrap_or(if derived { purpose_of(&experiment) } else { Purpose::Explore });
+        let purpose = match seeds {
+            Seeds::Trials => Purpose::Tune,
+            Seeds::Derived(_) => asked.unwrap_or_else(|| purpose_of(&experiment)),
+            Seeds::Config | Seeds::Chosen(_) => asked.unwrap_or(Purpose::Explore),
+        };
         let seeds = seeds.of(&workplace.project, &name, &experiment, purpose, &traces)?;
-        wanted.extend(seeds.into_iter().map(|seed| Item {
+        wanted.extend(seeds.into_iter().map(|(trial, seed)| Item {
             id: 0,
             experiment: name.clone(),
+            trial,
             seed,
             purpose,
             commit: commit.clone(),
@@ -238,7 +255,7 @@ fn add(
             Added::Completed => format!("complete already: {}", item.title()),
         };
         match added.as_slice() {
-            [] => "no seed is missing".to_owned(),
+            [] => "nothing is missing".to_owned(),
             added => added.iter().map(line).collect::<Vec<_>>().join("\n"),
         }
     });
@@ -331,7 +348,7 @@ fn shown(content: &Content, estimates: &Estimates) -> String {
     if content.items.is_empty() {
         return "the queue is empty\nhint: `harness queue add EXPERIMENT` adds a run".to_owned();
     }
-    let header = ["item", "experiment", "seed", "purpose", "commit", "state", "takes", "done by", ""];
+    let header = ["item", "experiment", "trial", "seed", "purpose", "commit", "state", "takes", "done by", ""];
     let row = |item: &Item| {
         let estimate = estimates.items.iter().find(|estimate| estimate.id == item.id);
         let expected = estimate.and_then(|estimate| estimate.expected.as_ref());
@@ -340,6 +357,7 @@ fn shown(content: &Content, estimates: &Estimates) -> String {
         vec![
             item.id.to_string(),
             item.experiment.to_string(),
+            item.trial.map_or_else(String::new, |trial| trial.to_string()),
             item.seed.to_string(),
             item.purpose.word().to_owned(),
             item.commit.get(..8).unwrap_or(&item.commit).to_owned(),

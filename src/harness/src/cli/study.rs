@@ -4,16 +4,19 @@ use std::path::PathBuf;
 
 use harness_core::config::{Checked, Direction, OptimizerKind, Setting, load_study, nearest};
 use harness_core::files;
-use harness_core::names::{ExperimentName, RunId};
+use harness_core::names::{ExperimentName, Project, RunId};
 use serde_json::json;
 
+use super::budget::promised_to_others;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
+use crate::run::afford;
 use crate::run::forecast::{ASSUMED_UTILIZATION, Rate, rounded};
 use crate::run::processors::{GPUS, Gpu};
 use crate::trials::cost::{Cost, check_all};
 use crate::trials::worker::{End, Share, work};
 use crate::watch::view::duration;
+use harness_record::format::Purpose;
 use harness_record::{environment, experiments, load_config, load_config_with};
 use harness_study::checks::{Finding, Value, findings, values};
 use harness_study::close::{Closed, is_over, proposed};
@@ -52,6 +55,9 @@ enum Command {
         /// Only every N-th trial from the K-th on, as K/N: for machines that share nothing but the repository.
         #[arg(long, value_name = "K/N", value_parser = share)]
         share: Option<Share>,
+        /// Run the trials even though experiments/budget.toml does not pay for them; the reason goes into their records.
+        #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        over_budget: Option<String>,
         /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
         #[arg(long, value_name = "PROGRAM")]
         trainer: Option<PathBuf>,
@@ -128,7 +134,9 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::New(new) => write_new(workplace, new),
         Command::Plan { name, gpu, json } => plan(workplace, name, gpu.as_deref(), *json),
-        Command::Run { name, share, trainer, json } => run(workplace, name, *share, trainer.clone(), *json),
+        Command::Run { name, share, over_budget, trainer, json } => {
+            run(workplace, name, *share, over_budget.as_deref(), trainer.clone(), *json)
+        }
         Command::Check { name, json } => check(workplace, name, *json),
         Command::Show { name, json } => show(workplace, name, *json),
         Command::Close { name, because, write, json } => {
@@ -420,9 +428,9 @@ impl Seen {
     }
 }
 
-fn run(workplace: &Workplace, name: &str, share: Option<Share>, trainer: Option<PathBuf>, json: bool) -> Outcome {
-    let project = &workplace.project;
-    let study = Opened::of(project, &name.parse()?)?;
+/// A study whose trials may be run.
+pub(super) fn open_to_run(project: &Project, name: &ExperimentName) -> Result<Opened, Failure> {
+    let study = Opened::of(project, name)?;
     if let Some(closed) = Closed::read(project, &study.name)? {
         return Err(Failure::usage(format!(
             "the study `{name}` was closed at {}\nhint: what is asked now is another study: `harness study new NAME --over {name} --vary ...`",
@@ -430,8 +438,26 @@ fn run(workplace: &Workplace, name: &str, share: Option<Share>, trainer: Option<
         )));
     }
     check_all(project, &study)?;
+    Ok(study)
+}
+
+fn run(
+    workplace: &Workplace,
+    name: &str,
+    share: Option<Share>,
+    over_budget: Option<&str>,
+    trainer: Option<PathBuf>,
+    json: bool,
+) -> Outcome {
+    let project = &workplace.project;
+    let study = open_to_run(project, &name.parse()?)?;
+    let missing =
+        Survey::of(project, &study)?.missing().filter(|trial| share.is_none_or(|s| s.has(trial.planned.trial))).count();
+    let base = load_config(project, &study.name)?.experiment;
+    let promised = promised_to_others(workplace, |promise| promise.experiment == study.name)?;
+    afford::several(project, &study.name, (&base, Purpose::Tune, missing), &promised, over_budget)?;
     let context = workplace.context(trainer);
-    let end = work(&context, &study, share, &mut terminal::Screen::new())?;
+    let end = work(&context, &study, share, over_budget, &mut terminal::Screen::new())?;
     let seen = Seen::of(workplace, name)?;
     terminal::tell(&format!("study `{name}`: {}", seen.counts()));
     print(json, &seen.json(), || value_table(&seen));

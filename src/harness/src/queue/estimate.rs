@@ -2,8 +2,9 @@
 
 use harness_core::names::Project;
 use harness_record::git::Git;
-use harness_record::{self as record, environment, load_config};
+use harness_record::{self as record, environment, load_config, load_config_with};
 use harness_study::ledger::Spent;
+use harness_study::points::Opened;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -92,7 +93,11 @@ impl Estimates {
 
 /// What the run of an item takes, as it is in the checkout of its commit.
 fn expected(plans: &Project, item: &Item, pace: &Pace) -> Result<Option<Expected>, RunError> {
-    pace.of(plans, &load_config(plans, &item.experiment)?.experiment)
+    let Some(trial) = item.trial else { return pace.of(plans, &load_config(plans, &item.experiment)?.experiment) };
+    let study = Opened::of(plans, &item.experiment)?;
+    let Some(planned) = study.trials.iter().find(|planned| planned.trial == trial) else { return Ok(None) };
+    let settings = planned.settings(&study.study, &study.base);
+    pace.of(plans, &load_config_with(plans, &item.experiment, &settings)?.experiment)
 }
 
 /// Seconds that the runs of an item have taken, up to the checkpoint that the last goes on from, and since that was opened

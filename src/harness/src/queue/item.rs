@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use harness_core::names::{ExperimentName, RunId};
 use harness_record::format::{Purpose, Record, Status};
+use harness_study::trials;
 use serde::{Deserialize, Serialize};
 
 /// A run that is wanted.
@@ -14,6 +15,9 @@ pub struct Item {
     pub id: u64,
     /// The experiment.
     pub experiment: ExperimentName,
+    /// The trial of its study that the run is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<u64>,
     /// The seed.
     pub seed: u64,
     /// What the run is for.
@@ -69,7 +73,7 @@ impl State {
 impl Item {
     /// Whether it asks for the same run.
     pub fn asks_for_the_same_as(&self, other: &Item) -> bool {
-        let key = |item: &Item| (item.experiment.clone(), item.seed, item.purpose, item.commit.clone());
+        let key = |item: &Item| (item.experiment.clone(), item.trial, item.seed, item.purpose, item.commit.clone());
         key(self) == key(other)
     }
 
@@ -80,7 +84,10 @@ impl Item {
 
     /// What it is called in sentences.
     pub fn title(&self) -> String {
-        format!("item {} (`{}`, seed {})", self.id, self.experiment, self.seed)
+        match self.trial {
+            Some(trial) => format!("item {} (`{}`, trial {trial})", self.id, self.experiment),
+            None => format!("item {} (`{}`, seed {})", self.id, self.experiment, self.seed),
+        }
     }
 
     /// Gives it back to the queue.
@@ -95,6 +102,13 @@ impl Item {
 
     /// Takes over what the sealed record of its last run says.
     pub fn follow(&mut self, record: &Record) {
+        // A trial that fell behind, or whose values cannot be trained with, has its result.
+        if self.trial.is_some()
+            && let Some(decided) = trials::decided(record)
+        {
+            let reason = (decided != trials::State::Completed).then(|| decided.word().to_owned());
+            return self.end(State::Completed, reason, record.ended_at.clone());
+        }
         match (record.status, &record.failure) {
             (Status::Completed, _) => self.end(State::Completed, None, record.ended_at.clone()),
             // A run is interrupted by a person, and its disk filled by others: neither speaks against the run.

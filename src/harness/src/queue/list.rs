@@ -62,7 +62,7 @@ impl Content {
 
     /// Holds what waits of an experiment of which the last items all failed. Gives how many are held by this.
     fn hold_what_fails(&mut self, of: &Item) -> usize {
-        let same = |item: &&Item| item.experiment == of.experiment && item.ended_at.is_some();
+        let same = |item: &&Item| item.experiment == of.experiment && item.ended_at.is_some() && item.trial.is_none();
         let mut ended: Vec<&Item> = self.items.iter().filter(same).collect();
         ended.sort_by_key(|item| (item.ended_at.clone(), item.id));
         let last = &ended[ended.len().saturating_sub(FAILURES)..];

@@ -7,11 +7,13 @@ use harness_corpus::Progress;
 use harness_record::format::{Open, Status};
 use harness_record::git::Git;
 use harness_record::{RecordError, SealedRun, environment};
+use harness_study::points::Opened;
 
 use super::error::QueueError;
 use super::item::{Devices, Item, State};
 use super::list::Queue;
 use crate::run::{self, Interrupts, Options, Outcome, Resume, RunContext, RunError, Watcher, Workload};
+use crate::trials::worker::one;
 
 /// What makes the surroundings of a run: of a project as it is at a commit.
 pub type Contexts<'s> = dyn for<'a> Fn(&'a Project, &'a Git) -> RunContext<'a> + 's;
@@ -67,10 +69,21 @@ impl<'a> Worker<'a> {
     }
 
     /// Runs an item from a checkout of its commit; from the last checkpoint of its earlier runs, if there is one.
-    fn run(&self, item: &Item, contexts: &Contexts, watcher: &mut dyn Watcher) -> Result<Outcome, RunError> {
+    /// None for a trial that another process has done meanwhile.
+    fn run(&self, item: &Item, contexts: &Contexts, watcher: &mut dyn Watcher) -> Result<Option<Outcome>, RunError> {
         let git = self.git.snapshot(&item.commit, &self.project.snapshot(&item.commit))?;
         let project = self.project.seen_in(git.root());
         let context = contexts(&project, &git);
+        let mut watcher = Noting { queue: self.queue, item: item.id, watcher };
+        if let Some(trial) = item.trial {
+            return one(
+                &context,
+                &Opened::of(&project, &item.experiment)?,
+                trial,
+                item.over_budget.as_deref(),
+                &mut watcher,
+            );
+        }
         let over_budget = item.over_budget.clone();
         let mut options = Options { seed: Some(item.seed), purpose: item.purpose, over_budget, ..Options::default() };
         let can_be_read = |run: &&RunId| {
@@ -80,20 +93,23 @@ impl<'a> Worker<'a> {
         // One that was killed while it was sealed says nothing that can be relied on.
         let earlier: Vec<RunId> = item.runs.iter().filter(can_be_read).cloned().collect();
         options.resume = (!earlier.is_empty()).then_some(Resume::Of(earlier));
-        let mut watcher = Noting { queue: self.queue, item: item.id, watcher };
-        run::run_or_resume(&context, &item.experiment, options, &mut watcher)
+        run::run_or_resume(&context, &item.experiment, options, &mut watcher).map(Some)
     }
 
     /// Writes down what became of an item. Gives why the worker is to end, if it is.
     fn settle(
         &self,
         item: &Item,
-        outcome: Result<Outcome, RunError>,
+        outcome: Result<Option<Outcome>, RunError>,
         watcher: &mut dyn Watcher,
     ) -> Result<Option<End>, QueueError> {
         let stopped = |problem: String| Err(QueueError::Stopped { id: item.id, problem });
         let (after, held) = match &outcome {
-            Ok(outcome) => self.queue.settle(item.id, |item| item.follow(&outcome.record))?,
+            Ok(Some(outcome)) => self.queue.settle(item.id, |item| item.follow(&outcome.record))?,
+            Ok(None) => {
+                let (at, why) = (environment::now().to_string(), "done by another process".to_owned());
+                self.queue.settle(item.id, |item| item.end(State::Completed, Some(why), at))?
+            }
             Err(error) if is_in_the_way_of_all(error) || matches!(error, RunError::Interrupted) => {
                 // On a full disk this may fail too; then the item is found without a worker at the next start.
                 let _ = self.queue.settle(item.id, Item::wait);
@@ -108,7 +124,8 @@ impl<'a> Worker<'a> {
                 self.queue.settle(item.id, |item| item.end(State::Failed, Some(error.without_allowances()), at))?
             }
         };
-        let run = outcome.as_ref().map_or(String::new(), |outcome| format!(" run {}", outcome.run));
+        let made = outcome.as_ref().ok().and_then(Option::as_ref);
+        let run = made.map_or(String::new(), |outcome| format!(" run {}", outcome.run));
         let reason = after.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
         watcher.progress().note(&format!("{}: {}{run}{reason}", after.title(), after.state.word()));
         if held > 0 {
@@ -117,13 +134,14 @@ impl<'a> Worker<'a> {
                 after.experiment
             ));
         }
-        match outcome {
-            Ok(outcome) if outcome.record.status == Status::Interrupted => Ok(Some(End::Interrupted)),
+        match made.map(|outcome| &outcome.record).filter(|_| after.state == State::Waiting) {
+            Some(record) if record.status == Status::Interrupted => Ok(Some(End::Interrupted)),
             // The run failed for want of room, so that its item waits.
-            Ok(outcome) if after.state == State::Waiting => {
-                stopped(outcome.record.failure.map_or("the disk is full".to_owned(), |failure| failure.message))
+            Some(record) => {
+                let failure = record.failure.as_ref();
+                stopped(failure.map_or("the disk is full".to_owned(), |failure| failure.message.clone()))
             }
-            _ => Ok(None),
+            None => Ok(None),
         }
     }
 }

@@ -37,15 +37,23 @@ pub struct Share {
     pub of: u64,
 }
 
+impl Share {
+    /// Whether a trial is among them.
+    pub fn has(self, trial: u64) -> bool {
+        trial % self.of == self.first
+    }
+}
+
 /// Runs what is missing, and waits for what others are at, to take it over should they die.
 pub fn work(
     context: &RunContext,
     study: &Opened,
     share: Option<Share>,
+    over_budget: Option<&str>,
     watcher: &mut dyn Watcher,
 ) -> Result<End, RunError> {
     let leases = Leases::open(context.project, &study.name)?;
-    let is_ours = |trial: u64| share.is_none_or(|share| trial % share.of == share.first);
+    let is_ours = |trial: u64| share.is_none_or(|share| share.has(trial));
     let (mut tried, mut is_told) = (BTreeSet::new(), false);
     loop {
         let survey = Survey::of(context.project, study)?;
@@ -58,7 +66,7 @@ pub fn work(
         for number in missing {
             let Some(lease) = leases.take(number)? else { continue };
             tried.insert(number);
-            if let Some(end) = run_one(context, study, number, &lease, watcher)? {
+            if let Some(end) = run_one(context, study, number, &lease, over_budget, watcher)? {
                 return Ok(end);
             }
         }
@@ -72,24 +80,38 @@ pub fn work(
     }
 }
 
-/// Runs a trial, from the last checkpoint of its earlier runs if there is one, unless it is done meanwhile.
+/// Runs one trial, once no other process is at it; none if it is done then.
+pub fn one(
+    context: &RunContext,
+    study: &Opened,
+    number: u64,
+    over_budget: Option<&str>,
+    watcher: &mut dyn Watcher,
+) -> Result<Option<Outcome>, RunError> {
+    let leases = Leases::open(context.project, &study.name)?;
+    let mut is_told = false;
+    loop {
+        if let Some(lease) = leases.take(number)? {
+            return attempt(context, study, number, &lease, over_budget, watcher);
+        }
+        if !is_told {
+            watcher.progress().note(&format!("waiting: another process is at trial {number} of `{}`", study.name));
+            is_told = true;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
 fn run_one(
     context: &RunContext,
     study: &Opened,
     number: u64,
     lease: &Lease,
+    over_budget: Option<&str>,
     watcher: &mut dyn Watcher,
 ) -> Result<Option<End>, RunError> {
-    let trial = Survey::one(context.project, study, number)?;
-    if trial.state.is_done() {
-        return Ok(None);
-    }
-    let values: Vec<String> = trial.planned.values().iter().map(|(key, value)| format!("{key} = {value}")).collect();
-    watcher.progress().note(&format!("trial {number} of {}: {}", study.trials.len(), values.join(", ")));
-    let resume = (!trial.runs.is_empty()).then_some(Resume::Of(trial.runs));
-    let options = Options { trial: Some(number), resume, ..Options::default() };
-    let mut watcher = Renewed { lease, watcher, interrupts: None };
-    let Outcome { run, record, .. } = run::run_or_resume(context, &study.name, options, &mut watcher)?;
+    let made = attempt(context, study, number, lease, over_budget, watcher)?;
+    let Some(Outcome { run, record, .. }) = made else { return Ok(None) };
     let failure = record.failure.as_ref();
     let kind = failure.map_or("", |failure| failure.kind.as_str());
     let why = failure.map_or(String::new(), |failure| format!(": {}", failure.message));
@@ -101,6 +123,28 @@ fn run_one(
         Status::Failed if kind == "disk_full" => Some(End::Stopped(why.trim_start_matches(": ").to_owned())),
         Status::Failed | Status::Completed => None,
     })
+}
+
+/// Runs a trial, from the last checkpoint of its earlier runs if there is one, unless it is done meanwhile.
+fn attempt(
+    context: &RunContext,
+    study: &Opened,
+    number: u64,
+    lease: &Lease,
+    over_budget: Option<&str>,
+    watcher: &mut dyn Watcher,
+) -> Result<Option<Outcome>, RunError> {
+    let trial = Survey::one(context.project, study, number)?;
+    if trial.state.is_done() {
+        return Ok(None);
+    }
+    let values: Vec<String> = trial.planned.values().iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    watcher.progress().note(&format!("trial {number} of {}: {}", study.trials.len(), values.join(", ")));
+    let resume = (!trial.runs.is_empty()).then_some(Resume::Of(trial.runs));
+    let over_budget = over_budget.map(str::to_owned);
+    let options = Options { trial: Some(number), resume, over_budget, ..Options::default() };
+    let mut watcher = Renewed { lease, watcher, interrupts: None };
+    run::run_or_resume(context, &study.name, options, &mut watcher).map(Some)
 }
 
 /// Stops a run whose trial another process has taken.
