@@ -9,25 +9,31 @@ use harness_core::files::list_recursive;
 
 /// A project with two experiments, run, and the templates; `None` where Typst is not installed.
 fn study() -> Option<Project> {
-    let own = repository().join(".tools/bin/typst");
-    let on_path = Command::new("typst").arg("--version").output().is_ok_and(|o| o.status.success());
-    if !own.is_file() && !on_path {
-        skip("typst", "`make setup` installs it");
-        return None;
-    }
-    let project = Project::new();
-    std::os::unix::fs::symlink(repository().join(".tools").canonicalize().unwrap(), project.path(".tools")).unwrap();
-    for file in list_recursive(&repository().join("templates")).unwrap() {
-        let target = project.path(&format!("templates/{file}"));
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::copy(repository().join("templates").join(&file), target).unwrap();
-    }
+    let project = with_templates(Project::new)?;
     let child = "extends = \"tiny\"\ntitle = \"Wider\"\nhypothesis = \"It is #better; [no] \\\"doubt\\\" $x$.\"\n\
                  [model]\nwidth = 32\n";
     project.write("experiments/wider/experiment.toml", child);
     project.commit("Propose wider");
     project.harness(&["run", "tiny"]).expect(0);
     project.harness(&["run", "wider"]).expect(0);
+    Some(project)
+}
+
+/// A project with templates and Typst; `None` where Typst is not installed.
+fn with_templates(project: impl FnOnce() -> Project) -> Option<Project> {
+    let own = repository().join(".tools/bin/typst");
+    let on_path = Command::new("typst").arg("--version").output().is_ok_and(|o| o.status.success());
+    if !own.is_file() && !on_path {
+        skip("typst", "`make setup` installs it");
+        return None;
+    }
+    let project = project();
+    std::os::unix::fs::symlink(repository().join(".tools").canonicalize().unwrap(), project.path(".tools")).unwrap();
+    for file in list_recursive(&repository().join("templates")).unwrap() {
+        let target = project.path(&format!("templates/{file}"));
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(repository().join("templates").join(&file), target).unwrap();
+    }
     Some(project)
 }
 
@@ -197,6 +203,63 @@ fn the_differences_of_the_paper_are_those_of_compare() {
             assert_eq!(of_paper[part], effect[part], "{part} of {effect:#}");
         }
     }
+}
+
+/// Where something was registered, claims rest on that test, the verdict stands in the paper by itself, and an audit
+/// compiles both again.
+#[test]
+fn a_claim_rests_on_what_was_registered_and_is_audited() {
+    let Some(project) = with_templates(crate::cases::lineage::project) else { return };
+    project.harness(&["report"]).expect(0);
+    let claim = |relation: &str, than: &str| {
+        format!(
+            "#import \"/report/build/lib/values.typ\": *\n= Conclusion\nThat is it. #claim(\"warm\", {relation}: \"{than}\", \
+             metric: \"validation.bits_per_byte\", scope: \"procedure\")\n"
+        )
+    };
+    let section = "report/sections/80-conclusion.typ";
+    project.write(section, &claim("worse-than", "tiny"));
+    let refused = project.harness(&["report"]).expect(2);
+    assert!(
+        refused.stderr.contains(&format!("{section}:3:28")) && refused.stderr.contains("the opposite"),
+        "{}",
+        refused.stderr
+    );
+    project.write(section, &claim("better-than", "tiny"));
+    for mode in ["review", "final"] {
+        project.harness(&["report", "--mode", mode]).expect(0);
+        project.harness(&["audit", "report/build/paper.pdf"]).expect(0);
+    }
+    let proof = Project::json(&project.path("report/build/paper.json"));
+    let bound = proof["bound"].as_array().unwrap();
+    let of_kind = |kind: &str| bound.iter().find(|bound| bound["kind"] == kind).unwrap();
+    let decided = crate::cases::lineage::json(&project, &["decide", "warm"]);
+    let claimed = of_kind("claim");
+    assert_eq!(claimed["number"], decided["estimate"]["difference"]);
+    assert_eq!(claimed["runs"].as_array().unwrap().len(), 6);
+    let shown = claimed["shown"].as_str().unwrap();
+    assert!(
+        shown.contains("t test within 3 shared seeds")
+            && shown.contains("as it was registered")
+            && !shown.contains("exploratory"),
+        "{shown}"
+    );
+    let verdict = of_kind("verdict")["shown"].as_str().unwrap();
+    assert!(
+        verdict.starts_with("The hypothesis is CONFIRMED: validation bits per byte lower by at least 0.01 than tiny"),
+        "{verdict}"
+    );
+
+    let ran = audit_damaged(&project, "report/build/paper.json", |b| replace(b, "have lower", "have higher")).expect(1);
+    assert!(ran.stdout.contains("the paper says `Models trained as warm have higher"), "{}", ran.stdout);
+
+    // What was registered and then changed is told with every claim that rests on it.
+    let stated = fs::read_to_string(project.path("experiments/warm/experiment.toml")).unwrap();
+    project.write("experiments/warm/experiment.toml", &stated.replace("at_least = 0.01", "at_least = 0.02"));
+    project.harness(&["report"]).expect(0);
+    let proof = Project::json(&project.path("report/build/paper.json"));
+    let told = proof["bound"].to_string();
+    assert!(told.contains("it is exploratory: its ") && told.contains("The hypothesis is DEVIATED"), "{told}");
 }
 
 /// Whoever edits the PDF and mends the digest in its proof is still found: the page no longer holds the number.

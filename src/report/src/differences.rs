@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness_analyse::compare::{Effect, Note, TestKind, Verdict, judge};
-use harness_analyse::{Asked, CompareError, Side, Value, compare};
+use harness_analyse::compare::{Basis, Effect, Note, TestKind, Verdict, judge};
+use harness_analyse::{Asked, CompareError, Comparison, Side, Value, compare};
 use serde::Serialize;
 
 use super::families::{Entry, Families};
@@ -29,6 +29,20 @@ pub(crate) struct Difference {
     pub direction: Direction,
     /// [`Direction::words`]
     pub words: &'static str,
+    /// The test as `harness compare` made it; none where nothing is compared.
+    #[serde(skip)]
+    pub tested: Option<Tested>,
+}
+
+/// A test of `harness compare`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tested {
+    /// What it found.
+    pub effect: Effect,
+    /// What it is over.
+    pub basis: Basis,
+    /// Tests whose p-values are corrected with its own, that one too.
+    pub tests: usize,
 }
 
 /// Two experiments held against each other.
@@ -65,7 +79,7 @@ impl Differences {
                         comparisons.push(comparison);
                     }
                     Err(CompareError::NothingShared { notes, .. }) => {
-                        let pair = pair(entry, reference, &[], &notes);
+                        let pair = pair(entry, reference, &notes, |_| None);
                         all.entry(entry.name().to_owned()).or_default().insert(second.clone(), pair);
                     }
                     Err(error) => return Err(error),
@@ -73,7 +87,7 @@ impl Differences {
             }
             judge(&mut comparisons);
             for (entry, comparison) in entries.into_iter().zip(&comparisons) {
-                let pair = pair(entry, reference, &comparison.effects, &comparison.notes);
+                let pair = pair(entry, reference, &comparison.notes, |key| tested_in(&comparisons, comparison, key));
                 all.entry(entry.name().to_owned()).or_default().insert(second.clone(), pair);
             }
         }
@@ -103,12 +117,20 @@ impl Differences {
     }
 }
 
-fn pair(first: &Entry, second: &Entry, effects: &[Effect], notes: &[Note]) -> Pair {
+/// The test of a metric in one of the comparisons that are corrected together.
+fn tested_in(all: &[Comparison], comparison: &Comparison, key: &str) -> Option<Tested> {
+    let effect = comparison.effects.iter().find(|effect| effect.metric == key)?.clone();
+    let corrected = |other: &&Effect| other.family == effect.family && other.p_value.is_some();
+    let tests = all.iter().flat_map(|comparison| &comparison.effects).filter(corrected).count();
+    Some(Tested { effect, basis: comparison.basis, tests })
+}
+
+fn pair(first: &Entry, second: &Entry, notes: &[Note], test: impl Fn(&str) -> Option<Tested>) -> Pair {
     let mut pair = Pair { notes: notes.iter().map(|note| Piece::sentence(&note.text())).collect(), ..Pair::default() };
     for (key, value) in &first.values {
         let Some(other) = second.values.get(key) else { continue };
-        let difference = match effects.iter().find(|effect| effect.metric == *key) {
-            Some(effect) => tested(effect),
+        let difference = match test(key) {
+            Some(test) => tested(test),
             None => untested(value, other),
         };
         pair.differences.insert(key.clone(), difference);
@@ -132,7 +154,8 @@ fn direction(effect: &Effect) -> Direction {
     }
 }
 
-fn tested(effect: &Effect) -> Difference {
+fn tested(test: Tested) -> Difference {
+    let effect = &test.effect;
     let direction = direction(effect);
     Difference {
         difference: Number::difference(effect.difference, effect.standard_error, effect.unit),
@@ -142,6 +165,7 @@ fn tested(effect: &Effect) -> Difference {
         verdict: Some(effect.verdict),
         direction,
         words: direction.words(),
+        tested: Some(test),
     }
 }
 
@@ -154,5 +178,6 @@ fn untested(first: &Value, second: &Value) -> Difference {
         verdict: None,
         direction: Direction::NotTested,
         words: Direction::NotTested.words(),
+        tested: None,
     }
 }

@@ -267,7 +267,7 @@ fn source(sentence: &str, experiment: &str) -> String {
 }
 
 /// A title within a sentence: its first letter is small, unless its first word has other capitals, as BLiMP has.
-fn in_sentence(title: &str) -> String {
+pub(super) fn in_sentence(title: &str) -> String {
     let word = title.split_whitespace().next().unwrap_or_default();
     let mut letters = title.chars();
     match letters.next() {

@@ -54,6 +54,9 @@ pub enum ReportError {
     /// Two experiments could not be compared.
     #[error(transparent)]
     Compare(#[from] CompareError),
+    /// What was registered could not be decided.
+    #[error(transparent)]
+    Study(#[from] harness_study::StudyError),
     /// There is no run to report on.
     #[error("there is no completed run to report on\nhint: `harness run baseline` makes one")]
     NoRuns,

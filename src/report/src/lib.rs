@@ -11,9 +11,12 @@
 //! [`prose`] make data files of the records, in the types of [`model`]; [`draft`] writes sections, [`follow`] puts them where
 //! nobody has others, and [`section`] reads them back, so that the names they use can be checked; [`bibliography`] sets what they cite; [`made`] is all of it as bytes, for the
 //! build folder and for an audit; [`typst`] compiles; [`glyphs`] names what no font can show; [`proof`] says what came out.
+//!
+//! [`claims`] compiles sentences that compare, or refuses them.
 
 mod bibliography;
 mod check_format;
+mod claims;
 mod differences;
 mod draft;
 mod error;
@@ -388,6 +391,13 @@ fn check_call(known: &Known, names: &Names, cited: &mut Vec<String>) -> Result<(
             names.known(what, "count", &counts.into_iter().flatten().map(|(name, _)| *name).collect::<Vec<_>>())?;
         }
         Function::TableOf => names.known_table(known.tables)?,
+        // What else a claim names is looked up when it is compiled.
+        Function::Claim => {}
+        Function::Verdict => {
+            for experiment in arguments {
+                names.known(experiment, "experiment", &known.experiments)?;
+            }
+        }
         Function::FigureOf => {
             let [_, experiments @ ..] = arguments else { return Ok(()) };
             for experiment in experiments {

@@ -8,6 +8,7 @@ use harness_core::names::Project;
 use harness_core::{Digest, files};
 use serde_json::json;
 
+use super::claims;
 use super::error::ReportError;
 use super::model::{Bound, FigureRef, Note};
 use super::proof::{self, Proof, SourceFile};
@@ -38,8 +39,13 @@ impl<'a> Made<'a> {
         let sections = read_sections(project, &format!("{written}/sections"))?;
         let mut sources: BTreeMap<String, Digest> =
             sections.iter().map(|section| (section.path.clone(), Digest::of(section.text.as_bytes()))).collect();
-        let mut numbers = Numbers::of(analyses, &pairs_asked_for(&sections))?;
+        let asked = claims::asked_for(project, &sections, &mut |path, text| {
+            sources.insert(path.to_owned(), Digest::of(text.as_bytes()));
+        })?;
+        let pairs = [pairs_asked_for(&sections), claims::pairs(&asked)].concat();
+        let mut numbers = Numbers::of(analyses, &pairs)?.decided(project)?;
         numbers.differences.add_notes(&options.notes);
+        numbers.claims = claims::compile(&numbers, &asked)?;
         let library = read_library(project, &mut |path, text| {
             sources.insert(path.to_owned(), Digest::of(text.as_bytes()));
         })?;

@@ -22,10 +22,12 @@ pub(super) enum Function {
     FigureOf,
     Citep,
     Citet,
+    Claim,
+    Verdict,
 }
 
 impl Function {
-    const ALL: [(&str, Function); 12] = [
+    const ALL: [(&str, Function); 14] = [
         ("value", Function::Value),
         ("standing", Function::Standing),
         ("delta", Function::Delta),
@@ -38,6 +40,8 @@ impl Function {
         ("figure-of", Function::FigureOf),
         ("citep", Function::Citep),
         ("citet", Function::Citet),
+        ("claim", Function::Claim),
+        ("verdict", Function::Verdict),
     ];
 
     fn of(name: &str) -> Option<Self> {
@@ -55,6 +59,8 @@ pub(super) struct Call {
     pub arguments: Vec<Argument>,
     /// The string that is given for `over:`.
     pub over: Option<Argument>,
+    /// What else is given by name.
+    pub named: Vec<Named>,
     /// Byte offset of a `;` right behind the call, which Typst takes as its end and does not print.
     pub swallowed: Option<usize>,
 }
@@ -65,6 +71,16 @@ pub(super) struct Argument {
     pub text: String,
     /// Byte offset of its opening quote.
     pub offset: usize,
+}
+
+/// An argument that is given by its name.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Named {
+    pub name: String,
+    /// Byte offset of the name.
+    pub offset: usize,
+    /// The string that is given; none if it is not a plain one.
+    pub value: Option<Argument>,
 }
 
 /// A parsed section.
@@ -107,7 +123,14 @@ impl Call {
         let Expr::Ident(name) = call.callee() else { return None };
         let function = Function::of(name.as_str())?;
         let list = node.children().find(|child| child.kind() == SyntaxKind::Args)?;
-        let mut found = Call { function, offset: node.offset(), arguments: Vec::new(), over: None, swallowed: None };
+        let mut found = Call {
+            function,
+            offset: node.offset(),
+            arguments: Vec::new(),
+            over: None,
+            named: Vec::new(),
+            swallowed: None,
+        };
         let mut literal = true;
         for item in list.children().filter(|item| !item.kind().is_trivia()) {
             match item.kind() {
@@ -115,13 +138,23 @@ impl Call {
                 SyntaxKind::Named if is_named(&item, "over") => {
                     found.over = item.children().find_map(|child| Argument::of(&child));
                 }
-                SyntaxKind::Named | SyntaxKind::LeftParen | SyntaxKind::RightParen | SyntaxKind::Comma => {}
+                SyntaxKind::Named => found.named.extend(Named::of(&item)),
+                SyntaxKind::LeftParen | SyntaxKind::RightParen | SyntaxKind::Comma => {}
                 _ => literal = false,
             }
         }
         let after = node.next_sibling().filter(|next| next.kind() == SyntaxKind::Semicolon);
         found.swallowed = after.map(|semicolon| semicolon.offset()).filter(|_| is_in_markup(node));
         Some(found)
+    }
+}
+
+impl Named {
+    fn of(node: &LinkedNode) -> Option<Self> {
+        let name = node.get().cast::<ast::Named>()?.name().as_str().to_owned();
+        // The value stands behind the name and the colon.
+        let value = node.children().find_map(|child| Argument::of(&child));
+        Some(Named { name, offset: node.offset(), value })
     }
 }
 

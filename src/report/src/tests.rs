@@ -15,7 +15,7 @@ use super::*;
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// A project with the repository's templates and tools.
-fn project() -> (TempDir, Project) {
+pub(super) fn project() -> (TempDir, Project) {
     let folder = tempfile::tempdir().unwrap();
     let repository = Path::new(REPOSITORY);
     for path in files::list_recursive(&repository.join("templates")).unwrap() {
@@ -29,7 +29,7 @@ fn project() -> (TempDir, Project) {
     (folder, project)
 }
 
-fn runs(project: &Project, synthetic: &[Synthetic]) -> Vec<RunAnalysis> {
+pub(super) fn runs(project: &Project, synthetic: &[Synthetic]) -> Vec<RunAnalysis> {
     synthetic.iter().map(|s| analysis(project, s)).collect()
 }
 

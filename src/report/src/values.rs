@@ -9,11 +9,14 @@ use harness_analyse::{
 };
 use harness_core::Digest;
 use harness_core::config::Choices;
+use harness_core::names::Project;
+use harness_study::{Decision, Evidence, StudyError, decide_by};
 use serde::Serialize;
 
+use super::claims::{self, Compiled};
 use super::differences::Differences;
 use super::families::{Entry, Families};
-use super::model::{Count, Direction, Note, Number, Quantity, Shown};
+use super::model::{Count, Direction, Note, Number, Piece, Quantity, Shown};
 use super::plot::headline_tasks;
 use super::prose::{self, Segment};
 
@@ -25,6 +28,10 @@ pub(crate) const VERSION: u32 = 2;
 pub struct Numbers<'a> {
     pub(super) families: Families<'a>,
     pub(super) differences: Differences,
+    /// By experiment, where something was registered.
+    pub(super) decisions: BTreeMap<String, Decision>,
+    /// The claims that sections make.
+    pub(super) claims: Vec<Compiled>,
     counts: Counts,
     standings: BTreeMap<String, Standings>,
 }
@@ -46,7 +53,28 @@ impl<'a> Numbers<'a> {
         let standings: BTreeMap<String, Standings> =
             families.entries.iter().map(|entry| (entry.name().to_owned(), standings(entry))).collect();
         let counts = Counts::of(&families, &differences, &standings);
-        Ok(Numbers { families, differences, counts, standings })
+        Ok(Numbers { families, differences, decisions: BTreeMap::new(), claims: Vec::new(), counts, standings })
+    }
+
+    /// With what was decided, over these runs and no others, of each experiment that registered what it expects: claims
+    /// rest on that.
+    pub fn decided(mut self, project: &Project) -> Result<Self, StudyError> {
+        let evidence = Evidence::of(project)?;
+        let runs = self.families.entries.iter().flat_map(|entry| entry.runs.iter().copied());
+        let evidence = evidence.among(runs);
+        for entry in &self.families.entries {
+            let name = &entry.latest.run.open.experiment;
+            let expects = evidence.experiments().get(name).is_some_and(|loaded| loaded.experiment.expect.is_some());
+            if !expects {
+                continue;
+            }
+            match decide_by(&evidence, name) {
+                Ok(decision) => drop(self.decisions.insert(name.to_string(), decision)),
+                Err(error) if error.is_undecidable() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self)
     }
 
     /// The counts of the paper (for `None`) or of an experiment, by name.
@@ -97,6 +125,10 @@ impl<'a> Numbers<'a> {
                 }
                 Ok(backing(found.number as f64, &experiment.iter().map(String::as_str).collect::<Vec<_>>()))
             }
+            Quantity::Claim(claim) => said(note, claims::sentence(self, claim)?),
+            Quantity::Verdict { experiment } => {
+                said(note, claims::verdict(self, experiment).ok_or("nothing was registered of it")?)
+            }
         }
     }
 
@@ -111,12 +143,15 @@ impl<'a> Numbers<'a> {
             values: entry.values.iter().map(|(key, value)| (key.clone(), listed(value))).collect(),
             standings: self.standings[entry.name()].clone(),
             counts: self.counts.experiments[entry.name()].clone(),
+            verdict: claims::verdict(self, entry.name())
+                .map(|sentence| Told { text: sentence.text(), pieces: sentence.pieces }),
         };
         Catalogue {
             format: VERSION,
             experiments: self.families.entries.iter().map(|e| (e.name().to_owned(), quoted(e))).collect(),
             differences: &self.differences,
             counts: &self.counts.paper,
+            claims: &self.claims,
             runs: self.families.entries.iter().flat_map(|e| &e.runs).map(|a| RunIdentity::of(a)).collect(),
         }
     }
@@ -139,6 +174,15 @@ fn same(note: &Note, expected: &Number) -> Result<(), String> {
         }
         (Some(shown), None) => Err(format!("there is no standard error, the paper shows `{shown}`")),
         _ => Ok(()),
+    }
+}
+
+/// Whether a sentence is the one that the runs give.
+fn said(note: &Note, sentence: claims::Sentence) -> Result<Backing, String> {
+    let text = sentence.text();
+    match &note.shown {
+        Shown::Text(shown) if *shown == text => Ok(sentence.backing),
+        shown => Err(format!("the runs give `{text}`, the paper says `{shown}`")),
     }
 }
 
@@ -179,6 +223,7 @@ pub(super) struct Catalogue<'a> {
     experiments: BTreeMap<String, Quoted>,
     differences: &'a Differences,
     counts: &'a BTreeMap<&'static str, Count>,
+    claims: &'a [Compiled],
     runs: Vec<RunIdentity>,
 }
 
@@ -193,6 +238,15 @@ struct Quoted {
     values: BTreeMap<String, Listed>,
     standings: Standings,
     counts: BTreeMap<&'static str, Count>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<Told>,
+}
+
+/// A sentence as a page shows it.
+#[derive(Debug, Serialize)]
+struct Told {
+    text: String,
+    pieces: Vec<Piece>,
 }
 
 /// A run as the paper names it.

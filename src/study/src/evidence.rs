@@ -1,7 +1,7 @@
 //! The experiments of a project with what was run of them, each read once however many decisions rest on it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use harness_analyse::{RunAnalysis, Unit, Value};
@@ -29,6 +29,12 @@ pub struct Numbers {
 }
 
 impl Numbers {
+    fn of(analysis: &RunAnalysis) -> Self {
+        let run = &analysis.run;
+        let (id, seed, values) = (run.open.run.clone(), run.open.plan.seed, analysis.values.clone());
+        Numbers { run: id, root: run.root, seed, values }
+    }
+
     /// A value as a number.
     pub fn number(&self, key: &str) -> Option<f64> {
         self.values.get(key).map(|value| value.number)
@@ -41,6 +47,8 @@ pub struct Evidence<'a> {
     pub project: &'a Project,
     traces: Traces,
     experiments: BTreeMap<ExperimentName, Loaded>,
+    /// The runs that count; all of them if none are named.
+    among: Option<BTreeSet<RunId>>,
     seeded: RefCell<BTreeMap<(ExperimentName, Purpose), Rc<Seeded>>>,
     counted: RefCell<BTreeMap<ExperimentName, Rc<Vec<SealedRun>>>>,
     numbers: RefCell<BTreeMap<RunId, Rc<Numbers>>>,
@@ -55,10 +63,21 @@ impl<'a> Evidence<'a> {
             project,
             traces: Traces::of(project)?,
             experiments: loaded.collect(),
+            among: None,
             seeded: RefCell::default(),
             counted: RefCell::default(),
             numbers: RefCell::default(),
         })
+    }
+
+    /// The same as if there were these runs alone, whose numbers are known already.
+    pub fn among<'r>(mut self, runs: impl Iterator<Item = &'r RunAnalysis>) -> Self {
+        let numbers = self.numbers.get_mut();
+        for run in runs {
+            numbers.insert(run.run.open.run.clone(), Rc::new(Numbers::of(run)));
+        }
+        self.among = Some(numbers.keys().cloned().collect());
+        self
     }
 
     /// The experiments that can be read, by name.
@@ -81,7 +100,11 @@ impl<'a> Evidence<'a> {
             return Ok(Rc::clone(known));
         }
         let config = self.experiment(name)?.experiment;
-        let seeded = Rc::new(seeded(self.project, name, &config, purpose, &self.traces)?);
+        let mut seeded = seeded(self.project, name, &config, purpose, &self.traces)?;
+        if let Some(among) = &self.among {
+            seeded.completed.retain(|_, run| among.contains(&run.open.run));
+        }
+        let seeded = Rc::new(seeded);
         self.seeded.borrow_mut().insert(key, Rc::clone(&seeded));
         Ok(seeded)
     }
@@ -101,10 +124,8 @@ impl<'a> Evidence<'a> {
         if let Some(known) = self.numbers.borrow().get(&run.open.run) {
             return Ok(Rc::clone(known));
         }
-        let analysis = RunAnalysis::of(run.clone())?;
-        let (id, root, seed) = (run.open.run.clone(), run.root, run.open.plan.seed);
-        let numbers = Rc::new(Numbers { run: id.clone(), root, seed, values: analysis.values });
-        self.numbers.borrow_mut().insert(id, Rc::clone(&numbers));
+        let numbers = Rc::new(Numbers::of(&RunAnalysis::of(run.clone())?));
+        self.numbers.borrow_mut().insert(numbers.run.clone(), Rc::clone(&numbers));
         Ok(numbers)
     }
 

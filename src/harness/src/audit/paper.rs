@@ -9,6 +9,7 @@ use harness_core::names::{ExperimentName, Project, RunId, is_inside};
 use harness_core::{Digest, files};
 use harness_report::model::{Bound, Quantity};
 use harness_report::{self as report, Listed, Numbers, Proof, ProofRun};
+use harness_study::StudyError;
 
 use super::{Analysed, Audit, AuditError, Check, Outcome, Subject, first_line, trace};
 
@@ -57,7 +58,8 @@ pub(super) fn keys(quantity: &Quantity) -> Vec<&str> {
     match quantity {
         Quantity::Value { key, .. } | Quantity::Difference { key, .. } | Quantity::Direction { key, .. } => vec![key],
         Quantity::Standing { key, than, .. } => vec![key, than],
-        Quantity::Count { .. } => Vec::new(),
+        Quantity::Claim(claim) => vec![&claim.metric],
+        Quantity::Verdict { .. } | Quantity::Count { .. } => Vec::new(),
     }
 }
 
@@ -67,7 +69,9 @@ fn experiments(quantity: &Quantity) -> Option<Vec<&str>> {
         Quantity::Value { experiment, .. } | Quantity::Standing { experiment, .. } => Some(vec![experiment]),
         Quantity::Difference { experiment, minus, .. } => Some(vec![experiment, minus]),
         Quantity::Direction { experiment, against, .. } => Some(vec![experiment, against]),
-        Quantity::Count { .. } => None,
+        Quantity::Claim(claim) => Some(vec![&claim.experiment, &claim.than]),
+        // Like a claim, it rests on every change that is corrected with its own.
+        Quantity::Verdict { .. } | Quantity::Count { .. } => None,
     }
 }
 
@@ -112,7 +116,7 @@ pub(super) fn paper(project: &Project, pdf: &Path, analysed: &Analysed, audit: &
     };
     let pairs: Vec<(String, String)> = proof.bound.iter().filter_map(pair).collect();
     let runs: Vec<RunAnalysis> = analyses.values().cloned().collect();
-    let numbers = Numbers::of(&runs, &pairs);
+    let numbers = Numbers::of(&runs, &pairs).map_err(StudyError::from).and_then(|numbers| numbers.decided(project));
     sources(project, &proof, numbers.as_ref().ok(), audit, &everything);
     match &numbers {
         Ok(numbers) => recompute(&proof, numbers, &absent(&proof, &analyses), audit),
@@ -303,10 +307,18 @@ fn text(pdf: &Path, proof: &Proof, audit: &mut Audit) {
         }
     };
     let mut bound_on: BTreeMap<(u64, &str), Vec<&Bound>> = BTreeMap::new();
-    for bound in &proof.bound {
-        bound_on.entry((bound.note.page, bound.note.shown.in_one_piece())).or_default().push(bound);
-    }
     let mut held = 0;
+    for bound in &proof.bound {
+        let note = &bound.note;
+        if !matches!(note.quantity, Quantity::Claim(_) | Quantity::Verdict { .. }) {
+            bound_on.entry((note.page, note.shown.in_one_piece())).or_default().push(bound);
+        } else if holds_sentence(&pages, note.page, note.shown.in_one_piece()) {
+            held += 1;
+        } else {
+            let detail = "the text of the page has another sentence".to_owned();
+            check(audit, "L3", &format!("{} on page {}", note.quantity, note.page), false, detail, &[]);
+        }
+    }
     for ((page, shown), bounds) in &bound_on {
         let printed = page.checked_sub(1).and_then(|at| pages.get(at as usize)).map_or(0, |text| count(text, shown));
         if printed >= bounds.len() {
@@ -328,6 +340,27 @@ fn page_texts(pdf: &Path) -> Result<Vec<String>, String> {
         |number: &u32| document.extract_text(&[*number]).map_err(|e| format!("could not read page {number}: {e}"));
     let texts = document.get_pages().keys().map(page).collect::<Result<Vec<_>, _>>()?;
     Ok(texts.into_iter().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect())
+}
+
+/// Whether a sentence that begins on a page stands there: broken over lines, columns or pages, with the number of a line
+/// or a figure between two parts.
+fn holds_sentence(pages: &[String], page: u64, sentence: &str) -> bool {
+    /// Shorter parts would be found by chance; only the first and the last line may be short.
+    const SHORTEST: usize = 12;
+    let letters = |text: &str| text.split_whitespace().collect::<String>();
+    let first = usize::try_from(page).unwrap_or(0).saturating_sub(1);
+    let text: String = pages.iter().skip(first).take(2).map(|page| letters(page)).collect();
+    let whole = letters(sentence);
+    let (mut rest, mut is_first) = (whole.as_str(), true);
+    while !rest.is_empty() {
+        let ends = rest.char_indices().map(|(at, letter)| at + letter.len_utf8());
+        let Some(end) = ends.take_while(|end| text.contains(&rest[..*end])).last() else { return false };
+        if end < rest.len() && end < SHORTEST && !is_first {
+            return false;
+        }
+        (rest, is_first) = (&rest[end..], false);
+    }
+    true
 }
 
 /// How often a number or words stand in a text as a whole, not as part of longer ones.
@@ -368,7 +401,22 @@ fn traces(proof: &Proof, analyses: &BTreeMap<String, RunAnalysis>) -> Vec<trace:
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{count, holds_sentence};
+
+    #[test]
+    fn a_sentence_is_found_over_lines_and_pages_and_another_is_not() {
+        let pages = [
+            "It is so. The model of a has lower validation 12 bits per byte than",
+            "13 the model of b (differ- ence −0.06). Next.",
+        ]
+        .map(str::to_owned);
+        let said = |way: &str| {
+            format!("The model of a has {way} validation bits per byte than the model of b (difference −0.06).")
+        };
+        assert!(holds_sentence(&pages, 1, &said("lower").replace("difference", "differ-ence")));
+        assert!(!holds_sentence(&pages, 1, &said("higher")));
+        assert!(!holds_sentence(&pages, 2, &said("lower")));
+    }
 
     #[test]
     fn a_number_is_found_as_a_whole_only() {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Shown;
+use super::{Claim, Shown};
 
 /// Something that a page shows and that the runs decide.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,6 +53,13 @@ pub enum Quantity {
         /// The experiment; none for counts of the paper.
         experiment: Option<String>,
     },
+    /// A sentence that compares, compiled from a test.
+    Claim(Claim),
+    /// What was decided of the hypothesis of an experiment, as a sentence.
+    Verdict {
+        /// The experiment.
+        experiment: String,
+    },
 }
 
 impl std::fmt::Display for Quantity {
@@ -68,6 +75,8 @@ impl std::fmt::Display for Quantity {
             }
             Quantity::Count { count, experiment: Some(experiment) } => write!(f, "{experiment}:count of {count}"),
             Quantity::Count { count, experiment: None } => write!(f, "count of {count}"),
+            Quantity::Claim(claim) => write!(f, "{}", claim.call()),
+            Quantity::Verdict { experiment } => write!(f, "verdict on {experiment}"),
         }
     }
 }

@@ -5,9 +5,11 @@
 //! side is compared with a wording of the other.
 
 mod bound;
+mod claim;
 mod number;
 mod shape;
 
 pub use bound::{Bound, Direction, Note, Quantity};
+pub use claim::{Claim, Relation, Scope};
 pub use number::{Count, Number, Shown};
 pub use shape::{Align, Cell, FigureRef, Heading, Outline, Piece, Row, Table};
