@@ -136,6 +136,10 @@ bench-eval: ## time the evaluation against lm-evaluation-harness, in turn, and v
 	cargo build --release --locked --package harness --package harness-trainer --bins
 	$(PEERS)/bin/python tests/peers/bench_eval.py $(RELEASE)/harness
 
+bench-audit: ## time the audit of 1,000 runs beside sha256sum over the same files, in turn (ten minutes after the build; ARGS="--runs 100")
+	cargo build --release --locked --package harness --bin harness --example stand-in-trainer
+	python3 tests/bench/audit/bench.py $(RELEASE)/harness $(RELEASE)/examples/stand-in-trainer . $(ARGS)
+
 lock: ## pin again what make setup installs (needs the network)
 	setup/lock.sh
 
