@@ -26,6 +26,7 @@ pub mod parameters_loss;
 pub mod png;
 pub mod probe;
 pub mod slices;
+pub mod spending;
 pub mod study;
 pub mod task_curves;
 pub mod tasks;

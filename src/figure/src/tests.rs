@@ -377,7 +377,20 @@ fn of_records() -> Vec<(&'static str, Figure)> {
     let spent =
         |subject, training_h, other_h, lost_h, runs| budget::Spent { subject, training_h, other_h, lost_h, runs };
     let [a, b, c] = names();
+    let days =
+        |name: &str, look, points: &[(f64, f64)]| Curve { subject: subject(name, look), seeds: vec![points.to_vec()] };
+    let staircases = [
+        days(
+            "all",
+            0,
+            &[(0.0, 0.0), (0.4, 0.0), (0.4, 3.1), (2.2, 3.1), (2.2, 6.0), (6.5, 6.0), (6.5, 14.5), (8.0, 14.5)],
+        ),
+        days("baseline", 1, &[(0.0, 0.0), (0.4, 0.0), (0.4, 3.1), (2.2, 3.1), (2.2, 6.0), (8.0, 6.0)]),
+        days("confirm", 2, &[(0.0, 0.0), (6.5, 0.0), (6.5, 8.5), (8.0, 8.5)]),
+    ];
+    let limit = spending::Limit { hours: Some(20.0), end_day: Some(14.0) };
     vec![
+        ("spending", spending::draw(&staircases, limit, "GPU")),
         ("lengths", lengths::draw(&sides)),
         ("funnel", funnel::draw(&stages)),
         (
@@ -557,6 +570,7 @@ fn nothing_and_broken_values_still_draw() {
         calibration::draw(&[]),
         parameters_loss::draw(&[], parameters_loss::Size::Flops),
         budget::draw(&[], budget::Hours::Wall),
+        spending::draw(&[], spending::Limit::default(), "CPU"),
         tree::draw(&[], "x", true),
         tree::draw(&[hopeless], "x", false),
         ladder::draw(&unrun),

@@ -238,12 +238,39 @@ impl Ledger {
         Total::of(self.entries.iter().filter(at))
     }
 
+    /// When each entry ended, or began where no end is known, in days since the first began; in that order, without those of
+    /// which no time is known.
+    pub fn over_time(&self) -> Vec<(f64, &Entry)> {
+        let first = self.first();
+        let day = |entry: &Entry| Some(days_between(first?, time(&entry.ended_at).or(time(&entry.begun_at))?));
+        let mut all: Vec<(f64, &Entry)> = self.entries.iter().filter_map(|e| Some((day(e)?, e))).collect();
+        all.sort_by(|a, b| a.0.total_cmp(&b.0));
+        all
+    }
+
+    /// Days from the beginning of the first entry to the end of a date such as `2026-12-20`, in UTC.
+    pub fn days_until(&self, date: &str) -> Option<f64> {
+        Some(days_between(self.first()?, format!("{date}T23:59:59Z").parse().ok()?))
+    }
+
+    fn first(&self) -> Option<Timestamp> {
+        self.entries.iter().filter_map(|entry| time(&entry.begun_at)).min()
+    }
+
     /// The totals by what `key` says of an entry, in the order of the keys.
     pub fn by(&self, key: impl Fn(&Entry) -> String) -> BTreeMap<String, Total> {
         let keys: BTreeSet<String> = self.entries.iter().map(&key).collect();
         let of = |wanted: &String| Total::of(self.entries.iter().filter(|entry| key(entry) == *wanted));
         keys.iter().map(|wanted| (wanted.clone(), of(wanted))).collect()
     }
+}
+
+fn time(text: &Option<String>) -> Option<Timestamp> {
+    text.as_ref()?.parse().ok()
+}
+
+fn days_between(first: Timestamp, then: Timestamp) -> f64 {
+    then.duration_since(first).as_secs_f64().max(0.0) / 86_400.0
 }
 
 /// A run of which nothing but its name is known.

@@ -84,6 +84,10 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All, in the order in which a study meets them.
+    pub const ALL: [Phase; 6] =
+        [Phase::Baseline, Phase::Explore, Phase::Tune, Phase::Confirm, Phase::Final, Phase::Evaluate];
+
     /// The word in files and tables.
     pub fn word(self) -> &'static str {
         match self {

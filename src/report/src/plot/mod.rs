@@ -94,6 +94,8 @@ pub enum Kind {
     ParametersLoss,
     /// What the runs cost.
     Budget,
+    /// What was spent as the days went by.
+    Spending,
     /// Lengths of documents.
     Lengths,
     /// What each stage of the corpus leaves.
@@ -108,7 +110,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which a study meets them.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 22] = [
         Kind::Funnel,
         Kind::Lengths,
         Kind::TrainingLoss,
@@ -127,6 +129,7 @@ impl Kind {
         Kind::Calibration,
         Kind::ParametersLoss,
         Kind::Budget,
+        Kind::Spending,
         Kind::Tree,
         Kind::Ladder,
         Kind::Study,
@@ -151,6 +154,7 @@ impl Kind {
             Kind::Calibration => "calibration",
             Kind::ParametersLoss => "parameters_loss",
             Kind::Budget => "budget",
+            Kind::Spending => "spending",
             Kind::Lengths => "lengths",
             Kind::Funnel => "funnel",
             Kind::Tree => "tree",
@@ -180,6 +184,7 @@ impl Kind {
             Kind::Calibration => "calibration: accuracy of the top-1 token by its probability",
             Kind::ParametersLoss => "validation bits per byte by parameters (by FLOPs with --x flops)",
             Kind::Budget => "hours of all runs of each experiment: training, other work, lost runs",
+            Kind::Spending => "hours of the whole project over its days, by phase, and the limit of budget.toml",
             Kind::Lengths => "lengths of the documents of the corpus, by side of the split",
             Kind::Funnel => "bytes left after each stage of the corpus",
             Kind::Tree => "experiments under what they extend: effects with intervals, and what became of them",
@@ -273,6 +278,12 @@ pub enum PlotError {
         /// The axis asked for.
         progress: Progress,
     },
+    /// A file could not be read.
+    #[error(transparent)]
+    File(#[from] harness_core::files::FileError),
+    /// The budget cannot be read.
+    #[error(transparent)]
+    Config(#[from] harness_core::config::ConfigError),
     /// A table is missing or damaged.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -329,6 +340,7 @@ pub fn plot(project: &Project, kind: Kind, shown: &[Shown], options: Options) ->
             Ok(scores::parameters_loss(shown, size))
         }
         Kind::Budget => Ok(spent::budget(shown)),
+        Kind::Spending => spent::over_time(project),
         Kind::Lengths => Ok(spent::lengths(shown[0].latest())),
         Kind::Funnel => Ok(spent::funnel(shown[0].latest())),
         Kind::Tree => lineage::tree_of(project, &request),

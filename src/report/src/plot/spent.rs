@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use harness_core::names::RunId;
+use harness_core::config::{Limits, Phase};
+use harness_core::names::{Project, RunId};
 
-use super::Shown;
+use super::{PlotError, Shown};
 use harness_analyse::RunAnalysis;
 use harness_figure::budget::{Hours, Spent};
-use harness_figure::{Figure, budget, funnel, lengths};
+use harness_figure::spending::{self, Limit};
+use harness_figure::{Curve, Figure, Subject, budget, funnel, lengths};
 use harness_record::SealedRun;
+use harness_record::select::Traces;
+use harness_study::ledger::{self, Entry, Ledger};
 
 pub(super) fn budget(shown: &[Shown]) -> Figure {
     let gpu = shown.iter().flat_map(runs).any(|run| run.record.resources.gpu_time_s > 0.0);
@@ -57,6 +61,36 @@ fn earlier_segments<'a>(runs: &[&'a SealedRun]) -> BTreeSet<&'a RunId> {
 /// All sealed runs of what is shown.
 fn runs<'a>(shown: &Shown<'a>) -> Vec<&'a SealedRun> {
     shown.runs.iter().map(|run| &run.run).chain(shown.others.iter().copied()).collect()
+}
+
+/// Everything that the project spent, whatever became of it, in hours on GPUs if there were any, else on processors.
+pub(super) fn over_time(project: &Project) -> Result<Figure, PlotError> {
+    let ledger = Ledger::of(project, &Traces::of(project)?)?;
+    let limits = Limits::load(project)?;
+    let on_gpus = ledger.total().spent.gpu_time_s > 0.0;
+    let hours = |spent: &ledger::Spent| {
+        if on_gpus { spent.gpu_time_s / 3600.0 } else { spent.cpu_time_s / 3600.0 }
+    };
+    let entries = ledger.over_time();
+    let last_day = entries.last().map_or(0.0, |(day, _)| *day);
+    let staircase = |name: &str, look: usize, is_in: &dyn Fn(&Entry) -> bool| {
+        let (mut sum, mut points) = (0.0, vec![(0.0, 0.0)]);
+        for (day, entry) in entries.iter().filter(|(_, entry)| is_in(entry)) {
+            points.push((*day, sum));
+            sum += hours(&entry.spent);
+            points.push((*day, sum));
+        }
+        points.push((last_day, sum));
+        Curve { subject: Subject { name: name.to_owned(), look }, seeds: vec![points] }
+    };
+    let mut curves = vec![staircase("all", 0, &|_| true)];
+    let spent_on = |phase: Phase| entries.iter().any(|(_, entry)| entry.phase == phase);
+    for phase in Phase::ALL.into_iter().filter(|phase| spent_on(*phase)) {
+        curves.push(staircase(phase.word(), curves.len(), &|entry| entry.phase == phase));
+    }
+    let end_day = limits.end_date.as_ref().and_then(|date| ledger.days_until(date));
+    let limit = Limit { hours: if on_gpus { limits.gpu_hours } else { limits.cpu_hours }, end_day };
+    Ok(spending::draw(&curves, limit, if on_gpus { "GPU" } else { "CPU" }))
 }
 
 pub(super) fn lengths(run: &RunAnalysis) -> Figure {
