@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test error-rates test-dashboard test-resume test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build demo test error-rates test-dashboard test-resume test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-report bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -104,6 +104,10 @@ bench-overhead: PROFILE = release
 bench-overhead: ## time training under harness run against the bare trainer, in turn (minutes; PROFILE=dev for debug programs)
 	cargo build --workspace --bins --locked --profile $(PROFILE)
 	python3 tests/bench/train/overhead.py $(BIN) experiments/corpora/grammar.toml
+
+bench-report: ## time `harness report` on 36 runs of the stand-in trainer (a minute; ARGS="--changes 49 --seeds 4" for 200)
+	cargo build --locked --package harness --bin harness --example stand-in-trainer
+	python3 tests/bench/report/bench.py $(BIN)/examples/stand-in-trainer now=$(BIN)/harness,templates $(ARGS)
 
 bench-data: ## time the corpus pipeline against one in Python, in turn (about two minutes after the build)
 	setup/bench.sh

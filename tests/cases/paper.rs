@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Project, Ran, repository, skip};
+use crate::common::{Project, Ran, flip, repository, skip};
 use harness_core::files::list_recursive;
 
 /// A project with two experiments, run, and the templates; `None` where Typst is not installed.
@@ -315,6 +315,67 @@ fn the_students_prose_is_theirs_and_its_mistakes_are_shown_at_their_line() {
     project.write(&first, own);
     project.harness(&["report"]).expect(0);
     assert_eq!(fs::read(project.path("report/build/paper.pdf")).unwrap(), pdf, "the same inputs give the same bytes");
+}
+
+#[test]
+fn what_the_records_change_under_an_edited_section_is_shown_until_it_is_taken_for_seen() {
+    let Some(project) = study() else { return };
+    project.harness(&["report"]).expect(0);
+    let diffs = |arguments: &[&str]| -> serde_json::Value {
+        let all = [&["report", "--diff-draft", "--json"], arguments].concat();
+        serde_json::from_str(&project.harness(&all).expect(0).stdout).unwrap()
+    };
+    assert_eq!(diffs(&[]), serde_json::json!([]));
+    let conclusion = "report/sections/80-conclusion.typ";
+    let own = format!("{}\nThis is ours.\n", fs::read_to_string(project.path(conclusion)).unwrap());
+    project.write(conclusion, &own);
+    project
+        .write("experiments/deeper/experiment.toml", "extends = \"tiny\"\ntitle = \"Deeper\"\n[model]\nlayers = 2\n");
+    project.commit("Propose deeper");
+    project.harness(&["run", "deeper"]).expect(0);
+    let ran = project.harness(&["report"]).expect(0);
+    assert!(ran.stderr.contains("drafted in report/: sections/60-changes-deeper.typ"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("70-summary.typ: drafted again"), "nobody had edited it: {}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("{conclusion}: is yours")), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(project.path(conclusion)).unwrap(), own);
+    let shown = diffs(&["--seen"]);
+    assert_eq!(shown[0]["path"], conclusion);
+    assert!(shown[0]["yours"].as_str().unwrap().contains("+This is ours."), "{shown:#}");
+    assert!(shown[0]["records"].as_str().unwrap().contains("@@"), "{shown:#}");
+    assert_eq!(diffs(&[]), serde_json::json!([]));
+    // What a demonstration or a newcomer sees first is of drafts alone, and no file of the project's own is touched.
+    project.harness(&["report", "--draft"]).expect(0);
+    assert_eq!(fs::read_to_string(project.path(conclusion)).unwrap(), own);
+    project.harness(&["audit", "report/build/paper.pdf"]).expect(0);
+}
+
+/// And what was changed by anybody is.
+#[test]
+fn a_paper_that_would_come_out_as_it_is_is_not_made_again() {
+    let Some(project) = study() else { return };
+    let pdf = project.path("report/build/paper.pdf");
+    let made = || fs::metadata(&pdf).unwrap().modified().unwrap();
+    let first = project.harness(&["report"]).expect(0);
+    let before = made();
+    let second = project.harness(&["report"]).expect(0);
+    assert_eq!((made(), &second.stdout), (before, &first.stdout));
+    assert!(second.stderr.contains("page budget: "), "{}", second.all());
+    let changes: [(&str, &dyn Fn()); 4] = [
+        ("a section", &|| {
+            let path = project.path("report/sections/80-conclusion.typ");
+            fs::write(&path, format!("{}\nThis is ours.\n", fs::read_to_string(&path).unwrap())).unwrap();
+        }),
+        ("a file of the build folder", &|| flip(&project.path("report/build/values.json"), 100)),
+        ("the notes on an experiment", &|| project.write("experiments/wider/notes.md", "Look again.\n")),
+        ("a run", &|| drop(project.harness(&["run", "wider", "--seed", "9"]).expect(0))),
+    ];
+    for (what, change) in changes {
+        let before = made();
+        change();
+        project.harness(&["report"]).expect(0);
+        assert_ne!(made(), before, "{what} has changed");
+        project.harness(&["audit", "report/build/paper.pdf"]).expect(0);
+    }
 }
 
 /// The words of a template are its own: an audit compares what they mean.

@@ -119,6 +119,11 @@ fn plain(number: f64) -> String {
         return text;
     }
     let short = format!("{number:.5e}");
+    // What six digits say exactly, such as 0.95 that was kept in single precision, is written out where it is short.
+    let written = short.parse::<f64>().map_or(String::new(), |rounded| format!("{rounded}"));
+    if (1..=8).contains(&written.len()) {
+        return written;
+    }
     let (mantissa, exponent) = short.split_once('e').expect("scientific notation has an exponent");
     let mantissa = if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
     format!("{mantissa}e{exponent}")
@@ -396,6 +401,8 @@ fn describe_training(run: &SealedRun, steps: &[StepLine], values: &mut Builder) 
     values.add("resources.wall_time_s", before.wall_time_s + resources.wall_time_s, Unit::Seconds, &files);
     values.add("resources.cpu_time_s", before.cpu_time_s + resources.cpu_time_s, Unit::Seconds, &files);
     values.add("resources.gpu_time_s", before.gpu_time_s + resources.gpu_time_s, Unit::Seconds, &files);
+    values.add("resources.cpu_h", (before.cpu_time_s + resources.cpu_time_s) / 3600.0, Unit::Decimal, &files);
+    values.add("resources.gpu_h", (before.gpu_time_s + resources.gpu_time_s) / 3600.0, Unit::Decimal, &files);
     if let Some(closing) = &run.record.closing {
         let training_time_s = before.training_time_s + closing.training_time_s;
         values.add("resources.training_time_s", training_time_s, Unit::Seconds, &files);
@@ -638,7 +645,9 @@ mod tests {
             (1_234_567.0, Unit::Count, "1,234,567"),
             (999.0, Unit::Count, "999"),
             (0.000_6, Unit::Number, "0.0006"),
-            (1.0 / 3.0, Unit::Number, "3.33333e-1"),
+            (1.0 / 3.0, Unit::Number, "0.333333"),
+            (1.0 / 3e7, Unit::Number, "3.33333e-8"),
+            (f64::from(0.95_f32), Unit::Number, "0.95"),
             (3.2e14, Unit::Flops, "3.20e14"),
             (12.34, Unit::Seconds, "12.3"),
             (1234.0, Unit::Perplexity, "1,234"),

@@ -15,6 +15,7 @@ pub mod hugging_face;
 pub mod memory;
 pub mod names;
 pub mod order;
+pub mod parallel;
 pub mod project_file;
 pub mod random;
 pub mod scores;

@@ -483,6 +483,11 @@ impl Git {
         Ok(Some(build::source_digest(files)))
     }
 
+    /// The commit that is checked out.
+    pub fn head_commit(&self) -> Result<String> {
+        Ok(self.head()?.peel_to_commit()?.id().to_string())
+    }
+
     fn head(&self) -> Result<git2::Reference<'_>> {
         self.repository.head().map_err(|error| match error.code() {
             ErrorCode::UnbornBranch | ErrorCode::NotFound => GitError::NoCommit,

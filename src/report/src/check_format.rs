@@ -80,7 +80,8 @@ mod tests {
     use crate::model::Heading;
 
     fn outline(page: u64, y_pt: f64) -> Outline {
-        let heading = |text: &str, page: u64, y_pt: f64| Heading { text: text.to_owned(), level: 1, page, y_pt };
+        let heading =
+            |text: &str, page: u64, y_pt: f64| Heading { text: text.to_owned(), level: 1, page, y_pt, x_pt: 70.9 };
         let headings =
             vec![heading("Conclusion", 8, 300.0), heading("Limitations", page, y_pt), heading("References", 10, 80.0)];
         Outline { pages: 12, headings }

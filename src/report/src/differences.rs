@@ -9,7 +9,7 @@ use harness_analyse::{Asked, CompareError, Comparison, Side, Value, compare};
 use serde::Serialize;
 
 use super::families::{Entry, Families};
-use super::model::{Direction, Number, Piece};
+use super::model::{Direction, Number, Piece, Shown};
 
 /// A difference between two experiments: the first minus the second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,6 +19,8 @@ pub(crate) struct Difference {
     pub difference: Number,
     /// Its 95 % interval, not corrected for the family.
     pub interval: Option<[f64; 2]>,
+    /// The text that shows it.
+    pub shown_interval: Option<String>,
     /// How it was tested.
     pub test: Option<TestKind>,
     /// The two-sided p-value after Holm's correction over the family.
@@ -160,6 +162,10 @@ fn tested(test: Tested) -> Difference {
     Difference {
         difference: Number::difference(effect.difference, effect.standard_error, effect.unit),
         interval: effect.interval,
+        shown_interval: effect.interval.map(|[low, high]| {
+            let end = |number: f64| Shown::difference(number, effect.unit);
+            format!("[{}, {}]", end(low), end(high))
+        }),
         test: effect.test,
         p_holm: effect.p_holm,
         verdict: Some(effect.verdict),
@@ -173,6 +179,7 @@ fn untested(first: &Value, second: &Value) -> Difference {
     Difference {
         difference: Number::difference(first.number - second.number, None, first.unit),
         interval: None,
+        shown_interval: None,
         test: None,
         p_holm: None,
         verdict: None,

@@ -1,19 +1,24 @@
-//! The draft of each section from its template. A template sees the structure of the study (experiments, tasks,
-//! which keys there are), never a result: results come in through `#value(...)` when the paper is set, so a draft
-//! that was written once stays true when runs are added or repeated.
+//! The draft of each section from its template. A template sees the structure of the study (experiments, tasks, which keys
+//! there are), what was decided, and by which verdict to say what it says; never a number: those come in through
+//! `#value(...)` when the paper is set. So a sentence that somebody took over stays true where its numbers change, and
+//! where a verdict does, `#compare(...)` says it and the draft is another one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use harness_core::{Digest, files};
 use serde_json::{Value as Json, json};
 use tera::{Context, Tera};
 
+use super::differences::Differences;
+use super::emphasis;
 use super::error::ReportError;
 use super::families::{Entry, Families};
+use super::logbook::Logbook;
+use super::prose::Segment;
 use super::section::literal;
-use super::tables::changed_keys;
-use super::values::{accuracy_key, facts, title_of, told_apart};
+use super::tables::{changed_keys, changed_settings};
+use super::values::{accuracy_key, facts, prose_of, title_of, told_apart};
 use crate::plot::{headline_tasks, title_of_task};
 
 /// In a template's name, the place of an experiment's: one section for each experiment that has a reference.
@@ -28,6 +33,21 @@ pub(super) struct Draft {
     pub text: String,
     /// The experiment that the section is about, if it is about one.
     pub experiment: Option<String>,
+    /// Whether the paper has a place for it.
+    pub is_wanted: bool,
+}
+
+/// What drafts are made of.
+pub(super) struct Material<'a> {
+    pub families: &'a Families<'a>,
+    pub differences: &'a Differences,
+    pub logbook: &'a Logbook,
+    /// The changes that have a subsection whatever came of them.
+    pub named: &'a [String],
+    /// The works that can be cited; one that a text names and that is not among them is told where the text is set.
+    pub references: Vec<&'a str>,
+    /// The tables of the whole paper.
+    pub tables: Vec<&'static str>,
 }
 
 impl Draft {
@@ -45,7 +65,13 @@ impl Draft {
 }
 
 /// Renders every section template of `templates/sections`.
-pub(super) fn sections(folder: &Path, families: &Families) -> Result<Vec<Draft>, ReportError> {
+pub(super) fn sections(folder: &Path, material: &Material) -> Result<Vec<Draft>, ReportError> {
+    let families = material.families;
+    let study = Study {
+        material,
+        subsections: emphasis::subsections(families, material.differences, material.logbook, material.named),
+    };
+    let shared = context(&study);
     let mut drafts = Vec::new();
     for file in files::list(folder)?.iter().filter(|f| f.ends_with(".typ.tera")) {
         let template = files::read_to_string(&folder.join(file))?;
@@ -54,16 +80,17 @@ pub(super) fn sections(folder: &Path, families: &Families) -> Result<Vec<Draft>,
         if name.contains(EACH) {
             for entry in &families.entries {
                 let Some(reference) = families.reference(entry) else { continue };
-                let mut context = context(families);
-                context.insert("experiment", &experiment(families, entry));
-                context.insert("reference", &experiment(families, reference));
+                let mut context = shared.clone();
+                context.insert("experiment", &study.experiment(entry));
+                context.insert("reference", &study.experiment(reference));
                 let text = render(&shown, &template, &context)?;
+                let is_wanted = study.subsections.contains(entry.name());
                 let experiment = Some(entry.name().to_owned());
-                drafts.push(Draft { name: name.replace(EACH, entry.name()), text, experiment });
+                drafts.push(Draft { name: name.replace(EACH, entry.name()), text, experiment, is_wanted });
             }
         } else {
-            let text = render(&shown, &template, &context(families))?;
-            drafts.push(Draft { name: name.to_owned(), text, experiment: None });
+            let text = render(&shown, &template, &shared)?;
+            drafts.push(Draft { name: name.to_owned(), text, experiment: None, is_wanted: true });
         }
     }
     Ok(drafts)
@@ -91,17 +118,45 @@ pub(super) fn render(shown: &str, template: &str, context: &Context) -> Result<S
     tera.render(shown, context).map_err(wrong)
 }
 
-fn context(families: &Families) -> Context {
+/// The material with what is shown of it where.
+struct Study<'a> {
+    material: &'a Material<'a>,
+    subsections: BTreeSet<String>,
+}
+
+fn context(study: &Study) -> Context {
+    let families = study.material.families;
     let mut context = Context::new();
     let described: Vec<Json> = (families.families.iter().enumerate())
         .map(|(index, family)| {
             let members: Vec<&Entry> = family.iter().map(|i| &families.entries[*i]).collect();
-            let mut described = experiment(families, members[0]);
+            let mut described = study.experiment(members[0]);
             // Labels must differ between families; the first one's stay short.
             described["suffix"] = json!(if index == 0 { String::new() } else { format!("-{}", members[0].name()) });
-            described["members"] = json!(members.iter().map(|e| experiment(families, e)).collect::<Vec<_>>());
+            described["members"] = json!(members.iter().map(|e| study.experiment(e)).collect::<Vec<_>>());
             described["equal_budgets"] = json!(equal_budgets(&members));
-            described["changes"] = json!(members[1..].iter().map(|e| experiment(families, e)).collect::<Vec<_>>());
+            let changes: Vec<Json> = members[1..].iter().map(|e| study.experiment(e)).collect();
+            for (name, key, wanted) in [
+                ("better", "verdict", "better"),
+                ("worse", "verdict", "worse"),
+                ("different", "verdict", "models_differ"),
+                ("undecided", "verdict", "not_distinguishable"),
+                ("adopted", "outcome", "adopted"),
+                ("rejected", "outcome", "rejected"),
+            ] {
+                let of = changes.iter().filter(|change| change[key] == wanted);
+                described[name] = json!(of.collect::<Vec<_>>());
+            }
+            described["surprising"] = json!(changes.iter().filter(|c| c["surprising"] == true).collect::<Vec<_>>());
+            described["in_appendix"] = json!(changes.iter().filter(|c| c["detailed"] == false).collect::<Vec<_>>());
+            described["judged"] =
+                json!(changes.iter().any(|c| !c["verdict"].is_null() && c["verdict"] != "not_judged"));
+            let described_here: Vec<&Json> = changes.iter().filter(|c| c["detailed"] == true).collect();
+            described["forest"] =
+                json!(described_here.len() > 1 && described_here.iter().all(|c| !c["verdict"].is_null()));
+            described["described"] = json!(described_here);
+            described["many_changes"] = json!(changes.len() > 3);
+            described["changes"] = json!(changes);
             described["repeated"] = json!(members.iter().any(|e| e.seeds.len() > 1));
             described["all_repeated"] = json!(members.iter().all(|e| e.seeds.len() > 1));
             described["equal_seeds"] = json!(members.iter().all(|e| e.seeds.len() == members[0].seeds.len()));
@@ -126,11 +181,10 @@ fn context(families: &Families) -> Context {
     context.insert("any_repeated", &entries.iter().any(|e| e.seeds.len() > 1));
     context.insert("all_repeated", &entries.iter().all(|e| e.seeds.len() > 1));
     context.insert("families", &described);
-    context.insert("experiments", &families.entries.iter().map(|e| experiment(families, e)).collect::<Vec<_>>());
+    context.insert("experiments", &entries.iter().map(|e| study.experiment(e)).collect::<Vec<_>>());
+    context.insert("tables", &study.material.tables);
     context.insert("single_family", &(families.families.len() == 1));
     context.insert("same_held_out_text", &same_held_out_text(families));
-    // With few changes there is room for every figure of each.
-    context.insert("few_changes", &(families.entries.iter().filter(|e| e.reference.is_some()).count() <= 3));
     context
 }
 
@@ -160,77 +214,99 @@ fn equal_budgets(members: &[&Entry]) -> bool {
     members.iter().all(|e| tokens(e) == tokens(members[0]))
 }
 
-/// One experiment as templates see it.
-fn experiment(families: &Families, entry: &Entry) -> Json {
-    let analysis = entry.latest;
-    let config = &analysis.run.experiment;
-    let reference = families.reference(entry);
-    let signal = told_apart(families, entry).is_some();
-    let tasks: Vec<Json> = headline_tasks(analysis)
-        .into_iter()
-        .map(|task| {
-            json!({
-                "id": task.id,
-                "title": title_of_task(task),
-                "in_sentence": in_sentence(&title_of_task(task)),
-                "accuracy": accuracy_key(task),
+impl Study<'_> {
+    /// One experiment as templates see it.
+    fn experiment(&self, entry: &Entry) -> Json {
+        let Material { families, differences, logbook, .. } = self.material;
+        let found = emphasis::difference(families, differences, entry);
+        let decision = logbook.decisions.get(entry.name());
+        let texts = prose_of(entry);
+        let mut works: Vec<&String> = ["rationale", "hypothesis", "question"]
+            .into_iter()
+            .flat_map(|field| texts[field].iter().flat_map(Segment::keys))
+            .collect();
+        let mut seen = BTreeSet::new();
+        works.retain(|key| self.material.references.contains(&key.as_str()) && seen.insert(*key));
+        let analysis = entry.latest;
+        let config = &analysis.run.experiment;
+        let reference = families.reference(entry);
+        let signal = told_apart(families, entry).is_some();
+        let tasks: Vec<Json> = headline_tasks(analysis)
+            .into_iter()
+            .map(|task| {
+                json!({
+                    "id": task.id,
+                    "title": title_of_task(task),
+                    "in_sentence": in_sentence(&title_of_task(task)),
+                    "accuracy": accuracy_key(task),
+                })
             })
+            .collect();
+        let task_families: Vec<String> =
+            analysis.tasks.iter().map(|t| t.group.clone().unwrap_or_else(|| t.id.clone())).collect();
+        let keys: BTreeMap<&str, bool> = entry.values.keys().map(|k| (k.as_str(), true)).collect();
+        let has = |key: &str| keys.contains_key(key);
+        let manifest = &analysis.run.corpus;
+        json!({
+            "name": entry.name(),
+            "title": title_of(entry),
+            "has": {
+                "question": !config.question.trim().is_empty(),
+                "hypothesis": entry.has_hypothesis(),
+                "rationale": !config.rationale.trim().is_empty(),
+                "validation": has_bits(entry),
+                "training": has("training.tokens"),
+                "loss": has("training.loss") && has("training.gradient_norm_p90"),
+                "initial": has("validation.initial_bits_per_byte"),
+                "cleaning": !manifest.steps.is_empty(),
+                "contamination": !manifest.contamination.is_empty(),
+                "task_groups": !analysis.groups.is_empty(),
+                "signal": signal,
+            },
+            "keys": keys.keys().collect::<Vec<_>>(),
+            "facts": facts(analysis).keys().collect::<Vec<_>>(),
+            "reference": reference.map(Entry::name),
+            "changed": reference.map(|r| changed_keys(entry, r)),
+            "changes_training": reference.is_some_and(|r| {
+                let sections = ["optimizer.", "schedule.", "training."];
+                changed_keys(entry, r).iter().any(|key| sections.iter().any(|s| key.starts_with(s)))
+            }),
+            "corpus": {
+                "name": manifest.name,
+                "finds_exact": manifest.recipe["duplicates"]["exact"] == true,
+                "finds_near": manifest.recipe["duplicates"]["near"].is_object(),
+                "counts_repeats": manifest.across_split.is_some(),
+                "finds_leakage": manifest.recipe["split"]["leakage"].is_object(),
+                "leaves_out_items": manifest.recipe["decontaminate"]["action"] == "leave_out",
+                "generated": manifest.recipe["generate"].is_object(),
+                "many_sources": manifest.sources.len() > 1,
+            },
+            "tokenizer": manifest.tokenizer.kind,
+            "tasks": tasks,
+            "cites": task_citations(&task_families),
+            "is_gpt2": config.model.is_gpt2(),
+            "model": config.model.describe().iter().map(|sentence| source(sentence, entry.name())).collect::<Vec<_>>(),
+            "optimizer": source(&config.optimizer.describe(), entry.name()),
+            "schedule": source(&config.schedule.describe(), entry.name()),
+            "warmup": config.schedule.warmup_steps > 0,
+            "clips": config.optimizer.gradient_clip_norm > 0.0,
+            "imported": config.imported.is_some(),
+            "metric": found.as_ref().map(|(key, _)| key),
+            "verdict": found.as_ref().and_then(|(_, found)| found.verdict),
+            "surprising": found.as_ref().is_some_and(|(_, found)| emphasis::is_surprising(entry, found)),
+            "has_interval": found.as_ref().is_some_and(|(_, found)| found.interval.is_some()),
+            "detailed": reference.is_none() || self.subsections.contains(entry.name()),
+            "outcome": decision.map(|decision| decision.outcome.word()),
+            "decided": decision.map(|decision| decision.decided_at.chars().take(10).collect::<String>()),
+            "against_advice": decision.is_some_and(|decision| decision.override_reason.is_some()),
+            "works": works,
+            "settings": reference.map(|reference| changed_settings(entry, reference)),
+            "seeds": entry.seeds.len(),
+            "hypothesis_first": stated_first(entry),
+            "compares_bits": has_bits(entry) && reference.is_some_and(has_bits),
+            "simpler": simpler(entry),
         })
-        .collect();
-    let families: Vec<String> =
-        analysis.tasks.iter().map(|t| t.group.clone().unwrap_or_else(|| t.id.clone())).collect();
-    let keys: BTreeMap<&str, bool> = entry.values.keys().map(|k| (k.as_str(), true)).collect();
-    let has = |key: &str| keys.contains_key(key);
-    let manifest = &analysis.run.corpus;
-    json!({
-        "name": entry.name(),
-        "title": title_of(entry),
-        "has": {
-            "question": !config.question.trim().is_empty(),
-            "hypothesis": entry.has_hypothesis(),
-            "rationale": !config.rationale.trim().is_empty(),
-            "validation": has_bits(entry),
-            "training": has("training.tokens"),
-            "loss": has("training.loss") && has("training.gradient_norm_p90"),
-            "initial": has("validation.initial_bits_per_byte"),
-            "cleaning": !manifest.steps.is_empty(),
-            "contamination": !manifest.contamination.is_empty(),
-            "task_groups": !analysis.groups.is_empty(),
-            "signal": signal,
-        },
-        "keys": keys.keys().collect::<Vec<_>>(),
-        "facts": facts(analysis).keys().collect::<Vec<_>>(),
-        "reference": reference.map(Entry::name),
-        "changed": reference.map(|r| changed_keys(entry, r)),
-        "changes_training": reference.is_some_and(|r| {
-            let sections = ["optimizer.", "schedule.", "training."];
-            changed_keys(entry, r).iter().any(|key| sections.iter().any(|s| key.starts_with(s)))
-        }),
-        "corpus": {
-            "name": manifest.name,
-            "finds_exact": manifest.recipe["duplicates"]["exact"] == true,
-            "finds_near": manifest.recipe["duplicates"]["near"].is_object(),
-            "counts_repeats": manifest.across_split.is_some(),
-            "finds_leakage": manifest.recipe["split"]["leakage"].is_object(),
-            "leaves_out_items": manifest.recipe["decontaminate"]["action"] == "leave_out",
-            "generated": manifest.recipe["generate"].is_object(),
-            "many_sources": manifest.sources.len() > 1,
-        },
-        "tokenizer": manifest.tokenizer.kind,
-        "tasks": tasks,
-        "cites": task_citations(&families),
-        "is_gpt2": config.model.is_gpt2(),
-        "model": config.model.describe().iter().map(|sentence| source(sentence, entry.name())).collect::<Vec<_>>(),
-        "optimizer": source(&config.optimizer.describe(), entry.name()),
-        "schedule": source(&config.schedule.describe(), entry.name()),
-        "warmup": config.schedule.warmup_steps > 0,
-        "clips": config.optimizer.gradient_clip_norm > 0.0,
-        "imported": config.imported.is_some(),
-        "seeds": entry.seeds.len(),
-        "hypothesis_first": stated_first(entry),
-        "compares_bits": has_bits(entry) && reference.is_some_and(has_bits),
-        "simpler": simpler(entry),
-    })
+    }
 }
 
 /// The model by counts that does best on the validation text, and the key of its bits per byte: what a language model has
@@ -331,7 +407,12 @@ mod tests {
 
     #[test]
     fn notes_stay_comments() {
-        let draft = |text: &str| Draft { name: "60-x.typ".to_owned(), text: text.to_owned(), experiment: None };
+        let draft = |text: &str| Draft {
+            name: "60-x.typ".to_owned(),
+            text: text.to_owned(),
+            experiment: None,
+            is_wanted: true,
+        };
         let text = draft("= Title\n").below_notes("Try it\r\n\n#panic(\"a\")\u{2028}#panic(\"b\")\n").text;
         let (notes, section) = text.split_once("\n\n").unwrap();
         assert!(notes.lines().count() == 4 && notes.lines().all(|line| line.starts_with("// ")), "{text}");

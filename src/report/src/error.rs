@@ -54,7 +54,7 @@ pub enum ReportError {
     /// Two experiments could not be compared.
     #[error(transparent)]
     Compare(#[from] CompareError),
-    /// What was registered could not be decided.
+    /// What was registered could not be decided, or what was decided, studied or spent not read.
     #[error(transparent)]
     Study(#[from] harness_study::StudyError),
     /// There is no run to report on.

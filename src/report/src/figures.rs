@@ -7,6 +7,7 @@ use harness_analyse::RunAnalysis;
 use harness_analyse::slices::SliceError;
 use harness_core::files::{self, FileError};
 use harness_core::names::Project;
+use harness_core::parallel::on_all_cores;
 use harness_figure::{Figure, Progress, Subject};
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +87,7 @@ pub(super) fn asked_for(
     sections: &[Section],
 ) -> Result<BTreeMap<FigureRef, Drawn>, ReportError> {
     let looks = looks(families);
-    let mut figures = BTreeMap::new();
+    let mut wanted: BTreeMap<FigureRef, (&Section, &Call)> = BTreeMap::new();
     for section in sections {
         for call in section.calls_of(&[Function::FigureOf]) {
             let [kind, experiments @ ..] = call.arguments.as_slice() else { continue };
@@ -95,13 +96,17 @@ pub(super) fn asked_for(
                 over: call.over.as_ref().map(|axis| axis.text.clone()),
                 experiments: experiments.iter().map(|e| e.text.clone()).collect(),
             };
-            if experiments.is_empty() || figures.contains_key(&figure) {
-                continue;
+            if !experiments.is_empty() {
+                wanted.entry(figure).or_insert((section, call));
             }
-            let drawn =
-                draw(project, families, &looks, &figure).map_err(|error| refused(section, call, kind, &error))?;
-            figures.insert(figure, drawn);
         }
+    }
+    let wanted: Vec<(FigureRef, (&Section, &Call))> = wanted.into_iter().collect();
+    let drawn = on_all_cores(&wanted, |(figure, _)| draw(project, families, &looks, figure));
+    let mut figures = BTreeMap::new();
+    for ((figure, (section, call)), drawn) in wanted.into_iter().zip(drawn) {
+        let drawn = drawn.map_err(|error| refused(section, call, &call.arguments[0], &error))?;
+        figures.insert(figure, drawn);
     }
     Ok(figures)
 }

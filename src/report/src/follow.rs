@@ -21,6 +21,8 @@ pub(super) struct Drafted {
     /// Relative to `report/`.
     pub path: String,
     pub text: String,
+    /// Whether the paper has a place for it. One that has none stays where somebody edited it.
+    pub is_wanted: bool,
 }
 
 /// What became of the drafts. Paths are relative to the project.
@@ -30,7 +32,7 @@ pub struct Followed {
     pub created: Vec<String>,
     /// Written again, because nobody had edited them and the records have changed.
     pub rewritten: Vec<String>,
-    /// Removed, because what they were about is no longer there and nobody had edited them.
+    /// Removed, because the paper has no place for them any more and nobody had edited them.
     pub removed: Vec<String>,
     /// Edited, while the records give another draft than the one that they were made from.
     pub behind: Vec<String>,
@@ -71,9 +73,17 @@ pub(super) fn follow(project: &Project, drafts: &[Drafted]) -> Result<Followed, 
     let mut followed = Followed::default();
     // Whoever removes a section does not want it; whoever removes all of them wants to begin anew.
     let begins = files::list(&project.root().join(SECTIONS))?.is_empty();
-    for Drafted { path, text } in drafts {
+    for Drafted { path, text, is_wanted } in drafts {
         let known = Known::of(project, path)?;
         let shown = format!("{REPORT}/{path}");
+        if !is_wanted && (known.own.is_none() || known.own == known.drafted) {
+            if known.own.is_some() {
+                files::remove(&own(project, path))?;
+                files::remove(&kept(project, path))?;
+                followed.removed.push(shown);
+            }
+            continue;
+        }
         let write = || -> Result<(), FileError> {
             files::write(&own(project, path), text.as_bytes())?;
             files::write(&kept(project, path), text.as_bytes())
@@ -135,7 +145,7 @@ pub struct DraftDiff {
 /// The edited files whose draft has changed since.
 pub(super) fn diffs(project: &Project, drafts: &[Drafted]) -> Result<Vec<DraftDiff>, FileError> {
     let mut diffs = Vec::new();
-    for Drafted { path, text } in drafts {
+    for Drafted { path, text, .. } in drafts {
         let known = Known::of(project, path)?;
         let Some(own) = known.own.as_ref().filter(|_| known.is_behind(text)) else { continue };
         let shown = format!("{REPORT}/{path}");
@@ -156,7 +166,7 @@ pub(super) fn diffs(project: &Project, drafts: &[Drafted]) -> Result<Vec<DraftDi
 
 /// Takes today's drafts of edited files for seen: only what changes from now on is told.
 pub(super) fn seen(project: &Project, drafts: &[Drafted]) -> Result<(), FileError> {
-    for Drafted { path, text } in drafts {
+    for Drafted { path, text, .. } in drafts {
         if Known::of(project, path)?.is_behind(text) {
             files::write(&kept(project, path), text.as_bytes())?;
         }
@@ -169,7 +179,7 @@ mod tests {
     use super::*;
 
     fn draft(path: &str, text: &str) -> Drafted {
-        Drafted { path: path.to_owned(), text: text.to_owned() }
+        Drafted { path: path.to_owned(), text: text.to_owned(), is_wanted: true }
     }
 
     fn names(path: &str) -> Vec<String> {
@@ -215,6 +225,20 @@ mod tests {
         assert_eq!((followed.removed, followed.left), (names("sections/60-a.typ"), names("sections/60-b.typ")));
         assert!(!own(&project, "sections/60-a.typ").exists());
         assert_eq!(files::read_to_string(&own(&project, "sections/60-b.typ")).unwrap(), "ours");
+    }
+
+    #[test]
+    fn what_has_no_place_goes_and_what_somebody_edited_stays_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Project::at(folder.path());
+        let mut drafts = [draft("sections/60-a.typ", "a"), draft("sections/60-b.typ", "b")];
+        follow(&project, &drafts).unwrap();
+        files::write(&own(&project, "sections/60-b.typ"), b"ours").unwrap();
+        drafts.iter_mut().for_each(|draft| draft.is_wanted = false);
+        let followed = follow(&project, &drafts).unwrap();
+        assert_eq!(followed, Followed { removed: names("sections/60-a.typ"), ..Followed::default() });
+        assert_eq!(follow(&project, &drafts).unwrap(), Followed::default());
+        assert!(own(&project, "sections/60-b.typ").exists());
     }
 
     #[test]

@@ -19,13 +19,16 @@ mod check_format;
 mod claims;
 mod differences;
 mod draft;
+mod emphasis;
 mod error;
 mod families;
 mod figures;
 mod follow;
 mod glyphs;
+mod logbook;
 mod made;
 pub mod model;
+mod page_budget;
 mod paper_toml;
 pub mod plot;
 mod proof;
@@ -33,6 +36,7 @@ mod prose;
 mod section;
 mod tables;
 mod typst;
+mod unchanged;
 mod values;
 
 use std::collections::BTreeMap;
@@ -44,18 +48,21 @@ use harness_core::files;
 use harness_core::names::{ExperimentName, Project};
 
 use harness_analyse::RunAnalysis;
+use harness_record::SealedRun;
 
 pub use check_format::{Finding, check_format};
 pub use error::{Place, ReportError};
 pub use figures::{ListedFigure, Outcome, Redrawn, figures_of};
 pub use follow::{DraftDiff, Followed};
 pub use made::Made;
+pub use page_budget::PageBudget;
 pub use proof::{Proof, ProofRun, SourceFile};
 pub use values::{Backing, Listed, Numbers};
 
 use bibliography::Library;
 use families::Families;
 use follow::Drafted;
+use made::Basis;
 use prose::Segment;
 use section::{Argument, Call, Function, Section};
 use tables::Tables;
@@ -93,6 +100,8 @@ pub struct Options {
     pub drafts_alone: bool,
     /// By experiment, what a reader has to know of the choice of its runs.
     pub notes: BTreeMap<String, Vec<String>>,
+    /// What tells this program from any other; a paper of the same one that would come out the same is not made again.
+    pub program: Option<String>,
 }
 
 /// What was made.
@@ -108,6 +117,8 @@ pub struct Report {
     pub bound: usize,
     /// What became of the drafts.
     pub followed: Followed,
+    /// How it fits its pages.
+    pub budget: PageBudget,
     /// What the conference would object to.
     pub findings: Vec<Finding>,
     /// What Typst warned of.
@@ -122,11 +133,18 @@ pub const PAPER_PROOF: &str = "report/build/paper.json";
 const REPORT: &str = "report";
 const BUILD: &str = "report/build";
 const DRAFT: &str = "report/build/draft";
+const DRAFT_SECTIONS: &str = "report/build/draft/sections";
 const PAPER: &str = "report/build/paper.typ";
 const SECTIONS: &str = "report/sections";
 const OWN_REFERENCES: &str = "report/references.bib";
 const NO_REFERENCES: &str = "% Works that only this paper cites. Those that the drafts cite are in templates/references.bib;\n\
     % an entry here goes before one of the same key there.\n";
+
+/// The paper that is there, if these runs and all else that it is made from would give the same one.
+pub fn unchanged(project: &Project, runs: &[SealedRun], options: &Options) -> Result<Option<Report>, ReportError> {
+    let inputs = unchanged::inputs(project, runs.iter(), options)?;
+    Ok(inputs.and_then(|inputs| unchanged::report(project, inputs)))
+}
 
 /// Makes the paper from sealed runs. Numbers are means over the seeds of each experiment's latest plan.
 pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> Result<Report, ReportError> {
@@ -134,40 +152,62 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
         return Err(ReportError::NoRuns);
     }
     let typst = typst::Typst::find(project)?;
-    let drafts = drafts(project, &Families::of(analyses))?;
+    let basis = Basis::of(project, analyses, options)?;
+    let drafts = drafts(project, &basis)?;
     files::remove_folder(&project.root().join(DRAFT))?;
-    for Drafted { path, text } in &drafts {
+    for Drafted { path, text, .. } in drafts.iter().filter(|draft| draft.is_wanted) {
         files::write(&project.root().join(DRAFT).join(path), text.as_bytes())?;
     }
     let followed = if options.drafts_alone { Followed::default() } else { follow_records(project, &drafts)? };
-    let mut made = Made::of(project, analyses, options).map_err(|error| explained(error, &followed))?;
+    let made = Made::on(project, basis, options);
+    let mut made = made.map_err(|error| explained(error, &followed))?;
     made.write(project)?;
 
     let pdf = project.root().join(PAPER_PDF);
     let temporary = project.root().join(BUILD).join("paper.pdf.partial");
     let mode = options.mode.word();
-    // What the paper shows is known once it is laid out, and is attached to it: that moves nothing on a page.
-    let notes = typst.notes(PAPER, mode)?;
+    // What the paper shows is known once it is laid out, and is attached to it: that moves nothing on a page. It is mostly what
+    // the last paper showed, so that both are done at once, and only where it is not the paper is set again.
+    let bound_path = project.root().join(BUILD).join(proof::BOUND);
+    let compile = || typst.compile(PAPER, &absolute(&temporary), mode, made.timestamp());
+    let before = files::read(&bound_path).ok();
+    let (notes, early) = std::thread::scope(|scope| {
+        let early = before.is_some().then(|| scope.spawn(compile));
+        (typst.notes(PAPER, mode), early.map(|thread| thread.join().expect("typst is only waited for")))
+    });
+    let notes = notes?;
     let bound = made.bound(notes.bound)?;
-    files::write(&project.root().join(BUILD).join(proof::BOUND), made.file(proof::BOUND))?;
-    let compiled = typst.compile(PAPER, &absolute(&temporary), mode, made.timestamp())?;
+    let compiled = match early {
+        Some(early) if before.as_deref() == Some(made.file(proof::BOUND)) => early?,
+        _ => {
+            files::write(&bound_path, made.file(proof::BOUND))?;
+            typst.compile(PAPER, &absolute(&temporary), mode, made.timestamp())?
+        }
+    };
     files::rename(&temporary, &pdf)?;
 
     let proof = made.proof(Digest::of_file(&pdf)?, &typst.version, bound);
     let proof_path = project.root().join(PAPER_PROOF);
     files::write(&proof_path, &pretty(&proof))?;
+    let budget = PageBudget::of(paper_toml::pages(project).limit, &notes.outline);
     let mut findings = check_format(options.mode, &notes.outline);
+    findings.extend(budget.remedy().map(|hint| Finding { rule: "page budget", problem: budget.line(), hint }));
     findings.extend(swallowed(&made.sections));
     findings.extend(glyphs::findings(project, &made.sections, &made.numbers.families, &compiled.blanks));
-    Ok(Report {
+    let report = Report {
         pdf,
         proof: proof_path,
         pages: notes.outline.pages,
         bound: proof.bound.len(),
         followed,
+        budget,
         findings,
         warnings: compiled.warnings,
-    })
+    };
+    if let Some(inputs) = unchanged::inputs(project, analyses.iter().map(|analysis| &analysis.run), options)? {
+        unchanged::remember(project, inputs, &report)?;
+    }
+    Ok(report)
 }
 
 /// Draws the figures of the paper over these runs again: which of them the runs still give, byte for byte.
@@ -187,24 +227,41 @@ fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
 
 /// The edited files of the paper whose draft is another one by now, against both drafts.
 pub fn draft_diffs(project: &Project, analyses: &[RunAnalysis]) -> Result<Vec<DraftDiff>, ReportError> {
-    Ok(follow::diffs(project, &drafts(project, &Families::of(analyses))?)?)
+    Ok(follow::diffs(project, &todays_drafts(project, analyses)?)?)
 }
 
 /// Takes today's drafts of edited files for seen: only what changes from now on is told.
 pub fn take_drafts_for_seen(project: &Project, analyses: &[RunAnalysis]) -> Result<(), ReportError> {
-    Ok(follow::seen(project, &drafts(project, &Families::of(analyses))?)?)
+    Ok(follow::seen(project, &todays_drafts(project, analyses)?)?)
+}
+
+fn todays_drafts(project: &Project, analyses: &[RunAnalysis]) -> Result<Vec<Drafted>, ReportError> {
+    drafts(project, &Basis::of(project, analyses, &Options::default())?)
 }
 
 /// Today's drafts: of each section, and of the file with title and authors.
-fn drafts(project: &Project, families: &Families) -> Result<Vec<Drafted>, ReportError> {
-    let mut drafts = vec![Drafted { path: paper_toml::NAME.to_owned(), text: paper_toml::DRAFT.to_owned() }];
-    for draft in draft::sections(&project.templates().join("sections"), families)? {
+fn drafts(project: &Project, basis: &Basis) -> Result<Vec<Drafted>, ReportError> {
+    let Basis { numbers, logbook, .. } = basis;
+    let about = (paper_toml::NAME.to_owned(), paper_toml::DRAFT.to_owned());
+    let mut drafts = vec![Drafted { path: about.0, text: about.1, is_wanted: true }];
+    let named = paper_toml::pages(project).subsections;
+    let library = read_library(project, &mut |_, _| ())?;
+    let material = draft::Material {
+        families: &numbers.families,
+        differences: &numbers.differences,
+        logbook,
+        named: &named,
+        references: library.keys(),
+        tables: tables::of_paper(logbook),
+    };
+    for draft in draft::sections(&project.templates().join("sections"), &material)? {
         let notes = draft.experiment.as_ref().map(|name| project.experiments().join(name).join("notes.md"));
         let draft = match notes.filter(|path| files::is_file(path)) {
             Some(path) => draft.below_notes(&files::read_to_string(&path)?),
             None => draft,
         };
-        drafts.push(Drafted { path: format!("sections/{}", draft.name), text: draft.text });
+        let path = format!("sections/{}", draft.name);
+        drafts.push(Drafted { path, text: draft.text, is_wanted: draft.is_wanted });
     }
     Ok(drafts)
 }

@@ -10,15 +10,43 @@ use serde_json::json;
 
 use super::claims;
 use super::error::ReportError;
+use super::logbook::Logbook;
 use super::model::{Bound, FigureRef, Note};
 use super::proof::{self, Proof, SourceFile};
 use super::section::Section;
 use super::tables::Tables;
 use super::values::{self, Numbers};
 use super::{
-    BUILD, DRAFT, Known, Mode, Options, Part, REPORT, check_names, draft, figures, pairs_asked_for, paper_toml,
-    part_of, pretty, read_library, read_sections,
+    BUILD, DRAFT, DRAFT_SECTIONS, Known, Mode, Options, Part, SECTIONS, check_names, draft, figures, pairs_asked_for,
+    paper_toml, part_of, pretty, read_library, read_sections,
 };
+
+/// What is known of the runs before there are sections.
+#[derive(Debug)]
+pub(super) struct Basis<'a> {
+    analyses: &'a [RunAnalysis],
+    /// The pairs of experiments that sections asked for when it was made: mostly those that they will ask for, so that
+    /// nothing is compared twice.
+    pairs: Vec<(String, String)>,
+    pub numbers: Numbers<'a>,
+    pub logbook: Logbook,
+}
+
+impl<'a> Basis<'a> {
+    pub(super) fn of(project: &Project, analyses: &'a [RunAnalysis], options: &Options) -> Result<Self, ReportError> {
+        let sections = read_sections(project, sections_of(options))?;
+        // What is wrong with a claim is said once the sections are those of today.
+        let asked = claims::asked_for(project, &sections, &mut |_, _| ()).unwrap_or_default();
+        let pairs = [pairs_asked_for(&sections), claims::pairs(&asked)].concat();
+        let numbers = Numbers::of(analyses, &pairs)?;
+        Ok(Basis { analyses, pairs, numbers, logbook: Logbook::of(project, analyses)? })
+    }
+}
+
+/// Where the sections of the paper lie.
+fn sections_of(options: &Options) -> &'static str {
+    if options.drafts_alone { DRAFT_SECTIONS } else { SECTIONS }
+}
 
 /// What the records and the sections make, before Typst sets it.
 #[derive(Debug)]
@@ -35,15 +63,21 @@ pub struct Made<'a> {
 impl<'a> Made<'a> {
     /// Of these runs and of the sections as they stand.
     pub fn of(project: &Project, analyses: &'a [RunAnalysis], options: &Options) -> Result<Self, ReportError> {
-        let written = if options.drafts_alone { DRAFT } else { REPORT };
-        let sections = read_sections(project, &format!("{written}/sections"))?;
+        Self::on(project, Basis::of(project, analyses, options)?, options)
+    }
+
+    /// The same of what is known of the runs already.
+    pub(super) fn on(project: &Project, basis: Basis<'a>, options: &Options) -> Result<Self, ReportError> {
+        let sections = read_sections(project, sections_of(options))?;
         let mut sources: BTreeMap<String, Digest> =
             sections.iter().map(|section| (section.path.clone(), Digest::of(section.text.as_bytes()))).collect();
         let asked = claims::asked_for(project, &sections, &mut |path, text| {
             sources.insert(path.to_owned(), Digest::of(text.as_bytes()));
         })?;
         let pairs = [pairs_asked_for(&sections), claims::pairs(&asked)].concat();
-        let mut numbers = Numbers::of(analyses, &pairs)?.decided(project)?;
+        let same = pairs == basis.pairs;
+        let numbers = if same { basis.numbers } else { Numbers::of(basis.analyses, &pairs)? };
+        let mut numbers = numbers.decided(project)?;
         numbers.differences.add_notes(&options.notes);
         numbers.claims = claims::compile(&numbers, &asked)?;
         let library = read_library(project, &mut |path, text| {
@@ -54,7 +88,7 @@ impl<'a> Made<'a> {
         let is_own = files::is_file(&project.root().join(paper_toml::PATH));
         let about = if is_own { paper_toml::PATH.to_owned() } else { format!("{DRAFT}/{}", paper_toml::NAME) };
         let about = paper_toml::parse(&about, &made.read(project, &about)?)?;
-        let mut tables = Tables::of(&made.numbers);
+        let mut tables = Tables::of(&made.numbers, &basis.logbook);
         if made.mode == Mode::Review {
             tables.withhold_commits();
         }

@@ -4,16 +4,22 @@
 use std::collections::BTreeMap;
 
 use harness_analyse::compare::Verdict;
-use harness_analyse::{Likelihood, RunAnalysis, TaskResult, recipe_sources};
-use harness_core::config::{flat, is_of_the_plan, is_off_as_ever};
+use harness_analyse::{Likelihood, TaskResult, Unit, recipe_sources, show};
+use harness_core::config::{flat, is_of_the_plan, is_off_as_ever, listed};
 use harness_core::corpus_manifest::{FunnelStage, SourceRecord, TaskContamination};
 use harness_core::task_kind::{Kind, Metric};
+use harness_study::adoption::Adoption;
+use harness_study::ledger::{self, Total};
 use serde::Serialize;
 
+use super::differences::Difference;
+use super::emphasis;
 use super::families::{Entry, Families};
+use super::logbook::{self, Logbook};
 use super::model::Align::{Left, Right};
 use super::model::{Align, Cell, Row, Table};
 use super::plot::{headline_tasks, task_title, title_in_group, title_of_task};
+use super::section::literal;
 use super::values::{Numbers, VERSION, accuracy_key, title_of};
 
 /// More columns of experiments than this do not fit one column of the page.
@@ -46,12 +52,12 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(crate) fn of(numbers: &Numbers) -> Self {
+    pub(crate) fn of(numbers: &Numbers, logbook: &Logbook) -> Self {
         let families = &numbers.families;
         let is_better =
             |entry: &Entry, key: &str| numbers.differences.verdict(families, entry, key) == Some(Verdict::Better);
-        let mut tables =
-            Tables { format: VERSION, paper: BTreeMap::from([("runs", runs(families))]), experiments: BTreeMap::new() };
+        let paper = of_logbook(logbook).chain([("runs", runs(families, logbook))]).collect();
+        let mut tables = Tables { format: VERSION, paper, experiments: BTreeMap::new() };
         for family in &families.families {
             let members: Vec<&Entry> = family.iter().map(|i| &families.entries[*i]).collect();
             let base = members[0];
@@ -64,7 +70,7 @@ impl Tables {
                 ("statement", statement(base)),
                 ("contamination", contamination(base)),
                 ("config", config(base)),
-                ("changes", changes(&members)),
+                ("changes", changes(&members, numbers)),
                 ("full-config", full_config(&members)),
                 ("tasks", tasks(base)),
                 ("results", results(&members, &is_better)),
@@ -332,6 +338,21 @@ pub(super) fn changed_keys(entry: &Entry, reference: &Entry) -> Vec<String> {
     differing(entry, reference).into_iter().map(|(key, _, _)| key).collect()
 }
 
+/// The same in words, with both settings as source: a number is bound, all else stands as it is written.
+pub(super) fn changed_settings(entry: &Entry, reference: &Entry) -> Vec<[String; 3]> {
+    let source = |e: &Entry, key: &str, shown: Option<String>| match shown.map(|shown| config_cell(e, key, &shown)) {
+        Some(Cell::Value { experiment, key, .. }) => format!("#value({}, {})", literal(&experiment), literal(&key)),
+        Some(Cell::Code { text }) => format!("#raw({})", literal(&text)),
+        _ => "nothing".to_owned(),
+    };
+    let row = |(key, before, after): (String, Option<String>, Option<String>)| {
+        let settings = [source(reference, &key, before), source(entry, &key, after)];
+        let [before, after] = settings;
+        [key.replace(['.', '_'], " "), before, after]
+    };
+    differing(entry, reference).into_iter().map(row).collect()
+}
+
 fn change(entry: &Entry, reference: &Entry) -> Table {
     let cell =
         |e: &Entry, key: &str, shown: Option<String>| shown.map_or_else(|| text("–"), |s| config_cell(e, key, &s));
@@ -342,38 +363,175 @@ fn change(entry: &Entry, reference: &Entry) -> Table {
     table(false, &[Left, Right, Right], vec![text("Choice"), code(reference.name()), code(entry.name())], rows)
 }
 
-/// One row for each experiment: what it changes.
-fn changes(members: &[&Entry]) -> Table {
-    let row = |entry: &&Entry| {
-        let keys = changed_keys(entry, members[0]);
-        let own = choices(entry);
-        let stated: Vec<String> =
-            keys.iter().map(|k| format!("{k} = {}", own.get(k).map_or("–", |v| v.trim_matches('"')))).collect();
-        vec![code(entry.name()), text(title_of(entry)), code(stated.join(", "))]
+/// One row for each change: what was expected, what was found, and what a run of it cost.
+fn changes(members: &[&Entry], numbers: &Numbers) -> Table {
+    let families = &numbers.families;
+    let on_gpu = members.iter().any(|entry| entry.values.get("resources.gpu_h").is_some_and(|v| v.number > 0.0));
+    let (cost, hours) = if on_gpu { ("resources.gpu_h", "GPU h") } else { ("resources.cpu_h", "CPU h") };
+    let found: Vec<_> =
+        members[1..].iter().map(|entry| emphasis::difference(families, &numbers.differences, entry)).collect();
+    let mut metrics: Vec<&str> = found.iter().flatten().map(|(key, _)| key.as_str()).collect();
+    metrics.sort_unstable();
+    metrics.dedup();
+    let one_metric = metrics.len() <= 1;
+    let row = |(entry, found): (&&Entry, &Option<(String, &Difference)>)| {
+        let (name, config) = (entry.name(), &entry.latest.run.experiment);
+        let expected = config.expect.as_ref().map_or_else(|| title_of(entry), |expect| expect.size(None));
+        let mut row = vec![code(name), text(expected)];
+        match (found, families.reference(entry)) {
+            (Some((key, found)), Some(reference)) => {
+                let pair = || (name.to_owned(), reference.name().to_owned(), key.clone());
+                if !one_metric {
+                    row.push(text(match key.as_str() {
+                        "validation.bits_per_byte" => "bits per byte",
+                        key => key.trim_start_matches("tasks."),
+                    }));
+                }
+                let (experiment, minus, key) = pair();
+                row.push(Cell::Difference { experiment, minus, key });
+                let (experiment, minus, key) = pair();
+                row.push(Cell::Interval { experiment, minus, key });
+                let (experiment, against, key) = pair();
+                row.push(Cell::Verdict { experiment, against, key, text: in_a_word(found.verdict).to_owned() });
+            }
+            _ => row.extend((usize::from(one_metric)..4).map(|_| text("–"))),
+        }
+        row.push(if entry.values.contains_key(cost) { value(name, cost, false, false) } else { text("–") });
+        row
     };
-    let header = ["Experiment", "Title", "Change"].map(text).to_vec();
-    table(false, &[Left, Left, Left], header, members[1..].iter().map(row).collect())
+    let mut header = ["Change", "Expected", "Metric", "Difference", "95% interval", "Found", hours].map(text).to_vec();
+    let mut columns = vec![Left, Left, Left, Right, Right, Left, Right];
+    if one_metric {
+        header.remove(2);
+        columns.remove(2);
+    }
+    table(true, &columns, header, members[1..].iter().zip(&found).map(row).collect())
 }
 
-/// Every key of every config of the family; experiments that agree with the baseline show a dot.
+fn in_a_word(verdict: Option<Verdict>) -> &'static str {
+    match verdict {
+        Some(Verdict::Better) => "better",
+        Some(Verdict::Worse) => "worse",
+        Some(Verdict::ModelsDiffer) => "models differ",
+        Some(Verdict::NotDistinguishable) => "not told apart",
+        Some(Verdict::NotJudged) | None => "not tested",
+    }
+}
+
+/// The tables of what stands beside the runs, where there is anything to show.
+fn of_logbook(logbook: &Logbook) -> impl Iterator<Item = (&'static str, Table)> {
+    let has = |holds: bool, kind: &'static str, table: fn(&Logbook) -> Table| holds.then(|| (kind, table(logbook)));
+    let decisions = has(!logbook.decisions.is_empty(), "decisions", decisions);
+    let spent = has(!logbook.ledger.entries.is_empty(), "spent", spent);
+    [decisions, spent, has(!logbook.studies.is_empty(), "search", search)].into_iter().flatten()
+}
+
+/// The kinds of tables of the whole paper that there are.
+pub(super) fn of_paper(logbook: &Logbook) -> Vec<&'static str> {
+    of_logbook(logbook).map(|(kind, _)| kind).chain(["runs"]).collect()
+}
+
+/// What was decided of each change, and how often what was registered of it was changed before its first run.
+fn decisions(logbook: &Logbook) -> Table {
+    let row = |(name, decision): (&String, &Adoption)| {
+        let amendments = logbook.amendments.get(name).map_or(0, Vec::len);
+        vec![
+            code(&**name),
+            code(decision.over.as_str()),
+            text(decision.decided_at.chars().take(10).collect::<String>()),
+            text(decision.verdict.word().to_lowercase()),
+            text(decision.outcome.word()),
+            text(amendments.to_string()),
+            text(decision.override_reason.clone().unwrap_or_default()),
+        ]
+    };
+    let header = ["Change", "Over", "Decided", "Hypothesis", "Outcome", "Amended", "Why not as advised"];
+    let rows = logbook.decisions.iter().map(row).collect();
+    table(true, &[Left, Left, Left, Left, Left, Right, Left], header.map(text).to_vec(), rows)
+}
+
+/// What was spent on what, runs that failed, were interrupted or left out included.
+fn spent(logbook: &Logbook) -> Table {
+    let hours = |seconds: f64| text(show(seconds / 3600.0, Unit::Decimal));
+    let row = |name: String, total: Total, failed: usize| {
+        let number = |count: usize| text(count.to_string());
+        let Total { entries, spent, .. } = total;
+        vec![text(name), number(entries), number(failed), hours(spent.gpu_time_s), hours(spent.cpu_time_s)]
+    };
+    let failed = |phase: Option<&str>| {
+        let of = |entry: &&ledger::Entry| phase.is_none_or(|phase| entry.phase.word() == phase);
+        logbook.ledger.entries.iter().filter(of).filter(|entry| entry.state != ledger::State::Completed).count()
+    };
+    let by = logbook.ledger.by(|entry| entry.phase.word().to_owned());
+    let mut rows: Vec<Row> = by
+        .into_iter()
+        .map(|(phase, total)| {
+            let failed = failed(Some(&phase));
+            row(phase, total, failed)
+        })
+        .collect();
+    let rule = rows.len();
+    rows.push(row("all".to_owned(), logbook.ledger.total(), failed(None)));
+    let header = ["Phase", "Runs", "not completed", "GPU h", "CPU h"].map(text).to_vec();
+    let mut table = table(false, &[Left, Right, Right, Right, Right], header, rows);
+    table.rules = vec![rule];
+    table
+}
+
+/// Which spaces the studies searched.
+fn search(logbook: &Logbook) -> Table {
+    let mut table =
+        table(true, &[Left, Left, Left, Left], ["Study", "Parameter", "Role", "Values"].map(text).to_vec(), Vec::new());
+    for (name, study) in &logbook.studies {
+        if !table.rows.is_empty() {
+            table.rules.push(table.rows.len());
+        }
+        let first = table.rows.len();
+        let mut add = |key: String, role: &str, values: String| {
+            let name = if table.rows.len() == first { code(&**name) } else { text("") };
+            table.rows.push(vec![name, code(key), text(role), text(values)]);
+        };
+        study.scientific.iter().for_each(|p| add(p.key.clone(), "compared", listed(&p.values)));
+        let spaces = &study.present().spaces;
+        study.nuisance.iter().zip(spaces).for_each(|(p, space)| add(p.label(), "tuned", logbook::in_words(space)));
+        study.fixed.iter().for_each(|fixed| add(fixed.key.clone(), "fixed", String::new()));
+    }
+    table
+}
+
+/// Every key of every config of the family; experiments that agree with the baseline show a dot. Where there are many, the
+/// baseline has all keys and each other what it changes.
 fn full_config(members: &[&Entry]) -> Table {
     let maps: Vec<BTreeMap<String, String>> = members.iter().map(|e| choices(e)).collect();
     let mut keys: Vec<&String> = maps.iter().flat_map(BTreeMap::keys).filter(|k| is_choice(k)).collect();
     keys.sort_by_key(|k| (k.contains('.'), *k));
     keys.dedup();
+    let shown = |at: usize, key: &str| match maps[at].get(key) {
+        None => text("–"),
+        Some(shown) => config_cell(members[at], key, shown),
+    };
+    if members.len() > NARROW {
+        let mut rows: Vec<Row> = keys.iter().map(|key| vec![code(&***key), shown(0, key)]).collect();
+        let mut rules = Vec::new();
+        for (at, entry) in members.iter().enumerate().skip(1) {
+            rules.push(rows.len());
+            rows.push(vec![Cell::Heading { text: entry.name().to_owned() }, text("")]);
+            let differs = |key: &&&String| maps[at].get(**key) != maps[0].get(**key);
+            rows.extend(keys.iter().filter(differs).map(|key| vec![code(&***key), shown(at, key)]));
+        }
+        let mut table = table(false, &[Left, Right], vec![text("Key"), code(members[0].name())], rows);
+        table.rules = rules;
+        return table;
+    }
     let row = |key: &&String| {
         let first = maps[0].get(*key);
-        let cells = members.iter().zip(&maps).enumerate().map(|(index, (entry, map))| match map.get(*key) {
-            None => text("–"),
-            same if index > 0 && same == first => text("·"),
-            Some(shown) => config_cell(entry, key, shown),
-        });
-        std::iter::once(code((*key).clone())).chain(cells).collect()
+        let cell = |at: usize| if at > 0 && maps[at].get(*key) == first { text("·") } else { shown(at, key) };
+        std::iter::once(code((*key).clone())).chain((0..members.len()).map(cell)).collect()
     };
     let rows = keys.iter().map(row).collect();
     let header = std::iter::once(text("Key")).chain(members.iter().map(|e| code(e.name()))).collect();
     let columns: Vec<Align> = std::iter::once(Left).chain(members.iter().map(|_| Right)).collect();
-    table(members.len() > NARROW, &columns, header, rows)
+    table(false, &columns, header, rows)
 }
 
 /// What the tasks are.
@@ -483,8 +641,9 @@ fn results(members: &[&Entry], is_better: &dyn Fn(&Entry, &str) -> bool) -> Tabl
     table(true, &columns, header, members.iter().map(row).collect())
 }
 
-/// Every task, members of groups included.
+/// Every task, members of groups included: of two experiments, and of more the baseline alone.
 fn all_tasks(members: &[&Entry], is_better: &dyn Fn(&Entry, &str) -> bool) -> Table {
+    let members = if members.len() < NARROW { members } else { &members[..1] };
     let row = |task: &TaskResult| {
         let key = accuracy_key(task);
         let cell = |entry: &&Entry| match entry.values.get(&key) {
@@ -497,7 +656,7 @@ fn all_tasks(members: &[&Entry], is_better: &dyn Fn(&Entry, &str) -> bool) -> Ta
     let rows = members[0].latest.tasks.iter().map(row).collect();
     let header = [text("Task"), text("Chance")].into_iter().chain(members.iter().map(|e| code(e.name()))).collect();
     let columns: Vec<Align> = [Left, Right].into_iter().chain(members.iter().map(|_| Right)).collect();
-    table(members.len() >= NARROW, &columns, header, rows)
+    table(false, &columns, header, rows)
 }
 
 fn resources(members: &[&Entry]) -> Table {
@@ -532,30 +691,57 @@ fn resources(members: &[&Entry]) -> Table {
     table(true, &columns, header, members.iter().map(row).collect())
 }
 
-/// More runs than this are listed in one line each, with the first digits of their digests.
+/// More runs than this are listed in one line each below their experiment, with the first digits of their digests.
 const RUNS_IN_FULL: usize = 12;
 /// Digits of a digest where it is cut.
-const DIGITS: usize = 16;
+const DIGITS: usize = 7;
 
-/// Every run with its digests: where each number of the paper leads.
-fn runs(families: &Families) -> Table {
-    let all: Vec<&RunAnalysis> = families.entries.iter().flat_map(|e| &e.runs).copied().collect();
-    let short = all.len() > RUNS_IN_FULL;
-    let digest = |text: String| Cell::Digest { text: if short { text.chars().take(DIGITS).collect() } else { text } };
-    let row = |analysis: &&RunAnalysis| {
+/// Every run with its digests: where each number of the paper leads. Of runs that do not count the reader learns what became
+/// of them.
+fn runs(families: &Families, logbook: &Logbook) -> Table {
+    let all = || families.entries.iter().flat_map(|entry| &entry.runs);
+    let is_listed = |name: &str| all().any(|analysis| analysis.run.open.run.as_str() == name);
+    let others = logbook.ledger.entries.iter().filter(|entry| !entry.is_probe && !is_listed(&entry.name));
+    let short = all().count() + others.clone().count() > RUNS_IN_FULL;
+    // By experiment: a run with what is said below it where there is room, and its digests.
+    type Listed = (String, Vec<String>, [String; 3]);
+    let mut rows: BTreeMap<&str, Vec<Listed>> = BTreeMap::new();
+    for analysis in all() {
         let open = &analysis.run.open;
-        let name = code(open.experiment.as_str());
-        let (first, lines) = if short {
-            (vec![name], vec![text(open.run.as_str())])
-        } else {
-            let seed = text(format!("seed {}", open.plan.seed));
-            (vec![], vec![name, text(open.run.as_str()), seed, text(analysis.run.record.status.word())])
+        let beside = vec![format!("seed {}", open.plan.seed), analysis.run.record.status.word().to_owned()];
+        let digests = [open.code.commit.clone(), open.data.root.to_string(), analysis.run.root.to_string()];
+        rows.entry(open.experiment.as_str()).or_default().push((open.run.to_string(), beside, digests));
+    }
+    for entry in others {
+        let fate = match (entry.is_deleted, entry.is_dropped) {
+            (true, _) => "deleted",
+            (_, true) => "dropped",
+            _ => entry.state.word(),
         };
-        let run = Cell::Run { run: open.run.to_string(), lines };
-        let digests = [open.code.commit.clone(), open.data.root.to_string(), analysis.run.root.to_string()].map(digest);
-        first.into_iter().chain([run]).chain(digests).collect()
-    };
-    let header: &[&str] = &["Experiment", "Run", "Commit", "Data root", "Run root"][usize::from(!short)..];
-    let rows = all.iter().map(row).collect();
-    table(true, &vec![Left; header.len()], header.iter().map(|h| text(*h)).collect(), rows)
+        let beside = if short { vec![] } else { vec![fate.to_owned()] };
+        let fate = if short { fate } else { "" };
+        let digests = [String::new(), fate.to_owned(), String::new()];
+        rows.entry(entry.experiment.as_str()).or_default().push((entry.name.clone(), beside, digests));
+    }
+    let mut table =
+        table(!short, &[Left; 4], ["Run", "Commit", "Data root", "Run root"].map(text).to_vec(), Vec::new());
+    for (experiment, mut runs) in rows {
+        runs.sort();
+        if short {
+            table.rules.extend((!table.rows.is_empty()).then_some(table.rows.len()));
+            let name = Cell::Heading { text: experiment.to_owned() };
+            table.rows.push(std::iter::once(name).chain([text(""), text(""), text("")]).collect());
+        }
+        for (run, beside, digests) in runs {
+            let digest =
+                |text: String| Cell::Digest { text: if short { text.chars().take(DIGITS).collect() } else { text } };
+            let lines = if short {
+                vec![text(&*run)]
+            } else {
+                [code(experiment), text(&*run)].into_iter().chain(beside.into_iter().map(text)).collect()
+            };
+            table.rows.push(std::iter::once(Cell::Run { run, lines }).chain(digests.map(digest)).collect());
+        }
+    }
+    table
 }

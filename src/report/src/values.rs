@@ -104,6 +104,15 @@ impl<'a> Numbers<'a> {
                 same(note, &found.difference)?;
                 Ok(backing(found.difference.number, &[experiment, minus]))
             }
+            Quantity::Interval { experiment, minus, key } => {
+                let found = self.differences.get(experiment, minus, key);
+                let found = found.ok_or("the runs have no such value in common")?;
+                let shown = found.shown_interval.as_ref().ok_or("the difference has no interval")?;
+                if note.shown != Shown::Text(shown.clone()) {
+                    return Err(format!("the runs give `{shown}`, the paper shows `{}`", note.shown));
+                }
+                Ok(backing(found.difference.number, &[experiment, minus]))
+            }
             Quantity::Direction { experiment, against, key, direction } => {
                 let found = self.differences.get(experiment, against, key);
                 let found = found.ok_or("the runs have no such value in common")?;

@@ -133,6 +133,12 @@ pub enum Note {
     },
 }
 
+/// A ratio with two decimals, or as many as tell it from one.
+fn times(ratio: f64) -> String {
+    let text = |decimals: usize| format!("{ratio:.decimals$}");
+    (2..=6).map(text).find(|text| text.parse() != Ok(1.0)).unwrap_or_else(|| text(6))
+}
+
 impl Note {
     /// The sentence, without a full stop.
     pub fn text(&self) -> String {
@@ -145,7 +151,7 @@ impl Note {
             Note::ProgramsDiffer => "the two sides ran programs built from different sources".to_owned(),
             Note::BudgetsDiffer { ratios } => {
                 let said: Vec<String> =
-                    ratios.iter().map(|(quantity, ratio)| format!("{ratio:.2} times the {quantity}")).collect();
+                    ratios.iter().map(|(quantity, ratio)| format!("{} times the {quantity}", times(*ratio))).collect();
                 format!("the budgets are not equal: the other side spent {}", said.join(", "))
             }
             Note::ContextLengthsDiffer { reference, other } => format!(

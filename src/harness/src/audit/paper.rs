@@ -56,7 +56,10 @@ pub(super) fn bound(pdf: &Path) -> Result<Vec<Bound>, AuditError> {
 /// The keys of the values that it rests on.
 pub(super) fn keys(quantity: &Quantity) -> Vec<&str> {
     match quantity {
-        Quantity::Value { key, .. } | Quantity::Difference { key, .. } | Quantity::Direction { key, .. } => vec![key],
+        Quantity::Value { key, .. }
+        | Quantity::Difference { key, .. }
+        | Quantity::Interval { key, .. }
+        | Quantity::Direction { key, .. } => vec![key],
         Quantity::Standing { key, than, .. } => vec![key, than],
         Quantity::Claim(claim) => vec![&claim.metric],
         Quantity::Verdict { .. } | Quantity::Count { .. } => Vec::new(),
@@ -67,7 +70,9 @@ pub(super) fn keys(quantity: &Quantity) -> Vec<&str> {
 fn experiments(quantity: &Quantity) -> Option<Vec<&str>> {
     match quantity {
         Quantity::Value { experiment, .. } | Quantity::Standing { experiment, .. } => Some(vec![experiment]),
-        Quantity::Difference { experiment, minus, .. } => Some(vec![experiment, minus]),
+        Quantity::Difference { experiment, minus, .. } | Quantity::Interval { experiment, minus, .. } => {
+            Some(vec![experiment, minus])
+        }
         Quantity::Direction { experiment, against, .. } => Some(vec![experiment, against]),
         Quantity::Claim(claim) => Some(vec![&claim.experiment, &claim.than]),
         // Like a claim, it rests on every change that is corrected with its own.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 use harness_analyse::RunAnalysis;
-use harness_record::{LeftOut, Reason, RunSet, Seen};
+use harness_build::BUILD;
+use harness_core::parallel::on_all_cores;
+use harness_record::{LeftOut, Reason, RunSet, SealedRun, Seen};
 use harness_report::{self as report, Followed, Mode, Options, PAPER_PDF};
 
 /// Write report/build/paper.pdf from the sealed runs of every experiment.
@@ -62,7 +64,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 }
 
 fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    let (analyses, _) = citable(workplace)?;
+    let analyses = analysed(&citable(workplace)?.0)?;
     let diffs = report::draft_diffs(&workplace.project, &analyses)?;
     if arguments.json {
         terminal::say(&serde_json::to_string_pretty(&diffs).expect("texts are JSON"));
@@ -84,8 +86,12 @@ fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 
 /// Makes the paper and says what came out.
 pub(super) fn build(workplace: &Workplace, mode: Mode, drafts_alone: bool, strict: bool) -> Outcome {
-    let (analyses, notes) = citable(workplace)?;
-    let report = report::build(&workplace.project, &analyses, &Options { mode, drafts_alone, notes })?;
+    let (runs, notes) = citable(workplace)?;
+    let options = Options { mode, drafts_alone, notes, program: Some(BUILD.source_sha256.to_owned()) };
+    let report = match report::unchanged(&workplace.project, &runs, &options)? {
+        Some(report) => report,
+        None => report::build(&workplace.project, &analysed(&runs)?, &options)?,
+    };
     tell_of_drafts(&report.followed);
     report.warnings.iter().for_each(|warning| terminal::tell(&format!("typst: {warning}")));
     report.findings.iter().for_each(|finding| {
@@ -93,6 +99,7 @@ pub(super) fn build(workplace: &Workplace, mode: Mode, drafts_alone: bool, stric
     });
     let summary = format!("{PAPER_PDF}: {} pages, {} bound numbers", report.pages, report.bound);
     terminal::say(&summary);
+    terminal::tell(&report.budget.line());
     let objections = strict && !report.findings.is_empty();
     Ok(if objections { exit_code::CONTRADICTION } else { exit_code::SUCCESS })
 }
@@ -105,7 +112,7 @@ fn tell_of_drafts(followed: &Followed) {
     }
     for (paths, what) in [
         (&followed.rewritten, "drafted again: the records have changed, and nobody had edited it"),
-        (&followed.removed, "removed: its experiment has no run that counts any more, and nobody had edited it"),
+        (&followed.removed, "removed: the paper has no place for it any more, and nobody had edited it"),
         (&followed.left, "is yours, but its experiment has no run that counts any more: delete or rewrite it"),
         (&followed.behind, "is yours, and the records give another draft by now: `harness report --diff-draft`"),
     ] {
@@ -119,21 +126,24 @@ type Notes = BTreeMap<String, Vec<String>>;
 /// The runs of every experiment that count, and those that would but for another plan, purpose or a later run of their
 /// seed: the paper lists what they cost. With them, by experiment, what a reader has to know of that choice. What is left
 /// out is told. A changed record is an error, not skipped.
-fn citable(workplace: &Workplace) -> Result<(Vec<RunAnalysis>, Notes), Failure> {
-    let (mut analyses, mut notes) = (Vec::new(), BTreeMap::new());
+fn citable(workplace: &Workplace) -> Result<(Vec<SealedRun>, Notes), Failure> {
+    let (mut runs, mut notes) = (Vec::new(), BTreeMap::new());
     for set in RunSet::of_all(&workplace.project)? {
         notes.insert(set.experiment.to_string(), set.notes());
-        for run in set.runs {
-            analyses.push(RunAnalysis::of(run)?);
-        }
+        runs.extend(set.runs);
         for LeftOut { run, why, seen } in set.left_out {
             match (&why, seen) {
                 (Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_), Seen::Sealed(sealed)) => {
-                    analyses.push(RunAnalysis::of(*sealed)?);
+                    runs.push(*sealed);
                 }
                 _ => terminal::tell(&format!("left out run {run} of {}: {why}", set.experiment)),
             }
         }
     }
-    Ok((analyses, notes))
+    Ok((runs, notes))
+}
+
+fn analysed(runs: &[SealedRun]) -> Result<Vec<RunAnalysis>, Failure> {
+    let analyses = on_all_cores(runs, |run| RunAnalysis::of(run.clone()));
+    Ok(analyses.into_iter().collect::<Result<_, _>>()?)
 }

@@ -24,6 +24,15 @@ pub enum Quantity {
         /// The key of both.
         key: String,
     },
+    /// The 95 % interval of such a difference.
+    Interval {
+        /// The experiment.
+        experiment: String,
+        /// What is subtracted.
+        minus: String,
+        /// The key of both.
+        key: String,
+    },
     /// Where one experiment stands to another in a metric, in words.
     Direction {
         /// The experiment.
@@ -67,6 +76,9 @@ impl std::fmt::Display for Quantity {
         match self {
             Quantity::Value { experiment, key } => write!(f, "{experiment}:{key}"),
             Quantity::Difference { experiment, minus, key } => write!(f, "{experiment}:{key} minus {minus}:{key}"),
+            Quantity::Interval { experiment, minus, key } => {
+                write!(f, "interval of {experiment}:{key} minus {minus}:{key}")
+            }
             Quantity::Direction { experiment, against, key, .. } => {
                 write!(f, "{experiment}:{key} against {against}:{key}")
             }

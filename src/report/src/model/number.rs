@@ -167,7 +167,9 @@ mod tests {
             exponent: exponent.to_owned(),
         };
         assert_eq!(Shown::number(3.2e14, Unit::Flops), power("3.20", "14"));
-        assert_eq!(Shown::number(1.0 / 3.0, Unit::Number), power("3.33333", "\u{2212}1"));
+        assert_eq!(Shown::number(1.0 / 3e7, Unit::Number), power("3.33333", "\u{2212}8"));
+        assert_eq!(Shown::number(1.0 / 3.0, Unit::Number), text("0.333333"));
+        assert_eq!(Shown::number(f64::from(0.95_f32), Unit::Number), text("0.95"));
         assert_eq!(Shown::difference(-3.2e14, Unit::Flops), power("\u{2212}3.20", "14"));
         assert_eq!(Shown::number(-0.5, Unit::BitsPerByte), text("\u{2212}0.500"));
     }

@@ -55,6 +55,40 @@ pub enum Cell {
         /// Whether it is set in bold.
         bold: bool,
     },
+    /// A difference of two experiments.
+    Difference {
+        /// The first.
+        experiment: String,
+        /// What is subtracted.
+        minus: String,
+        /// The key of both.
+        key: String,
+    },
+    /// The 95 % interval of a difference.
+    Interval {
+        /// The first.
+        experiment: String,
+        /// What is subtracted.
+        minus: String,
+        /// The key of both.
+        key: String,
+    },
+    /// What the test of a difference comes to, in a word or two.
+    Verdict {
+        /// The first.
+        experiment: String,
+        /// What it is held against.
+        against: String,
+        /// The key of both.
+        key: String,
+        /// The words.
+        text: String,
+    },
+    /// The name of an experiment above the rows of it, as wide as the table.
+    Heading {
+        /// The name.
+        text: String,
+    },
     /// A digest, broken into lines.
     Digest {
         /// The text of the digest, or its first digits.
@@ -135,6 +169,9 @@ pub struct Heading {
     pub page: u64,
     /// Distance from the upper edge of the page in points.
     pub y_pt: f64,
+    /// Distance from the left edge, which says in which column it is.
+    #[serde(default)]
+    pub x_pt: f64,
 }
 
 #[cfg(test)]
