@@ -19,6 +19,7 @@ mod cases {
     mod library;
     mod lineage;
     mod next;
+    mod openings;
     mod output;
     mod paper;
     mod plan;

@@ -233,17 +233,18 @@ fn stands_for_experiment(project: &Project, experiment: &ExperimentName, run: &R
     !is_dropped && evaluates(&project.run(experiment, run)).is_none()
 }
 
-/// The runs of an experiment that no other of them names: what a run opened now names, so that none of them can be deleted
-/// unseen.
+/// The runs of the project that no other run names as they are: what a run of `experiment` that is opened now names, so that none of
+/// them can be deleted, or sealed again, unseen. One that was open when it was named is named once more when it is sealed.
 pub fn heads(project: &Project, experiment: &ExperimentName) -> Result<Vec<Head>, FileError> {
-    let runs = runs_of_every_kind(project, experiment)?;
-    let opens = runs.iter().filter_map(|run| opened(project, experiment, run));
-    let named: BTreeSet<RunId> = opens.flat_map(|open| open.heads).map(|head| head.run).collect();
-    let head = |run: RunId| {
-        let root = Digest::of_file(&project.run(experiment, &run).join(file::MANIFEST)).ok();
-        Head { run, root }
-    };
-    Ok(runs.into_iter().filter(|run| !named.contains(run)).map(head).collect())
+    let all = all_runs(project)?;
+    let opens = all.iter().filter_map(|(experiment, run)| opened(project, experiment, run));
+    let named: BTreeSet<(RunId, Option<Digest>)> =
+        opens.flat_map(|open| open.heads).map(|head| (head.run, head.root)).collect();
+    let heads = all.into_iter().map(|(of, run)| {
+        let root = Digest::of_file(&project.run(&of, &run).join(file::MANIFEST)).ok();
+        Head { run, root, experiment: (of != *experiment).then_some(of) }
+    });
+    Ok(heads.filter(|head| !named.contains(&(head.run.clone(), head.root))).collect())
 }
 
 /// The run whose checkpoints a run only evaluates, as far as its unverified `open.json` says; none of one that trained.

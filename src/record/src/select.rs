@@ -14,7 +14,7 @@ use harness_core::names::{ExperimentName, Project, RunId};
 use serde::Serialize;
 
 use crate::dropped::{Dropped, dropped, opened};
-use crate::format::{self, Open, Purpose, Status, file};
+use crate::format::{self, Head, Open, Purpose, Status, file};
 use crate::git::Git;
 use crate::{RecordError, SealedRun, all_runs, experiments_with_runs, find, last_part, runs_of_every_kind};
 
@@ -275,7 +275,9 @@ impl RunSet {
         for open in opens() {
             let origin = open.resumed_from.iter().map(|from| &from.run);
             let evaluated = open.evaluates.iter().map(|evaluated| &evaluated.run);
-            for run in open.heads.iter().map(|head| &head.run).chain(origin).chain(evaluated) {
+            let of_this = |head: &&Head| head.experiment.as_ref().is_none_or(|of| *of == self.experiment);
+            let heads = open.heads.iter().filter(of_this).map(|head| &head.run);
+            for run in heads.chain(origin).chain(evaluated) {
                 gone.entry(run.clone())
                     .or_insert_with(|| (Reason::Gone(LastSeen::NamedBy(open.run.clone())), Seen::Nothing));
             }
@@ -373,7 +375,7 @@ fn read(project: &Project, experiment: &ExperimentName) -> Result<Vec<Read>, Fil
 pub struct Traces {
     git: Option<Git>,
     /// Those that have a folder.
-    here: BTreeSet<RunId>,
+    pub here: BTreeSet<RunId>,
     /// Those that a commit of the current branch ever held; none where git cannot be asked.
     ever: BTreeMap<RunId, (ExperimentName, String)>,
 }

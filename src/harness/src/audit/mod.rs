@@ -6,6 +6,7 @@
 
 pub mod class;
 mod inputs;
+mod openings;
 mod outputs;
 mod paper;
 mod selection;
@@ -197,6 +198,8 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
         sets.push(runs_of(project, git, &experiment, &traces, &mut audit, &mut analysed)?);
     }
     audit.openings = record::history(&sets, &record::openings(project)?);
+    openings::graph(&sets, &traces.here, &mut audit);
+    openings::copies(&analysed, &mut audit);
     let pdf = project.report().join("build/paper.pdf");
     if pdf.is_file() {
         match paper::paper(project, &pdf, &analysed, &mut audit) {
@@ -206,15 +209,18 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
             other => other?,
         }
     }
+    openings::best(&mut audit);
     name_paper_numbers(&pdf, &mut audit);
     Ok(audit)
 }
 
 /// Audits the runs of an experiment, and which of them count.
 pub fn experiment(project: &Project, git: &Git, experiment: &ExperimentName) -> Result<Audit, AuditError> {
-    let mut audit = Audit::default();
-    let set = runs_of(project, git, experiment, &Traces::of(project)?, &mut audit, &mut Analysed::new())?;
-    audit.openings = record::history(&[set], &record::openings(project)?);
+    let (mut audit, mut analysed, traces) = (Audit::default(), Analysed::new(), Traces::of(project)?);
+    let sets = [runs_of(project, git, experiment, &traces, &mut audit, &mut analysed)?];
+    audit.openings = record::history(&sets, &record::openings(project)?);
+    openings::graph(&sets, &traces.here, &mut audit);
+    openings::copies(&analysed, &mut audit);
     name_paper_numbers(&project.report().join("build/paper.pdf"), &mut audit);
     Ok(audit)
 }
@@ -234,6 +240,7 @@ fn runs_of(
     }
     let set = RunSet::among(project, experiment, read, traces)?;
     selection::check(&set, audit);
+    openings::seeds(project, &set, audit)?;
     Ok(set)
 }
 
@@ -256,6 +263,8 @@ pub fn pdf(project: &Project, git: &Git, pdf: &Path) -> Result<Audit, AuditError
         let _sealed = outputs::run(project, git, &experiment, &run, &mut audit, &mut analysed)?;
     }
     paper::paper(project, pdf, &analysed, &mut audit)?;
+    openings::copies(&analysed, &mut audit);
+    openings::best(&mut audit);
     name_paper_numbers(pdf, &mut audit);
     Ok(audit)
 }

@@ -119,8 +119,8 @@ pub struct Open {
     pub resumed_from: Option<Continuation>,
     /// The run whose checkpoints it evaluates, if it trains nothing itself.
     pub evaluates: Option<Evaluated>,
-    /// The runs of the experiment that were here and that no other run here names as such: a run that is deleted leaves
-    /// its name behind.
+    /// The runs of the project that were here and that no other run named as they were: a run that is deleted leaves its name
+    /// behind, and one that is sealed again its root.
     pub heads: Vec<Head>,
     /// Whether the paper may use it, and if not, why.
     pub not_citable_because: Option<String>,
@@ -183,6 +183,9 @@ pub struct Head {
     pub run: RunId,
     /// Its root; none while it was open.
     pub root: Option<Digest>,
+    /// Its experiment, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<ExperimentName>,
 }
 
 /// How the trainer was started.
