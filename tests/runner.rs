@@ -6,6 +6,7 @@ mod common;
 
 mod cases {
     mod adopt;
+    mod anchors;
     mod audit;
     mod budget;
     mod compare;

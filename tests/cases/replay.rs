@@ -103,6 +103,10 @@ fn what_is_not_here_is_told_and_is_no_contradiction() {
     let replay = json(&project.harness(&["replay", "tiny", "--windows", "9", "--json"]).expect(0));
     assert!(windows(&replay).iter().all(|(_, _, verdict)| verdict == "identical"), "{replay}");
 
+    let ran = project.harness(&["replay", "tiny", "--build"]).expect(3);
+    assert!(ran.stderr.contains("does not hold the sources of the trainer"), "{}", ran.all());
+    assert_eq!(project.git(&["worktree", "list"]).lines().count(), 1, "the checkout is gone");
+
     project.harness_with("fail:2", &["run", "tiny", "--seed", "4"]).expect(1);
     let failed = project.latest("tiny");
     let ran = project.harness(&["replay", failed.file_name().unwrap().to_str().unwrap()]).expect(3);

@@ -14,6 +14,28 @@ use crate::names::Project;
 pub struct ProjectFile {
     /// A name or number that no other project has. Seeds are derived from it, so it stays as it is from the first run on.
     pub id: String,
+    /// How runs are tied to the world outside when they are opened and when they are sealed; nothing of it stops a run.
+    #[serde(skip_serializing_if = "AnchorConfig::is_empty")]
+    pub anchor: AnchorConfig,
+}
+
+/// What ties a run to the world outside its folder: that it existed by some time, or that somebody vouches for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnchorConfig {
+    /// The address of a time-stamp authority (RFC 3161). It learns a digest and nothing else.
+    pub tsa: Option<String>,
+    /// The private key, or the public one of an agent, that `ssh-keygen` signs with: a path, from `~/` on if it is in the home folder.
+    pub sign: Option<String>,
+    /// The remote of git that is asked for what it holds.
+    pub remote: Option<String>,
+}
+
+impl AnchorConfig {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        *self == AnchorConfig::default()
+    }
 }
 
 impl ProjectFile {

@@ -8,5 +8,7 @@ pub const CONTRADICTION: u8 = 1;
 pub const USAGE: u8 = 2;
 /// An audit found nothing wrong, but something is missing (a file, a pruned checkpoint, data not here).
 pub const INCOMPLETE: u8 = 3;
+/// An audit found nothing wrong, and a run has no anchor although one was asked for.
+pub const UNANCHORED: u8 = 5;
 /// A run was interrupted and sealed as such.
 pub const INTERRUPTED: u8 = 130;

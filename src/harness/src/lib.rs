@@ -4,10 +4,11 @@
 //! Comes in: a command line, in the folder of a project. Goes out: run folders, pages, checks, text for a terminal. It
 //! must never have: tch, libtorch.
 //!
-//! In the order of the flow: [`run`] makes a record, [`replay`] computes it again, [`queue`] one after the other, [`trials`] those of a study; [`watch`] looks at it while it grows; [`exchange`] hands models to
+//! In the order of the flow: [`anchor`] ties a run to the world outside, [`run`] makes a record, [`replay`] computes it again, [`queue`] one after the other, [`trials`] those of a study; [`watch`] looks at it while it grows; [`exchange`] hands models to
 //! other programs; [`dashboard`] shows every run; [`audit`] follows every number back; [`cli`] is the only room that
 //! prints. What is computed and shown comes from the crates `harness-analyse`, `harness-figure` and `harness-report`.
 
+pub mod anchor;
 pub mod audit;
 pub mod cli;
 pub mod dashboard;

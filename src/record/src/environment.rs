@@ -50,6 +50,11 @@ pub fn binaries(
     })
 }
 
+/// The folder of the user.
+pub fn home() -> Option<std::path::PathBuf> {
+    env::var_os("HOME").filter(|home| !home.is_empty()).map(Into::into)
+}
+
 /// Now, in UTC, to the second.
 pub fn now() -> jiff::Timestamp {
     let now = jiff::Timestamp::now();

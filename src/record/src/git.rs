@@ -66,6 +66,14 @@ pub enum GitError {
         /// What git says.
         problem: String,
     },
+    /// A remote did not say what it holds.
+    #[error("the remote `{remote}` could not be asked: {problem}\nhint: look at `git ls-remote {remote}`")]
+    Remote {
+        /// The remote.
+        remote: String,
+        /// What git says.
+        problem: String,
+    },
     /// Anything else.
     #[error("git: {0}")]
     Git(#[from] git2::Error),
@@ -422,6 +430,29 @@ impl Git {
     /// The tree id of a commit.
     pub fn tree_of(&self, commit: &str) -> Result<String> {
         Ok(self.commit(commit)?.tree_id().to_string())
+    }
+
+    /// Whether a commit is another one or comes after it.
+    pub fn descends(&self, commit: &str, from: &str) -> Result<bool> {
+        let (commit, from) = (self.commit(commit)?.id(), self.commit(from)?.id());
+        Ok(commit == from || self.repository.graph_descendant_of(commit, from)?)
+    }
+
+    /// The branches and tags of a remote, each with its commit, as it answers now. `git` asks, with the user's own keys; it never waits
+    /// for a password.
+    pub fn references(&self, remote: &str) -> Result<Vec<(String, String)>> {
+        let failed = |problem: String| GitError::Remote { remote: remote.to_owned(), problem };
+        let mut command = Command::new("git");
+        command.args(["ls-remote", "--quiet", "--refs", "--", remote]).current_dir(&self.project);
+        command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
+        let output = command.output().map_err(|error| failed(format!("`git` did not start: {error}")))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(failed(said.lines().next().unwrap_or("it did not say why").to_owned()));
+        }
+        let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let rows = listed.lines().filter_map(|line| line.split_once('\t'));
+        Ok(rows.map(|(commit, reference)| (reference.to_owned(), commit.to_owned())).collect())
     }
 
     /// Who wrote a commit.

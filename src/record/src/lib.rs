@@ -7,6 +7,7 @@
 //! [`git`] answers for the repository, `environment` looks at the machine, `seal` writes, `verify` reads. Only [`SealedRun::open`] makes a
 //! [`SealedRun`], so whatever takes one works on files that are what they were when the run was sealed.
 
+pub mod anchors;
 mod dropped;
 pub mod environment;
 pub mod format;
@@ -241,7 +242,7 @@ pub fn heads(project: &Project, experiment: &ExperimentName) -> Result<Vec<Head>
     let named: BTreeSet<(RunId, Option<Digest>)> =
         opens.flat_map(|open| open.heads).map(|head| (head.run, head.root)).collect();
     let heads = all.into_iter().map(|(of, run)| {
-        let root = Digest::of_file(&project.run(&of, &run).join(file::MANIFEST)).ok();
+        let root = anchors::Moment::Seal.digest(&project.run(&of, &run));
         Head { run, root, experiment: (of != *experiment).then_some(of) }
     });
     Ok(heads.filter(|head| !named.contains(&(head.run.clone(), head.root))).collect())

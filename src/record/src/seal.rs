@@ -10,6 +10,7 @@ use harness_core::scores::{ActivationStatistics, StepLine, TensorNorms, to_csv};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::anchors;
 use super::environment;
 use super::format::{Open, Record, file};
 
@@ -204,10 +205,11 @@ impl Recorder {
     }
 }
 
-/// Never part of a record: what a killed write left behind, and what desktops put into folders.
+/// Never part of a record: its anchors, what a killed write left behind, and what desktops put into folders.
 pub(super) fn is_apart(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    (name.starts_with('.') && name.ends_with(".tmp")) || is_litter(name)
+    let is_anchor = path.strip_prefix(anchors::FOLDER).is_some_and(|rest| rest.starts_with('/'));
+    is_anchor || (name.starts_with('.') && name.ends_with(".tmp")) || is_litter(name)
 }
 
 /// What desktops put into every folder that they show.

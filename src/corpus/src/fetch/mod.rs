@@ -468,6 +468,24 @@ impl Fetcher {
         }
     }
 
+    /// Sends a few bytes to an address and gives the answer, at most 64 KiB of it; `name` is what people call what answers.
+    pub fn ask(&self, name: &str, url: &str, kind: &str, body: &[u8]) -> Result<Vec<u8>, FetchError> {
+        const LARGEST_ANSWER_BYTES: u64 = 64 << 10;
+        let (name, url) = (name.to_owned(), url.to_owned());
+        let network = |error: &ureq::Error| match problem_of(error) {
+            Broken::ForGood(error) => error,
+            Broken::ForNow { problem, hint, .. } => {
+                FetchError::Network { name: name.clone(), url: url.clone(), problem, attempts: 1, hint }
+            }
+        };
+        let mut response = self.agent().post(&url).header("Content-Type", kind).send(body).map_err(|e| network(&e))?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            return Err(FetchError::Status { name, url, status, hint: hint_of(status) });
+        }
+        response.body_mut().with_config().limit(LARGEST_ANSWER_BYTES).read_to_vec().map_err(|e| network(&e))
+    }
+
     fn agent(&self) -> ureq::Agent {
         let tls = ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build();
         let mut config = ureq::Agent::config_builder()

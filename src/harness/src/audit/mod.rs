@@ -4,6 +4,7 @@
 //! tell of runs that are missing; and of L3 what the paper needs: each bound number is computed again from the rows of its
 //! run. Nothing of the audited repository is executed.
 
+mod anchors;
 pub mod class;
 mod inputs;
 mod openings;
@@ -26,6 +27,7 @@ use harness_record::git::{Git, GitError};
 use harness_record::select::Traces;
 use harness_record::{self as record, Fate, RecordError, RunSet};
 
+pub use anchors::anchors;
 pub use summary::{Level, Summary, page};
 pub use trace::{Link, Trace, Traced, Wanted, in_paper, trace};
 

@@ -11,11 +11,13 @@ use crate::audit::{self, Audit, Summary, Trace};
 use crate::exit_code;
 use harness_core::files;
 use harness_record as record;
+use harness_record::anchors::Trust;
 
 /// Follow runs, numbers and the paper back through their digests.
 ///
 /// Without an argument, audits every run and the paper. Nothing of the audited repository is executed.
-/// Exit codes: 0 it holds; 1 a contradiction; 2 usage; 3 nothing contradicts, but something is missing.
+/// Exit codes: 0 it holds; 1 a contradiction; 2 usage; 3 nothing contradicts, but something is missing; 5 likewise, and a run has no
+/// anchor although --require-anchor asks for one.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// A run id, an experiment (all its runs, and which of them count), `<experiment or run>:<value>`, or a PDF.
@@ -26,6 +28,15 @@ pub(super) struct Arguments {
     /// Print the checks that hold too.
     #[arg(long, short)]
     verbose: bool,
+    /// Exit with 5 where nothing contradicts and a sealed run has no anchor that holds (`harness anchor`).
+    #[arg(long, conflicts_with = "class")]
+    require_anchor: bool,
+    /// Believe the time-stamp authorities of these certificates (PEM) [default: those of the system].
+    #[arg(long, value_name = "FILE", conflicts_with = "class")]
+    tsa_ca: Option<PathBuf>,
+    /// Believe these keys, as `ssh-keygen -Y verify` takes them [default: experiments/allowed_signers of the repository].
+    #[arg(long, value_name = "FILE", conflicts_with = "class")]
+    allowed_signers: Option<PathBuf>,
     /// Write the audit as one HTML page too, for who has to judge it.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -46,7 +57,7 @@ impl Arguments {
 
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let (project, git) = (&workplace.project, &workplace.git);
-    let audit = match arguments.subject.as_deref() {
+    let mut audit = match arguments.subject.as_deref() {
         None => audit::everything(project, git)?,
         Some(pdf) if pdf.ends_with(".pdf") => {
             let path = Path::new(pdf);
@@ -80,6 +91,11 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             }
         }
     };
+    let trust = Trust {
+        authorities: arguments.tsa_ca.clone(),
+        signers: arguments.allowed_signers.clone().unwrap_or_else(|| project.experiments().join("allowed_signers")),
+    };
+    let unanchored = audit::anchors(project, git, &trust, &mut audit);
     if let Some(path) = &arguments.html {
         let name = project.root().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         files::write(path, audit::page(&audit, &name, &harness_record::environment::now().to_string()).as_bytes())?;
@@ -88,6 +104,11 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         print_json(&audit);
     } else {
         print(&audit, arguments.verbose || arguments.subject.as_ref().is_some_and(|s| s.contains(':')));
+    }
+    if arguments.require_anchor && audit.contradictions().next().is_none() && !unanchored.is_empty() {
+        let runs: Vec<&str> = unanchored.iter().map(|run| run.as_str()).collect();
+        terminal::tell(&format!("without an anchor that holds: {}", runs.join(", ")));
+        return Ok(exit_code::UNANCHORED);
     }
     Ok(audit.exit_code())
 }

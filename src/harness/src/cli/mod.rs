@@ -2,6 +2,7 @@
 //! place where errors become exit codes.
 
 mod adopt;
+mod anchor;
 mod audit;
 mod budget;
 mod compare;
@@ -66,7 +67,7 @@ use harness_record::git::Git;
 /// Train small language models under a budget, and write a paper whose every number can be traced.
 ///
 /// Exit codes: 0 success; 1 failure, or an audit found a contradiction; 2 wrong usage or input; 3 data or a checkpoint
-/// is missing; 130 interrupted.
+/// is missing; 5 a run has no anchor and one was asked for; 130 interrupted.
 #[derive(Parser)]
 #[command(name = "harness", version, max_term_width = 110)]
 struct Arguments {
@@ -112,6 +113,7 @@ enum Command {
     Plot(plot::Arguments),
     Dashboard(dashboard::Arguments),
     Report(report::Arguments),
+    Anchor(anchor::Arguments),
     Audit(audit::Arguments),
     Trace(trace::Arguments),
     Replay(replay::Arguments),
@@ -208,6 +210,12 @@ impl From<crate::run::RunError> for Failure {
                 | E::NoTrainer { .. }
         );
         if wrong_input { Failure::usage(error) } else { Failure::failed(error) }
+    }
+}
+
+impl From<crate::anchor::AnchorError> for Failure {
+    fn from(error: crate::anchor::AnchorError) -> Self {
+        Failure::failed(error)
     }
 }
 
@@ -367,6 +375,7 @@ pub fn main() -> ExitCode {
             None => workplace().and_then(|w| audit::execute(&w, &a)),
         },
         Command::Trace(a) => workplace().and_then(|w| trace::execute(&w, &a)),
+        Command::Anchor(a) => workplace().and_then(|w| anchor::execute(&w, &a)),
         Command::Replay(a) => workplace().and_then(|w| replay::execute(&w, &a)),
         Command::Reproduce(a) => workplace().and_then(|w| reproduce::execute(&w, &a)),
         Command::Export(a) => workplace().and_then(|w| export::execute(&w, &a)),

@@ -20,6 +20,7 @@ use super::resume::{self, Origin};
 use super::retention::Keeper;
 use super::trainer_log::TrainerLog;
 use super::workload::Workload;
+use crate::anchor::Anchored;
 
 /// Who is told what happens. The command line draws it.
 pub trait Watcher {
@@ -54,14 +55,27 @@ pub(super) fn carry_out(
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, RunError> {
     let interrupts = watcher.opened(&plan.open, &Workload::of(plan.jobs.iter().map(|(_, job)| job)))?;
+    let (experiment, run) = (plan.open.experiment.clone(), plan.open.run.clone());
     let session = Session::open(context, plan, earlier);
+    let anchored = Anchored {
+        project: context.project,
+        git: context.git,
+        fetcher: &context.fetcher,
+        experiment: &experiment,
+        run: &run,
+    };
+    if session.is_ok() {
+        anchored.by_project(watcher.progress());
+    }
     let ended = session.map(|mut session| {
         let ended = session.run(context.launcher.as_ref(), origin, &interrupts, watcher);
         (session, ended)
     });
     watcher.closed();
     let (session, ended) = ended?;
-    session.seal(ended)
+    let outcome = session.seal(ended);
+    anchored.by_project(watcher.progress());
+    outcome
 }
 
 /// An open run.
