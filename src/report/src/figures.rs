@@ -5,12 +5,14 @@ use std::path::Path;
 
 use harness_analyse::RunAnalysis;
 use harness_analyse::slices::SliceError;
+use harness_core::Digest;
 use harness_core::files::{self, FileError};
 use harness_core::names::Project;
 use harness_core::parallel::on_all_cores;
 use harness_figure::{Figure, Progress, Subject};
 use serde::{Deserialize, Serialize};
 
+use super::BUILD;
 use super::error::ReportError;
 use super::families::{Entry, Families};
 use super::model::FigureRef;
@@ -53,6 +55,68 @@ pub fn figures_of(pdf: &Path) -> Option<Vec<ListedFigure>> {
 pub(super) struct Drawn {
     pub figure: Figure,
     pub runs: Vec<String>,
+    /// The digest of all that it was drawn from; none where that is more than runs.
+    pub key: Option<Digest>,
+}
+
+/// `figures-drawn.json`: what the last figures were drawn from, so that only what changed is drawn again.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct LastDrawn(BTreeMap<Digest, Kept>);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Kept {
+    file: String,
+    data: String,
+    /// Of the file and its data.
+    sha256: [Digest; 2],
+    alt: String,
+    runs: Vec<String>,
+}
+
+impl LastDrawn {
+    /// Where it lies, relative to the project.
+    pub(super) const PATH: &str = "report/build/figures-drawn.json";
+
+    pub(super) fn of<'d>(drawn: impl Iterator<Item = (&'d FigureRef, &'d Drawn)>) -> Self {
+        let kept = |(reference, drawn): (&FigureRef, &Drawn)| {
+            let Drawn { figure, runs, key } = drawn;
+            let sha256 = [&figure.svg, &figure.data].map(|text| Digest::of(text.as_bytes()));
+            let (file, data) = (format!("figures/{}", file_name(reference)), data_name(reference));
+            Some(((*key)?, Kept { file, data, sha256, alt: figure.alt.clone(), runs: runs.clone() }))
+        };
+        LastDrawn(drawn.filter_map(kept).collect())
+    }
+
+    /// What can be told is empty where it cannot be read.
+    fn load(project: &Project) -> Self {
+        let bytes = files::read(&project.root().join(Self::PATH)).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// The figure of this key, if its files are as they were written.
+    fn figure(&self, project: &Project, key: Digest) -> Option<Drawn> {
+        let kept = self.0.get(&key)?;
+        let read = |path: &str, sha256: Digest| {
+            let text = files::read_to_string(&project.root().join(BUILD).join(path)).ok()?;
+            (Digest::of(text.as_bytes()) == sha256).then_some(text)
+        };
+        let (svg, data) = (read(&kept.file, kept.sha256[0])?, read(&kept.data, kept.sha256[1])?);
+        Some(Drawn { figure: Figure { svg, alt: kept.alt.clone(), data }, runs: kept.runs.clone(), key: Some(key) })
+    }
+}
+
+/// The digest of what a figure is drawn from by a program, where that is runs alone.
+fn key_of(program: &str, figure: &FigureRef, kind: Kind, shown: &[Shown]) -> Option<Digest> {
+    if !kind.is_of_runs_alone() {
+        return None;
+    }
+    let of = |one: &Shown| {
+        let runs = one.runs.iter().map(|run| run.run.root).chain(one.others.iter().map(|run| run.root));
+        let roots: Vec<String> = runs.map(|root| root.to_string()).collect();
+        format!("{:?} {}", one.subject, roots.join(" "))
+    };
+    let shown: Vec<String> = shown.iter().map(of).collect();
+    Some(Digest::of(format!("{program}\n{figure:?}\n{}", shown.join("\n")).as_bytes()))
 }
 
 /// The file of a figure.
@@ -85,8 +149,10 @@ pub(super) fn asked_for(
     project: &Project,
     families: &Families,
     sections: &[Section],
+    program: Option<&str>,
 ) -> Result<BTreeMap<FigureRef, Drawn>, ReportError> {
     let looks = looks(families);
+    let last = program.map(|program| (program, LastDrawn::load(project)));
     let mut wanted: BTreeMap<FigureRef, (&Section, &Call)> = BTreeMap::new();
     for section in sections {
         for call in section.calls_of(&[Function::FigureOf]) {
@@ -102,7 +168,7 @@ pub(super) fn asked_for(
         }
     }
     let wanted: Vec<(FigureRef, (&Section, &Call))> = wanted.into_iter().collect();
-    let drawn = on_all_cores(&wanted, |(figure, _)| draw(project, families, &looks, figure));
+    let drawn = on_all_cores(&wanted, |(figure, _)| draw(project, families, &looks, figure, last.as_ref()));
     let mut figures = BTreeMap::new();
     for ((figure, (section, call)), drawn) in wanted.into_iter().zip(drawn) {
         let drawn = drawn.map_err(|error| refused(section, call, &call.arguments[0], &error))?;
@@ -111,7 +177,13 @@ pub(super) fn asked_for(
     Ok(figures)
 }
 
-fn draw(project: &Project, families: &Families, looks: &[String], figure: &FigureRef) -> Result<Drawn, PlotError> {
+fn draw(
+    project: &Project,
+    families: &Families,
+    looks: &[String],
+    figure: &FigureRef,
+    last: Option<&(&str, LastDrawn)>,
+) -> Result<Drawn, PlotError> {
     let kind: Kind = figure.kind.parse()?;
     let axis = |word: &String| {
         let found = Progress::ALL.into_iter().find(|progress| progress.word() == word);
@@ -120,13 +192,17 @@ fn draw(project: &Project, families: &Families, looks: &[String], figure: &Figur
     let options = Options { progress: figure.over.as_ref().map(axis).transpose()? };
     let shown: Vec<Shown> =
         figure.experiments.iter().filter_map(|name| families.entry(name)).map(|e| shown(e, looks)).collect();
+    let key = last.and_then(|(program, _)| key_of(program, figure, kind, &shown));
+    if let Some(drawn) = key.zip(last).and_then(|(key, (_, last))| last.figure(project, key)) {
+        return Ok(drawn);
+    }
     let figure = plot::plot(project, kind, &shown, options)?;
     let runs = match (kind, &shown[..]) {
         (Kind::Study, [one]) => plot::runs_of_study(project, &one.runs[0].run.open.experiment)?,
         _ => shown.iter().flat_map(|s| &s.runs).map(|run| run.run.open.run.clone()).collect(),
     };
     let runs = runs.iter().map(ToString::to_string).collect();
-    Ok(Drawn { figure, runs })
+    Ok(Drawn { figure, runs, key })
 }
 
 /// A figure of a paper, drawn again.
@@ -163,7 +239,7 @@ pub(super) fn redraw(project: &Project, families: &Families, folder: &str) -> Re
             |error: &dyn std::fmt::Display| error.to_string().lines().next().unwrap_or_default().to_owned();
         let outcome = match figure.experiments.iter().find(|name| families.entry(name).is_none()) {
             Some(unknown) => Outcome::Differs(format!("it shows `{unknown}`, which is no experiment of the paper")),
-            None => match draw(project, families, &looks, &figure) {
+            None => match draw(project, families, &looks, &figure, None) {
                 Err(error @ PlotError::Slices(SliceError::NotHere { .. })) => Outcome::Missing(first_line(&error)),
                 Err(error) => Outcome::Differs(first_line(&error)),
                 Ok(drawn) => match files::read(&project.root().join(&file)) {

@@ -154,9 +154,11 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     let typst = typst::Typst::find(project)?;
     let basis = Basis::of(project, analyses, options)?;
     let drafts = drafts(project, &basis)?;
-    files::remove_folder(&project.root().join(DRAFT))?;
-    for Drafted { path, text, .. } in drafts.iter().filter(|draft| draft.is_wanted) {
-        files::write(&project.root().join(DRAFT).join(path), text.as_bytes())?;
+    let wanted = || drafts.iter().filter(|draft| draft.is_wanted);
+    let is_wanted = |file: &str| wanted().any(|draft| draft.path.strip_prefix("sections/") == Some(file));
+    keep_only(&project.root().join(DRAFT_SECTIONS), is_wanted)?;
+    for Drafted { path, text, .. } in wanted() {
+        write_changed(&project.root().join(DRAFT).join(path), text.as_bytes())?;
     }
     let followed = if options.drafts_alone { Followed::default() } else { follow_records(project, &drafts)? };
     let made = Made::on(project, basis, options);
@@ -213,6 +215,17 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
 /// Draws the figures of the paper over these runs again: which of them the runs still give, byte for byte.
 pub fn figures_drawn_again(project: &Project, analyses: &[RunAnalysis]) -> Result<Vec<Redrawn>, files::FileError> {
     figures::redraw(project, &Families::of(analyses), BUILD)
+}
+
+/// Writes a file unless it is there as it is to be: to write and sync takes longer than to read.
+fn write_changed(path: &Path, bytes: &[u8]) -> Result<(), files::FileError> {
+    if files::read(path).is_ok_and(|found| found == bytes) { Ok(()) } else { files::write(path, bytes) }
+}
+
+/// Removes the other files of a folder.
+fn keep_only(folder: &Path, is_kept: impl Fn(&str) -> bool) -> Result<(), files::FileError> {
+    let others = files::list(folder)?.into_iter().filter(|file| !is_kept(file));
+    others.into_iter().try_for_each(|file| files::remove(&folder.join(file)))
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::claims;
 use super::error::ReportError;
+use super::figures::LastDrawn;
 use super::logbook::Logbook;
 use super::model::{Bound, FigureRef, Note};
 use super::proof::{self, Proof, SourceFile};
@@ -17,8 +18,8 @@ use super::section::Section;
 use super::tables::Tables;
 use super::values::{self, Numbers};
 use super::{
-    BUILD, DRAFT, DRAFT_SECTIONS, Known, Mode, Options, Part, SECTIONS, check_names, draft, figures, pairs_asked_for,
-    paper_toml, part_of, pretty, read_library, read_sections,
+    BUILD, DRAFT, DRAFT_SECTIONS, Known, Mode, Options, Part, SECTIONS, check_names, draft, figures, keep_only,
+    pairs_asked_for, paper_toml, part_of, pretty, read_library, read_sections, write_changed,
 };
 
 /// What is known of the runs before there are sections.
@@ -58,6 +59,8 @@ pub struct Made<'a> {
     sources: BTreeMap<String, Digest>,
     pub(super) numbers: Numbers<'a>,
     pub(super) sections: Vec<Section>,
+    /// What the figures were drawn from.
+    drawn: LastDrawn,
 }
 
 impl<'a> Made<'a> {
@@ -83,7 +86,14 @@ impl<'a> Made<'a> {
         let library = read_library(project, &mut |path, text| {
             sources.insert(path.to_owned(), Digest::of(text.as_bytes()));
         })?;
-        let mut made = Made { mode: options.mode, files: BTreeMap::new(), sources, numbers, sections };
+        let mut made = Made {
+            mode: options.mode,
+            files: BTreeMap::new(),
+            sources,
+            numbers,
+            sections,
+            drawn: LastDrawn::default(),
+        };
 
         let is_own = files::is_file(&project.root().join(paper_toml::PATH));
         let about = if is_own { paper_toml::PATH.to_owned() } else { format!("{DRAFT}/{}", paper_toml::NAME) };
@@ -99,7 +109,8 @@ impl<'a> Made<'a> {
             references: library.keys(),
         };
         let cited = check_names(&known, &made.sections)?;
-        let figures = figures::asked_for(project, &made.numbers.families, &made.sections)?;
+        let figures = figures::asked_for(project, &made.numbers.families, &made.sections, options.program.as_deref())?;
+        made.drawn = LastDrawn::of(figures.iter());
 
         let values = pretty(&made.numbers.catalogue());
         made.add("values.json", values);
@@ -179,8 +190,10 @@ impl<'a> Made<'a> {
 
     /// Writes the build folder.
     pub(super) fn write(&self, project: &Project) -> Result<(), files::FileError> {
-        files::remove_folder(&project.root().join(BUILD).join("figures"))?;
-        self.files.iter().try_for_each(|(path, bytes)| files::write(&project.root().join(path), bytes))
+        let figures = project.root().join(BUILD).join("figures");
+        keep_only(&figures, |file| self.files.contains_key(&format!("{BUILD}/figures/{file}")))?;
+        write_changed(&project.root().join(LastDrawn::PATH), &pretty(&self.drawn))?;
+        self.files.iter().try_for_each(|(path, bytes)| write_changed(&project.root().join(path), bytes))
     }
 
     /// When the last of its runs ended, in seconds since 1970: the time of the PDF.

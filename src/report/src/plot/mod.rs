@@ -198,6 +198,13 @@ impl Kind {
         matches!(self, Kind::TensorNorms | Kind::Activations | Kind::Phenomena | Kind::Slices | Kind::Calibration)
     }
 
+    /// Whether it shows nothing but what its runs hold: neither the held-out text nor what else the project says.
+    pub(crate) fn is_of_runs_alone(self) -> bool {
+        let of_text = matches!(self, Kind::Phenomena | Kind::Slices | Kind::Calibration);
+        let of_project = matches!(self, Kind::Spending | Kind::Tree | Kind::Ladder | Kind::Study);
+        !of_text && !of_project
+    }
+
     /// The horizontal axes that it can have; empty where there is no choice.
     pub fn axes(self) -> &'static [Progress] {
         match self {
