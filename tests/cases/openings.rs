@@ -51,6 +51,8 @@ fn a_run_that_was_sealed_again_is_found_by_the_root_that_a_later_one_names() {
     let ran = project.harness(&["audit"]).expect(1);
     let told = format!("run {} of wide, which was opened later, found", id(&project.latest("wide")));
     assert!(ran.stdout.contains("was sealed again") && ran.stdout.contains(&told), "{}", ran.stdout);
+    let ran = project.harness(&["audit", id(&run)]).expect(1);
+    assert!(ran.stdout.contains(&told), "the run alone, too: {}", ran.stdout);
 }
 
 #[test]
@@ -96,4 +98,21 @@ fn a_derived_seed_that_was_passed_over_is_told() {
     let told = format!("no run is known of seed {seed}, number 2 of those derived to confirm");
     let ran = project.harness(&["audit", "tiny"]).expect(3);
     assert!(ran.stdout.contains(&told), "{}", ran.stdout);
+}
+
+#[test]
+fn a_hypothesis_that_was_edited_after_the_run_is_told() {
+    let project = project();
+    project.harness(&["run", "tiny"]).expect(0);
+    project.write("experiments/tiny/experiment.toml", &TINY.replace("It runs.", "It runs, as expected."));
+    project.commit("Know it afterwards");
+    let ran = project.harness(&["audit"]).expect(0);
+    assert!(
+        ran.stdout.contains("was edited since the latest run") && ran.stdout.contains("ran with: It runs."),
+        "{}",
+        ran.stdout
+    );
+    project.harness(&["run", "tiny", "--seed", "4"]).expect(0);
+    let ran = project.harness(&["audit", "tiny"]).expect(0);
+    assert!(ran.stdout.contains("1 of 2 runs that count were made before it had its words"), "{}", ran.stdout);
 }

@@ -200,7 +200,8 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
         sets.push(runs_of(project, git, &experiment, &traces, &mut audit, &mut analysed)?);
     }
     audit.openings = record::history(&sets, &record::openings(project)?);
-    openings::graph(&sets, &traces.here, &mut audit);
+    openings::gone(&sets, &traces.here, &mut audit);
+    openings::roots(project, &mut audit)?;
     openings::copies(&analysed, &mut audit);
     let pdf = project.report().join("build/paper.pdf");
     if pdf.is_file() {
@@ -221,7 +222,8 @@ pub fn experiment(project: &Project, git: &Git, experiment: &ExperimentName) -> 
     let (mut audit, mut analysed, traces) = (Audit::default(), Analysed::new(), Traces::of(project)?);
     let sets = [runs_of(project, git, experiment, &traces, &mut audit, &mut analysed)?];
     audit.openings = record::history(&sets, &record::openings(project)?);
-    openings::graph(&sets, &traces.here, &mut audit);
+    openings::gone(&sets, &traces.here, &mut audit);
+    openings::roots(project, &mut audit)?;
     openings::copies(&analysed, &mut audit);
     name_paper_numbers(&project.report().join("build/paper.pdf"), &mut audit);
     Ok(audit)
@@ -243,6 +245,7 @@ fn runs_of(
     let set = RunSet::among(project, experiment, read, traces)?;
     selection::check(&set, audit);
     openings::seeds(project, &set, audit)?;
+    openings::hypothesis(project, &set, audit);
     Ok(set)
 }
 
@@ -254,6 +257,7 @@ pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunI
         let subject = Subject::Run(experiment.clone(), run.clone());
         audit.add("L2", &subject, "dropped", Outcome::Note, dropped.because);
     }
+    openings::roots(project, &mut audit)?;
     name_paper_numbers(&project.report().join("build/paper.pdf"), &mut audit);
     Ok(audit)
 }
@@ -265,6 +269,7 @@ pub fn pdf(project: &Project, git: &Git, pdf: &Path) -> Result<Audit, AuditError
         let _sealed = outputs::run(project, git, &experiment, &run, &mut audit, &mut analysed)?;
     }
     paper::paper(project, pdf, &analysed, &mut audit)?;
+    openings::roots(project, &mut audit)?;
     openings::copies(&analysed, &mut audit);
     openings::best(&mut audit);
     name_paper_numbers(pdf, &mut audit);

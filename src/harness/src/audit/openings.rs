@@ -8,9 +8,10 @@ use harness_core::Digest;
 use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, RunId};
 
-use super::{Analysed, Audit, Outcome, Subject};
+use super::{Analysed, Audit, Check, Outcome, Subject};
+use harness_record::anchors::Moment;
 use harness_record::format::{Open, Purpose, SeedRule};
-use harness_record::{RunSet, SealedRun};
+use harness_record::{self as record, RunSet, SealedRun};
 use harness_study::seeds;
 
 /// Every `open.json` of some experiments.
@@ -26,42 +27,73 @@ fn sealed(set: &RunSet) -> impl Iterator<Item = &SealedRun> {
     set.runs.iter().chain(set.left_out.iter().filter_map(|left| left.sealed()))
 }
 
-/// Runs that others name and that are not here, or not as they were.
-pub(super) fn graph(sets: &[RunSet], here: &BTreeSet<RunId>, audit: &mut Audit) {
-    let runs = || sets.iter().flat_map(|set| sealed(set).map(move |run| (&set.experiment, run)));
-    let roots: BTreeMap<&RunId, (&ExperimentName, Digest)> =
-        runs().map(|(experiment, run)| (&run.open.run, (experiment, run.root))).collect();
+/// Runs of other experiments that these name and that are not here.
+pub(super) fn gone(sets: &[RunSet], here: &BTreeSet<RunId>, audit: &mut Audit) {
     // What became of runs that are not here is told with their own experiment.
     let known: BTreeSet<&RunId> = sets.iter().flat_map(|set| &set.left_out).map(|left| &left.run).collect();
     let mut told = BTreeSet::new();
     for open in opens(sets) {
-        for head in &open.heads {
-            let named_by = format!("run {} of {}", open.run, open.experiment);
-            if let (Some((experiment, now)), Some(then)) = (roots.get(&head.run), head.root)
-                && *now != then
-                && told.insert(&head.run)
-            {
-                let detail = format!(
-                    "was sealed again: its root is {}, and {named_by}, which was opened later, found {}",
-                    now.short(),
-                    then.short()
-                );
-                let subject = Subject::Run((*experiment).clone(), head.run.clone());
-                audit.add("L2", &subject, "root", Outcome::Contradiction, detail);
-                audit.checks.last_mut().expect("a check was just added").numbers =
-                    vec!["every number of this run".to_owned()];
-            }
+        for head in open.heads.iter().filter(|head| !here.contains(&head.run) && !known.contains(&head.run)) {
             if let Some(experiment) = &head.experiment
-                && !here.contains(&head.run)
-                && !known.contains(&head.run)
                 && told.insert(&head.run)
             {
                 let subject = Subject::Experiment(experiment.clone());
-                let detail = format!("it is gone; {named_by} names it");
+                let detail = format!("it is gone; run {} of {} names it", open.run, open.experiment);
                 audit.add("L2", &subject, format!("run {}", head.run), Outcome::Missing, detail);
             }
         }
     }
+}
+
+/// Audited runs that another run of the project, opened later, found with another root.
+pub(super) fn roots(project: &Project, audit: &mut Audit) -> Result<(), FileError> {
+    let audited: BTreeMap<RunId, ExperimentName> = audit
+        .checks
+        .iter()
+        .filter_map(|check| match &check.subject {
+            Subject::Run(experiment, run) => Some((run.clone(), experiment.clone())),
+            _ => None,
+        })
+        .collect();
+    let mut told = BTreeSet::new();
+    for (experiment, run) in record::all_runs(project)? {
+        let heads = record::opened(project, &experiment, &run).map(|open| open.heads).unwrap_or_default();
+        for head in heads {
+            let (Some(of), Some(then)) = (audited.get(&head.run), head.root) else { continue };
+            let now = Moment::Seal.digest(&project.run(of, &head.run));
+            let Some(now) = now.filter(|now| *now != then && told.insert(head.run.clone())) else { continue };
+            let detail = format!(
+                "was sealed again: its root is {}, and run {run} of {experiment}, which was opened later, found {}",
+                now.short(),
+                then.short()
+            );
+            contradiction(audit, Subject::Run(of.clone(), head.run.clone()), "root", detail);
+        }
+    }
+    Ok(())
+}
+
+/// A hypothesis that has other words than when it was tried.
+pub(super) fn hypothesis(project: &Project, set: &RunSet, audit: &mut Audit) {
+    let (Some(latest), Ok(now)) = (set.latest(), record::load_config(project, &set.experiment)) else { return };
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let tried = words(&latest.experiment.hypothesis);
+    if words(&now.experiment.hypothesis) != tried {
+        let detail = format!("was edited since the latest run, {}, which ran with: {tried}", latest.open.run);
+        audit.add("L2", &Subject::Experiment(set.experiment.clone()), "hypothesis", Outcome::Note, detail);
+    }
+    let before = set.runs.iter().filter(|run| words(&run.experiment.hypothesis) != tried).count();
+    if before > 0 {
+        let detail = format!("{before} of {} runs that count were made before it had its words", set.runs.len());
+        audit.add("L2", &Subject::Experiment(set.experiment.clone()), "hypothesis", Outcome::Note, detail);
+    }
+}
+
+/// A contradiction that takes every number of a run with it.
+fn contradiction(audit: &mut Audit, subject: Subject, what: impl Into<String>, detail: String) {
+    let numbers = vec!["every number of this run".to_owned()];
+    let (level, what, outcome) = ("L2", what.into(), Outcome::Contradiction);
+    audit.checks.push(Check { level, subject, what, outcome, detail, numbers });
 }
 
 /// Derived seeds that were passed over: they are taken in order, so one without a run was deleted, or is on another machine.
@@ -69,7 +101,7 @@ pub(super) fn seeds(project: &Project, set: &RunSet, audit: &mut Audit) -> Resul
     let is_derived = |open: &Open| open.plan.seed_rule == Some(SeedRule::Derived) && open.plan.study.is_none();
     let plans: BTreeSet<Digest> =
         sealed(set).filter(|run| is_derived(&run.open)).map(SealedRun::plan_but_seed).collect();
-    let dropped = harness_record::dropped(project, &set.experiment)?;
+    let dropped = record::dropped(project, &set.experiment)?;
     for plan in plans {
         for purpose in [Purpose::Tune, Purpose::Confirm, Purpose::Final] {
             let of_plan = |run: &&SealedRun| run.plan_but_seed() == plan && run.open.plan.purpose == purpose;
@@ -127,9 +159,7 @@ pub(super) fn copies(analysed: &Analysed, audit: &mut Audit) {
                     other.open.run, other.open.plan.seed, run.open.plan.seed
                 );
                 let subject = Subject::Run(run.open.experiment.clone(), run.open.run.clone());
-                audit.add("L2", &subject, table, Outcome::Contradiction, detail);
-                audit.checks.last_mut().expect("a check was just added").numbers =
-                    vec!["every number of this run".to_owned()];
+                contradiction(audit, subject, table, detail);
             }
         }
     }
