@@ -33,6 +33,7 @@ mod cases {
     mod resume;
     mod runs;
     mod schemas;
+    mod seal;
     mod slices;
     mod study;
     mod tasks;

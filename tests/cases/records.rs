@@ -57,6 +57,25 @@ fn records_of_version_2_are_verified_and_give_the_numbers_they_gave() {
 }
 
 #[test]
+fn records_of_version_3_are_verified_and_give_the_numbers_they_gave() {
+    let fixture = repository().join("tests/fixtures/record-3");
+    let project = Project::cloned_from(&fixture.join("project.bundle"));
+    let audit = audit_json(&project);
+    assert_eq!(audit["contradictions"], 0, "{audit}");
+    let values = Project::json(&fixture.join("values.json"));
+    for (experiment, expected) in values.as_object().unwrap() {
+        let shown = project.harness(&["show", experiment, "--values", "--json"]).expect(0);
+        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+        assert_eq!((&shown["run"], &shown["root"]), (&expected["run"], &expected["root"]));
+        for (key, number) in expected["values"].as_object().unwrap() {
+            assert_eq!(&shown["values"][key]["number"], number, "{key} of {experiment}");
+        }
+    }
+    flip(&project.latest("wider").join("steps.csv"), 40);
+    project.harness(&["audit", "wider"]).expect(1);
+}
+
+#[test]
 fn a_record_of_a_newer_version_is_not_called_changed() {
     let project = Project::new();
     project.harness(&["run", "tiny"]).expect(0);
@@ -72,12 +91,12 @@ fn a_record_of_a_newer_version_is_not_called_changed() {
     let (open, record) = (run.join("open.json"), run.join("record.json"));
     let before = [&open, &record].map(|path| fs::read(path).unwrap());
     for path in [&open, &record] {
-        replace(path, "\"format\": 3", "\"format\": 4");
+        replace(path, "\"format\": 4", "\"format\": 5");
     }
     seal_again(&run);
     told(project.harness(&["report"]).expect(1));
     let ran = project.harness(&["audit", "tiny"]).expect(3);
-    assert!(ran.stdout.contains("has format 4; this program reads 2 to 3"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("has format 5; this program reads 2 to 4"), "{}", ran.stdout);
     assert!(project.harness(&["runs"]).expect(0).stdout.contains("other version"));
 
     fs::write(&open, &before[0]).unwrap();

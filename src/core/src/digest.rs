@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -38,6 +40,33 @@ impl Digest {
             }
             hasher.update(&buffer[..read]);
         }
+    }
+
+    /// The digests of files, in their order, on as many cores as there are where the files are large enough for that to pay.
+    pub fn of_files(paths: &[PathBuf]) -> Vec<Result<Self, FileError>> {
+        /// Fewer bytes are hashed in less time than threads take to start.
+        const WORTH_THREADS_BYTES: u64 = 4 << 20;
+        let bytes: u64 = paths.iter().map(|path| files::size_bytes(path).unwrap_or(0)).sum();
+        let cores = thread::available_parallelism().map_or(1, usize::from).min(paths.len());
+        if bytes < WORTH_THREADS_BYTES || cores < 2 {
+            return paths.iter().map(|path| Self::of_file(path)).collect();
+        }
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some((at, path)) =
+                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, paths.get(at)?)))
+            {
+                done.push((at, Self::of_file(path)));
+            }
+            done
+        };
+        let mut done: Vec<(usize, Result<Self, FileError>)> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().flat_map(|worker| worker.join().expect("hashing does not panic")).collect()
+        });
+        done.sort_unstable_by_key(|(at, _)| *at);
+        done.into_iter().map(|(_, digest)| digest).collect()
     }
 
     /// The first 12 hexadecimal digits, for people and folder names.
@@ -133,6 +162,21 @@ mod tests {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").to_string(), expected);
         assert_eq!(expected.parse::<Digest>().unwrap(), Digest::of(b"abc"));
+    }
+
+    #[test]
+    fn files_are_hashed_in_their_order_on_every_core() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut paths: Vec<PathBuf> = (0..9).map(|at| folder.path().join(at.to_string())).collect();
+        for (at, path) in paths.iter().enumerate() {
+            files::write(path, &vec![at as u8; (9 - at) << 18]).unwrap();
+        }
+        paths.push(folder.path().join("missing"));
+        let found = Digest::of_files(&paths);
+        assert!(found.len() == 10 && found[9].as_ref().is_err_and(FileError::is_not_found));
+        for (at, digest) in found.into_iter().take(9).enumerate() {
+            assert_eq!(digest.unwrap(), Digest::of(&vec![at as u8; (9 - at) << 18]));
+        }
     }
 
     #[test]

@@ -249,10 +249,13 @@ fn list_where(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<String
     Ok(found)
 }
 
-/// Appends one line to a file and syncs it, for logs that must survive a crash up to their last line.
+/// Appends one line to a file and syncs it, for logs that must survive a crash up to their last line. On a full disk nothing
+/// of the line stays, so that the next one does not follow a torn one.
 pub fn append_line(path: &Path, line: &str) -> Result<()> {
     let mut file = open_append(path)?;
-    file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_data()).map_err(named("append to", path))
+    let before = file.metadata().map_err(named("read", path))?.len();
+    let written = file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_data());
+    written.inspect_err(|_| drop(file.set_len(before))).map_err(named("append to", path))
 }
 
 fn temporary_neighbour(path: &Path) -> PathBuf {

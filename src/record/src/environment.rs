@@ -7,6 +7,7 @@ use std::path::Path;
 use harness_core::Digest;
 use harness_core::build::Build;
 use harness_core::files::{self, FileError};
+use harness_core::names::RunId;
 
 use super::format::{Binaries, Host};
 
@@ -66,6 +67,20 @@ pub fn now_compact() -> String {
     let now = jiff::Timestamp::now();
     let now = now.round(jiff::Unit::Millisecond).unwrap_or(now);
     format!("{now:.3}").replace(['-', ':', '.'], "")
+}
+
+/// The id of a run that is opened now, and now.
+pub fn new_run() -> (RunId, String) {
+    let run = RunId::new(&now_compact(), entropy());
+    let opened_at = opened_at(&run).expect("the id begins with a time");
+    (run, opened_at.to_string())
+}
+
+/// When a run of this id was opened, to the second; nothing of an id that no run of ours has.
+pub fn opened_at(run: &RunId) -> Option<jiff::Timestamp> {
+    let time = run.as_str().split('-').next().filter(|time| time.is_ascii() && time.len() == 19)?;
+    let (date, time) = (&time[..8], &time[8..15]);
+    format!("{date}{time}Z").parse().ok()
 }
 
 /// Random bits that tell apart runs opened in the same millisecond, on one machine or several.

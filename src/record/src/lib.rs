@@ -13,9 +13,11 @@ pub mod environment;
 pub mod format;
 pub mod git;
 mod history;
+mod log;
 mod openings;
 mod seal;
 pub mod select;
+mod told;
 mod verify;
 
 use std::borrow::Cow;
@@ -30,9 +32,11 @@ use harness_core::names::{ExperimentName, Project, RunId};
 
 pub use dropped::{Dropped, drop_run, dropped, opened};
 pub use history::{Fate, history};
+pub use log::Log;
 pub use openings::{Opening, last_opening, openings};
 pub use seal::{Inherited, Recorder, SealError, pretty};
 pub use select::{LeftOut, Reason, RunSet, Seen};
+pub use told::Told;
 pub use verify::{Checkpoints, Finding, Problem, Verified, parse_manifest, verify};
 
 use format::{Head, Open, Record, Status, file};

@@ -1,18 +1,23 @@
 //! Writing a run folder: open, log, seal.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use harness_core::Digest;
-use harness_core::contract::Message;
+use harness_core::contract::{Message, OutputFile};
 use harness_core::files::{self, FileError};
 use harness_core::scores::{ActivationStatistics, StepLine, TensorNorms, to_csv};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::anchors;
 use super::environment;
-use super::format::{Open, Record, file};
+use super::format::{Ended, Open, Record, file, read_open};
+use super::log::Log;
+use super::told::Told;
 
 /// Why a record could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,8 @@ pub struct Recorder {
     tensor_norms: Table,
     activations: Table,
     previous: Digest,
+    /// When the last event was, so that none seems to be before it, whatever the clock does.
+    last_at: Timestamp,
 }
 
 /// The rows that a continuation takes over from the run it goes on from.
@@ -120,6 +127,7 @@ impl Recorder {
             tensor_norms: Table::begin(folder.join(file::TENSOR_NORMS), &inherited.tensor_norms)?,
             activations: Table::begin(folder.join(file::ACTIVATIONS), &inherited.activations)?,
             previous: Digest::of(b""),
+            last_at: open.opened_at.parse().unwrap_or_default(),
         };
         recorder.event("opened", json!({ "open_sha256": Digest::of_file(&folder.join(file::OPEN))? }))?;
         recorder.flush()
@@ -133,13 +141,17 @@ impl Recorder {
         if whole.len() != log.len() {
             files::write(&folder.join(file::LOG), whole.as_bytes())?;
         }
-        let previous = whole.lines().last().map_or_else(|| Digest::of(b""), |line| Digest::of(line.as_bytes()));
+        let last = whole.lines().last();
+        let previous = last.map_or_else(|| Digest::of(b""), |line| Digest::of(line.as_bytes()));
+        let last = last.and_then(|line| serde_json::from_str::<Value>(line).ok());
+        let last_at = last.and_then(|line| line["at"].as_str()?.parse().ok()).unwrap_or_default();
         Ok(Recorder {
             folder: folder.to_owned(),
             steps: Table::reopen(folder.join(file::STEPS))?,
             tensor_norms: Table::reopen(folder.join(file::TENSOR_NORMS))?,
             activations: Table::reopen(folder.join(file::ACTIVATIONS))?,
             previous,
+            last_at,
         })
     }
 
@@ -169,8 +181,9 @@ impl Recorder {
 
     /// Appends an event to the hash-linked log and syncs it.
     pub fn event(&mut self, name: &str, body: Value) -> Result<(), SealError> {
+        self.last_at = self.last_at.max(environment::now());
         let line = json!({
-            "at": environment::now().to_string(),
+            "at": self.last_at.to_string(),
             "event": name,
             "body": body,
             "previous_sha256": self.previous,
@@ -187,22 +200,90 @@ impl Recorder {
         self.activations.flush()
     }
 
-    /// Closes the run: `record.json`, then MANIFEST over every file. Gives the root.
-    pub fn seal(mut self, record: &Record) -> Result<Digest, SealError> {
+    /// Closes the run: the last line of the log, `record.json`, MANIFEST over every file. Everything is hashed before the
+    /// line is written, and the line says what the record will; what a full disk or a kill cuts short after it,
+    /// [`Recorder::finish`] makes as it would have been. Gives record and root.
+    pub fn seal(mut self, told: Told, mut ended: Ended) -> Result<(Record, Digest), SealError> {
         self.flush()?;
-        let body = json!({ "status": record.status, "failure": record.failure });
-        self.event("ended", body)?;
-        files::write(&self.folder.join(file::RECORD), pretty(record).as_bytes())?;
-        let mut manifest = String::new();
-        for path in files::list_recursive(&self.folder)? {
-            if path == file::MANIFEST || is_apart(&path) {
-                continue;
-            }
-            manifest.push_str(&format!("{}  {path}\n", Digest::of_file(&self.folder.join(&path))?));
-        }
-        files::write(&self.folder.join(file::MANIFEST), manifest.as_bytes())?;
-        Ok(Digest::of(manifest.as_bytes()))
+        let digests = self.digests()?;
+        let open = files::read(&self.folder.join(file::OPEN))?;
+        let open = read_open(&open).map_err(|error| self.unreadable(file::OPEN, error.to_string()))?;
+        let named: BTreeSet<&str> = named(&open, &told).chain([file::OPEN, file::RECORD]).collect();
+        ended.files = digests.values().filter(|listed| !named.contains(listed.path.as_str())).cloned().collect();
+        ended.ended_at = self.last_at.max(environment::now()).to_string();
+        self.event("ended", serde_json::to_value(&ended).expect("plain structs are JSON"))?;
+        self.close(digests, pretty(&told.record(open.run, ended)))
     }
+
+    /// Makes the seal of a run whose log says that it has ended: the rest of a seal that was cut short. Nothing if the log
+    /// does not say so.
+    pub fn finish(&self) -> Result<Option<(Record, Digest)>, SealError> {
+        let log = Log::read(&self.folder)?.map_err(|problem| self.unreadable(file::LOG, problem))?;
+        let Some(ended) = log.ended else { return Ok(None) };
+        let json = match serde_json::from_value::<Ended>(ended) {
+            Ok(ended) => {
+                let open = files::read(&self.folder.join(file::OPEN))?;
+                let open = read_open(&open).map_err(|error| self.unreadable(file::OPEN, error.to_string()))?;
+                pretty(&log.told.record(open.run, ended))
+            }
+            // Before version 4 the log did not say enough: the record may have been written before the seal was cut short.
+            Err(_) if files::is_plain_file(&self.folder.join(file::RECORD)) => {
+                files::read_to_string(&self.folder.join(file::RECORD))?
+            }
+            Err(_) => return Ok(None),
+        };
+        self.close(self.digests()?, json).map(Some)
+    }
+
+    /// Writes record and MANIFEST. MANIFEST is staged beforehand, so that the last step is one rename, and a record without
+    /// MANIFEST is either about to get it or was robbed of it.
+    fn close(&self, mut digests: BTreeMap<String, OutputFile>, record: String) -> Result<(Record, Digest), SealError> {
+        let parsed = super::format::read_record(record.as_bytes());
+        let parsed = parsed.map_err(|error| self.unreadable(file::RECORD, error.to_string()))?;
+        let log = output(&self.folder, file::LOG)?;
+        digests.insert(log.path.clone(), log);
+        let sha256 = Digest::of(record.as_bytes());
+        let size_bytes = record.len() as u64;
+        digests.insert(file::RECORD.to_owned(), OutputFile { path: file::RECORD.to_owned(), sha256, size_bytes });
+        let manifest: String = digests.values().map(|listed| format!("{}  {}\n", listed.sha256, listed.path)).collect();
+        let staged = self.folder.join(file::STAGED_MANIFEST);
+        files::write(&staged, manifest.as_bytes())?;
+        files::write(&self.folder.join(file::RECORD), record.as_bytes())?;
+        files::rename(&staged, &self.folder.join(file::MANIFEST))?;
+        Ok((parsed, Digest::of(manifest.as_bytes())))
+    }
+
+    /// Every file of the folder but those that the seal itself writes.
+    fn digests(&self) -> Result<BTreeMap<String, OutputFile>, SealError> {
+        let written = [file::LOG, file::RECORD, file::MANIFEST];
+        let paths = files::list_recursive(&self.folder)?.into_iter();
+        let paths: Vec<String> = paths.filter(|path| !written.contains(&path.as_str()) && !is_apart(path)).collect();
+        let whole: Vec<PathBuf> = paths.iter().map(|path| self.folder.join(path)).collect();
+        let mut found = BTreeMap::new();
+        for ((path, whole), sha256) in paths.into_iter().zip(&whole).zip(Digest::of_files(&whole)) {
+            let listed = OutputFile { path: path.clone(), sha256: sha256?, size_bytes: files::size_bytes(whole)? };
+            found.insert(path, listed);
+        }
+        Ok(found)
+    }
+
+    fn unreadable(&self, name: &str, problem: String) -> FileError {
+        FileError::new("read", &self.folder.join(name), io::Error::new(io::ErrorKind::InvalidData, problem))
+    }
+}
+
+fn output(folder: &Path, path: &str) -> Result<OutputFile, FileError> {
+    let whole = folder.join(path);
+    Ok(OutputFile { path: path.to_owned(), sha256: Digest::of_file(&whole)?, size_bytes: files::size_bytes(&whole)? })
+}
+
+/// The files that the plan, or what was told, names by digest.
+pub(crate) fn named<'a>(open: &'a Open, told: &'a Told) -> impl Iterator<Item = &'a str> {
+    let plan = open.plan.files.iter().map(|planned| planned.copy.as_str());
+    let evaluated = told.evaluations.iter().flat_map(|evaluation| &evaluation.files);
+    let checkpoints = told.checkpoints.iter().map(|checkpoint| &checkpoint.file);
+    let written = evaluated.chain(checkpoints).map(|written| written.path.as_str());
+    [file::CONFIG, file::CORPUS_MANIFEST].into_iter().chain(plan).chain(written)
 }
 
 /// Never part of a record: its anchors, what a killed write left behind, and what desktops put into folders.

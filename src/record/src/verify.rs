@@ -97,7 +97,7 @@ pub struct Verified {
     pub root: Option<Digest>,
     /// Files whose digests were compared.
     pub checked: usize,
-    /// The run has ended, but its MANIFEST is not there: sealing was cut short, or the seal was taken away.
+    /// The run was sealed, but its MANIFEST is not there: the seal was taken away.
     pub seal_is_missing: bool,
     /// What is wrong, sorted by file.
     pub findings: Vec<Finding>,
@@ -114,7 +114,8 @@ pub fn verify(folder: &Path, checkpoints: Checkpoints) -> Result<Verified, FileE
         Err(e) if e.is_not_found() => None,
         Err(e) => return Err(e),
     };
-    let seal_is_missing = manifest.is_none() && files::is_plain_file(&folder.join(file::RECORD));
+    let is_there = |name: &str| files::is_plain_file(&folder.join(name));
+    let seal_is_missing = manifest.is_none() && is_there(file::RECORD) && !is_there(file::STAGED_MANIFEST);
     let mut verified =
         Verified { root: None, checked: 0, seal_is_missing, findings: Vec::new(), open: None, record: None };
     let Some(mut manifest) = manifest else { return Ok(verified) };
@@ -254,7 +255,8 @@ fn check_log(folder: &Path, findings: &mut Vec<Finding>) {
 /// The parts of a record name each other by digest; a folder sealed anew after an edit has to change all of them.
 fn check_fit(open: &Open, record: &Record, sealed: &BTreeMap<String, Digest>, findings: &mut Vec<Finding>) {
     let mut wrong = |file: &str, problem: String| findings.push(Finding::new(file, Problem::Wrong(problem)));
-    if open.format != record.format {
+    // A program may seal what an older one opened.
+    if open.format > record.format {
         wrong(file::RECORD, format!("has format {}, and `{}` has {}", record.format, file::OPEN, open.format));
     }
     if open.run != record.run {

@@ -495,5 +495,6 @@ fn record(id: &RunId, config: &Experiment, started: Started, evaluations: Vec<Ev
             energy_j: None,
             energy_source: "no counter".into(),
         },
+        files: vec![],
     }
 }

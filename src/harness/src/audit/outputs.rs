@@ -27,11 +27,13 @@ pub(super) fn run(
     };
     if verified.seal_is_missing {
         let what = format!("experiments/{experiment}/runs/{run}/{}", file::MANIFEST);
-        let detail =
-            "`MANIFEST` is missing although the run has ended: its seal was cut short or taken away".to_owned();
+        let detail = "`MANIFEST` is missing although the run was sealed: it was taken away".to_owned();
         audit.add("L1", &subject, what, Outcome::Contradiction, detail);
     } else if verified.root.is_none() {
-        let detail = "it was opened but never sealed: it is still running, or its supervisor was killed".to_owned();
+        let detail = format!(
+            "it was opened but never sealed: it is still running, its supervisor was killed, or its seal was cut short; \
+             `harness seal {run}` seals what nobody else does"
+        );
         audit.add("L1", &subject, file::MANIFEST, Outcome::Missing, detail);
     }
     let folder = format!("experiments/{experiment}/runs/{run}");

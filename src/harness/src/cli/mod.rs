@@ -39,6 +39,7 @@ mod reproduce;
 mod run;
 mod runs;
 mod schema;
+mod seal;
 mod seeds;
 mod show;
 mod slices;
@@ -104,6 +105,7 @@ enum Command {
     Watch(watch::Arguments),
     Runs(runs::Arguments),
     Drop(drop::Arguments),
+    Seal(seal::Arguments),
     Rename(rename::Arguments),
     Data(data::Arguments),
     Task(task::Arguments),
@@ -361,6 +363,7 @@ pub fn main() -> ExitCode {
         Command::Watch(a) => workplace().and_then(|w| watch::execute(&w, &a)),
         Command::Runs(a) => workplace().and_then(|w| runs::execute(&w, &a)),
         Command::Drop(a) => workplace().and_then(|w| drop::execute(&w, &a)),
+        Command::Seal(a) => workplace().and_then(|w| seal::execute(&w, &a)),
         Command::Rename(a) => workplace().and_then(|w| rename::execute(&w, &a)),
         Command::Data(a) => workplace().and_then(|w| data::execute(&w, &a)),
         Command::Task(a) => workplace().and_then(|w| task::execute(&w, &a)),

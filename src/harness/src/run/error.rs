@@ -59,6 +59,16 @@ pub enum RunError {
     /// The record could not be written.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// A run has ended, and its seal was cut short.
+    #[error(
+        "run `{run}` has ended, but could not be sealed: {source}\nhint: `harness seal {run}` seals it once that is mended"
+    )]
+    NotSealed {
+        /// The run.
+        run: RunId,
+        /// What was in the way.
+        source: Box<SealError>,
+    },
     /// An earlier run could not be read.
     #[error(transparent)]
     Record(#[from] RecordError),

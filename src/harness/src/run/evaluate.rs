@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use harness_core::contract::{self, Checkpoint, Job};
 use harness_core::corpus_manifest::ListedFile;
-use harness_core::names::{Project, RunId};
+use harness_core::names::Project;
 use harness_core::scores::{StepLine, read_csv};
 use harness_core::{Digest, files};
 use harness_corpus::tasks::TaskRecipe;
@@ -106,7 +106,7 @@ fn ready(
     let limit = if question.test_side { 0 } else { earlier.experiment.evaluation.items_per_task };
     let tasks = context.tasks(&recipes, &tokenizer, limit, progress)?;
 
-    let run = RunId::new(&environment::now_compact(), environment::entropy());
+    let (run, opened_at) = environment::new_run();
     let folder = project.run(&earlier.open.experiment, &run);
     let last = checkpoints.last().map_or(0, |c| c.step);
     let validated = !question.without_validation && !question.test_side && !job.validation_shards.is_empty();
@@ -138,7 +138,7 @@ fn ready(
         format: format::VERSION,
         run,
         experiment: earlier.open.experiment.clone(),
-        opened_at: environment::now().to_string(),
+        opened_at,
         resumed_from: None,
         evaluates: Some(Evaluated {
             run: earlier.open.run.clone(),

@@ -37,6 +37,7 @@ pub use error::RunError;
 pub use evaluate::{Question, evaluate, recorded_data, recorded_job};
 pub use launch::{Interrupts, Local, about, trainer_beside};
 pub use plan::Rehearsal;
+pub use resume::seal;
 pub use session::{Outcome, Watcher};
 pub use workload::{Left, Workload, timed};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use harness_core::config::{BudgetError, Checked, Experiment, Keep, Loaded};
 use harness_core::contract::{Failure, Job};
-use harness_core::names::{ExperimentName, Project, RunId};
+use harness_core::names::{ExperimentName, Project};
 use harness_core::{Digest, files, order};
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{PreparedCorpus, Progress, Recipe};
@@ -167,7 +167,7 @@ impl<'a> Wanted<'a> {
         origin: Option<&Origin>,
     ) -> Result<Ready, RunError> {
         let Prepared { corpus, tasks } = prepared;
-        let run = RunId::new(&environment::now_compact(), environment::entropy());
+        let (run, opened_at) = environment::new_run();
         let folder = project.run(&self.loaded.name, &run);
         let config = experiment.to_toml();
         let mut written = vec![
@@ -179,7 +179,7 @@ impl<'a> Wanted<'a> {
             format: format::VERSION,
             run,
             experiment: self.loaded.name.clone(),
-            opened_at: environment::now().to_string(),
+            opened_at,
             resumed_from: origin.map(Origin::continuation),
             evaluates: None,
             heads: record::heads(project, &self.loaded.name)?,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use harness_core::Digest;
-use harness_core::contract::{Checkpoint, Evaluation, Failure, Message};
+use harness_core::contract::{Checkpoint, Evaluation, Failure};
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::scores::{StepLine, read_csv};
@@ -14,8 +14,8 @@ use rustix::fs::FlockOperation;
 use super::code_state::{Options, Resume};
 use super::error::RunError;
 use super::trainer_log::TrainerLog;
-use harness_record::format::{self, Continuation, Open, PassedOver, Retention, Segment, Spent, file};
-use harness_record::{self as record, Inherited, RecordError, Recorder, SealedRun};
+use harness_record::format::{self, Continuation, Open, PassedOver, Record, Retention, Segment, Spent, file};
+use harness_record::{self as record, Inherited, Log, RecordError, Recorder, SealedRun};
 
 /// The run and checkpoint to go on from.
 pub(super) struct Origin {
@@ -43,7 +43,7 @@ pub(super) fn origin(
         }
         let run = match SealedRun::open(project, name, &id) {
             Err(RecordError::NotSealed { .. }) => {
-                seal_abandoned(project, name, &id)?;
+                seal(project, name, &id)?;
                 SealedRun::open(project, name, &id)?
             }
             other => other?,
@@ -197,38 +197,30 @@ pub(super) fn hold(folder: &Path) -> Result<File, RunError> {
     Ok(file)
 }
 
-/// Seals a run whose supervisor died, as failed, from what its log tells.
-fn seal_abandoned(project: &Project, name: &ExperimentName, run: &RunId) -> Result<(), RunError> {
+/// Seals a run that nobody seals any more, from what its log tells: as it ended, where only its seal was cut short, and else as
+/// failed, because its supervisor died.
+pub fn seal(project: &Project, name: &ExperimentName, run: &RunId) -> Result<(Record, Digest), RunError> {
     let folder = project.run(name, run);
     let lock = files::open(&folder.join(file::OPEN))?;
     if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK) {
         return Err(RunError::StillRunning { run: run.clone() });
     }
-
     let mut recorder = Recorder::reopen(&folder)?;
-    let (mut trainer_log, mut pruned) = (TrainerLog::default(), Vec::new());
-    let log = files::read_to_string(&folder.join(file::LOG))?;
-    for line in log.lines() {
-        let Ok(mut event) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-        let mut body = event["body"].take();
-        if let Some(fields) = body.as_object_mut() {
-            fields.insert("event".to_owned(), event["event"].take());
-            let body = serde_json::Value::Object(fields.clone());
-            if let Ok(message) = serde_json::from_value::<Message>(body) {
-                trainer_log.take(&message);
-            }
-            if fields["event"] == "pruned" {
-                pruned.extend(fields.get("step").and_then(serde_json::Value::as_u64));
-            }
-        }
+    if let Some(sealed) = recorder.finish()? {
+        return Ok(sealed);
     }
+    let log = Log::read(&folder)?.map_err(|problem| RunError::NothingToResume {
+        problem: format!("`{}` of run `{run}` cannot be read: {problem}", file::LOG),
+        hint: format!("start a new run: `harness run {name}`"),
+    })?;
     let rows: Vec<StepLine> = read_csv(&folder.join(file::STEPS))?;
     let step = rows.last().map_or(0, |row| row.step);
-    let message = format!("the supervisor died after step {step}; sealed when the run was resumed");
+    let message = format!("the supervisor died after step {step}; sealed afterwards, from the log");
+    let mut trainer_log = TrainerLog::of(log.told);
     trainer_log.failure = Some(Failure { kind: "abandoned".to_owned(), message, hint: None, step });
     let rule = "the supervisor died; `training.keep` of the config says what it followed".to_owned();
-    trainer_log.retention = Some(Retention { rule, best: Vec::new(), pruned });
+    trainer_log.retention = Some(Retention { rule, best: Vec::new(), pruned: log.pruned });
     recorder.event("abandoned", serde_json::json!({ "step": step }))?;
-    recorder.seal(&trainer_log.record(run, None))?;
-    Ok(())
+    let (told, ended) = trainer_log.close(None);
+    Ok(recorder.seal(told, ended)?)
 }

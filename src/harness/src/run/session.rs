@@ -141,13 +141,13 @@ impl Session {
             };
             let ended = launcher.launch(&start, interrupts, &mut |message| self.take(message, interrupts, watcher));
             if self.plan.open.plan.study.is_some()
-                && (self.trainer_log.finished || self.trainer_log.stopped_because.is_some())
+                && (self.trainer_log.told.finished || self.trainer_log.stopped_because.is_some())
             {
                 self.keeper.remove_all(&self.folder)?;
             }
             self.trainer_log.retention = Some(self.keeper.retention());
             let ended = ended?;
-            let goes_on = ended.failure.is_none() && self.trainer_log.finished;
+            let goes_on = ended.failure.is_none() && self.trainer_log.told.finished;
             let ended = match all.take() {
                 Some(before) => before.then(ended),
                 None => ended,
@@ -235,8 +235,11 @@ impl Session {
             }),
         };
         let run = self.plan.open.run;
-        let record = self.trainer_log.record(&run, ended.as_ref().ok());
-        let root = self.recorder.seal(&record)?;
+        let (told, how) = self.trainer_log.close(ended.as_ref().ok());
+        let (record, root) = self
+            .recorder
+            .seal(told, how)
+            .map_err(|source| RunError::NotSealed { run: run.clone(), source: Box::new(source) })?;
         ended.map(|_| Outcome { run, record, root })
     }
 }

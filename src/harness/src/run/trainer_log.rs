@@ -1,22 +1,16 @@
-//! What the trainer has told of a run, and the closing record that follows from it.
+//! What the trainer has told of a run, and how the run ended by that.
 
-use harness_core::contract::{Checkpoint, Closing, Evaluation, Failure, Message, Skipped, Started};
-use harness_core::names::RunId;
-use harness_record::environment;
-use harness_record::format::{self, Record, Resources, Retention, Status};
+use harness_core::contract::{Failure, Message};
+use harness_record::Told;
+use harness_record::format::{self, Resources, Retention, Status};
 
 use super::launch::Ended;
 
 /// What the trainer has told so far.
 #[derive(Default)]
 pub(super) struct TrainerLog {
-    started: Option<Started>,
-    evaluations: Vec<Evaluation>,
-    checkpoints: Vec<Checkpoint>,
-    pub finished: bool,
+    pub told: Told,
     pub retention: Option<Retention>,
-    skipped: Vec<Skipped>,
-    closing: Option<Closing>,
     pub failure: Option<Failure>,
     /// Why it was asked to stop, where that was no person's wish.
     pub stopped_because: Option<Failure>,
@@ -24,31 +18,26 @@ pub(super) struct TrainerLog {
 }
 
 impl TrainerLog {
+    /// What a log has told.
+    pub(super) fn of(told: Told) -> Self {
+        TrainerLog { told, ..TrainerLog::default() }
+    }
+
     /// Takes in a message.
     pub(super) fn take(&mut self, message: &Message) {
         match message {
-            Message::Started(started) => (self.started, self.finished) = (Some((**started).clone()), false),
             Message::Step(line) => self.tokens_per_s.push(line.tokens_per_s),
-            Message::Skipped(skipped) => self.skipped.push(skipped.clone()),
-            Message::TensorNorms { .. } | Message::Activations { .. } => {}
-            Message::Evaluation(evaluation) => self.evaluations.push(evaluation.clone()),
-            Message::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint.clone()),
-            Message::Finished(closing) => (self.finished, self.closing) = (true, Some(closing.clone())),
-            Message::Stopped(closing) => self.closing = Some(closing.clone()),
             Message::Failed(failure) => self.failure = Some(failure.clone()),
+            other => self.told.take(other),
         }
     }
 
-    /// The closing record. Without `ended` the trainer's end was not seen.
-    pub(super) fn record(self, run: &RunId, ended: Option<&Ended>) -> Record {
-        let status = match (&self.failure, self.finished, &self.closing) {
-            (None, true, _) => Status::Completed,
-            (None, false, Some(_)) => Status::Interrupted,
-            _ => Status::Failed,
-        };
+    /// What the trainer told, and how the run ended. Without `ended` the trainer's end was not seen.
+    pub(super) fn close(self, ended: Option<&Ended>) -> (Told, format::Ended) {
+        let status = self.told.status(self.failure.as_ref());
         let wall_time_s = ended.map_or(0.0, |e| e.wall_time_s);
-        let on_gpu = self.started.as_ref().is_some_and(|s| s.device.starts_with("cuda"));
-        let energy_j = self.closing.as_ref().and_then(|c| c.gpu_energy_j);
+        let on_gpu = self.told.started.as_ref().is_some_and(|s| s.device.starts_with("cuda"));
+        let energy_j = self.told.closing.as_ref().and_then(|c| c.gpu_energy_j);
         let resources = Resources {
             wall_time_s,
             gpu_time_s: if on_gpu { wall_time_s } else { 0.0 },
@@ -62,21 +51,17 @@ impl TrainerLog {
                 (None, false) => "not measured: this processor's energy was not read".to_owned(),
             },
         };
-        Record {
-            format: format::VERSION,
-            run: run.clone(),
+        let ended = format::Ended {
             status,
             failure: self.failure.or(self.stopped_because.filter(|_| status == Status::Interrupted)),
             exit_code: ended.and_then(|e| e.exit_code),
             signal: ended.and_then(|e| e.signal),
-            ended_at: environment::now().to_string(),
-            started: self.started,
-            evaluations: self.evaluations,
-            checkpoints: self.checkpoints,
+            // These two are known when it is sealed.
+            ended_at: String::new(),
+            files: Vec::new(),
             retention: self.retention,
-            skipped: self.skipped,
-            closing: self.closing,
             resources,
-        }
+        };
+        (self.told, ended)
     }
 }

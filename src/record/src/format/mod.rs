@@ -7,6 +7,7 @@
 //! one has a module of its own, which says what has changed since.
 
 mod v2;
+mod v3;
 
 use harness_core::Digest;
 use harness_core::contract;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// The version of both files. Raised with every change, new fields too: an older program refuses what it does not know,
 /// and has to be able to say that the record is newer.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The oldest version that is read.
 pub const OLDEST: u32 = 2;
 
@@ -40,10 +41,12 @@ pub fn read_open(bytes: &[u8]) -> Result<Open, Unread> {
     }
 }
 
-/// Reads `record.json` of any version; version 2 has the fields of today.
+/// Reads `record.json` of any version; versions 2 and 3 have the same fields.
 pub fn read_record(bytes: &[u8]) -> Result<Record, Unread> {
-    version(bytes)?;
-    parse(bytes)
+    match version(bytes)? {
+        2 | 3 => parse::<v3::Record>(bytes).map(Record::from),
+        _ => parse(bytes),
+    }
 }
 
 fn version(bytes: &[u8]) -> Result<u32, Unread> {
@@ -99,6 +102,8 @@ pub mod file {
     pub const TRAINER_OUTPUT: &str = "trainer.log";
     /// Digest and path of every other file; its own digest is the run's root.
     pub const MANIFEST: &str = "MANIFEST";
+    /// What becomes MANIFEST, until `record.json` is there.
+    pub const STAGED_MANIFEST: &str = ".MANIFEST.tmp";
     /// Large files: recorded by digest, ignored by git.
     pub const CHECKPOINTS: &str = "checkpoints/";
 }
@@ -535,6 +540,31 @@ pub struct Record {
     pub closing: Option<contract::Closing>,
     /// What the run cost.
     pub resources: Resources,
+    /// Every file of the folder that neither `open.json` nor an evaluation nor a checkpoint names; versions before 4 did not
+    /// say.
+    pub files: Vec<contract::OutputFile>,
+}
+
+/// The body of the last line of the log: how the run ended, and whatever else of `record.json` no line before it tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ended {
+    /// [`Record::status`]
+    pub status: Status,
+    /// [`Record::failure`]
+    pub failure: Option<contract::Failure>,
+    /// [`Record::exit_code`]
+    pub exit_code: Option<i32>,
+    /// [`Record::signal`]
+    pub signal: Option<i32>,
+    /// [`Record::ended_at`]
+    pub ended_at: String,
+    /// [`Record::retention`]
+    pub retention: Option<Retention>,
+    /// [`Record::resources`]
+    pub resources: Resources,
+    /// [`Record::files`]
+    pub files: Vec<contract::OutputFile>,
 }
 
 /// Which checkpoints stayed.
