@@ -16,7 +16,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test error-rates test-dashboard test-resume test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-report bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build demo test error-rates test-dashboard test-resume test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-report bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +46,10 @@ error-rates: setup ## measure how often the tests of `harness compare` err: the 
 test-resume: setup ## kill 20 runs at random moments and resume them: bit-identical? (minutes)
 	cargo build --workspace --bins --locked
 	cargo test --package harness --test runner --locked -- cases::resume --ignored --nocapture
+
+test-tamper: setup ## edit every field, row and file of sealed runs: what is found at which level? (minutes)
+	cargo build --package harness --all-targets --locked
+	cargo test --package harness --test runner --locked -- cases::tamper --ignored --nocapture
 
 test-studies: setup ## kill two processes on one study at 20 random moments: no trial lost, none twice? (a minute)
 	cargo build --package harness --all-targets --locked

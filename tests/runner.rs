@@ -36,6 +36,7 @@ mod cases {
     mod seal;
     mod slices;
     mod study;
+    mod tamper;
     mod tasks;
     mod trials;
     mod watch;

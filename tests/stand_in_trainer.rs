@@ -16,9 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use harness_build::BUILD;
-use harness_core::config::TensorSpec;
+use harness_core::config::{TensorSpec, learning_rate};
 use harness_core::contract::{
     About, Checkpoint, Closing, Determinism, Evaluation, Failure, Job, Message, OutputFile, SelfTest, Started, VERSION,
+    checkpoint_path,
 };
 use harness_core::order::{Order, RollingDigest};
 use harness_core::scores::{
@@ -26,7 +27,8 @@ use harness_core::scores::{
 };
 use harness_core::shards::TokenStream;
 use harness_core::token_losses::TokenLosses;
-use harness_core::{Digest, files, random};
+use harness_core::weights::{Tensor, Tensors};
+use harness_core::{Digest, files, random, weights};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -97,11 +99,12 @@ fn run(job: &Job) {
             break;
         }
         step += 1;
-        for sequence in job.training.sequences_before(step - 1)..job.training.sequences_before(step) {
-            let mut tokens = vec![0; context as usize];
-            stream.copy_tokens(order.window(sequence) * context, &mut tokens);
-            digest.update(&tokens);
+        let sequences = job.training.sequences_before(step - 1)..job.training.sequences_before(step);
+        let mut tokens = vec![0; (sequences.end - sequences.start) as usize * (context as usize + 1)];
+        for (sequence, window) in sequences.zip(tokens.chunks_exact_mut(context as usize + 1)) {
+            stream.copy_tokens(order.window(sequence) * context, window);
         }
+        digest.update(&tokens);
         if step <= first_step {
             continue;
         }
@@ -112,7 +115,7 @@ fn run(job: &Job) {
             step,
             tokens: tokens_after(step),
             loss_nats: training_loss(job, step),
-            learning_rate: job.optimizer.learning_rate,
+            learning_rate: learning_rate(&job.schedule, job.optimizer.learning_rate, step, job.training.steps),
             gradient_norm: 1.0 + 1.0 / step as f64,
             wall_time_s: step as f64 * 0.01,
             tokens_per_s: 1000.0,
@@ -163,20 +166,21 @@ fn run(job: &Job) {
     say(&if stopped { Message::Stopped(closing) } else { Message::Finished(closing) });
 }
 
-/// The step of a checkpoint, which is all that it holds.
+/// The step of a checkpoint, which is all that its weights tell beside the seed.
 fn step_of(path: &Path) -> u64 {
-    String::from_utf8(files::read(path).unwrap()).unwrap().lines().next().unwrap().parse().unwrap()
+    weights::read(path, |name| name == "model.step").unwrap()["model.step"].values[0] as u64
 }
 
 /// Evaluates the checkpoint of a job that trains nothing.
 fn evaluate_only(job: &Job) {
-    let step = step_of(job.resume_from.as_ref().expect("an evaluation has a checkpoint"));
+    let path = job.resume_from.as_ref().expect("an evaluation has a checkpoint");
+    let step = step_of(path);
     evaluate(job, step);
     say(&Message::Finished(Closing {
         step,
-        tokens: step * u64::from(job.training.batch_size) * u64::from(job.model.context_length),
+        tokens: job.training.tokens(step, job.model.context_length),
         weights_sha256: weights(job, step),
-        order_sha256: Digest::of(b""),
+        order_sha256: order_of(path),
         wall_time_s: 1.0,
         training_time_s: 0.0,
         peak_memory_bytes: 1 << 27,
@@ -238,8 +242,22 @@ fn activations(job: &Job, step: u64) -> Vec<ActivationStatistics> {
     rows
 }
 
+/// The digest of the batches that a checkpoint keeps beside its weights, a digit a number.
+fn order_of(path: &Path) -> Digest {
+    let digits = &weights::read(path, |name| name == "optimizer.order").unwrap()["optimizer.order"].values;
+    digits.iter().map(|digit| char::from_digit(*digit as u32, 16).unwrap()).collect::<String>().parse().unwrap()
+}
+
+/// Weights that tell step and seed.
+fn tensors(job: &Job, step: u64, prefix: &str) -> Tensors {
+    let seed = [job.seed >> 16, job.seed & 0xffff];
+    let named =
+        |name: &str, values: Vec<f32>| (format!("{prefix}{name}"), Tensor { shape: vec![values.len()], values });
+    Tensors::from([named("step", vec![step as f32]), named("seed", seed.map(|part| part as f32).to_vec())])
+}
+
 fn weights(job: &Job, step: u64) -> Digest {
-    Digest::of(format!("{} {step}", job.seed).as_bytes())
+    weights::digest_of(&tensors(job, step, ""))
 }
 
 fn output(job: &Job, path: String, bytes: &[u8]) -> OutputFile {
@@ -248,8 +266,13 @@ fn output(job: &Job, path: String, bytes: &[u8]) -> OutputFile {
 }
 
 fn checkpoint(job: &Job, step: u64, digest: RollingDigest) {
-    let file =
-        output(job, format!("checkpoints/step-{step:08}.safetensors"), format!("{step}\nnot weights\n").as_bytes());
+    let path = checkpoint_path(step);
+    let mut kept = tensors(job, step, "model.");
+    let digits = digest.digest().to_string().chars().map(|digit| digit.to_digit(16).unwrap() as f32).collect();
+    kept.insert("optimizer.order".to_owned(), Tensor { shape: vec![64], values: digits });
+    weights::write(&job.output.join(&path), &kept).unwrap();
+    let bytes = files::read(&job.output.join(&path)).unwrap();
+    let file = OutputFile { path, sha256: Digest::of(&bytes), size_bytes: bytes.len() as u64 };
     let tokens = job.training.sequences_before(step) * u64::from(job.model.context_length);
     let (weights_sha256, order_sha256) = (weights(job, step), digest.digest());
     say(&Message::Checkpoint(Checkpoint { step, tokens, file, weights_sha256, order_sha256 }));

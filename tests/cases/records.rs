@@ -24,6 +24,19 @@ fn replace(path: &Path, old: &str, new: &str) {
     fs::write(path, text.replacen(old, new, 1)).unwrap();
 }
 
+/// Holds what is shown of the runs of a fixture against the numbers that the program of their time gave.
+fn gives_the_numbers(project: &Project, fixture: &Path) {
+    let values = Project::json(&fixture.join("values.json"));
+    for (experiment, expected) in values.as_object().unwrap() {
+        let shown = project.harness(&["show", experiment, "--values", "--json"]).expect(0);
+        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
+        assert_eq!((&shown["run"], &shown["root"]), (&expected["run"], &expected["root"]));
+        for (key, number) in expected["values"].as_object().unwrap() {
+            assert_eq!(&shown["values"][key]["number"], number, "{key} of {experiment}");
+        }
+    }
+}
+
 #[test]
 fn records_of_version_2_are_verified_and_give_the_numbers_they_gave() {
     let fixture = repository().join("tests/fixtures/record-2");
@@ -36,15 +49,7 @@ fn records_of_version_2_are_verified_and_give_the_numbers_they_gave() {
     let path = project.path("experiments/tiny/experiment.toml");
     let config = fs::read_to_string(&path).unwrap();
     fs::write(&path, config.replace("layers_every", "tensor_norms_every")).unwrap();
-    let values = Project::json(&fixture.join("values.json"));
-    for (experiment, expected) in values.as_object().unwrap() {
-        let shown = project.harness(&["show", experiment, "--values", "--json"]).expect(0);
-        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
-        assert_eq!((&shown["run"], &shown["root"]), (&expected["run"], &expected["root"]));
-        for (key, number) in expected["values"].as_object().unwrap() {
-            assert_eq!(&shown["values"][key]["number"], number, "{key} of {experiment}");
-        }
-    }
+    gives_the_numbers(&project, &fixture);
     project.harness(&["compare", "tiny", "wider"]).expect(0);
     // Norms of tensors stood in a file of another name.
     let wider = harness_analyse::Side::open(&harness_core::names::Project::at(project.path("")), "wider").unwrap();
@@ -62,15 +67,7 @@ fn records_of_version_3_are_verified_and_give_the_numbers_they_gave() {
     let project = Project::cloned_from(&fixture.join("project.bundle"));
     let audit = audit_json(&project);
     assert_eq!(audit["contradictions"], 0, "{audit}");
-    let values = Project::json(&fixture.join("values.json"));
-    for (experiment, expected) in values.as_object().unwrap() {
-        let shown = project.harness(&["show", experiment, "--values", "--json"]).expect(0);
-        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
-        assert_eq!((&shown["run"], &shown["root"]), (&expected["run"], &expected["root"]));
-        for (key, number) in expected["values"].as_object().unwrap() {
-            assert_eq!(&shown["values"][key]["number"], number, "{key} of {experiment}");
-        }
-    }
+    gives_the_numbers(&project, &fixture);
     flip(&project.latest("wider").join("steps.csv"), 40);
     project.harness(&["audit", "wider"]).expect(1);
 }
@@ -421,6 +418,14 @@ fn what_desktops_put_into_folders_is_no_finding() {
     project.write("experiments/README.md", "What was tried.\n");
     project.harness(&["audit"]).expect(0);
     project.write("experiments/tiny/runs/old-results.csv", "x");
+    fs::create_dir(project.path("experiments/tiny/runs/_away")).unwrap();
     let ran = project.harness(&["audit"]).expect(1);
-    assert!(ran.stdout.contains("old-results.csv: is in a runs folder, but is not a run id"), "{}", ran.stdout);
+    let told = |what: &str| {
+        ran.stdout.contains(&format!("experiments/tiny/runs/{what}: is in a runs folder, but is not a run id"))
+    };
+    assert!(told("_away") && told("old-results.csv"), "{}", ran.stdout);
+    // A folder may be a run that was put out of sight; a file is none.
+    fs::remove_dir(project.path("experiments/tiny/runs/_away")).unwrap();
+    let ran = project.harness(&["audit"]).expect(0);
+    assert!(ran.stdout.contains("note [L0] experiments/tiny/runs/old-results.csv"), "{}", ran.stdout);
 }

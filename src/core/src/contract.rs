@@ -31,6 +31,11 @@ pub mod exit_code {
     pub const USAGE: u8 = 2;
 }
 
+/// Where the trainer writes the checkpoint after a step, relative to [`Job::output`].
+pub fn checkpoint_path(step: u64) -> String {
+    format!("checkpoints/step-{step:08}.safetensors")
+}
+
 /// Everything the trainer needs to know. All choices are made; nothing is read from anywhere else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

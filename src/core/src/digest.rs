@@ -4,13 +4,12 @@ use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::files::{self, FileError};
+use crate::parallel::on_all_cores;
 
 /// A SHA-256 digest. Displayed and stored as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,26 +46,10 @@ impl Digest {
         /// Fewer bytes are hashed in less time than threads take to start.
         const WORTH_THREADS_BYTES: u64 = 4 << 20;
         let bytes: u64 = paths.iter().map(|path| files::size_bytes(path).unwrap_or(0)).sum();
-        let cores = thread::available_parallelism().map_or(1, usize::from).min(paths.len());
-        if bytes < WORTH_THREADS_BYTES || cores < 2 {
+        if bytes < WORTH_THREADS_BYTES {
             return paths.iter().map(|path| Self::of_file(path)).collect();
         }
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            while let Some((at, path)) =
-                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, paths.get(at)?)))
-            {
-                done.push((at, Self::of_file(path)));
-            }
-            done
-        };
-        let mut done: Vec<(usize, Result<Self, FileError>)> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().flat_map(|worker| worker.join().expect("hashing does not panic")).collect()
-        });
-        done.sort_unstable_by_key(|(at, _)| *at);
-        done.into_iter().map(|(_, digest)| digest).collect()
+        on_all_cores(paths, |path| Self::of_file(path))
     }
 
     /// The first 12 hexadecimal digits, for people and folder names.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
+use memmap2::Mmap;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -135,6 +136,24 @@ pub fn digest<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize], &'a [u8])
     hasher.finish()
 }
 
+/// The digest of the tensors of a safetensors file whose names begin with `prefix`, named without it. All of them have to be
+/// float32, as in the trainer's checkpoints. The file is mapped, not read into memory.
+pub fn digest_of_file(path: &Path, prefix: &str) -> Result<Digest, WeightsError> {
+    let file = files::open(path)?;
+    // SAFETY: checkpoints are written once and renamed into place; should another program truncate one all the same, the
+    // worst is a SIGBUS.
+    let map = unsafe { Mmap::map(&file) }.map_err(|e| FileError::new("map", path, e))?;
+    let file = SafeTensors::deserialize(&map)
+        .map_err(|e| WeightsError::NotSafetensors { path: path.to_owned(), problem: format!("{e:?}") })?;
+    let tensors = file.tensors();
+    let named = || tensors.iter().filter_map(|(name, view)| Some((name.strip_prefix(prefix)?, view)));
+    if let Some((name, view)) = named().find(|(_, view)| view.dtype() != Dtype::F32) {
+        let found = format!("{:?}", view.dtype());
+        return Err(WeightsError::Type { path: path.to_owned(), tensor: name.to_owned(), found });
+    }
+    Ok(digest(named().map(|(name, view)| (name, view.shape(), view.data()))))
+}
+
 /// The digest of tensors in memory.
 pub fn digest_of(tensors: &Tensors) -> Digest {
     let bytes: Vec<(&str, &[usize], Vec<u8>)> =
@@ -167,12 +186,14 @@ mod tests {
         write(&path, &tensors).unwrap();
         assert_eq!(read(&path, |_| true).unwrap(), tensors);
         assert_eq!(read(&path, |name| name == "b").unwrap().len(), 1);
+        assert_eq!(digest_of_file(&path, "").unwrap(), digest_of(&tensors));
 
         let halves: Vec<u8> = [0x3c00u16, 0xc000].iter().flat_map(|h| h.to_le_bytes()).collect(); // 1, -2
         let brains: Vec<u8> = [0x3f80u16, 0xc000].iter().flat_map(|h| h.to_le_bytes()).collect(); // 1, -2
         let views = [("f16", Dtype::F16, &halves), ("bf16", Dtype::BF16, &brains)];
         let views = views.map(|(name, kind, bytes)| (name, TensorView::new(kind, vec![2], bytes).unwrap()));
         files::write(&path, &safetensors::serialize(views, &None).unwrap()).unwrap();
+        assert!(matches!(digest_of_file(&path, "b").unwrap_err(), WeightsError::Type { .. }));
         let read = read(&path, |_| true).unwrap();
         assert!(read["f16"].values == [1.0, -2.0] && read["bf16"].values == [1.0, -2.0]);
     }

@@ -455,6 +455,12 @@ impl Git {
         Ok(rows.map(|(commit, reference)| (reference.to_owned(), commit.to_owned())).collect())
     }
 
+    /// When a commit was made, as it says itself.
+    pub fn time_of(&self, commit: &str) -> Result<jiff::Timestamp> {
+        let seconds = self.commit(commit)?.time().seconds();
+        Ok(jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX))
+    }
+
     /// Who wrote a commit.
     pub fn author_of(&self, commit: &str) -> Result<String> {
         let commit = self.commit(commit)?;

@@ -4,15 +4,18 @@
 //! Comes in: the repository and a run folder. Goes out: a [`SealedRun`]. It must never have: tokenizers, Parquet, TLS,
 //! clap, a terminal or resvg, so that whoever only audits builds little.
 //!
-//! [`git`] answers for the repository, `environment` looks at the machine, `seal` writes, `verify` reads. Only [`SealedRun::open`] makes a
+//! [`git`] answers for the repository, `environment` looks at the machine, `seal` writes, `verify` reads, [`fit()`] holds a record
+//! against itself. Only [`SealedRun::open`] makes a
 //! [`SealedRun`], so whatever takes one works on files that are what they were when the run was sealed.
 
 pub mod anchors;
 mod dropped;
 pub mod environment;
+mod fit;
 pub mod format;
 pub mod git;
 mod history;
+pub mod job;
 mod log;
 mod openings;
 mod seal;
@@ -31,6 +34,7 @@ use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
 
 pub use dropped::{Dropped, drop_run, dropped, opened};
+pub use fit::fit;
 pub use history::{Fate, history};
 pub use log::Log;
 pub use openings::{Opening, last_opening, openings};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use harness_core::Digest;
-use harness_core::contract::Message;
+use harness_core::contract::{Closing, Message, Started};
 use harness_core::files::{self, FileError};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -12,8 +12,14 @@ use serde_json::Value;
 use crate::format::file;
 use crate::told::Told;
 
-/// Events that the supervisor adds to those of the trainer.
-const OWN_EVENTS: [&str; 6] = ["opened", "spike", "fallen_behind", "pruned", "abandoned", "ended"];
+/// Events that the supervisor adds to those of the trainer, and what each says; of the last the record says it.
+const OWN_EVENTS: [(&str, &[&str]); 5] = [
+    ("opened", &["open_sha256"]),
+    ("spike", &["step", "loss_nats", "loss_before_nats"]),
+    ("fallen_behind", &["kind", "message", "hint", "step"]),
+    ("pruned", &["step", "path"]),
+    ("abandoned", &["step"]),
+];
 
 /// What a log tells.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,12 +28,20 @@ pub struct Log {
     pub open_sha256: Option<Digest>,
     /// What the trainer told.
     pub told: Told,
+    /// Every account that the trainer gave of itself: one for each job.
+    pub started: Vec<Started>,
+    /// Every closing message, likewise.
+    pub closings: Vec<Closing>,
+    /// How many of the evaluations were told before the trainer was started: those that were taken over.
+    pub taken_over: usize,
     /// Steps of the checkpoints that were removed, in order.
     pub pruned: Vec<u64>,
     /// Spikes of the loss, as the supervisor told of them: step and loss.
     pub spikes: Vec<(u64, f64)>,
     /// Body of the last line, if that says that the run has ended.
     pub ended: Option<Value>,
+    /// The first line that lacks a field which today's programs always write.
+    pub inexact: Option<usize>,
     /// When each line was written.
     pub times: Vec<Timestamp>,
 }
@@ -64,20 +78,32 @@ impl Log {
             previous = Digest::of(text.as_bytes());
             log.times.push(line.at.parse().map_err(|_| wrong(format!("`{}` is no time", line.at.escape_debug())))?);
             log.ended = None;
-            log.take(&line.event, line.body).map_err(wrong)?;
+            if !log.take(&line.event, line.body).map_err(wrong)? {
+                log.inexact.get_or_insert(index + 1);
+            }
         }
         Ok(log)
     }
 
-    fn take(&mut self, event: &str, body: Value) -> Result<(), String> {
+    /// Takes in an event. Gives whether it says all that such an event does.
+    fn take(&mut self, event: &str, body: Value) -> Result<bool, String> {
         let missing = || format!("an event `{event}` without what it is about");
         let step = || body["step"].as_u64().ok_or_else(missing);
+        if let Some((_, says)) = OWN_EVENTS.iter().find(|(own, _)| *own == event) {
+            let says_more =
+                |body: &serde_json::Map<String, Value>| body.keys().find(|key| !says.contains(&key.as_str())).cloned();
+            if let Some(key) = body.as_object().and_then(says_more) {
+                return Err(format!("nothing of an event `{event}` is called `{key}`"));
+            }
+        }
+        let says_all = |says: &[&str]| says.iter().all(|key| body.get(key).is_some());
+        let is_whole = OWN_EVENTS.iter().find(|(own, _)| *own == event).is_none_or(|(_, says)| says_all(says));
         match event {
             "opened" => self.open_sha256 = Some(of_text(&body["open_sha256"]).ok_or_else(missing)?),
             "pruned" => self.pruned.push(step()?),
             "spike" => self.spikes.push((step()?, body["loss_nats"].as_f64().ok_or_else(missing)?)),
             "ended" => self.ended = Some(body),
-            own if OWN_EVENTS.contains(&own) => {}
+            own if OWN_EVENTS.iter().any(|(known, _)| *known == own) => {}
             _ => {
                 let Value::Object(mut fields) = body else { return Err(missing()) };
                 fields.insert("event".to_owned(), event.into());
@@ -87,10 +113,20 @@ impl Log {
                 if let Some(path) = unknown(&told, &known) {
                     return Err(format!("nothing of an event `{event}` is called `{path}`"));
                 }
+                let is_whole = told == known;
                 self.told.take(&message);
+                match message {
+                    Message::Started(started) => self.started.push(*started),
+                    Message::Finished(closing) | Message::Stopped(closing) => self.closings.push(closing),
+                    _ => {}
+                }
+                if self.told.started.is_none() {
+                    self.taken_over = self.told.evaluations.len();
+                }
+                return Ok(is_whole);
             }
         }
-        Ok(())
+        Ok(is_whole)
     }
 }
 

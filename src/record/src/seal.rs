@@ -210,7 +210,8 @@ impl Recorder {
         let open = read_open(&open).map_err(|error| self.unreadable(file::OPEN, error.to_string()))?;
         let named: BTreeSet<&str> = named(&open, &told).chain([file::OPEN, file::RECORD]).collect();
         ended.files = digests.values().filter(|listed| !named.contains(listed.path.as_str())).cloned().collect();
-        ended.ended_at = self.last_at.max(environment::now()).to_string();
+        self.last_at = self.last_at.max(environment::now());
+        ended.ended_at = self.last_at.to_string();
         self.event("ended", serde_json::to_value(&ended).expect("plain structs are JSON"))?;
         self.close(digests, pretty(&told.record(open.run, ended)))
     }

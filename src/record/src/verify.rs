@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use harness_core::Digest;
 use harness_core::files::{self, FileError};
@@ -41,6 +41,8 @@ pub enum Problem {
     LineEnds,
     /// It is as it was sealed, by another version of this program, which knows what this one does not.
     OtherVersion(String),
+    /// It contradicts nothing, and a reader has to know it.
+    Note(String),
     /// It cannot be read as what it is, or does not fit the other files.
     Wrong(String),
 }
@@ -55,8 +57,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(file: &str, problem: Problem) -> Self {
+    pub(crate) fn new(file: &str, problem: Problem) -> Self {
         Finding { file: file.to_owned(), problem }
+    }
+
+    pub(crate) fn wrong(file: &str, problem: String) -> Self {
+        Finding::new(file, Problem::Wrong(problem))
     }
 
     /// Whether the run is not what was sealed. A checkpoint that is missing was pruned, or the run was cloned; other line
@@ -64,7 +70,7 @@ impl Finding {
     pub fn is_contradiction(&self) -> bool {
         match self.problem {
             Problem::Missing => !self.file.starts_with(file::CHECKPOINTS),
-            Problem::LineEnds | Problem::OtherVersion(_) => false,
+            Problem::LineEnds | Problem::OtherVersion(_) | Problem::Note(_) => false,
             Problem::Changed { .. } | Problem::Added | Problem::Wrong(_) => true,
         }
     }
@@ -85,7 +91,9 @@ impl fmt::Display for Finding {
             Problem::Missing => write!(f, "`{file}` is missing"),
             Problem::Added => write!(f, "`{file}` was not there when the run was sealed"),
             Problem::LineEnds => write!(f, "`{file}` has other line ends than when it was sealed"),
-            Problem::OtherVersion(problem) | Problem::Wrong(problem) => write!(f, "`{file}`: {problem}"),
+            Problem::OtherVersion(problem) | Problem::Note(problem) | Problem::Wrong(problem) => {
+                write!(f, "`{file}`: {problem}")
+            }
         }
     }
 }
@@ -101,6 +109,8 @@ pub struct Verified {
     pub seal_is_missing: bool,
     /// What is wrong, sorted by file.
     pub findings: Vec<Finding>,
+    /// MANIFEST, as far as it can be read.
+    pub sealed: BTreeMap<String, Digest>,
     /// `open.json`, if it can be read.
     pub open: Option<Open>,
     /// `record.json`, if it can be read.
@@ -116,8 +126,15 @@ pub fn verify(folder: &Path, checkpoints: Checkpoints) -> Result<Verified, FileE
     };
     let is_there = |name: &str| files::is_plain_file(&folder.join(name));
     let seal_is_missing = manifest.is_none() && is_there(file::RECORD) && !is_there(file::STAGED_MANIFEST);
-    let mut verified =
-        Verified { root: None, checked: 0, seal_is_missing, findings: Vec::new(), open: None, record: None };
+    let mut verified = Verified {
+        root: None,
+        checked: 0,
+        seal_is_missing,
+        findings: Vec::new(),
+        sealed: BTreeMap::new(),
+        open: None,
+        record: None,
+    };
     let Some(mut manifest) = manifest else { return Ok(verified) };
     let unix = unix_line_ends(&manifest);
     if unix.len() != manifest.len() {
@@ -134,13 +151,29 @@ pub fn verify(folder: &Path, checkpoints: Checkpoints) -> Result<Verified, FileE
     };
 
     let present: BTreeSet<String> = files::list_recursive(folder)?.into_iter().collect();
+    let mut compared = Vec::new();
     for (path, &expected) in &sealed {
+        let whole = folder.join(path);
         if !present.contains(path) {
             verified.findings.push(Finding::new(path, Problem::Missing));
         } else if !(checkpoints == Checkpoints::Skip && path.starts_with(file::CHECKPOINTS)) {
-            verified.checked += 1;
-            verified.findings.extend(compare(folder, path, expected));
+            // Links are refused: a hostile record could lead its reader anywhere.
+            match files::is_plain_file(&whole) {
+                true => compared.push((path, expected, whole)),
+                false => verified.findings.push(Finding::wrong(path, "is not a plain file".to_owned())),
+            }
         }
+    }
+    verified.checked = compared.len();
+    let paths: Vec<PathBuf> = compared.iter().map(|(.., whole)| whole.clone()).collect();
+    for ((path, expected, whole), found) in compared.iter().zip(Digest::of_files(&paths)) {
+        let problem = match found {
+            Ok(found) if found == *expected => continue,
+            Ok(_) if has_other_line_ends(whole, *expected) => Problem::LineEnds,
+            Ok(found) => Problem::Changed { expected: *expected, found },
+            Err(error) => Problem::Wrong(format!("cannot be read: {}", error.source)),
+        };
+        verified.findings.push(Finding::new(path, problem));
     }
     let added = present.iter().filter(|p| !sealed.contains_key(*p) && *p != file::MANIFEST && !is_apart(p));
     verified.findings.extend(added.map(|path| Finding::new(path, Problem::Added)));
@@ -152,21 +185,8 @@ pub fn verify(folder: &Path, checkpoints: Checkpoints) -> Result<Verified, FileE
         check_fit(open, record, &sealed, &mut verified.findings);
     }
     verified.findings.sort_by(|a, b| a.file.cmp(&b.file));
+    verified.sealed = sealed;
     Ok(verified)
-}
-
-/// What is wrong with the content of one file. Links are refused: a hostile record could lead its reader anywhere.
-fn compare(folder: &Path, path: &str, expected: Digest) -> Option<Finding> {
-    let whole = folder.join(path);
-    if !files::is_plain_file(&whole) {
-        return Some(Finding::new(path, Problem::Wrong("is not a plain file".to_owned())));
-    }
-    match Digest::of_file(&whole) {
-        Ok(found) if found == expected => None,
-        Ok(_) if has_other_line_ends(&whole, expected) => Some(Finding::new(path, Problem::LineEnds)),
-        Ok(found) => Some(Finding::new(path, Problem::Changed { expected, found })),
-        Err(error) => Some(Finding::new(path, Problem::Wrong(format!("cannot be read: {}", error.source)))),
-    }
 }
 
 /// Whether a file is the text that was sealed with LF in place of CRLF, or the other way round.

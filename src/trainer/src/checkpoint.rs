@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 
 use harness_core::config::{ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig};
-use harness_core::contract::{Checkpoint, InitialWeights, Job, OutputFile};
+use harness_core::contract::{Checkpoint, InitialWeights, Job, OutputFile, checkpoint_path};
 use harness_core::weights::digest;
 use harness_core::{Digest, files, order};
 use safetensors::tensor::{Dtype, TensorView};
@@ -126,7 +126,7 @@ pub fn write(
         let view = TensorView::new(Dtype::F32, tensor.shape.clone(), tensor.bytes());
         (name, view.expect("the bytes of a float32 tensor fit its shape"))
     });
-    let path = format!("checkpoints/step-{:08}.safetensors", position.step);
+    let path = checkpoint_path(position.step);
     let file = job.output.join(&path);
     let metadata = Some(HashMap::from([(METADATA_KEY.to_owned(), metadata)]));
     // Tensor by tensor: a copy of everything in memory would be as large as the weights and moments themselves.

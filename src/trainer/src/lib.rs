@@ -3,7 +3,7 @@
 //!
 //! It must never have: clap, tera, git2, tokenizers, or an average of anything but its own objective.
 //!
-//! `device`, `batch`, `model`, `optimizer`, `schedule` and `checkpoint` are what [`train`] puts together;
+//! `device`, `batch`, `model`, `optimizer` and `checkpoint` are what [`train`] puts together;
 //! [`evaluate`] and [`generate`] never use it. The architecture is in [`model`].
 
 pub mod average;
@@ -19,7 +19,6 @@ pub mod model;
 pub mod native;
 pub mod optimizer;
 pub mod reading;
-pub mod schedule;
 pub mod self_test;
 #[cfg(test)]
 #[path = "../../../tests/common/skip.rs"]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness_core::config::{AttentionKernel, ModelConfig, OnNonFinite};
+use harness_core::config::{AttentionKernel, ModelConfig, OnNonFinite, learning_rate};
 use harness_core::contract::{Closing, Evaluation, Job, Message, Peak, Skipped, Started, Unanswered, VERSION};
 use harness_core::order::RollingDigest;
 use harness_core::random;
@@ -27,7 +27,6 @@ use crate::model::extras::kernel;
 use crate::model::weights::Parameters;
 use crate::native::{self, Arriving};
 use crate::optimizer::{self, Optimizer};
-use crate::schedule::learning_rate;
 
 /// A run in progress.
 struct Run<'a> {

@@ -3,6 +3,9 @@
 use super::{Budget, Choices, CooldownShape, Initialization, NormPlacement, OptimizerKind, Orthogonalization};
 use super::{Positions, ResidualScaling, ScheduleKind, nearest};
 
+/// More optimizer steps than any run takes: lists of steps are made in memory.
+const MOST_STEPS: u64 = 10_000_000;
+
 type Refusal = (&'static str, String, Option<String>);
 
 /// The first rule that the choices break, as (dotted key, problem, hint).
@@ -15,6 +18,7 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
         return refuse("primary_metrics", format!("`{metric}` is named twice"), None);
     }
     proposal(choices)?;
+    within("training.steps", training.steps as f64, 0.0, MOST_STEPS as f64)?;
     positive("model.layers", u64::from(model.layers))?;
     positive("model.heads", u64::from(model.heads))?;
     positive("model.width", u64::from(model.width))?;

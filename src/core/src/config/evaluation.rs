@@ -49,6 +49,7 @@ impl Steps {
     /// What is wrong with it in a run of `steps` steps, if something is.
     pub(super) fn problem(&self, steps: u64) -> Option<String> {
         match self {
+            Steps::Log(count) if *count > MOST_SPACED => Some(format!("at most {MOST_SPACED} steps can be asked for")),
             Steps::Every(0) => Some("\"every 0 steps\" never comes: write \"last\" or \"none\"".to_owned()),
             Steps::Log(0 | 1) => {
                 Some("a logarithmic axis needs at least 2 steps; write \"last\" for the last alone".to_owned())
@@ -70,6 +71,9 @@ impl Steps {
         }
     }
 }
+
+/// More steps than anybody spaces along an axis.
+const MOST_SPACED: u64 = 1_000_000;
 
 /// The `k`-th of `count` steps from 1 to `last`, the same on every machine.
 fn log_spaced(k: u64, count: u64, last: u64) -> u64 {

@@ -44,7 +44,7 @@ pub use model::{
 pub use optimizer::{OptimizerConfig, OptimizerKind, Orthogonalization, ParameterGroup, UpdateRule};
 pub use preset::Preset;
 pub use proposal::{DecideConfig, DecidePurpose, Direction, Expectation, Guardrail, Proposal};
-pub use schedule::{CooldownShape, ScheduleConfig, ScheduleKind};
+pub use schedule::{CooldownShape, ScheduleConfig, ScheduleKind, learning_rate};
 pub use study::{
     CompareAt, Fixed, MOST_NUISANCE, Nuisance, OnlyWhen, Pruning, Range, Ranges, Round, Sampler, Scale, Scientific,
     Setting, Settings, Space, Study, listed, load_study, put,

@@ -186,7 +186,7 @@ impl TrainingConfig {
 
     /// Tokens of the first `steps` steps, each predicted once.
     pub fn tokens(&self, steps: u64, context_length: u32) -> u64 {
-        self.sequences_before(steps) * u64::from(context_length)
+        self.sequences_before(steps).saturating_mul(u64::from(context_length))
     }
 
     /// Sequences of `context_length` tokens that a pass of step `step` (from 0) reads: a smaller batch is one pass.

@@ -1,21 +1,27 @@
 //! What a run was made from: the commit, the config at that commit, the sources of the programs, the shards,
 //! tokenizer and tasks.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use harness_core::config::{BudgetError, Checked, ConfigError, Table, load_recorded, load_study, parse_resolved};
 use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, is_inside};
 use harness_core::project_file::ProjectFile;
-use harness_core::task_kind::TEST_SIDE;
+use harness_core::scores::{StepLine, read_csv};
+use harness_core::task_kind::{Kind, TEST_SIDE};
 use harness_core::{Digest, files};
 
 use super::{Audit, Check, Outcome, Subject, first_line};
 use harness_analyse::all_measured;
-use harness_record::format::{Continuation, Open, PlanFile, Record, file, read_open};
+use harness_build::BUILD;
+use harness_corpus::Store;
+use harness_corpus::tasks::{TaskRecipe, load_items};
+use harness_record::format::{Continuation, Open, PlanFile, Record, Spent, VERSION, file, read_open, read_record};
 use harness_record::git::{Git, GitError, Held, is_same_text};
-use harness_record::{Checkpoints, SealedRun, verify};
+use harness_record::{Checkpoints, SealedRun, Verified, verify};
 use harness_study::points;
+use jiff::{SignedDuration, Timestamp};
 
 pub(super) fn check(
     project: &Project,
@@ -51,6 +57,7 @@ fn code(git: &Git, open: &Open, folder: &Path, subject: &Subject, audit: &mut Au
             return;
         }
     }
+    order_of_times(git, open, subject, audit);
     for planned in open.plan.files.iter().filter(|f| f.committed) {
         let what = format!("{} at commit {}", planned.path, short(commit));
         // The copy in the run folder has been compared with its digest.
@@ -72,6 +79,13 @@ fn code(git: &Git, open: &Open, folder: &Path, subject: &Subject, audit: &mut Au
                 contradiction(audit, subject, &what, "the commit does not contain this file".to_owned())
             }
             Err(error) => contradiction(audit, subject, &what, first_line(&error)),
+        }
+    }
+    for planned in open.plan.files.iter().filter(|f| !f.committed) {
+        let held = git.held_at(commit, &planned.path, &copy_of(folder, &planned.copy));
+        if matches!(held, Ok(Held::Same)) {
+            let detail = "the commit holds this file, and the plan says that it does not".to_owned();
+            contradiction(audit, subject, &planned.path, detail);
         }
     }
     let citable = open.not_citable_because.is_none();
@@ -101,6 +115,23 @@ fn code(git: &Git, open: &Open, folder: &Path, subject: &Subject, audit: &mut Au
     }
 }
 
+/// A commit is made before the run that names it is opened.
+fn order_of_times(git: &Git, open: &Open, subject: &Subject, audit: &mut Audit) {
+    /// Clocks of two machines differ, and a commit may come from another.
+    const SLACK: SignedDuration = SignedDuration::from_mins(10);
+    let (Ok(made), Ok(opened)) = (git.time_of(&open.code.commit), open.opened_at.parse::<Timestamp>()) else { return };
+    if made <= opened {
+        return;
+    }
+    let what = format!("commit {}", short(&open.code.commit));
+    let detail = format!("says that it was made at {made}, after the run was opened, {opened}");
+    if made.duration_since(opened) > SLACK {
+        contradiction(audit, subject, &what, detail);
+    } else {
+        audit.add("L1", subject, what, Outcome::Note, format!("{detail}: clocks differ"));
+    }
+}
+
 /// The trainer's own account of itself must be that of the program the plan names.
 pub(super) fn trainer(open: &Open, record: &Record, subject: &Subject, audit: &mut Audit) {
     let Some(started) = &record.started else { return };
@@ -111,7 +142,7 @@ pub(super) fn trainer(open: &Open, record: &Record, subject: &Subject, audit: &m
 }
 
 /// The resolved config and the shards must follow from the copies of what they were made from.
-pub(super) fn plan(run: &SealedRun, subject: &Subject, audit: &mut Audit) {
+pub(super) fn plan(project: &Project, run: &SealedRun, subject: &Subject, audit: &mut Audit) {
     let copy_of = |name: &ExperimentName| {
         let path = format!("experiments/{name}/experiment.toml");
         let planned = run.open.plan.files.iter().find(|f| f.path == path);
@@ -135,10 +166,60 @@ pub(super) fn plan(run: &SealedRun, subject: &Subject, audit: &mut Audit) {
         }
         Err(error) => contradiction(audit, subject, file::CONFIG, first_line(&error)),
     }
-    let listed = run.corpus.train.shards.iter().chain(&run.corpus.validation.shards).map(|s| s.sha256);
-    if !listed.eq(run.open.data.shards.iter().map(|s| s.sha256)) {
-        let detail = "lists other shards than the manifest of its corpus".to_owned();
-        contradiction(audit, subject, file::OPEN, detail);
+    let mut problems = Vec::new();
+    tasks(project, run, &mut problems);
+    for problem in problems {
+        contradiction(audit, subject, file::OPEN, problem);
+    }
+}
+
+/// The tasks are those of the recipes that the run kept.
+fn tasks(project: &Project, run: &SealedRun, problems: &mut Vec<String>) {
+    let mut recipes: BTreeMap<String, TaskRecipe> = BTreeMap::new();
+    for planned in &run.open.plan.files {
+        let name = planned.path.strip_prefix("experiments/tasks/").and_then(|rest| rest.strip_suffix(".toml"));
+        let Some(name) = name else { continue };
+        let text = files::read_to_string(&run.path(&planned.copy)).unwrap_or_default().replace("\r\n", "\n");
+        match TaskRecipe::parse(name, &planned.path, &text) {
+            Ok(recipe) => drop(recipes.insert(name.to_owned(), recipe)),
+            // An older program may have read what this one does not.
+            Err(error) if run.open.format == VERSION => problems.push(first_line(&error)),
+            Err(_) => {}
+        }
+    }
+    for task in run.open.tasks.iter().filter(|task| task.id != TEST_SIDE) {
+        let Some(recipe) = recipes.get(task.group.as_ref().unwrap_or(&task.id)) else { continue };
+        let Some(subtask) = recipe.subtasks.iter().find(|subtask| recipe.id(subtask) == task.id) else {
+            problems.push(format!("its task `{}` is not one of its recipe", task.id));
+            continue;
+        };
+        let stride = (recipe.kind == Kind::Documents).then_some(recipe.stride);
+        let same = (&task.title, &task.phenomenon, &task.field) == (&recipe.title, &subtask.phenomenon, &subtask.field)
+            && (task.kind, task.metric, task.chance) == (recipe.kind, recipe.metric, recipe.chance)
+            && (task.version, task.rolling_stride) == (recipe.version, stride)
+            && task.group.is_some() == (recipe.id(subtask) != recipe.name());
+        // What is generated is generated again; of what was downloaded the recipe names the digests.
+        let data: Option<Vec<Digest>> = match &subtask.file {
+            Some(file) => {
+                Some([Some(file.sha256), subtask.answers.as_ref().map(|f| f.sha256)].into_iter().flatten().collect())
+            }
+            // Another program may generate others.
+            None if run.open.binaries.built_from_sha256 == BUILD.source_sha256 => {
+                load_items(recipe, subtask, &Store::of(project)).ok().map(|(_, digests)| digests)
+            }
+            None => None,
+        };
+        if !same || data.is_some_and(|data| data != task.data_sha256) {
+            problems.push(format!("its task `{}` is not as its recipe says", task.id));
+        }
+    }
+    let experiment = &run.experiment;
+    if run.open.evaluates.is_none() && recipes.len() == experiment.evaluation.tasks.len() {
+        let named = experiment.evaluation.tasks.iter().filter_map(|name| recipes.get(name));
+        let named = named.flat_map(|recipe| recipe.subtasks.iter().map(|subtask| recipe.id(subtask)));
+        if !named.eq(run.open.tasks.iter().map(|task| task.id.clone())) {
+            problems.push("its tasks are not those of its config".to_owned());
+        }
     }
 }
 
@@ -184,7 +265,9 @@ fn data(project: &Project, open: &Open, folder: &Path, subject: &Subject, audit:
     for shard in &data.shards {
         promised.push((&shard.path, shard.sha256, all_measured(open), prepare.clone()));
     }
-    promised.push((&data.tokenizer, data.tokenizer_sha256, all_measured(open), prepare));
+    promised.push((&data.tokenizer, data.tokenizer_sha256, all_measured(open), prepare.clone()));
+    let manifest = Path::new(&data.tokenizer).with_file_name("manifest.json").to_string_lossy().into_owned();
+    promised.push((&manifest, data.root, all_measured(open), prepare));
     for task in &open.tasks {
         let group = task.group.iter().map(|g| format!("tasks.{g}.*"));
         let numbers = std::iter::once(format!("tasks.{}.*", task.id)).chain(group).collect();
@@ -241,11 +324,66 @@ fn lineage(project: &Project, open: &Open, experiment: &ExperimentName, subject:
     match verify(&folder, Checkpoints::Skip) {
         Ok(verified) if verified.root == Some(root) => {
             audit.add("L1", subject, what, Outcome::Holds, format!("root {}", root.short()));
+            taken_over(open, &folder, &verified, &project.run(experiment, &open.run), subject, audit);
         }
         Ok(verified) if verified.root.is_some() => {
             contradiction(audit, subject, &what, "has a different root than recorded".to_owned());
         }
         _ => audit.add("L1", subject, what, Outcome::Missing, "is missing".to_owned()),
+    }
+}
+
+/// What a run says of the one that it goes on from or evaluates is what that one says of itself, and so are the rows that it
+/// takes over.
+fn taken_over(open: &Open, earlier: &Path, verified: &Verified, folder: &Path, subject: &Subject, audit: &mut Audit) {
+    let (Some(of), Some(record)) = (&verified.open, &verified.record) else { return };
+    let checkpoints = record.checkpoints.iter().map(|c| (c.step, c.file.sha256, c.weights_sha256));
+    let kept: Vec<(u64, Digest, Digest)> = checkpoints.collect();
+    let mut problems = Vec::new();
+    let mut last = 0;
+    if let Some(from) = &open.resumed_from {
+        last = from.step;
+        if !kept.contains(&(from.step, from.checkpoint_sha256, from.weights_sha256)) {
+            problems.push("the checkpoint that it goes on from is not one of that run");
+        }
+        let before = of.resumed_from.as_ref().map(|from| from.spent.clone()).unwrap_or_default();
+        let (cost, closing) = (&record.resources, &record.closing);
+        let spent = Spent {
+            wall_time_s: before.wall_time_s + cost.wall_time_s,
+            gpu_time_s: before.gpu_time_s + cost.gpu_time_s,
+            cpu_time_s: before.cpu_time_s + cost.cpu_time_s,
+            training_time_s: before.training_time_s + closing.as_ref().map_or(0.0, |closing| closing.training_time_s),
+        };
+        if from.spent != spent {
+            problems.push("`resumed_from.spent` is not what the earlier runs cost");
+        }
+        if open.plan.purpose != of.plan.purpose || open.plan.study != of.plan.study {
+            problems.push("it is for something else than the run that it goes on from");
+        }
+    }
+    if let Some(evaluated) = &open.evaluates {
+        last = evaluated.checkpoints.iter().map(|checkpoint| checkpoint.step).max().unwrap_or(0);
+        let named = evaluated.checkpoints.iter().map(|c| (c.step, c.checkpoint_sha256, c.weights_sha256));
+        if !named.into_iter().all(|checkpoint| kept.contains(&checkpoint)) {
+            problems.push("the checkpoints that it evaluates are not those of that run");
+        }
+        let own = files::read(&folder.join(file::RECORD)).ok().and_then(|json| read_record(&json).ok());
+        let closing = own.filter(|own| own.format == VERSION).and_then(|own| own.closing);
+        let scored = closing.and_then(|closing| Some((closing, record.checkpoints.iter().find(|c| c.step == last)?)));
+        if scored.is_some_and(|(closing, checkpoint)| closing.order_sha256 != checkpoint.order_sha256) {
+            problems.push("its batches are not those of the run that it evaluates");
+        }
+        if open.data != of.data || open.plan.seed != of.plan.seed || open.plan.plan_sha256 != of.plan.plan_sha256 {
+            problems.push("its data, seed or plan are not those of the run that it evaluates");
+        }
+    }
+    let rows = |folder: &Path| read_csv::<StepLine>(&folder.join(file::STEPS)).unwrap_or_default();
+    let until = |rows: Vec<StepLine>| rows.into_iter().take_while(move |row| row.step <= last).collect::<Vec<_>>();
+    if until(rows(earlier)) != until(rows(folder)) {
+        problems.push("the rows of the steps that it takes over are not those of that run");
+    }
+    for problem in problems {
+        contradiction(audit, subject, file::OPEN, problem.to_owned());
     }
 }
 

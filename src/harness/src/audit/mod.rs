@@ -18,14 +18,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use harness_core::files::FileError;
+use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
+use harness_core::parallel::on_all_cores;
 use serde::Serialize;
 
 use harness_analyse::{RunAnalysis, is_among};
 use harness_record::git::{Git, GitError};
 use harness_record::select::Traces;
-use harness_record::{self as record, Fate, RecordError, RunSet};
+use harness_record::{self as record, Fate, RecordError, RunSet, SealedRun};
 
 pub use anchors::anchors;
 pub use summary::{Level, Summary, page};
@@ -191,13 +192,19 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
     for stray in record::strays(project)? {
         let detail = "is in a runs folder, but is not a run id".to_owned();
-        audit.add("L0", &Subject::Project, stray, Outcome::Contradiction, detail);
+        // A file is no run; a folder may be one that was put out of sight.
+        let is_file = files::is_plain_file(&project.home().join(&stray));
+        let outcome = if is_file { Outcome::Note } else { Outcome::Contradiction };
+        audit.add("L0", &Subject::Project, stray, outcome, detail);
     }
     let traces = Traces::of(project)?;
     let mut analysed = Analysed::new();
     let mut sets = Vec::new();
+    let all = record::all_runs(project)?;
+    let mut looked = look(project, git, &all, &mut audit, &mut analysed)?.into_iter();
     for experiment in record::experiments_with_runs(project)? {
-        sets.push(runs_of(project, git, &experiment, &traces, &mut audit, &mut analysed)?);
+        let count = all.iter().filter(|(of, _)| *of == experiment).count();
+        sets.push(set_of(project, &experiment, looked.by_ref().take(count).collect(), &traces, &mut audit)?);
     }
     audit.openings = record::history(&sets, &record::openings(project)?);
     openings::gone(&sets, &traces.here, &mut audit);
@@ -213,6 +220,10 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
         }
     }
     openings::best(&mut audit);
+    if audit.checks.iter().all(|check| check.outcome == Outcome::Note) {
+        let detail = "there is no run and no paper here, so that nothing was checked".to_owned();
+        audit.add("L0", &Subject::Project, "runs", Outcome::Missing, detail);
+    }
     name_paper_numbers(&pdf, &mut audit);
     Ok(audit)
 }
@@ -220,7 +231,10 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
 /// Audits the runs of an experiment, and which of them count.
 pub fn experiment(project: &Project, git: &Git, experiment: &ExperimentName) -> Result<Audit, AuditError> {
     let (mut audit, mut analysed, traces) = (Audit::default(), Analysed::new(), Traces::of(project)?);
-    let sets = [runs_of(project, git, experiment, &traces, &mut audit, &mut analysed)?];
+    let runs = record::runs_of_every_kind(project, experiment)?;
+    let all: Vec<(ExperimentName, RunId)> = runs.into_iter().map(|run| (experiment.clone(), run)).collect();
+    let looked = look(project, git, &all, &mut audit, &mut analysed)?;
+    let sets = [set_of(project, experiment, looked, &traces, &mut audit)?];
     audit.openings = record::history(&sets, &record::openings(project)?);
     openings::gone(&sets, &traces.here, &mut audit);
     openings::roots(project, &mut audit)?;
@@ -229,20 +243,42 @@ pub fn experiment(project: &Project, git: &Git, experiment: &ExperimentName) -> 
     Ok(audit)
 }
 
-fn runs_of(
+/// A run with what it is read as, if it holds.
+type Looked = (RunId, Result<SealedRun, RecordError>);
+
+/// Audits runs on every core, each with a repository of its own.
+fn look(
     project: &Project,
     git: &Git,
-    experiment: &ExperimentName,
-    traces: &Traces,
+    all: &[(ExperimentName, RunId)],
     audit: &mut Audit,
     analysed: &mut Analysed,
-) -> Result<RunSet, AuditError> {
+) -> Result<Vec<Looked>, AuditError> {
+    let root = git.root();
+    let looked = on_all_cores(all, |(experiment, run)| -> Result<_, AuditError> {
+        let (mut audit, mut analysed) = (Audit::default(), Analysed::new());
+        let sealed = outputs::run(project, &Git::discover(root)?, experiment, run, &mut audit, &mut analysed)?;
+        Ok((audit, analysed, sealed))
+    });
     let mut read = Vec::new();
-    for run in record::runs_of_every_kind(project, experiment)? {
-        let sealed = outputs::run(project, git, experiment, &run, audit, analysed)?;
-        read.push((run, sealed));
+    for ((_, run), looked) in all.iter().zip(looked) {
+        let (one, numbers, sealed) = looked?;
+        audit.checks.extend(one.checks);
+        analysed.extend(numbers);
+        read.push((run.clone(), sealed));
     }
-    let set = RunSet::among(project, experiment, read, traces)?;
+    Ok(read)
+}
+
+/// Which of the runs of an experiment count.
+fn set_of(
+    project: &Project,
+    experiment: &ExperimentName,
+    looked: Vec<Looked>,
+    traces: &Traces,
+    audit: &mut Audit,
+) -> Result<RunSet, AuditError> {
+    let set = RunSet::among(project, experiment, looked, traces)?;
     selection::check(&set, audit);
     openings::seeds(project, &set, audit)?;
     openings::hypothesis(project, &set, audit);

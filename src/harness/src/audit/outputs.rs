@@ -6,7 +6,7 @@ use super::{Analysed, Audit, AuditError, Check, Outcome, Subject, first_line, in
 use harness_analyse::{RunAnalysis, numbers_from};
 use harness_record::format::{Open, file};
 use harness_record::git::Git;
-use harness_record::{Checkpoints, Problem, RecordError, SealedRun, verify};
+use harness_record::{Checkpoints, Problem, RecordError, SealedRun, fit, verify};
 
 /// Checks a run, and gives it if it can be read as it was sealed. Its numbers are computed once, for all who need them.
 pub(super) fn run(
@@ -19,7 +19,13 @@ pub(super) fn run(
 ) -> Result<Result<SealedRun, RecordError>, AuditError> {
     let subject = Subject::Run(experiment.clone(), run.clone());
     let verified = match verify(&project.run(experiment, run), Checkpoints::Check) {
-        Ok(verified) => verified,
+        Ok(mut verified) => {
+            // What was changed after the seal need not fit either.
+            if verified.findings.iter().all(|finding| !finding.is_contradiction()) {
+                verified.findings.extend(fit(project, &project.run(experiment, run), &verified));
+            }
+            verified
+        }
         Err(error) => {
             audit.add("L0", &subject, file::MANIFEST, Outcome::Contradiction, error.to_string());
             return Ok(Err(error.into()));
@@ -43,6 +49,7 @@ pub(super) fn run(
         let mut numbers = Vec::new();
         let outcome = match finding.problem {
             Problem::LineEnds => continue,
+            Problem::Note(_) => Outcome::Note,
             _ if finding.is_contradiction() => {
                 numbers = numbers_from(&finding.file, open);
                 Outcome::Contradiction
@@ -65,6 +72,9 @@ pub(super) fn run(
     if read {
         let detail = format!("{} files are unchanged since they were sealed", verified.checked);
         audit.add("L1", &subject, "files", Outcome::Holds, detail);
+        let detail =
+            "plan, log, record and rows follow from each other, and from the data as far as they are here".to_owned();
+        audit.add("L1", &subject, "record", Outcome::Holds, detail);
     }
     if let (Some(open), Some(_)) = (open, verified.root) {
         belongs_here(project, open, experiment, run, &subject, audit);
@@ -78,7 +88,7 @@ pub(super) fn run(
         }
     }
     let sealed = SealedRun::of_verified(project, experiment, run, verified);
-    if read && let Some(analysis) = recompute(sealed.as_ref(), &subject, audit) {
+    if read && let Some(analysis) = recompute(project, sealed.as_ref(), &subject, audit) {
         analysed.insert((experiment.clone(), run.clone()), analysis);
     }
     Ok(sealed)
@@ -103,7 +113,12 @@ fn belongs_here(
 }
 
 /// Reads the run as a whole: its plan against its config, every number again from its rows.
-fn recompute(sealed: Result<&SealedRun, &RecordError>, subject: &Subject, audit: &mut Audit) -> Option<RunAnalysis> {
+fn recompute(
+    project: &Project,
+    sealed: Result<&SealedRun, &RecordError>,
+    subject: &Subject,
+    audit: &mut Audit,
+) -> Option<RunAnalysis> {
     let contradiction = |audit: &mut Audit, error: &dyn std::fmt::Display| {
         audit.add("L3", subject, "numbers", Outcome::Contradiction, error.to_string());
     };
@@ -118,7 +133,7 @@ fn recompute(sealed: Result<&SealedRun, &RecordError>, subject: &Subject, audit:
             return None;
         }
     };
-    inputs::plan(sealed, subject, audit);
+    inputs::plan(project, sealed, subject, audit);
     match RunAnalysis::of(sealed.clone()) {
         Ok(analysis) => {
             let detail = format!("{} numbers computed from its rows", analysis.values.len());

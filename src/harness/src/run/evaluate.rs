@@ -16,13 +16,14 @@ use harness_core::{Digest, files};
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{CorpusError, PreparedCorpus, Progress, Store, Tokenizer};
 use harness_record::format::{self, Evaluated, EvaluatedCheckpoint, Open, SeedRule, Status, file};
+use harness_record::job::{self, Given};
 use harness_record::{self as record, Inherited, Opening, SealedRun, environment};
 
 use super::code_state::CodeState;
 use super::code_state::Options;
 use super::context::RunContext;
 use super::error::RunError;
-use super::job::{job_task, relative};
+use super::job::relative;
 use super::plan::Ready;
 use super::retention::DiskNeed;
 use super::session::{self, Outcome, Watcher};
@@ -107,29 +108,12 @@ fn ready(
     let tasks = context.tasks(&recipes, &tokenizer, limit, progress)?;
 
     let (run, opened_at) = environment::new_run();
-    let folder = project.run(&earlier.open.experiment, &run);
-    let last = checkpoints.last().map_or(0, |c| c.step);
     let validated = !question.without_validation && !question.test_side && !job.validation_shards.is_empty();
-    let of_checkpoint = |checkpoint: &Checkpoint| {
-        let at = |wanted: bool| if wanted { vec![checkpoint.step] } else { Vec::new() };
-        Job {
-            output: PathBuf::from(relative(project, &folder)),
-            train_shards: Vec::new(),
-            validation_steps: at(validated),
-            token_loss_steps: at(validated && checkpoint.step == last),
-            task_steps: at(!tasks.is_empty()),
-            tasks: tasks.iter().map(job_task).collect(),
-            checkpoint_steps: Vec::new(),
-            resume_from: Some(PathBuf::from(relative(project, &earlier.path(&checkpoint.file.path)))),
-            ..job.clone()
-        }
-    };
 
     let mut written: Vec<(String, Vec<u8>)> = Vec::new();
     for path in [file::CONFIG, file::CORPUS_MANIFEST] {
         written.push((path.to_owned(), files::read(&earlier.path(path))?));
     }
-    let jobs = checkpoints.iter().map(|c| (job_of_checkpoint(c.step), of_checkpoint(c))).collect();
     let mut plan_files = Vec::new();
     for (path, content) in planned(project, earlier, &names)? {
         plan_files.push(code_state.plan_file(path, content, &mut written)?);
@@ -167,6 +151,11 @@ fn ready(
         data: earlier.open.data.clone(),
         tasks,
     };
+    let given = Given::by(&open, job.separator, &[]);
+    let evaluated = open.evaluates.as_ref().expect("it was just named");
+    let folder = Project::at("").run(&open.experiment, &evaluated.run);
+    let of_checkpoint = |c: &Checkpoint| job::evaluation(&job, evaluated, c.step, &given, &folder, validated);
+    let jobs = checkpoints.iter().map(|c| (file::job_of(c.step), of_checkpoint(c))).collect();
     let training = &earlier.experiment.training;
     Ok(Ready {
         pruner: None,
@@ -217,7 +206,7 @@ fn test_side(project: &Project, earlier: &SealedRun) -> Result<TaskRecipe, RunEr
 pub fn recorded_job(earlier: &SealedRun) -> Result<Job, RunError> {
     // A run that evaluates has a job for each checkpoint.
     let last = earlier.open.evaluates.iter().flat_map(|of| of.checkpoints.last()).next();
-    let path = last.map_or_else(|| file::JOB.to_owned(), |checkpoint| job_of_checkpoint(checkpoint.step));
+    let path = last.map_or_else(|| file::JOB.to_owned(), |checkpoint| file::job_of(checkpoint.step));
     let json = files::read(&earlier.path(&path))?;
     let job: Result<Job, _> = serde_json::from_slice(&json);
     match job {
@@ -228,10 +217,6 @@ pub fn recorded_job(earlier: &SealedRun) -> Result<Job, RunError> {
             hint: format!("check out the commit it ran on, and `{}`", harness_build::MAKE),
         }),
     }
-}
-
-fn job_of_checkpoint(step: u64) -> String {
-    format!("plan/job-{step:08}.json")
 }
 
 /// These shards and the tokenizer must be those of the earlier run.

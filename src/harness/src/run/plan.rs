@@ -10,6 +10,7 @@ use harness_core::{Digest, files, order};
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{PreparedCorpus, Progress, Recipe};
 use harness_record::format::{self, Data, Open, Plan, PlanFile, Purpose, SeedRule, Task, Trial, file};
+use harness_record::job::{Given, job};
 use harness_record::{self as record, environment, load_config_with};
 use harness_study::points::{Opened, Planned};
 use harness_study::seeds as derived;
@@ -19,7 +20,7 @@ use super::code_state::{CodeState, Files};
 use super::context::{RunContext, data};
 use super::error::RunError;
 use super::forecast::largest_pass;
-use super::job::{job, relative};
+use super::job::{relative, unrecorded_job};
 use super::launch::Ended;
 use super::pruning::Pruner;
 use super::resume::Origin;
@@ -168,7 +169,6 @@ impl<'a> Wanted<'a> {
     ) -> Result<Ready, RunError> {
         let Prepared { corpus, tasks } = prepared;
         let (run, opened_at) = environment::new_run();
-        let folder = project.run(&self.loaded.name, &run);
         let config = experiment.to_toml();
         let mut written = vec![
             (file::CONFIG.to_owned(), config.clone().into_bytes()),
@@ -208,6 +208,8 @@ impl<'a> Wanted<'a> {
         if let Some(origin) = origin {
             origin.check_same_plan(&open)?;
         }
+        let taken_over = origin.map(Origin::evaluations).unwrap_or_default();
+        let job = job(experiment, &Given::by(&open, corpus.manifest().tokenizer.separator, &taken_over));
         let training = &experiment.training;
         let vocabulary_size = corpus.manifest().tokenizer.vocabulary_size;
         let (parameters, _) = experiment.model.parameters(vocabulary_size);
@@ -221,7 +223,7 @@ impl<'a> Wanted<'a> {
             disk: DiskNeed::of(experiment, parameters),
             open,
             files: written,
-            jobs: vec![(file::JOB.to_owned(), job(project, &folder, experiment, corpus, tasks, origin))],
+            jobs: vec![(file::JOB.to_owned(), job)],
             threads: training.threads,
             deterministic: training.deterministic,
         })
@@ -240,7 +242,7 @@ impl<'a> Wanted<'a> {
             Err(BudgetError::NeedsRate) => self.experiment.with_steps(measured_steps),
             resolved => resolved,
         }?;
-        let job = job(project, folder, &experiment, corpus, tasks, None);
+        let job = unrecorded_job(project, folder, &experiment, corpus, tasks);
         Ok(Rehearsal { data: data(project, &experiment.corpus, corpus)?, tasks: tasks.clone(), experiment, job })
     }
 

@@ -2,7 +2,7 @@
 //! continuation is a run of its own that names it, and takes over its steps and evaluations up to the checkpoint.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use harness_core::Digest;
 use harness_core::contract::{Checkpoint, Evaluation, Failure};
@@ -142,11 +142,6 @@ impl Origin {
     /// The number of steps it was to take.
     pub(super) fn steps(&self) -> u64 {
         self.run.experiment.training.steps
-    }
-
-    /// The checkpoint file.
-    pub(super) fn checkpoint_path(&self) -> PathBuf {
-        self.run.path(&self.checkpoint.file.path)
     }
 
     /// Rows of the tables up to the checkpoint.

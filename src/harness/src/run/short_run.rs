@@ -13,7 +13,7 @@ use harness_statistics::{mean, quantile, variance};
 use super::context::RunContext;
 use super::error::RunError;
 use super::forecast::Rate;
-use super::job::job;
+use super::job::unrecorded_job;
 use super::launch::{Interrupts, Start};
 
 /// Steps of a short run that measures the rate of training.
@@ -97,7 +97,7 @@ impl<'a> Bench<'a> {
         let name = format!("probe-{}-{:08x}", environment::now_compact(), environment::entropy());
         let folder = project.store().join("drafts").join(name);
         files::create_folder(&folder)?;
-        let mut job = job(project, &folder, &experiment, &self.corpus, &[], None);
+        let mut job = unrecorded_job(project, &folder, &experiment, &self.corpus, &[]);
         (job.validation_steps, job.task_steps) = (Vec::new(), Vec::new());
         let path = folder.join("job.json");
         files::write(&path, pretty(&job).as_bytes())?;

@@ -92,6 +92,10 @@ pub mod file {
     pub const CORPUS_MANIFEST: &str = "plan/corpus-manifest.json";
     /// The job as given to the trainer.
     pub const JOB: &str = "plan/job.json";
+    /// The job of an evaluation, by the step of the checkpoint that it evaluates.
+    pub fn job_of(step: u64) -> String {
+        format!("plan/job-{step:08}.json")
+    }
     /// Copies of the files the plan was made from.
     pub const PLAN_FILES: &str = "plan/files";
     /// Copies of files git does not know.
@@ -617,4 +621,31 @@ pub struct Resources {
     pub energy_j: Option<f64>,
     /// Where `energy_j` comes from, or why there is none.
     pub energy_source: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_no_record_is_an_error(
+            bytes in prop::collection::vec(any::<u8>(), 0..400), format in 0u32..9, key in "[a-z_]{0,12}", number: u64,
+        ) {
+            let fields = format!("{{\"format\":{format},\"{key}\":{number}}}");
+            for json in [bytes.as_slice(), fields.as_bytes()] {
+                prop_assert!(read_open(json).is_err() && read_record(json).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn another_version_is_said_to_be_one() {
+        for json in [&b"{\"format\":1}"[..], b"{\"format\":99}", b"{\"format\":4,\"tails\":1}"] {
+            assert!(matches!(read_open(json), Err(Unread::OtherVersion(_))));
+            assert!(matches!(read_record(json), Err(Unread::OtherVersion(_))));
+        }
+        assert!(matches!(read_record(b"{\"format\":4}"), Err(Unread::Wrong(_))));
+    }
 }
