@@ -100,4 +100,10 @@ pub enum ReportError {
         /// Typst's messages with file, line and column.
         messages: String,
     },
+    /// The folder of an export holds what is not its own.
+    #[error("{problem}\nhint: name a new folder: `harness report --latex report/build/latex`")]
+    Latex {
+        /// What stands there.
+        problem: String,
+    },
 }

@@ -12,8 +12,9 @@
 //! nobody has others, and [`section`] reads them back, so that the names they use can be checked; [`bibliography`] sets what they cite; [`made`] is all of it as bytes, for the
 //! build folder and for an audit; [`typst`] compiles; [`glyphs`] names what no font can show; [`proof`] says what came out.
 //!
-//! [`claims`] compiles sentences that compare, or refuses them.
+//! [`claims`] compiles sentences that compare, or refuses them. [`latex`] writes the same paper for LaTeX.
 
+pub mod archive;
 mod bibliography;
 mod check_format;
 mod claims;
@@ -25,6 +26,7 @@ mod families;
 mod figures;
 mod follow;
 mod glyphs;
+pub mod latex;
 mod logbook;
 mod made;
 pub mod model;

@@ -1,7 +1,7 @@
 //! From sealed runs to a PDF and its proof. Tests that need Typst say so and pass where it is not installed.
 
 #[path = "../../../tests/common/skip.rs"]
-mod skip;
+pub(super) mod skip;
 
 use harness_core::files;
 use harness_core::names::Project;
@@ -36,7 +36,7 @@ pub(super) fn runs(project: &Project, synthetic: &[Synthetic]) -> Vec<RunAnalysi
 }
 
 /// Whether Typst is there; says so if not.
-fn has_typst(project: &Project) -> bool {
+pub(super) fn has_typst(project: &Project) -> bool {
     let found = typst::Typst::find(project);
     if let Err(problem) = &found {
         skip::skip("typst", &problem.to_string());
@@ -44,7 +44,7 @@ fn has_typst(project: &Project) -> bool {
     found.is_ok()
 }
 
-fn built(project: &Project, analyses: &[RunAnalysis], mode: Mode) -> Report {
+pub(super) fn built(project: &Project, analyses: &[RunAnalysis], mode: Mode) -> Report {
     build(project, analyses, &Options { mode, ..Options::default() }).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -756,10 +756,10 @@ fn a_template_that_says_another_number_is_refused() {
     let path = project.templates().join("values.typ");
     let honest = files::read_to_string(&path).unwrap();
     let cases = [
-        ("    shown\n  })\n  if noun", "    [six]\n  })\n  if noun", None),
+        ("      shown\n    })\n  }\n  if noun", "      [six]\n    })\n  }\n  if noun", None),
         (
-            "experiment: experiment), shown)\n    shown",
-            "experiment: experiment), \"six\")\n    [six]",
+            "note(quantity, shown)\n      shown",
+            "note(quantity, \"six\")\n      [six]",
             Some("the count is 4, which `six` does not say"),
         ),
         (

@@ -118,6 +118,25 @@ impl Typst {
         })
     }
 
+    /// What `paper` holds under `<section>`, in its order, as `values.typ` marks it for an export.
+    pub(super) fn trees(&self, paper: &str, mode: &str) -> Result<Vec<serde_json::Value>, ReportError> {
+        let mut command = self.command("eval", mode);
+        command.args(["--input", "export=tree", "--in"]).arg(paper).arg("query(<section>).map(it => it.value)");
+        let output = self.run(&mut command)?;
+        serde_json::from_slice(&output.stdout).map_err(|e| ReportError::Template {
+            template: "templates/values.typ".to_owned(),
+            problem: format!("it marks what `harness report` cannot read: {e}"),
+        })
+    }
+
+    /// A page that is as large as what `source` makes of `file`, as a PDF without a time of its own.
+    pub(super) fn page_of(&self, source: &str, file: &str, pdf: &Path) -> Result<(), ReportError> {
+        let mut command = self.command("compile", "final");
+        command.args(["--format", "pdf", "--no-pdf-tags", "--creation-timestamp", "0", "--input"]);
+        self.run(command.arg(format!("file=/{file}")).arg(source).arg(pdf))?;
+        Ok(())
+    }
+
     fn command(&self, action: &str, mode: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.root).arg(action).arg("--root").arg(&self.root);

@@ -1,6 +1,7 @@
 //! `harness report`: the paper from the sealed runs.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
@@ -8,7 +9,7 @@ use harness_analyse::RunAnalysis;
 use harness_build::BUILD;
 use harness_core::parallel::on_all_cores;
 use harness_record::{LeftOut, Reason, RunSet, SealedRun, Seen};
-use harness_report::{self as report, Followed, Mode, Options, PAPER_PDF};
+use harness_report::{self as report, Finding, Followed, Mode, Options, PAPER_PDF};
 
 /// Write report/build/paper.pdf from the sealed runs of every experiment.
 ///
@@ -25,8 +26,14 @@ pub(super) struct Arguments {
     /// Make the paper of today's drafts alone: nothing is written outside report/build, and your sections are not read.
     #[arg(long)]
     draft: bool,
+    /// Write the same paper to this folder as LaTeX too: for the ACL style, if acl.sty and acl_natbib.bst lie there or in report/latex.
+    #[arg(long, value_name = "FOLDER")]
+    latex: Option<PathBuf>,
+    /// Pack that folder into FOLDER.zip, as Overleaf takes it.
+    #[arg(long, requires = "latex")]
+    zip: bool,
     /// Make no paper: show for each section that you edited what the records have changed in its draft since, and what is yours.
-    #[arg(long, conflicts_with_all = ["mode", "strict", "draft"])]
+    #[arg(long, conflicts_with_all = ["mode", "strict", "draft", "latex"])]
     diff_draft: bool,
     /// Take those changes for seen, so that only later ones are told.
     #[arg(long, requires = "diff_draft")]
@@ -60,7 +67,26 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     if arguments.diff_draft {
         return diff_draft(workplace, arguments);
     }
-    build(workplace, arguments.mode.into(), arguments.draft, arguments.strict)
+    let made = build(workplace, arguments.mode.into(), arguments.draft, arguments.strict)?;
+    match &arguments.latex {
+        Some(folder) => Ok(made.max(latex(workplace, arguments, folder)?)),
+        None => Ok(made),
+    }
+}
+
+/// The paper that was just made, as LaTeX.
+fn latex(workplace: &Workplace, arguments: &Arguments, folder: &Path) -> Outcome {
+    let options = Options { mode: arguments.mode.into(), drafts_alone: arguments.draft, ..Options::default() };
+    let made = report::latex::export(&workplace.project, &options, folder, arguments.zip)?;
+    tell_of(&made.findings);
+    let style =
+        if made.official_style { "the ACL style" } else { "a plain style: acl.sty and acl_natbib.bst are not there" };
+    terminal::say(&format!("{}: {} files, {} bound numbers, {style}", folder.display(), made.files.len(), made.bound));
+    if let Some(zip) = &made.zip {
+        terminal::say(&format!("{}", zip.display()));
+    }
+    let objections = arguments.strict && !made.findings.is_empty();
+    Ok(if objections { exit_code::CONTRADICTION } else { exit_code::SUCCESS })
 }
 
 fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
@@ -94,14 +120,18 @@ pub(super) fn build(workplace: &Workplace, mode: Mode, drafts_alone: bool, stric
     };
     tell_of_drafts(&report.followed);
     report.warnings.iter().for_each(|warning| terminal::tell(&format!("typst: {warning}")));
-    report.findings.iter().for_each(|finding| {
-        terminal::tell(&format!("format: {}: {}\nhint: {}", finding.rule, finding.problem, finding.hint))
-    });
+    tell_of(&report.findings);
     let summary = format!("{PAPER_PDF}: {} pages, {} bound numbers", report.pages, report.bound);
     terminal::say(&summary);
     terminal::tell(&report.budget.line());
     let objections = strict && !report.findings.is_empty();
     Ok(if objections { exit_code::CONTRADICTION } else { exit_code::SUCCESS })
+}
+
+fn tell_of(findings: &[Finding]) {
+    findings.iter().for_each(|finding| {
+        terminal::tell(&format!("format: {}: {}\nhint: {}", finding.rule, finding.problem, finding.hint))
+    });
 }
 
 fn tell_of_drafts(followed: &Followed) {

@@ -10,7 +10,8 @@ use biblatex::{Bibliography, ChunksRef, Entry, EntryType, Person};
 use serde::Serialize;
 
 use super::error::{Place, ReportError};
-use tex::{Letter, Piece};
+pub(super) use tex::Letter;
+use tex::Piece;
 
 /// Everything the paper may cite, from one or more files; a later file goes before an earlier one.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +36,86 @@ pub(super) struct Reference {
     pub rest: Vec<Piece>,
 }
 
+/// A person's name, as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Name {
+    pub given: String,
+    /// `van der`
+    pub prefix: String,
+    pub last: String,
+    /// `Jr.`
+    pub suffix: String,
+}
+
+/// An entry as data, to be written to another file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fields {
+    /// `inproceedings`
+    pub kind: String,
+    /// `author`, `editor`; `and others` is a person who is called `others`.
+    pub people: Vec<(&'static str, Vec<Name>)>,
+    pub texts: Vec<(&'static str, Vec<Letter>)>,
+    pub addresses: Vec<(&'static str, String)>,
+}
+
 impl Library {
+    /// What an entry holds of the fields that BibTeX's styles read.
+    pub(super) fn fields(&self, key: &str) -> Option<Fields> {
+        const TEXTS: [&str; 21] = [
+            "title",
+            "booktitle",
+            "journal",
+            "year",
+            "month",
+            "volume",
+            "number",
+            "series",
+            "edition",
+            "chapter",
+            "pages",
+            "publisher",
+            "organization",
+            "institution",
+            "school",
+            "address",
+            "type",
+            "howpublished",
+            "note",
+            "key",
+            "eid",
+        ];
+        let entry = self.entries.get(key)?;
+        let name = |person: &Person| Name {
+            given: clean(&person.given_name),
+            prefix: clean(&person.prefix),
+            last: clean(&person.name),
+            suffix: clean(&person.suffix),
+        };
+        let persons = |field: &'static str| (field, people(entry, field).iter().map(name).collect::<Vec<_>>());
+        let of_text = |name: &'static str| match name {
+            // BibTeX knows no `date`.
+            "year" => year(entry).map(|year| tex::of_text(&year)),
+            name => field(entry, name).map(tex::letters),
+        };
+        let mut addresses: Vec<(&str, String)> =
+            ["doi", "url"].into_iter().filter_map(|name| Some((name, entry.get(name).map(tex::address)?))).collect();
+        if is_arxiv(entry) {
+            addresses.extend(entry.get("eprint").map(|eprint| ("eprint", tex::address(eprint))));
+            addresses.push(("archiveprefix", "arXiv".to_owned()));
+        }
+        addresses.retain(|(_, address)| !address.is_empty());
+        Some(Fields {
+            kind: entry.entry_type.to_bibtex().to_string(),
+            people: ["author", "editor"].map(persons).into_iter().filter(|(_, people)| !people.is_empty()).collect(),
+            texts: TEXTS
+                .into_iter()
+                .filter_map(|name| Some((name, of_text(name)?)))
+                .filter(|(_, t)| !t.is_empty())
+                .collect(),
+            addresses,
+        })
+    }
+
     /// Adds the entries of a file.
     pub(crate) fn add(&mut self, path: &str, text: &str) -> Result<(), ReportError> {
         let parsed = Bibliography::parse(&tex::with_braces(text)).map_err(|e| ReportError::Source {

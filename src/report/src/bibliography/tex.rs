@@ -23,7 +23,7 @@ impl Piece {
 
 /// A letter, with what stands around it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Letter {
+pub(crate) struct Letter {
     pub letter: char,
     /// Whether it stands in braces, which keep its case.
     pub kept: bool,
@@ -36,6 +36,11 @@ pub(super) fn letters(chunks: ChunksRef) -> Vec<Letter> {
     let mut reader = Reader { tokens: tokens(chunks), at: 0, out: Vec::new() };
     reader.group(&Look::default());
     fold(reader.out)
+}
+
+/// The letters of a text that was read already.
+pub(super) fn of_text(text: &str) -> Vec<Letter> {
+    text.chars().map(|letter| Letter { letter, kept: false, italic: false, url: None }).collect()
 }
 
 /// Letters as pieces.

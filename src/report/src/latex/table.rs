@@ -1,0 +1,300 @@
+//! Tables in the look of booktabs, with columns that fit their place on the page.
+
+use serde_json::Value as Json;
+
+use super::tree::{Element, function, plain};
+use super::writer::Writer;
+
+/// Widths of a column of the page and of the page, in points (ACL: 7.7 cm and 16 cm).
+const COLUMN_PT: f64 = 218.0;
+const PAGE_PT: f64 = 453.0;
+/// Between two columns of a table.
+const GAP_PT: f64 = 7.0;
+/// What of a page a table may fill, in points.
+const HEIGHT_PT: f64 = 620.0;
+
+/// A cell: what is set, and the lines that it would have.
+struct Cell {
+    set: String,
+    span: usize,
+    lines: Vec<String>,
+    /// Of a letter, in em.
+    letter: f64,
+}
+
+impl Cell {
+    fn width(&self, size: f64) -> f64 {
+        self.lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) as f64 * size * self.letter
+    }
+
+    /// What of it cannot be broken.
+    fn least(&self, size: f64) -> f64 {
+        let word = |line: &String| {
+            let parts = line.split(|c: char| c.is_whitespace() || c == '\u{200b}');
+            parts.map(|part| part.chars().count()).max().unwrap_or(0)
+        };
+        self.lines.iter().map(word).max().unwrap_or(0) as f64 * size * self.letter
+    }
+}
+
+/// A table, read.
+struct Grid {
+    wide: bool,
+    size: f64,
+    columns: Vec<&'static str>,
+    header: Vec<Vec<Cell>>,
+    rows: Vec<Vec<Cell>>,
+    /// Rows with a line above.
+    rules: Vec<usize>,
+}
+
+impl Writer<'_> {
+    fn cell(&mut self, node: &Json, bold: bool) -> Cell {
+        self.before = ' ';
+        let lines: Vec<String> = plain(node).lines().map(|line| line.trim().to_owned()).collect();
+        let mut set = self.inline(node);
+        if set.contains("\\harnessbreak{}") {
+            set = format!(
+                "\\begin{{tabular}}[t]{{@{{}}l@{{}}}}{}\\end{{tabular}}",
+                set.replace("\\harnessbreak{}", "\\\\ ")
+            );
+        }
+        if bold && !set.is_empty() {
+            set = format!("\\textbf{{{set}}}");
+        }
+        // Half an em is what Times has for digits, and more than it has for words; code is set in Courier.
+        let letter = if set.contains("\\texttt") {
+            0.6
+        } else if bold {
+            0.55
+        } else {
+            0.5
+        };
+        Cell { set, span: 1, lines, letter }
+    }
+
+    /// A table of the records.
+    pub(super) fn table_of(&mut self, element: Element) {
+        let mark = element.get("value");
+        let rows = |name: &str| mark[name].as_array().cloned().unwrap_or_default();
+        let cells = |writer: &mut Self, row: &Json, bold: bool| -> Vec<Cell> {
+            let cell = |cell: &Json| match Element::of(cell).filter(|element| element.func == "cell") {
+                Some(spanning) => writer.spanning(spanning, bold),
+                None => writer.cell(cell, bold),
+            };
+            row.as_array().into_iter().flatten().map(cell).collect()
+        };
+        let size = mark["size"].as_str().and_then(|size| size.strip_suffix("pt")?.parse().ok()).unwrap_or(10.0);
+        let grid = Grid {
+            wide: mark["wide"] == Json::Bool(true),
+            size,
+            columns: rows("columns").iter().map(|side| if side == "right" { "r" } else { "l" }).collect(),
+            header: vec![cells(self, &mark["header"], true)],
+            rows: rows("rows").iter().map(|row| cells(self, row, false)).collect(),
+            rules: rows("rules").iter().filter_map(|at| usize::try_from(at.as_u64()?).ok()).collect(),
+        };
+        let (caption, label) = (self.caption(&mark["caption"]), self.label(element));
+        let star = if grid.wide { "*" } else { "" };
+        let parts = grid.parts();
+        let several = parts.len() > 1;
+        for (at, part) in parts.into_iter().enumerate() {
+            let place = if several { "tp" } else { "t" };
+            let (goes_on, caption, label) = if at == 0 {
+                ("", caption.clone(), label.as_str())
+            } else {
+                ("\\ContinuedFloat\n", "\\caption[]{(continued)}".to_owned(), "")
+            };
+            self.push(&format!(
+                "\n\\begin{{table{star}}}[{place}]\n{goes_on}\\centering\n{}\n{caption}{label}\n\\end{{table{star}}}\n",
+                grid.tabular(part)
+            ));
+        }
+    }
+
+    /// A table that a section writes itself.
+    pub(super) fn plain_table(&mut self, element: Element) -> String {
+        let count = match element.get("columns") {
+            Json::Number(number) => usize::try_from(number.as_u64().unwrap_or(1)).unwrap_or(1),
+            Json::Array(columns) => columns.len(),
+            _ => 1,
+        };
+        let side = |align: &Json| match align.as_str() {
+            Some(word) if word.contains("right") || word.contains("end") => "r",
+            Some(word) if word.contains("center") => "c",
+            _ => "l",
+        };
+        let columns = match element.get("align") {
+            Json::Array(several) => {
+                (0..count).map(|at| several.get(at % several.len().max(1)).map_or("l", side)).collect()
+            }
+            one => vec![side(one); count],
+        };
+        for lost in ["fill", "gutter", "column-gutter", "row-gutter"] {
+            if element.fields.contains_key(lost) {
+                self.lose(element, &format!("table {lost}"));
+            }
+        }
+        let mut grid =
+            Grid { wide: false, size: 10.0, columns, header: Vec::new(), rows: Vec::new(), rules: Vec::new() };
+        let mut row = Vec::new();
+        for child in element.children() {
+            let Some(child) = Element::of(child) else { continue };
+            match child.func {
+                "header" => grid.header = self.rows(child.children(), count, true),
+                "footer" => {
+                    let footer = self.rows(child.children(), count, false);
+                    grid.rules.push(grid.rows.len());
+                    grid.rows.extend(footer);
+                }
+                // Lines above the first and below the last row are there anyway.
+                "hline" if row.is_empty() => grid.rules.push(grid.rows.len()),
+                "hline" | "vline" => self.lose(child, &format!("table.{}", child.func)),
+                _ => {
+                    row.push(self.spanning(child, false));
+                    if row.iter().map(|cell| cell.span).sum::<usize>() >= count {
+                        grid.rows.push(std::mem::take(&mut row));
+                    }
+                }
+            }
+        }
+        if !row.is_empty() {
+            grid.rows.push(row);
+        }
+        grid.tabular(0..grid.rows.len())
+    }
+
+    fn rows(&mut self, nodes: &[Json], count: usize, bold: bool) -> Vec<Vec<Cell>> {
+        let cells: Vec<&Json> = nodes.iter().filter(|node| function(node) == Some("cell")).collect();
+        let (mut rows, mut row) = (Vec::new(), Vec::new());
+        for node in cells {
+            row.extend(Element::of(node).map(|cell| self.spanning(cell, bold)));
+            if row.iter().map(|cell: &Cell| cell.span).sum::<usize>() >= count {
+                rows.push(std::mem::take(&mut row));
+            }
+        }
+        if !row.is_empty() {
+            rows.push(row);
+        }
+        rows
+    }
+
+    fn spanning(&mut self, element: Element, bold: bool) -> Cell {
+        for lost in ["rowspan", "fill", "stroke"] {
+            if element.fields.contains_key(lost) {
+                self.lose(element, &format!("table.cell {lost}"));
+            }
+        }
+        let already = function(element.get("body")) == Some("strong");
+        let span = usize::try_from(element.get("colspan").as_u64().unwrap_or(1)).unwrap_or(1);
+        Cell { span, ..self.cell(element.get("body"), bold && !already) }
+    }
+}
+
+impl Grid {
+    /// For each column its side, and its width where it has to be broken to fit.
+    fn widths(&self) -> Vec<(&'static str, Option<f64>)> {
+        let count = self.columns.len();
+        let over = |measure: fn(&Cell, f64) -> f64| -> Vec<f64> {
+            let mut widths = vec![0.0f64; count];
+            for row in self.header.iter().chain(&self.rows) {
+                let mut at = 0;
+                for cell in row {
+                    if cell.span == 1 && at < count {
+                        widths[at] = widths[at].max(measure(cell, self.size));
+                    }
+                    at += cell.span;
+                }
+            }
+            widths
+        };
+        let (natural, least) = (over(Cell::width), over(Cell::least));
+        let room = if self.wide { PAGE_PT } else { COLUMN_PT } - GAP_PT * (count.max(1) - 1) as f64;
+        if natural.iter().sum::<f64>() <= room {
+            return self.columns.iter().map(|side| (*side, None)).collect();
+        }
+        // What is broken anyway takes the room that the others leave, but no less than its longest word where there is room.
+        let can_break: Vec<bool> = natural.iter().zip(&least).map(|(natural, least)| natural > least).collect();
+        let fixed: f64 = (0..count).filter(|at| !can_break[*at]).map(|at| natural[at]).sum();
+        let (wanted, needed) = (0..count)
+            .filter(|at| can_break[*at])
+            .fold((0.0, 0.0), |(wanted, needed), at| (wanted + natural[at] - least[at], needed + least[at]));
+        let spare = (room - fixed - needed).max(0.0);
+        let width = |at: usize| least[at] + spare * (natural[at] - least[at]) / f64::max(wanted, 1.0);
+        (0..count).map(|at| (self.columns[at], can_break[at].then(|| width(at)))).collect()
+    }
+
+    /// Which rows stand in one table, so that none is higher than a page.
+    fn parts(&self) -> Vec<std::ops::Range<usize>> {
+        let widths = self.widths();
+        let height = |row: &Vec<Cell>| {
+            let lines = row.iter().zip(&widths).map(|(cell, (_, width))| match width {
+                Some(width) => cell
+                    .lines
+                    .iter()
+                    .map(|line| {
+                        (line.chars().count() as f64 * self.size * cell.letter / width.max(1.0)).ceil().max(1.0)
+                    })
+                    .sum::<f64>(),
+                None => cell.lines.len() as f64,
+            });
+            lines.fold(1.0, f64::max) * self.size * 1.25
+        };
+        let (mut parts, mut start, mut filled) = (Vec::new(), 0, 0.0);
+        for (at, row) in self.rows.iter().enumerate() {
+            let own = height(row);
+            if filled + own > HEIGHT_PT && at > start {
+                parts.push(start..at);
+                (start, filled) = (at, 0.0);
+            }
+            filled += own;
+        }
+        parts.push(start..self.rows.len());
+        parts
+    }
+
+    fn tabular(&self, rows: std::ops::Range<usize>) -> String {
+        let column = |(side, width): &(&'static str, Option<f64>)| match width {
+            None => (*side).to_owned(),
+            Some(width) => {
+                let ragged = match *side {
+                    "r" => "\\raggedleft",
+                    "c" => "\\centering",
+                    _ => "\\raggedright",
+                };
+                format!(">{{{ragged}\\arraybackslash}}p{{{width:.1}pt}}")
+            }
+        };
+        let columns: String = self.widths().iter().map(column).collect();
+        let mut out = format!(
+            "{{\\fontsize{{{0}}}{{{1:.1}}}\\selectfont\\setlength{{\\tabcolsep}}{{{2:.1}pt}}%\n\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule\n",
+            self.size,
+            self.size * 1.2,
+            GAP_PT / 2.0
+        );
+        for row in &self.header {
+            out.push_str(&line(row));
+        }
+        if !self.header.is_empty() {
+            out.push_str("\\midrule\n");
+        }
+        for at in rows.clone() {
+            if self.rules.contains(&at) && at > rows.start {
+                out.push_str("\\midrule\n");
+            }
+            out.push_str(&line(&self.rows[at]));
+        }
+        out.push_str("\\bottomrule\n\\end{tabular}}");
+        out
+    }
+}
+
+fn line(row: &[Cell]) -> String {
+    let cell = |cell: &Cell| match cell.span {
+        1 => cell.set.clone(),
+        span => format!("\\multicolumn{{{span}}}{{l}}{{{}}}", cell.set),
+    };
+    let cells: Vec<String> = row.iter().map(cell).collect();
+    // A row that begins with a bracket or a star would be read as an option of the break before it.
+    let guard = if cells.first().is_some_and(|first| first.starts_with(['[', '*'])) { "{}" } else { "" };
+    format!("{guard}{} \\\\\n", cells.join(" & "))
+}
