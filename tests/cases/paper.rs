@@ -205,6 +205,53 @@ fn the_differences_of_the_paper_are_those_of_compare() {
     }
 }
 
+/// What is typed and claimed is told with its place, fails where it is asked to, and is coloured in a copy that leaves the paper as
+/// it is.
+#[test]
+fn what_no_record_stands_behind_is_told_and_coloured() {
+    let Some(project) = study() else { return };
+    project.harness(&["report", "--strict"]).expect(0);
+    let section = "report/sections/80-conclusion.typ";
+    let text = fs::read_to_string(project.path(section)).unwrap();
+    let lines = text.trim_end().lines().count();
+    project
+        .write(section, &format!("{}\n\nThe baseline needs 7.25 hours. Wider improves the loss.\n", text.trim_end()));
+    let mean = "\nThe mean is #mean-of((\"tiny\", \"wider\"), \"validation.bits_per_byte\", unit: true).\n";
+    project.write("report/sections/85-more.typ", &format!("#import \"/report/build/lib/values.typ\": *{mean}"));
+
+    let told = project.harness(&["report"]).expect(0);
+    let place = format!("{section}:{}:", lines + 2);
+    for part in
+        [format!("typed number: {place}20: `7.25` is typed"), format!("claim without a test: {place}38: `improves`")]
+    {
+        assert!(told.stderr.contains(&part), "{}\nlacks {part}", told.all());
+    }
+    let pdf = fs::read(project.path("report/build/paper.pdf")).unwrap();
+    let made = project.harness(&["report", "--strict", "--annotate", "--json"]).expect(1);
+    let made: serde_json::Value = serde_json::from_str(&made.stdout).unwrap();
+    let findings = made["findings"].as_array().unwrap();
+    let found = findings.iter().find(|one| one["rule"] == "typed number").unwrap();
+    assert_eq!((found["path"].as_str(), found["line"].as_u64()), (Some(section), Some(lines as u64 + 2)));
+    assert!(findings.iter().all(|one| one["hint"].as_str().is_some_and(|hint| !hint.is_empty())), "{findings:#?}");
+    let copy = fs::read(project.path(made["annotated"].as_str().unwrap())).unwrap();
+    assert!(copy.starts_with(b"%PDF") && copy != pdf);
+    assert_eq!(fs::read(project.path("report/build/paper.pdf")).unwrap(), pdf, "the paper itself stays");
+    let document = lopdf::Document::load_mem(&copy).unwrap();
+    assert!(document.extract_text(&[1]).unwrap().contains("with nothing behind it"), "the legend");
+    project.harness(&["audit", "report/build/paper.pdf"]).expect(0);
+    let proof = Project::json(&project.path("report/build/paper.json"));
+    let mean = proof["bound"].as_array().unwrap().iter().find(|bound| bound["kind"] == "mean").unwrap().clone();
+    let bits = |name: &str| {
+        Project::json(&project.path("report/build/values.json"))["experiments"][name]["values"]["validation.bits_per_byte"]["number"].as_f64().unwrap()
+    };
+    assert!((mean["number"].as_f64().unwrap() - 0.5 * (bits("tiny") + bits("wider"))).abs() < 1e-12, "{mean}");
+
+    let allow = "\n[[allowed]]\nnumber = \"7.25\"\nreason = \"the course gave so many\"\n\n[[allowed]]\ntext = \"Wider improves the loss\"\nreason = \"a test of words\"\n";
+    let about = fs::read_to_string(project.path("report/paper.toml")).unwrap();
+    project.write("report/paper.toml", &format!("{about}{allow}"));
+    project.harness(&["report", "--strict"]).expect(0);
+}
+
 /// Where something was registered, claims rest on that test, the verdict stands in the paper by itself, and an audit
 /// compiles both again.
 #[test]

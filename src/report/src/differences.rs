@@ -113,6 +113,17 @@ impl Differences {
         self.0.get(first)?.get(second)?.differences.get(key)
     }
 
+    /// Every difference: of which experiment, from which, and of which key.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str, &str, &Difference)> {
+        self.0.iter().flat_map(|(first, pairs)| {
+            pairs.iter().flat_map(move |(second, pair)| {
+                let of_key =
+                    move |(key, difference)| (first.as_str(), second.as_str(), String::as_str(key), difference);
+                pair.differences.iter().map(of_key)
+            })
+        })
+    }
+
     /// What the tests say of an experiment's metric against its reference.
     pub(crate) fn verdict(&self, families: &Families, entry: &Entry, key: &str) -> Option<Verdict> {
         self.get(entry.name(), families.reference(entry)?.name(), key)?.verdict

@@ -8,7 +8,7 @@ use harness_core::files::FileError;
 use harness_analyse::CompareError;
 
 /// A place in a file that a person wrote.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Place {
     /// The file, relative to the project.
     pub path: String,

@@ -70,6 +70,25 @@ pub(super) fn demo() -> Vec<Synthetic> {
     ]
 }
 
+/// `baseline` and `lr-warmup` with these seeds each. The loss of `lr-warmup` is lower by 0.06 nats.
+pub(super) fn seeds(count: usize) -> Vec<Synthetic> {
+    const RUNS: [[&str; 3]; 2] = [
+        ["20261123T081500Z-00ab12cd", "20261123T083000Z-0000000e", "20261123T084000Z-0000001e"],
+        ["20261123T082000Z-00cd34ef", "20261123T083500Z-0000000f", "20261123T084500Z-0000001f"],
+    ];
+    let mut all = Vec::new();
+    for seed in 0..count {
+        for (mut one, run) in demo().into_iter().zip(RUNS) {
+            one.run = run[seed];
+            one.config = one.config.replace("seed = 1", &format!("seed = {}", seed + 1));
+            // Seeds differ among themselves, the change by a little less in each.
+            one.offset = one.offset * (1.0 + 0.01 * seed as f64) + 0.02 * seed as f64;
+            all.push(one);
+        }
+    }
+    all
+}
+
 /// A run on a corpus of 25 books with the public tasks.
 pub(super) fn books() -> Synthetic {
     let config = "title = \"Books baseline\"\nquestion = \"What does a model of 10 million parameters learn from 25 books?\"\n\

@@ -10,6 +10,7 @@ use harness_core::names::Project;
 use serde::Serialize;
 use similar::TextDiff;
 
+use super::section::Section;
 use super::{REPORT, SECTIONS};
 
 /// Where drafts are kept as they were last written, relative to the project.
@@ -121,6 +122,19 @@ pub(super) fn follow(project: &Project, drafts: &[Drafted]) -> Result<Followed, 
         files::remove(&kept(project, &path))?;
     }
     Ok(followed)
+}
+
+/// The sections that are not as they were drafted.
+pub(super) fn edited<'a>(project: &Project, sections: &'a [Section]) -> Result<Vec<&'a Section>, FileError> {
+    let mut edited = Vec::new();
+    for section in sections {
+        let path = section.path.strip_prefix("report/").unwrap_or(&section.path);
+        let kept = kept(project, path);
+        if !files::is_file(&kept) || files::read_to_string(&kept)? != section.text {
+            edited.push(section);
+        }
+    }
+    Ok(edited)
 }
 
 /// Files that were drafted once and are not any more.

@@ -12,8 +12,10 @@
 //! nobody has others, and [`section`] reads them back, so that the names they use can be checked; [`bibliography`] sets what they cite; [`made`] is all of it as bytes, for the
 //! build folder and for an audit; [`typst`] compiles; [`glyphs`] names what no font can show; [`proof`] says what came out.
 //!
-//! [`claims`] compiles sentences that compare, or refuses them. [`latex`] writes the same paper for LaTeX.
+//! [`claims`] compiles sentences that compare, or refuses them; [`lint`] reads what the authors' own words claim and count, and
+//! [`annotate`] shows it in colours. [`latex`] writes the same paper for LaTeX.
 
+mod annotate;
 pub mod archive;
 mod bibliography;
 mod check_format;
@@ -27,6 +29,7 @@ mod figures;
 mod follow;
 mod glyphs;
 pub mod latex;
+mod lint;
 mod logbook;
 mod made;
 pub mod model;
@@ -56,6 +59,7 @@ pub use check_format::{Finding, check_format};
 pub use error::{Place, ReportError};
 pub use figures::{ListedFigure, Outcome, Redrawn, figures_of};
 pub use follow::{DraftDiff, Followed};
+pub use lint::{Rule, Statement};
 pub use made::Made;
 pub use page_budget::PageBudget;
 pub use proof::{Proof, ProofRun, SourceFile};
@@ -100,6 +104,8 @@ pub struct Options {
     pub mode: Mode,
     /// Of today's drafts alone: nothing outside the build folder is written, and no section of the project's own is read.
     pub drafts_alone: bool,
+    /// Whether a copy is made in which each number has the colour of what stands behind it.
+    pub annotate: bool,
     /// By experiment, what a reader has to know of the choice of its runs.
     pub notes: BTreeMap<String, Vec<String>>,
     /// What tells this program from any other; a paper of the same one that would come out the same is not made again.
@@ -123,12 +129,16 @@ pub struct Report {
     pub budget: PageBudget,
     /// What the conference would object to.
     pub findings: Vec<Finding>,
+    /// What the sections say that no record stands behind.
+    pub statements: Vec<Statement>,
     /// What Typst warned of.
     pub warnings: Vec<String>,
 }
 
 /// Where the paper lies, relative to the project.
 pub const PAPER_PDF: &str = "report/build/paper.pdf";
+/// Where the copy lies whose numbers are coloured, relative to the project.
+pub const PAPER_ANNOTATED: &str = "report/build/paper-annotated.pdf";
 /// Where its proof lies, relative to the project.
 pub const PAPER_PROOF: &str = "report/build/paper.json";
 
@@ -137,6 +147,8 @@ const BUILD: &str = "report/build";
 const DRAFT: &str = "report/build/draft";
 const DRAFT_SECTIONS: &str = "report/build/draft/sections";
 const PAPER: &str = "report/build/paper.typ";
+/// The first line of a section that uses functions of the paper.
+const IMPORT: &str = "#import \"/report/build/lib/values.typ\": *";
 const SECTIONS: &str = "report/sections";
 const OWN_REFERENCES: &str = "report/references.bib";
 const NO_REFERENCES: &str = "% Works that only this paper cites. Those that the drafts cite are in templates/references.bib;\n\
@@ -198,6 +210,16 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     findings.extend(budget.remedy().map(|hint| Finding { rule: "page budget", problem: budget.line(), hint }));
     findings.extend(swallowed(&made.sections));
     findings.extend(glyphs::findings(project, &made.sections, &made.numbers.families, &compiled.blanks));
+    let seen = lint::seen::Seen::load(project)?;
+    let read = lint::read(&made.numbers, &made.tables, &made.sections, &made.allowed, &seen);
+    if !options.drafts_alone {
+        seen.save(project, &made.numbers, &follow::edited(project, &made.sections)?)?;
+    }
+    if options.annotate {
+        annotate::write(project, &made, &read.typed)?;
+        let copy = absolute(&project.root().join(PAPER_ANNOTATED));
+        typst.annotated().compile(annotate::PAPER, &copy, mode, made.timestamp())?;
+    }
     let report = Report {
         pdf,
         proof: proof_path,
@@ -206,6 +228,7 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
         followed,
         budget,
         findings,
+        statements: read.statements,
         warnings: compiled.warnings,
     };
     if let Some(inputs) = unchanged::inputs(project, analyses.iter().map(|analysis| &analysis.run), options)? {
@@ -388,6 +411,33 @@ fn pairs_asked_for(sections: &[Section]) -> Vec<(String, String)> {
     sections.iter().flat_map(|s| s.calls_of(&functions)).filter_map(pair).collect()
 }
 
+/// The means that sections ask for, which Typst finds by what they are of.
+fn means_asked_for(numbers: &Numbers, sections: &[Section]) -> Result<Vec<values::Mean>, ReportError> {
+    let mut means: Vec<values::Mean> = Vec::new();
+    for (section, call) in sections.iter().flat_map(|s| s.calls_of(&[Function::MeanOf]).map(move |call| (s, call))) {
+        let wrong = |problem: String| {
+            ReportError::Source {
+            problem,
+            place: Box::new(section.place(call.offset)),
+            hint: Some(
+                "write `#mean-of((\"a\", \"b\"), \"KEY\")` over experiments, or `#mean-of(\"a\", (\"KEY\", \"KEY\"))` over tasks".to_owned(),
+            ),
+        }
+        };
+        let texts = |list: &Vec<Argument>| list.iter().map(|argument| argument.text.clone()).collect::<Vec<_>>();
+        let [experiments, keys] =
+            call.lists.iter().map(texts).collect::<Vec<_>>().try_into().map_err(|_| {
+                wrong("a mean is given experiments and keys, each a string or a list of them".to_owned())
+            })?;
+        let mean = numbers.mean(&experiments, &keys).map_err(wrong)?;
+        let mean = values::Mean { experiments, keys, mean };
+        if !means.contains(&mean) {
+            means.push(mean);
+        }
+    }
+    Ok(means)
+}
+
 /// Every name that a section may use.
 struct Known<'a> {
     numbers: &'a Numbers<'a>,
@@ -411,7 +461,7 @@ fn check_names(known: &Known, sections: &[Section]) -> Result<Vec<String>, Repor
             return Err(ReportError::Source {
                 problem: "the section uses functions of the paper without importing them".to_owned(),
                 place: Box::new(section.place(call.offset)),
-                hint: Some("put `#import \"/report/build/lib/values.typ\": *` into its first line".to_owned()),
+                hint: Some(format!("put `{IMPORT}` into its first line")),
             });
         }
         for call in &section.calls {
@@ -463,8 +513,8 @@ fn check_call(known: &Known, names: &Names, cited: &mut Vec<String>) -> Result<(
             names.known(what, "count", &counts.into_iter().flatten().map(|(name, _)| *name).collect::<Vec<_>>())?;
         }
         Function::TableOf => names.known_table(known.tables)?,
-        // What else a claim names is looked up when it is compiled.
-        Function::Claim => {}
+        // What these name is looked up when they are compiled.
+        Function::Claim | Function::MeanOf => {}
         Function::Verdict => {
             for experiment in arguments {
                 names.known(experiment, "experiment", &known.experiments)?;

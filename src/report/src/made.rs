@@ -13,13 +13,14 @@ use super::error::ReportError;
 use super::figures::LastDrawn;
 use super::logbook::Logbook;
 use super::model::{Bound, FigureRef, Note};
+use super::paper_toml::Allowed;
 use super::proof::{self, Proof, SourceFile};
 use super::section::Section;
 use super::tables::Tables;
 use super::values::{self, Numbers};
 use super::{
     BUILD, DRAFT, DRAFT_SECTIONS, Known, Mode, Options, Part, SECTIONS, check_names, draft, figures, keep_only,
-    pairs_asked_for, paper_toml, part_of, pretty, read_library, read_sections, write_changed,
+    means_asked_for, pairs_asked_for, paper_toml, part_of, pretty, read_library, read_sections, write_changed,
 };
 
 /// What is known of the runs before there are sections.
@@ -59,8 +60,11 @@ pub struct Made<'a> {
     sources: BTreeMap<String, Digest>,
     pub(super) numbers: Numbers<'a>,
     pub(super) sections: Vec<Section>,
+    pub(super) tables: Tables,
     /// What the figures were drawn from.
     drawn: LastDrawn,
+    /// What the sections may say although no record is behind it.
+    pub(super) allowed: Vec<Allowed>,
 }
 
 impl<'a> Made<'a> {
@@ -83,29 +87,26 @@ impl<'a> Made<'a> {
         let mut numbers = numbers.decided(project)?;
         numbers.differences.add_notes(&options.notes);
         numbers.claims = claims::compile(&numbers, &asked)?;
+        numbers.means = means_asked_for(&numbers, &sections)?;
         let library = read_library(project, &mut |path, text| {
             sources.insert(path.to_owned(), Digest::of(text.as_bytes()));
         })?;
-        let mut made = Made {
-            mode: options.mode,
-            files: BTreeMap::new(),
-            sources,
-            numbers,
-            sections,
-            drawn: LastDrawn::default(),
-        };
+        let mut tables = Tables::of(&numbers, &basis.logbook);
+        if options.mode == Mode::Review {
+            tables.withhold_commits();
+        }
+        let (mode, drawn, allowed) = (options.mode, LastDrawn::default(), Vec::new());
+        let mut made = Made { mode, files: BTreeMap::new(), sources, numbers, sections, tables, drawn, allowed };
 
         let is_own = files::is_file(&project.root().join(paper_toml::PATH));
         let about = if is_own { paper_toml::PATH.to_owned() } else { format!("{DRAFT}/{}", paper_toml::NAME) };
-        let about = paper_toml::parse(&about, &made.read(project, &about)?)?;
-        let mut tables = Tables::of(&made.numbers, &basis.logbook);
-        if made.mode == Mode::Review {
-            tables.withhold_commits();
-        }
+        let text = made.read(project, &about)?;
+        made.allowed = paper_toml::allowed(&about, &text)?;
+        let about = paper_toml::parse(&about, &text)?;
         let known = Known {
             numbers: &made.numbers,
             experiments: made.numbers.families.names(),
-            tables: &tables,
+            tables: &made.tables,
             references: library.keys(),
         };
         let cited = check_names(&known, &made.sections)?;
@@ -114,7 +115,8 @@ impl<'a> Made<'a> {
 
         let values = pretty(&made.numbers.catalogue());
         made.add("values.json", values);
-        made.add("tables.json", pretty(&tables));
+        let tables = pretty(&made.tables);
+        made.add("tables.json", tables);
         made.add("cites.json", pretty(&json!({ "format": values::VERSION, "references": library.references(&cited) })));
         made.add("about.json", pretty(&about));
         for (figure, drawn) in &figures {

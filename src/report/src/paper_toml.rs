@@ -23,6 +23,8 @@ struct Paper {
     authors: Vec<Author>,
     #[serde(default)]
     pages: Pages,
+    #[serde(default, skip_serializing)]
+    allowed: Vec<toml::Spanned<Entry>>,
 }
 
 /// How long the paper may be, and what has a subsection in it.
@@ -39,6 +41,70 @@ impl Default for Pages {
     fn default() -> Self {
         Pages { limit: 8, subsections: Vec::new() }
     }
+}
+
+/// `[[allowed]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    number: Option<String>,
+    text: Option<String>,
+    reason: String,
+}
+
+/// What may stand in a section although no record is behind it.
+#[derive(Clone, Debug)]
+pub(super) struct Allowed {
+    what: Allows,
+    /// Where the entry stands.
+    pub place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Allows {
+    /// A number as it is typed, wherever it is.
+    Number(String),
+    /// All that is in a sentence with these words.
+    Text(String),
+}
+
+impl Allowed {
+    /// Whether it allows a number in this sentence, or the sentence itself.
+    pub(crate) fn allows(&self, sentence: &str, number: Option<&str>) -> bool {
+        match &self.what {
+            Allows::Number(allowed) => number.is_some_and(|number| number == allowed),
+            Allows::Text(allowed) => {
+                let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+                words(sentence).contains(&words(allowed))
+            }
+        }
+    }
+}
+
+/// The allow-list of the file.
+pub(super) fn allowed(path: &str, text: &str) -> Result<Vec<Allowed>, ReportError> {
+    let paper: Paper = toml::from_str(text).map_err(|e| wrong(path, text, &e))?;
+    let read = |entry: toml::Spanned<Entry>| {
+        let place = Place::at(path, text, entry.span().start);
+        let refused = |problem: &str| ReportError::Source {
+            problem: problem.to_owned(),
+            place: Box::new(place.clone()),
+            hint: Some(
+                "write `[[allowed]]`, `number = \"7.25\"` or `text = \"...\"`, and `reason = \"...\"`".to_owned(),
+            ),
+        };
+        let Entry { number, text, reason } = entry.into_inner();
+        if reason.trim().is_empty() {
+            return Err(refused("what is allowed has a reason"));
+        }
+        let what = match (number, text) {
+            (Some(number), None) => Allows::Number(number),
+            (None, Some(text)) if !text.trim().is_empty() => Allows::Text(text),
+            _ => return Err(refused("what is allowed is a `number` or a `text`")),
+        };
+        Ok(Allowed { what, place })
+    };
+    paper.allowed.into_iter().map(read).collect()
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -24,10 +24,11 @@ pub(super) enum Function {
     Citet,
     Claim,
     Verdict,
+    MeanOf,
 }
 
 impl Function {
-    const ALL: [(&str, Function); 14] = [
+    const ALL: [(&str, Function); 15] = [
         ("value", Function::Value),
         ("standing", Function::Standing),
         ("delta", Function::Delta),
@@ -42,6 +43,7 @@ impl Function {
         ("citet", Function::Citet),
         ("claim", Function::Claim),
         ("verdict", Function::Verdict),
+        ("mean-of", Function::MeanOf),
     ];
 
     fn of(name: &str) -> Option<Self> {
@@ -59,6 +61,8 @@ pub(super) struct Call {
     pub arguments: Vec<Argument>,
     /// The string that is given for `over:`.
     pub over: Option<Argument>,
+    /// What stands first in it, where a list of strings may stand for one string.
+    pub lists: Vec<Vec<Argument>>,
     /// What else is given by name.
     pub named: Vec<Named>,
     /// Byte offset of a `;` right behind the call, which Typst takes as its end and does not print.
@@ -128,11 +132,15 @@ impl Call {
             offset: node.offset(),
             arguments: Vec::new(),
             over: None,
+            lists: Vec::new(),
             named: Vec::new(),
             swallowed: None,
         };
         let mut literal = true;
         for item in list.children().filter(|item| !item.kind().is_trivia()) {
+            if matches!(item.kind(), SyntaxKind::Str | SyntaxKind::Array | SyntaxKind::Parenthesized) {
+                found.lists.push(Argument::all_of(&item));
+            }
             match item.kind() {
                 SyntaxKind::Str if literal => found.arguments.extend(Argument::of(&item)),
                 SyntaxKind::Named if is_named(&item, "over") => {
@@ -159,6 +167,12 @@ impl Named {
 }
 
 impl Argument {
+    /// A string, or the strings of a list.
+    fn all_of(node: &LinkedNode) -> Vec<Self> {
+        let of_list = || node.children().filter_map(|child| Argument::of(&child)).collect();
+        Argument::of(node).map_or_else(of_list, |one| vec![one])
+    }
+
     fn of(node: &LinkedNode) -> Option<Self> {
         let text: ast::Str = node.get().cast()?;
         Some(Argument { text: text.get().to_string(), offset: node.offset() })

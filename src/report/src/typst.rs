@@ -45,6 +45,7 @@ pub(super) struct Typst {
     root: PathBuf,
     /// As it says of itself.
     pub version: String,
+    annotate: bool,
 }
 
 impl Typst {
@@ -65,7 +66,12 @@ impl Typst {
         }
         let fonts = project.tools().join("fonts");
         let root = std::path::absolute(project.root()).unwrap_or_else(|_| project.root().to_owned());
-        Ok(Typst { program, fonts: fonts.is_dir().then_some(fonts), root, version })
+        Ok(Typst { program, fonts: fonts.is_dir().then_some(fonts), root, version, annotate: false })
+    }
+
+    /// The same, for a paper whose numbers have the colour of what stands behind them.
+    pub(crate) fn annotated(self) -> Self {
+        Typst { annotate: true, ..self }
     }
 
     /// Compiles `paper` (relative to the project) to `pdf`: for archives, unless something in it may not be.
@@ -141,6 +147,9 @@ impl Typst {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.root).arg(action).arg("--root").arg(&self.root);
         command.args(["--diagnostic-format", "short", "--input"]).arg(format!("mode={mode}"));
+        if self.annotate {
+            command.args(["--input", "annotate=yes"]);
+        }
         if let Some(fonts) = &self.fonts {
             let fonts = std::path::absolute(fonts).unwrap_or_else(|_| fonts.clone());
             command.arg("--font-path").arg(fonts).arg("--ignore-system-fonts");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check_format::Finding;
 use super::follow::Followed;
+use super::lint::Statement;
 use super::page_budget::PageBudget;
 use super::proof::Proof;
 use super::{BUILD, Options, PAPER_PDF, PAPER_PROOF, REPORT, Report, pretty};
@@ -27,6 +28,7 @@ struct Last {
     left: Vec<String>,
     budget: PageBudget,
     findings: Vec<[String; 3]>,
+    statements: Vec<Statement>,
     warnings: Vec<String>,
 }
 
@@ -103,6 +105,7 @@ pub(super) fn report(project: &Project, inputs: Digest) -> Option<Report> {
             .into_iter()
             .map(|[rule, problem, hint]| Finding { rule: rule.leak(), problem, hint })
             .collect(),
+        statements: last.statements,
         warnings: last.warnings,
     })
 }
@@ -118,6 +121,7 @@ pub(super) fn remember(project: &Project, inputs: Digest, report: &Report) -> Re
         left: report.followed.left.clone(),
         budget: report.budget.clone(),
         findings: report.findings.iter().map(text).collect(),
+        statements: report.statements.clone(),
         warnings: report.warnings.clone(),
     };
     files::write(&project.root().join(LAST), &pretty(&last))

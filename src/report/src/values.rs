@@ -32,6 +32,8 @@ pub struct Numbers<'a> {
     pub(super) decisions: BTreeMap<String, Decision>,
     /// The claims that sections make.
     pub(super) claims: Vec<Compiled>,
+    /// The means that sections ask for.
+    pub(super) means: Vec<Mean>,
     counts: Counts,
     standings: BTreeMap<String, Standings>,
 }
@@ -53,19 +55,31 @@ impl<'a> Numbers<'a> {
         let standings: BTreeMap<String, Standings> =
             families.entries.iter().map(|entry| (entry.name().to_owned(), standings(entry))).collect();
         let counts = Counts::of(&families, &differences, &standings);
-        Ok(Numbers { families, differences, decisions: BTreeMap::new(), claims: Vec::new(), counts, standings })
+        Ok(Numbers {
+            families,
+            differences,
+            decisions: BTreeMap::new(),
+            claims: Vec::new(),
+            means: Vec::new(),
+            counts,
+            standings,
+        })
     }
 
     /// With what was decided, over these runs and no others, of each experiment that registered what it expects: claims
     /// rest on that.
     pub fn decided(mut self, project: &Project) -> Result<Self, StudyError> {
+        let expects = |entry: &Entry| entry.runs.iter().any(|run| run.run.experiment.expect.is_some());
+        if !self.families.entries.iter().any(expects) {
+            return Ok(self);
+        }
         let evidence = Evidence::of(project)?;
         let runs = self.families.entries.iter().flat_map(|entry| entry.runs.iter().copied());
         let evidence = evidence.among(runs);
         for entry in &self.families.entries {
             let name = &entry.latest.run.open.experiment;
-            let expects = evidence.experiments().get(name).is_some_and(|loaded| loaded.experiment.expect.is_some());
-            if !expects {
+            // What is not here as a file cannot be decided by it.
+            if !expects(entry) || !evidence.experiments().contains_key(name) {
                 continue;
             }
             match decide_by(&evidence, name) {
@@ -134,11 +148,38 @@ impl<'a> Numbers<'a> {
                 }
                 Ok(backing(found.number as f64, &experiment.iter().map(String::as_str).collect::<Vec<_>>()))
             }
+            Quantity::Mean { experiments, keys } => {
+                let mean = self.mean(experiments, keys)?;
+                same(note, &mean)?;
+                Ok(backing(mean.number, &experiments.iter().map(String::as_str).collect::<Vec<_>>()))
+            }
             Quantity::Claim(claim) => said(note, claims::sentence(self, claim)?),
             Quantity::Verdict { experiment } => {
                 said(note, claims::verdict(self, experiment).ok_or("nothing was registered of it")?)
             }
         }
+    }
+
+    /// The unweighted mean of each key of each experiment; else why there is none.
+    pub(super) fn mean(&self, experiments: &[String], keys: &[String]) -> Result<Number, String> {
+        let mut values = Vec::new();
+        for experiment in experiments {
+            let entry =
+                self.families.entry(experiment).ok_or_else(|| format!("there is no experiment `{experiment}`"))?;
+            for key in keys {
+                let value = entry.values.get(key);
+                values.push(value.ok_or_else(|| format!("there is no value `{key}` of `{experiment}`"))?);
+            }
+        }
+        let Some(first) = values.first().filter(|_| values.len() > 1) else {
+            return Err("a mean is one of two values at least".to_owned());
+        };
+        if values.iter().any(|value| value.unit != first.unit) {
+            return Err("the values of a mean have one unit".to_owned());
+        }
+        let sum: f64 = values.iter().map(|value| value.number).sum();
+        // Its error would have to know how they vary together.
+        Ok(Number::value(sum / values.len() as f64, None, first.unit))
     }
 
     /// `values.json`
@@ -161,6 +202,7 @@ impl<'a> Numbers<'a> {
             differences: &self.differences,
             counts: &self.counts.paper,
             claims: &self.claims,
+            means: &self.means,
             runs: self.families.entries.iter().flat_map(|e| &e.runs).map(|a| RunIdentity::of(a)).collect(),
         }
     }
@@ -233,6 +275,7 @@ pub(super) struct Catalogue<'a> {
     differences: &'a Differences,
     counts: &'a BTreeMap<&'static str, Count>,
     claims: &'a [Compiled],
+    means: &'a [Mean],
     runs: Vec<RunIdentity>,
 }
 
@@ -256,6 +299,15 @@ struct Quoted {
 struct Told {
     text: String,
     pieces: Vec<Piece>,
+}
+
+/// A mean that a section asks for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Mean {
+    pub experiments: Vec<String>,
+    pub keys: Vec<String>,
+    #[serde(flatten)]
+    pub mean: Number,
 }
 
 /// A run as the paper names it.

@@ -1,7 +1,7 @@
 //! The experiments of a project with what was run of them, each read once however many decisions rest on it.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use harness_analyse::{RunAnalysis, Unit, Value};
@@ -13,7 +13,7 @@ use harness_record::select::Traces;
 use harness_record::{RunSet, SealedRun, load_config};
 
 use crate::StudyError;
-use crate::seeds::{Seeded, seeded};
+use crate::seeds::{Seeded, seeded, seeded_by};
 
 /// The numbers of one run.
 #[derive(Clone, Debug)]
@@ -45,10 +45,10 @@ impl Numbers {
 pub struct Evidence<'a> {
     /// The project.
     pub project: &'a Project,
-    traces: Traces,
+    traces: OnceCell<Traces>,
     experiments: BTreeMap<ExperimentName, Loaded>,
-    /// The runs that count; all of them if none are named.
-    among: Option<BTreeSet<RunId>>,
+    /// The only runs that count, of each experiment; all that are here if none are named.
+    among: Option<BTreeMap<ExperimentName, Vec<SealedRun>>>,
     seeded: RefCell<BTreeMap<(ExperimentName, Purpose), Rc<Seeded>>>,
     counted: RefCell<BTreeMap<ExperimentName, Rc<Vec<SealedRun>>>>,
     numbers: RefCell<BTreeMap<RunId, Rc<Numbers>>>,
@@ -61,7 +61,7 @@ impl<'a> Evidence<'a> {
         let loaded = names.into_iter().filter_map(|name| Some((name.clone(), load_config(project, &name).ok()?)));
         Ok(Evidence {
             project,
-            traces: Traces::of(project)?,
+            traces: OnceCell::new(),
             experiments: loaded.collect(),
             among: None,
             seeded: RefCell::default(),
@@ -72,11 +72,12 @@ impl<'a> Evidence<'a> {
 
     /// The same as if there were these runs alone, whose numbers are known already.
     pub fn among<'r>(mut self, runs: impl Iterator<Item = &'r RunAnalysis>) -> Self {
-        let numbers = self.numbers.get_mut();
+        let mut among: BTreeMap<ExperimentName, Vec<SealedRun>> = BTreeMap::new();
         for run in runs {
-            numbers.insert(run.run.open.run.clone(), Rc::new(Numbers::of(run)));
+            self.numbers.get_mut().insert(run.run.open.run.clone(), Rc::new(Numbers::of(run)));
+            among.entry(run.run.open.experiment.clone()).or_default().push(run.run.clone());
         }
-        self.among = Some(numbers.keys().cloned().collect());
+        self.among = Some(among);
         self
     }
 
@@ -93,6 +94,16 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    fn traces(&self) -> Result<&Traces, StudyError> {
+        match self.traces.get() {
+            Some(traces) => Ok(traces),
+            None => {
+                let traces = Traces::of(self.project)?;
+                Ok(self.traces.get_or_init(|| traces))
+            }
+        }
+    }
+
     /// What was run of an experiment, as its file says now, for a purpose.
     pub fn seeded(&self, name: &ExperimentName, purpose: Purpose) -> Result<Rc<Seeded>, StudyError> {
         let key = (name.clone(), purpose);
@@ -100,10 +111,10 @@ impl<'a> Evidence<'a> {
             return Ok(Rc::clone(known));
         }
         let config = self.experiment(name)?.experiment;
-        let mut seeded = seeded(self.project, name, &config, purpose, &self.traces)?;
-        if let Some(among) = &self.among {
-            seeded.completed.retain(|_, run| among.contains(&run.open.run));
-        }
+        let seeded = match &self.among {
+            Some(among) => seeded_by(among.get(name).into_iter().flatten().cloned(), &config, purpose),
+            None => seeded(self.project, name, &config, purpose, self.traces()?)?,
+        };
         let seeded = Rc::new(seeded);
         self.seeded.borrow_mut().insert(key, Rc::clone(&seeded));
         Ok(seeded)
@@ -114,7 +125,7 @@ impl<'a> Evidence<'a> {
         if let Some(known) = self.counted.borrow().get(name) {
             return Ok(Rc::clone(known));
         }
-        let counted = Rc::new(RunSet::of_traced(self.project, name, &self.traces)?.runs);
+        let counted = Rc::new(RunSet::of_traced(self.project, name, self.traces()?)?.runs);
         self.counted.borrow_mut().insert(name.clone(), Rc::clone(&counted));
         Ok(counted)
     }

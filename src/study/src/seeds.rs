@@ -58,10 +58,6 @@ pub fn seeded(
     traces: &Traces,
 ) -> Result<Seeded, FileError> {
     let set = RunSet::survey(project, name, traces)?;
-    let plan = plan_but_seed_and_measured_steps(config);
-    let is_ours =
-        |run: &SealedRun| run.open.plan.purpose == purpose && plan_but_seed_and_measured_steps(&run.experiment) == plan;
-    let mut seeded = Seeded::default();
     let killed: Vec<(u64, RunId)> = set.left_out.iter().filter_map(|left| killed(left, config, purpose)).collect();
     let left_out = set.left_out.into_iter().filter_map(|left| {
         let counts = matches!(
@@ -70,7 +66,20 @@ pub fn seeded(
         );
         left.sealed().filter(|_| counts).cloned()
     });
-    let mut runs: Vec<SealedRun> = set.runs.into_iter().chain(left_out).filter(is_ours).collect();
+    let mut seeded = seeded_by(set.runs.into_iter().chain(left_out), config, purpose);
+    for (seed, run) in killed {
+        seeded.unfinished.entry(seed).or_default().push(run);
+    }
+    Ok(seeded)
+}
+
+/// The same by runs that are sealed, whichever of an experiment they are.
+pub(crate) fn seeded_by(runs: impl Iterator<Item = SealedRun>, config: &Choices, purpose: Purpose) -> Seeded {
+    let plan = plan_but_seed_and_measured_steps(config);
+    let is_ours =
+        |run: &SealedRun| run.open.plan.purpose == purpose && plan_but_seed_and_measured_steps(&run.experiment) == plan;
+    let mut seeded = Seeded::default();
+    let mut runs: Vec<SealedRun> = runs.filter(is_ours).collect();
     runs.sort_by(|a, b| a.open.run.cmp(&b.open.run));
     for run in runs {
         let seed = run.open.plan.seed;
@@ -83,10 +92,7 @@ pub fn seeded(
             seeded.unfinished.remove(&seed);
         }
     }
-    for (seed, run) in killed {
-        seeded.unfinished.entry(seed).or_default().push(run);
-    }
-    Ok(seeded)
+    seeded
 }
 
 /// A run of this config for this purpose that was never sealed, with its seed.

@@ -61,6 +61,7 @@ pub(super) fn keys(quantity: &Quantity) -> Vec<&str> {
         | Quantity::Interval { key, .. }
         | Quantity::Direction { key, .. } => vec![key],
         Quantity::Standing { key, than, .. } => vec![key, than],
+        Quantity::Mean { keys, .. } => keys.iter().map(String::as_str).collect(),
         Quantity::Claim(claim) => vec![&claim.metric],
         Quantity::Verdict { .. } | Quantity::Count { .. } => Vec::new(),
     }
@@ -74,6 +75,7 @@ fn experiments(quantity: &Quantity) -> Option<Vec<&str>> {
             Some(vec![experiment, minus])
         }
         Quantity::Direction { experiment, against, .. } => Some(vec![experiment, against]),
+        Quantity::Mean { experiments, .. } => Some(experiments.iter().map(String::as_str).collect()),
         Quantity::Claim(claim) => Some(vec![&claim.experiment, &claim.than]),
         // Like a claim, it rests on every change that is corrected with its own.
         Quantity::Verdict { .. } | Quantity::Count { .. } => None,

@@ -35,7 +35,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     terminal::tell("\n$ harness report --draft");
     // The demonstration leaves the project's own paper alone, and none of its own behind.
     let drafts_alone = !workplace.project.report().join("sections").exists();
-    report::build(workplace, Mode::Final, drafts_alone, false)?;
+    report::build(workplace, Mode::Final, drafts_alone)?;
     terminal::tell("\n$ harness audit");
     let code = audit::everything(workplace)?;
     terminal::tell(

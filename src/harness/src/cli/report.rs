@@ -9,7 +9,8 @@ use harness_analyse::RunAnalysis;
 use harness_build::BUILD;
 use harness_core::parallel::on_all_cores;
 use harness_record::{LeftOut, Reason, RunSet, SealedRun, Seen};
-use harness_report::{self as report, Finding, Followed, Mode, Options, PAPER_PDF};
+use harness_report::{self as report, Finding, Followed, Mode, Options, PAPER_ANNOTATED, PAPER_PDF, Report, Statement};
+use serde_json::json;
 
 /// Write report/build/paper.pdf from the sealed runs of every experiment.
 ///
@@ -20,7 +21,7 @@ pub(super) struct Arguments {
     /// Layout: camera-ready, anonymous with ruler, or with names and page numbers.
     #[arg(long, value_enum, default_value = "final")]
     mode: Layout,
-    /// Fail (exit code 1) if a check of the format finds something.
+    /// Fail (exit code 1) if a check of the format finds something, or a section says what no record stands behind.
     #[arg(long)]
     strict: bool,
     /// Make the paper of today's drafts alone: nothing is written outside report/build, and your sections are not read.
@@ -38,8 +39,12 @@ pub(super) struct Arguments {
     /// Take those changes for seen, so that only later ones are told.
     #[arg(long, requires = "diff_draft")]
     seen: bool,
-    /// Print the differences as JSON: `path`, `records` (null where the old draft was not kept) and `yours`.
-    #[arg(long, requires = "diff_draft")]
+    /// Make also report/build/paper-annotated.pdf, in which each number has the colour of what stands behind it.
+    #[arg(long, conflicts_with = "diff_draft")]
+    annotate: bool,
+    /// Print JSON: what was made and each finding with `rule`, `path`, `line`, `column`, `problem` and `hint`; with `--diff-draft` the
+    /// differences: `path`, `records` (null where the old draft was not kept) and `yours`.
+    #[arg(long)]
     json: bool,
 }
 
@@ -67,7 +72,21 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     if arguments.diff_draft {
         return diff_draft(workplace, arguments);
     }
-    let made = build(workplace, arguments.mode.into(), arguments.draft, arguments.strict)?;
+    let report = make(workplace, arguments.mode.into(), arguments.draft, arguments.annotate)?;
+    if arguments.json {
+        terminal::say(
+            &serde_json::to_string_pretty(&as_json(&report, arguments.annotate)).expect("plain data is JSON"),
+        );
+    } else {
+        tell(&report);
+        if arguments.annotate {
+            terminal::say(&format!(
+                "{PAPER_ANNOTATED}: the same with numbers in the colours of what stands behind them"
+            ));
+        }
+    }
+    let objections = arguments.strict && !(report.findings.is_empty() && report.statements.is_empty());
+    let made = if objections { exit_code::CONTRADICTION } else { exit_code::SUCCESS };
     match &arguments.latex {
         Some(folder) => Ok(made.max(latex(workplace, arguments, folder)?)),
         None => Ok(made),
@@ -87,6 +106,29 @@ fn latex(workplace: &Workplace, arguments: &Arguments, folder: &Path) -> Outcome
     }
     let objections = arguments.strict && !made.findings.is_empty();
     Ok(if objections { exit_code::CONTRADICTION } else { exit_code::SUCCESS })
+}
+
+/// What was made and found; format 1.
+fn as_json(report: &Report, annotated: bool) -> serde_json::Value {
+    let of_format = report.findings.iter().map(|Finding { rule, problem, hint, .. }| {
+        json!({ "of": "format", "rule": rule, "path": null, "line": null, "column": null, "problem": problem, "hint": hint })
+    });
+    let of_sections = report.statements.iter().map(|Statement { rule, place, problem, hint }| {
+        json!({
+            "of": "sections", "rule": rule.word(), "path": place.path, "line": place.line, "column": place.column,
+            "problem": problem, "hint": hint,
+        })
+    });
+    json!({
+        "format": 1,
+        "pdf": PAPER_PDF,
+        "annotated": annotated.then_some(PAPER_ANNOTATED),
+        "pages": report.pages,
+        "bound_numbers": report.bound,
+        "drafts": report.followed,
+        "findings": of_format.chain(of_sections).collect::<Vec<_>>(),
+        "warnings": report.warnings,
+    })
 }
 
 fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
@@ -111,21 +153,34 @@ fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 }
 
 /// Makes the paper and says what came out.
-pub(super) fn build(workplace: &Workplace, mode: Mode, drafts_alone: bool, strict: bool) -> Outcome {
+pub(super) fn build(workplace: &Workplace, mode: Mode, drafts_alone: bool) -> Outcome {
+    tell(&make(workplace, mode, drafts_alone, false)?);
+    Ok(exit_code::SUCCESS)
+}
+
+fn make(workplace: &Workplace, mode: Mode, drafts_alone: bool, annotate: bool) -> Result<Report, Failure> {
     let (runs, notes) = citable(workplace)?;
-    let options = Options { mode, drafts_alone, notes, program: Some(BUILD.source_sha256.to_owned()) };
-    let report = match report::unchanged(&workplace.project, &runs, &options)? {
-        Some(report) => report,
-        None => report::build(&workplace.project, &analysed(&runs)?, &options)?,
-    };
+    let options = Options { mode, drafts_alone, annotate, notes, program: Some(BUILD.source_sha256.to_owned()) };
+    let unchanged = if annotate { None } else { report::unchanged(&workplace.project, &runs, &options)? };
+    match unchanged {
+        Some(report) => Ok(report),
+        None => Ok(report::build(&workplace.project, &analysed(&runs)?, &options)?),
+    }
+}
+
+fn tell(report: &Report) {
     tell_of_drafts(&report.followed);
     report.warnings.iter().for_each(|warning| terminal::tell(&format!("typst: {warning}")));
     tell_of(&report.findings);
-    let summary = format!("{PAPER_PDF}: {} pages, {} bound numbers", report.pages, report.bound);
-    terminal::say(&summary);
+    report.statements.iter().for_each(tell_of_statement);
+    terminal::say(&format!("{PAPER_PDF}: {} pages, {} bound numbers", report.pages, report.bound));
     terminal::tell(&report.budget.line());
-    let objections = strict && !report.findings.is_empty();
-    Ok(if objections { exit_code::CONTRADICTION } else { exit_code::SUCCESS })
+}
+
+fn tell_of_statement(statement: &Statement) {
+    let Statement { rule, place, problem, hint } = statement;
+    let (path, line, column) = (&place.path, place.line, place.column);
+    terminal::tell(&format!("{}: {path}:{line}:{column}: {problem}\nhint: {hint}", rule.word()));
 }
 
 fn tell_of(findings: &[Finding]) {

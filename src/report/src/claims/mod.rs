@@ -600,7 +600,7 @@ fn evidence(effect: &Effect, interval: Option<[f64; 2]>, [first, second]: [usize
 }
 
 /// Why what is found counts as exploration; none where it was registered, or stated, and then looked for.
-fn exploratory(numbers: &Numbers, claim: &Claim) -> Option<String> {
+pub(super) fn exploratory(numbers: &Numbers, claim: &Claim) -> Option<String> {
     let Claim { experiment, than, metric, .. } = claim;
     let registered = [(experiment, than), (than, experiment)].into_iter().find_map(|(change, base)| {
         numbers.decisions.get(change).filter(|decision| decides(decision, base, metric) && decision.estimate.is_some())

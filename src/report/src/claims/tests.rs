@@ -3,27 +3,8 @@
 use harness_core::names::Project;
 
 use super::*;
-use crate::fixture::{Synthetic, demo};
+use crate::fixture::{Synthetic, seeds};
 use crate::tests::{project, runs};
-
-/// `baseline` and `lr-warmup` with these seeds each. The loss of `lr-warmup` is lower by 0.06 nats.
-fn seeds(count: usize) -> Vec<Synthetic> {
-    const RUNS: [[&str; 3]; 2] = [
-        ["20261123T081500Z-00ab12cd", "20261123T083000Z-0000000e", "20261123T084000Z-0000001e"],
-        ["20261123T082000Z-00cd34ef", "20261123T083500Z-0000000f", "20261123T084500Z-0000001f"],
-    ];
-    let mut all = Vec::new();
-    for seed in 0..count {
-        for (mut one, run) in demo().into_iter().zip(RUNS) {
-            one.run = run[seed];
-            one.config = one.config.replace("seed = 1", &format!("seed = {}", seed + 1));
-            // Seeds differ among themselves, the change by a little less in each.
-            one.offset = one.offset * (1.0 + 0.01 * seed as f64) + 0.02 * seed as f64;
-            all.push(one);
-        }
-    }
-    all
-}
 
 fn section(text: &str) -> Section {
     let text = format!("#import \"/report/build/lib/values.typ\": *\n{text}");

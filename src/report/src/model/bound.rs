@@ -62,6 +62,13 @@ pub enum Quantity {
         /// The experiment; none for counts of the paper.
         experiment: Option<String>,
     },
+    /// The unweighted mean of values: of each experiment each key.
+    Mean {
+        /// The experiments.
+        experiments: Vec<String>,
+        /// The keys, of one unit.
+        keys: Vec<String>,
+    },
     /// A sentence that compares, compiled from a test.
     Claim(Claim),
     /// What was decided of the hypothesis of an experiment, as a sentence.
@@ -87,6 +94,9 @@ impl std::fmt::Display for Quantity {
             }
             Quantity::Count { count, experiment: Some(experiment) } => write!(f, "{experiment}:count of {count}"),
             Quantity::Count { count, experiment: None } => write!(f, "count of {count}"),
+            Quantity::Mean { experiments, keys } => {
+                write!(f, "mean of {} over {}", keys.join(", "), experiments.join(", "))
+            }
             Quantity::Claim(claim) => write!(f, "{}", claim.call()),
             Quantity::Verdict { experiment } => write!(f, "verdict on {experiment}"),
         }
