@@ -445,3 +445,83 @@ fn a_paper_of_nothing_is_refused() {
     let ran = project.harness(&["report"]).expect(2);
     assert!(ran.stderr.contains("hint: `harness run baseline`"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_paper_is_held_against_the_rules_and_any_pdf_is_too() {
+    let Some(project) = study() else { return };
+    let checked = project.harness(&["report", "--check", "--mode", "review", "--json"]).expect(0);
+    let found: serde_json::Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert_eq!((&found["findings"], &found["mode"]), (&serde_json::json!([]), &serde_json::json!("review")));
+    assert!(found["rules"].as_array().unwrap().iter().all(|rule| rule["source"].is_string()), "{found:#}");
+
+    // The review copy is no camera-ready paper, and says so without a project's sections.
+    let pdf = "report/build/paper.pdf";
+    let ran = project.harness(&["report", "--check", pdf]).expect(1);
+    assert!(ran.stdout.contains("ruler: page 1: ") && ran.stdout.contains("rule: acl-style-files"), "{}", ran.stdout);
+    project.harness(&["report", "--check", pdf, "--mode", "review"]).expect(0);
+    let ran = project.harness(&["report", "--check", "README.md"]).expect(1);
+    assert!(ran.stderr.contains("README.md"), "{}", ran.stderr);
+    project.write("no.pdf", "nothing");
+    let ran = project.harness(&["report", "--check", "no.pdf"]).expect(2);
+    assert!(ran.stderr.contains("`no.pdf`") && ran.stderr.contains("hint: "), "{}", ran.stderr);
+}
+
+#[test]
+fn the_checklist_is_answered_from_records_and_waits_for_a_person() {
+    let Some(project) = study() else { return };
+    project.harness(&["report"]).expect(0);
+    let ran = project.harness(&["report", "--checklist", "--strict"]).expect(1);
+    assert!(
+        ran.stdout.contains("\nC1 ") && ran.stdout.contains("A2 ") && ran.stderr.contains("A2, B3"),
+        "{}",
+        ran.stdout
+    );
+    project.harness(&["report", "--strict"]).expect(1);
+    let path = project.path("report/checklist.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("answer = \"\"", "answer = \"no\"")).unwrap();
+    let ran = project.harness(&["report", "--checklist", "--strict", "--json"]).expect(0);
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(found["open"], serde_json::json!([]));
+    let budget = found["answers"].as_array().unwrap().iter().find(|answer| answer["id"] == "C1").unwrap();
+    assert_eq!((&budget["answer"], &budget["section"]), (&"yes".into(), &"Model and Training".into()), "{budget:#}");
+    assert!(budget["reason"].as_str().unwrap().contains("All 2 runs and probes"), "{budget:#}");
+    project.harness(&["report", "--strict"]).expect(0);
+}
+
+#[test]
+fn what_changed_since_a_commit_is_told_with_its_cause() {
+    let Some(project) = study() else { return };
+    project.commit("Two runs");
+    project.harness(&["report"]).expect(0);
+    let unchanged = project.harness(&["report", "--diff", "HEAD"]).expect(0);
+    assert!(unchanged.stdout.starts_with("0 changes"), "{}", unchanged.stdout);
+
+    project.harness(&["run", "tiny", "--seed", "7"]).expect(0);
+    project.harness(&["report"]).expect(0);
+    let diff = |name: &str| -> Vec<serde_json::Value> {
+        let ran = project.harness(&["report", "--diff", name, "--json"]).expect(0);
+        let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        found["changes"].as_array().unwrap().clone()
+    };
+    let of = |changes: &[serde_json::Value], what: &str| -> String {
+        let found = changes.iter().find(|change| change["what"] == what);
+        found.unwrap_or_else(|| panic!("{what} of {changes:#?}"))["causes"].to_string()
+    };
+    let changes = diff("HEAD");
+    assert!(of(&changes, "tiny:validation.bits_per_byte").contains("new seed 7 of `tiny`"), "{changes:#?}");
+    assert!(of(&changes, "count of runs").contains("new seed 7"), "{changes:#?}");
+    assert!(of(&changes, "runs").contains("new seed 7"), "{changes:#?}");
+    assert!(changes.iter().any(|change| change["kind"] == "figure"), "{changes:#?}");
+
+    // Another plan of the same experiment: what its config changed is the cause.
+    project.commit("A seed");
+    let text = fs::read_to_string(project.path("experiments/wider/experiment.toml")).unwrap();
+    project.write("experiments/wider/experiment.toml", &text.replace("width = 32", "width = 48"));
+    project.commit("Wider still");
+    project.harness(&["run", "wider"]).expect(0);
+    project.harness(&["report"]).expect(0);
+    let changes = diff("HEAD~1");
+    assert!(of(&changes, "wider:model.parameters").contains("model.width 48 was 32"), "{changes:#?}");
+    project.harness(&["report", "--diff", "no-such-branch"]).expect(2);
+}

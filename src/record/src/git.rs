@@ -347,6 +347,13 @@ impl Git {
         Ok(patch)
     }
 
+    /// The commit that a name stands for: a branch, a tag, the first digits of a commit, `HEAD~2`.
+    pub fn resolve(&self, name: &str) -> Result<String> {
+        let unknown = |_| GitError::UnknownCommit { commit: name.to_owned() };
+        let object = self.repository.revparse_single(name).map_err(unknown)?;
+        Ok(object.peel_to_commit().map_err(unknown)?.id().to_string())
+    }
+
     /// The content of a file at a commit; `None` if the commit does not hold it.
     pub fn file_at(&self, commit: &str, path: &str) -> Result<Option<Vec<u8>>> {
         let tree = self.commit(commit)?.tree()?;

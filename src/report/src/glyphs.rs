@@ -63,11 +63,9 @@ pub(super) fn findings(project: &Project, sections: &[Section], families: &Famil
     let finding = |(place, letters): (String, Vec<char>)| {
         let named: Vec<String> =
             letters.iter().map(|letter| format!("`{letter}` (U+{:04X})", u32::from(*letter))).collect();
-        Finding {
-            rule: "glyph",
-            problem: format!("{place}: no font of the paper has {}: blank in the PDF", named.join(", ")),
-            hint: "write it in other letters, or put a font that has it into .tools/fonts".to_owned(),
-        }
+        let problem = format!("no font of the paper has {}: blank in the PDF", named.join(", "));
+        let hint = "write it in other letters, or put a font that has it into .tools/fonts";
+        Finding::new("glyph", problem, hint).at(place)
     };
     by_place.into_iter().map(finding).collect()
 }

@@ -19,6 +19,7 @@ mod annotate;
 pub mod archive;
 mod bibliography;
 mod check_format;
+mod checklist;
 mod claims;
 mod differences;
 mod draft;
@@ -34,7 +35,9 @@ mod logbook;
 mod made;
 pub mod model;
 mod page_budget;
+mod paper_diff;
 mod paper_toml;
+mod pdf;
 pub mod plot;
 mod proof;
 mod prose;
@@ -55,20 +58,24 @@ use harness_core::names::{ExperimentName, Project};
 use harness_analyse::RunAnalysis;
 use harness_record::SealedRun;
 
-pub use check_format::{Finding, check_format};
+pub use check_format::{Finding, RULES, Rule, check_pdf};
+pub use checklist::{Answer, Checklist, Said, checklist};
 pub use error::{Place, ReportError};
 pub use figures::{ListedFigure, Outcome, Redrawn, figures_of};
 pub use follow::{DraftDiff, Followed};
 pub use lint::{Rule, Statement};
 pub use made::Made;
 pub use page_budget::PageBudget;
+pub use paper_diff::{Changed, Then, paper_diff};
 pub use proof::{Proof, ProofRun, SourceFile};
 pub use values::{Backing, Listed, Numbers};
 
 use bibliography::Library;
+use check_format::{Setting, sources::Written};
 use families::Families;
 use follow::Drafted;
 use made::Basis;
+use model::Outline;
 use prose::Segment;
 use section::{Argument, Call, Function, Section};
 use tables::Tables;
@@ -206,8 +213,8 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     let proof_path = project.root().join(PAPER_PROOF);
     files::write(&proof_path, &pretty(&proof))?;
     let budget = PageBudget::of(paper_toml::pages(project).limit, &notes.outline);
-    let mut findings = check_format(options.mode, &notes.outline);
-    findings.extend(budget.remedy().map(|hint| Finding { rule: "page budget", problem: budget.line(), hint }));
+    let mut findings = format_findings(&pdf, &made, &notes.outline)?;
+    findings.extend(budget.remedy().map(|hint| Finding::new("page limit", budget.line(), hint)));
     findings.extend(swallowed(&made.sections));
     findings.extend(glyphs::findings(project, &made.sections, &made.numbers.families, &compiled.blanks));
     let seen = lint::seen::Seen::load(project)?;
@@ -235,6 +242,31 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
         unchanged::remember(project, inputs, &report)?;
     }
     Ok(report)
+}
+
+/// What the conference would object to, on the pages and in what they were written from.
+fn format_findings(path: &Path, made: &Made, outline: &Outline) -> Result<Vec<Finding>, ReportError> {
+    let read = pdf::Pdf::read(&files::read(path)?);
+    let read = read.map_err(|problem| ReportError::Typst { problem: format!("the PDF that typst made: {problem}") })?;
+    let about: serde_json::Value = serde_json::from_slice(made.file("about.json")).expect("it was written as JSON");
+    let mut setting = Setting::of_file(made.mode, path);
+    // What is longer than the project allows is told with what to move.
+    setting.limit = None;
+    setting.identities = paper_toml::identities(&about);
+    let runs = made.numbers.families.entries.iter().flat_map(|entry| &entry.runs);
+    setting.identities.extend(runs.filter_map(|run| run.run.open.code.remote.clone()));
+    setting.identities.sort();
+    setting.identities.dedup();
+    let written = Written {
+        sections: &made.sections,
+        outline,
+        library: &made.library,
+        cited: &made.cited,
+        own_references: OWN_REFERENCES,
+    };
+    let mut findings = check_format::of_pdf(&read, &setting);
+    findings.extend(check_format::sources::check(&written));
+    Ok(findings)
 }
 
 /// Draws the figures of the paper over these runs again: which of them the runs still give, byte for byte.
@@ -312,6 +344,11 @@ fn follow_records(project: &Project, drafts: &[Drafted]) -> Result<Followed, Rep
         files::write(&references, NO_REFERENCES.as_bytes())?;
         followed.created.push(OWN_REFERENCES.to_owned());
     }
+    let answers = project.root().join(checklist::PATH);
+    if !answers.exists() {
+        files::write(&answers, checklist::draft().as_bytes())?;
+        followed.created.push(checklist::PATH.to_owned());
+    }
     Ok(followed)
 }
 
@@ -386,14 +423,9 @@ fn read_library(project: &Project, source: &mut dyn FnMut(&str, &str)) -> Result
 fn swallowed(sections: &[Section]) -> Vec<Finding> {
     let finding = |section: &Section, offset: usize| {
         let place = section.place(offset);
-        Finding {
-            rule: "semicolon",
-            problem: format!(
-                "{}:{}:{}: the semicolon after the call is not printed",
-                place.path, place.line, place.column
-            ),
-            hint: "Typst takes it as the end of the call: write `#value(...)#[;]`, or another sentence".to_owned(),
-        }
+        let problem = "the semicolon after the call is not printed";
+        let hint = "Typst takes it as the end of the call: write `#value(...)#[;]`, or another sentence";
+        Finding::new("semicolon", problem, hint).at(format!("{}:{}:{}", place.path, place.line, place.column))
     };
     let of = |section: &Section| -> Vec<Finding> {
         section.calls.iter().filter_map(|c| c.swallowed).map(|offset| finding(section, offset)).collect()

@@ -8,6 +8,7 @@ use harness_core::names::Project;
 use harness_core::{Digest, files};
 use serde_json::json;
 
+use super::bibliography::Library;
 use super::claims;
 use super::error::ReportError;
 use super::figures::LastDrawn;
@@ -53,7 +54,7 @@ fn sections_of(options: &Options) -> &'static str {
 /// What the records and the sections make, before Typst sets it.
 #[derive(Debug)]
 pub struct Made<'a> {
-    mode: Mode,
+    pub(super) mode: Mode,
     /// The files of the build folder, by path in the project.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Digests of these files and of all that they and the paper were made from, by path in the project.
@@ -61,6 +62,9 @@ pub struct Made<'a> {
     pub(super) numbers: Numbers<'a>,
     pub(super) sections: Vec<Section>,
     pub(super) tables: Tables,
+    pub(super) library: Library,
+    /// Keys of the works that it cites.
+    pub(super) cited: Vec<String>,
     /// What the figures were drawn from.
     drawn: LastDrawn,
     /// What the sections may say although no record is behind it.
@@ -95,8 +99,18 @@ impl<'a> Made<'a> {
         if options.mode == Mode::Review {
             tables.withhold_commits();
         }
-        let (mode, drawn, allowed) = (options.mode, LastDrawn::default(), Vec::new());
-        let mut made = Made { mode, files: BTreeMap::new(), sources, numbers, sections, tables, drawn, allowed };
+        let mut made = Made {
+            mode: options.mode,
+            files: BTreeMap::new(),
+            sources,
+            numbers,
+            sections,
+            tables,
+            library,
+            cited: Vec::new(),
+            drawn: LastDrawn::default(),
+            allowed: Vec::new(),
+        };
 
         let is_own = files::is_file(&project.root().join(paper_toml::PATH));
         let about = if is_own { paper_toml::PATH.to_owned() } else { format!("{DRAFT}/{}", paper_toml::NAME) };
@@ -107,9 +121,10 @@ impl<'a> Made<'a> {
             numbers: &made.numbers,
             experiments: made.numbers.families.names(),
             tables: &made.tables,
-            references: library.keys(),
+            references: made.library.keys(),
         };
         let cited = check_names(&known, &made.sections)?;
+        made.cited = cited;
         let figures = figures::asked_for(project, &made.numbers.families, &made.sections, options.program.as_deref())?;
         made.drawn = LastDrawn::of(figures.iter());
 
@@ -117,7 +132,8 @@ impl<'a> Made<'a> {
         made.add("values.json", values);
         let tables = pretty(&made.tables);
         made.add("tables.json", tables);
-        made.add("cites.json", pretty(&json!({ "format": values::VERSION, "references": library.references(&cited) })));
+        let references = made.library.references(&made.cited);
+        made.add("cites.json", pretty(&json!({ "format": values::VERSION, "references": references })));
         made.add("about.json", pretty(&about));
         for (figure, drawn) in &figures {
             made.add(&format!("figures/{}", figures::file_name(figure)), drawn.figure.svg.clone().into_bytes());

@@ -147,6 +147,16 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Json, ReportError> {
     Ok(json!(paper))
 }
 
+/// What names the authors: as the file says, but for what it was drafted with.
+pub(super) fn identities(about: &Json) -> Vec<String> {
+    let drafted: toml::Table = toml::from_str(DRAFT).expect("the draft is TOML");
+    let drafted = drafted["authors"].to_string();
+    let authors = about["authors"].as_array().map_or(&[][..], Vec::as_slice);
+    let fields = authors.iter().flat_map(|author| ["name", "affiliation", "email"].map(|field| author[field].as_str()));
+    let said = fields.flatten().map(str::trim).filter(|text| text.len() > 2);
+    said.filter(|text| !drafted.contains(text)).map(str::to_owned).collect()
+}
+
 fn wrong(path: &str, text: &str, error: &toml::de::Error) -> ReportError {
     let (line, column, line_text) = error.span().map_or((0, 0, String::new()), |span| place_of(text, span.start));
     let message = error.message().trim().to_owned();

@@ -107,7 +107,6 @@ pub(super) fn attachments() -> Vec<Attachment> {
         ),
         Attachment::json("tables.json", "The tables of the paper: which value stands in which cell", false),
         Attachment::json(BOUND, "Every number and word of the paper that is bound to runs, with its page", true),
-        Attachment::json("claims.json", "What the paper claims, with the tests that carry it", true),
     ]
 }
 

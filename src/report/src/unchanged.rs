@@ -27,7 +27,7 @@ struct Last {
     behind: Vec<String>,
     left: Vec<String>,
     budget: PageBudget,
-    findings: Vec<[String; 3]>,
+    findings: Vec<(String, Option<usize>, [String; 3])>,
     statements: Vec<Statement>,
     warnings: Vec<String>,
 }
@@ -103,7 +103,7 @@ pub(super) fn report(project: &Project, inputs: Digest) -> Option<Report> {
         findings: last
             .findings
             .into_iter()
-            .map(|[rule, problem, hint]| Finding { rule: rule.leak(), problem, hint })
+            .filter_map(|(rule, page, said)| Finding::again(&rule, page, said))
             .collect(),
         statements: last.statements,
         warnings: last.warnings,
@@ -112,7 +112,10 @@ pub(super) fn report(project: &Project, inputs: Digest) -> Option<Report> {
 
 /// Remembers what a paper was made from, and what was said of it.
 pub(super) fn remember(project: &Project, inputs: Digest, report: &Report) -> Result<(), files::FileError> {
-    let text = |finding: &Finding| [finding.rule.to_owned(), finding.problem.clone(), finding.hint.clone()];
+    let text = |finding: &Finding| {
+        let said = [finding.place.clone(), finding.problem.clone(), finding.hint.clone()];
+        (finding.rule.to_owned(), finding.page, said)
+    };
     let last = Last {
         inputs,
         proof_sha256: Digest::of_file(&report.proof)?,

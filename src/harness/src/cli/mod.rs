@@ -26,6 +26,7 @@ mod leave_one_out;
 mod library;
 mod man;
 mod next;
+mod paper_checks;
 mod plan;
 mod plot;
 mod probe;

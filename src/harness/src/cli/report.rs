@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Outcome, Workplace, terminal};
+use super::{Failure, Outcome, Workplace, paper_checks, terminal};
 use crate::exit_code;
 use harness_analyse::RunAnalysis;
 use harness_build::BUILD;
@@ -33,17 +33,30 @@ pub(super) struct Arguments {
     /// Pack that folder into FOLDER.zip, as Overleaf takes it.
     #[arg(long, requires = "latex")]
     zip: bool,
+    /// Hold the paper against the rules of the format, each with where it is written, and exit with 1 if one is broken; with
+    /// FILE.pdf make no paper, and check that one as far as a PDF alone shows it.
+    #[arg(long, value_name = "FILE.pdf", num_args = 0..=1, conflicts_with = "latex")]
+    check: Option<Option<PathBuf>>,
+    /// Make no paper: answer the Responsible NLP checklist from the records, as text for the form. What only you know stands in
+    /// report/checklist.toml; with --strict, exit with 1 while an answer is missing.
+    #[arg(long, conflicts_with_all = ["mode", "draft", "check", "latex"])]
+    checklist: bool,
+    /// Make no paper: list every bound number, direction, count, figure and table of the last one that is not what it was at this
+    /// commit, with the cause: a new seed, another plan, other data, a dropped run, another rule.
+    #[arg(long, value_name = "COMMIT", conflicts_with_all = ["draft", "check", "checklist", "strict", "latex"])]
+    diff: Option<String>,
     /// Make no paper: show for each section that you edited what the records have changed in its draft since, and what is yours.
-    #[arg(long, conflicts_with_all = ["mode", "strict", "draft", "latex"])]
+    #[arg(long, conflicts_with_all = ["mode", "strict", "draft", "check", "checklist", "diff", "latex"])]
     diff_draft: bool,
     /// Take those changes for seen, so that only later ones are told.
     #[arg(long, requires = "diff_draft")]
     seen: bool,
     /// Make also report/build/paper-annotated.pdf, in which each number has the colour of what stands behind it.
-    #[arg(long, conflicts_with = "diff_draft")]
+    #[arg(long, conflicts_with_all = ["diff_draft", "check", "checklist", "diff"])]
     annotate: bool,
-    /// Print JSON: what was made and each finding with `rule`, `path`, `line`, `column`, `problem` and `hint`; with `--diff-draft` the
-    /// differences: `path`, `records` (null where the old draft was not kept) and `yours`.
+    /// Print JSON: what was made and each finding with `rule`, `path`, `line`, `column`, `problem` and `hint`; what the checks find, the
+    /// answers of --checklist, the changes of --diff, or the differences of --diff-draft: `path`, `records` (null where the old
+    /// draft was not kept) and `yours`.
     #[arg(long)]
     json: bool,
 }
@@ -72,7 +85,24 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     if arguments.diff_draft {
         return diff_draft(workplace, arguments);
     }
-    let report = make(workplace, arguments.mode.into(), arguments.draft, arguments.annotate)?;
+    let mode = arguments.mode.into();
+    if let Some(commit) = &arguments.diff {
+        return paper_checks::diff(workplace, commit, mode, arguments.json);
+    }
+    match &arguments.check {
+        Some(Some(file)) => return paper_checks::file(file, mode, arguments.json),
+        Some(None) => {
+            let report = make(workplace, mode, arguments.draft, false)?;
+            tell_of_making(&report);
+            return paper_checks::show(PAPER_PDF, mode, &report.findings, arguments.json);
+        }
+        None => {}
+    }
+    if arguments.checklist {
+        let answers = report::checklist(&workplace.project, &analysed(&citable(workplace)?.0)?)?;
+        return paper_checks::show_answers(&answers, arguments.strict, arguments.json);
+    }
+    let report = make(workplace, mode, arguments.draft, arguments.annotate)?;
     if arguments.json {
         terminal::say(
             &serde_json::to_string_pretty(&as_json(&report, arguments.annotate)).expect("plain data is JSON"),
@@ -85,12 +115,22 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             ));
         }
     }
-    let objections = arguments.strict && !(report.findings.is_empty() && report.statements.is_empty());
-    let made = if objections { exit_code::CONTRADICTION } else { exit_code::SUCCESS };
+    let made = verdict(workplace, &report, arguments.strict)?;
     match &arguments.latex {
         Some(folder) => Ok(made.max(latex(workplace, arguments, folder)?)),
         None => Ok(made),
     }
+}
+
+/// Who is strict wants no finding, and every answer of the checklist.
+fn verdict(workplace: &Workplace, report: &Report, strict: bool) -> Outcome {
+    if !strict {
+        return Ok(exit_code::SUCCESS);
+    }
+    let answers = report::checklist(&workplace.project, &analysed(&citable(workplace)?.0)?)?;
+    paper_checks::tell_of_open(&answers.open());
+    let holds = report.findings.is_empty() && report.statements.is_empty() && answers.open().is_empty();
+    Ok(if holds { exit_code::SUCCESS } else { exit_code::CONTRADICTION })
 }
 
 /// The paper that was just made, as LaTeX.
@@ -110,8 +150,10 @@ fn latex(workplace: &Workplace, arguments: &Arguments, folder: &Path) -> Outcome
 
 /// What was made and found; format 1.
 fn as_json(report: &Report, annotated: bool) -> serde_json::Value {
-    let of_format = report.findings.iter().map(|Finding { rule, problem, hint, .. }| {
-        json!({ "of": "format", "rule": rule, "path": null, "line": null, "column": null, "problem": problem, "hint": hint })
+    let of_format = report.findings.iter().map(|finding| {
+        let mut found = json!(finding);
+        found["of"] = "format".into();
+        found
     });
     let of_sections = report.statements.iter().map(|Statement { rule, place, problem, hint }| {
         json!({
@@ -158,6 +200,7 @@ pub(super) fn build(workplace: &Workplace, mode: Mode, drafts_alone: bool) -> Ou
     Ok(exit_code::SUCCESS)
 }
 
+/// Makes the paper unless it is made.
 fn make(workplace: &Workplace, mode: Mode, drafts_alone: bool, annotate: bool) -> Result<Report, Failure> {
     let (runs, notes) = citable(workplace)?;
     let options = Options { mode, drafts_alone, annotate, notes, program: Some(BUILD.source_sha256.to_owned()) };
@@ -169,12 +212,17 @@ fn make(workplace: &Workplace, mode: Mode, drafts_alone: bool, annotate: bool) -
 }
 
 fn tell(report: &Report) {
-    tell_of_drafts(&report.followed);
-    report.warnings.iter().for_each(|warning| terminal::tell(&format!("typst: {warning}")));
+    tell_of_making(report);
     tell_of(&report.findings);
     report.statements.iter().for_each(tell_of_statement);
     terminal::say(&format!("{PAPER_PDF}: {} pages, {} bound numbers", report.pages, report.bound));
     terminal::tell(&report.budget.line());
+}
+
+/// What became of drafts, and what Typst warned of.
+fn tell_of_making(report: &Report) {
+    tell_of_drafts(&report.followed);
+    report.warnings.iter().for_each(|warning| terminal::tell(&format!("typst: {warning}")));
 }
 
 fn tell_of_statement(statement: &Statement) {
@@ -184,9 +232,7 @@ fn tell_of_statement(statement: &Statement) {
 }
 
 fn tell_of(findings: &[Finding]) {
-    findings.iter().for_each(|finding| {
-        terminal::tell(&format!("format: {}: {}\nhint: {}", finding.rule, finding.problem, finding.hint))
-    });
+    findings.iter().for_each(|finding| terminal::tell(&format!("format: {finding}\nhint: {}", finding.hint)));
 }
 
 fn tell_of_drafts(followed: &Followed) {
@@ -206,12 +252,12 @@ fn tell_of_drafts(followed: &Followed) {
 }
 
 /// By experiment, what a reader has to know of the choice of its runs.
-type Notes = BTreeMap<String, Vec<String>>;
+pub(super) type Notes = BTreeMap<String, Vec<String>>;
 
 /// The runs of every experiment that count, and those that would but for another plan, purpose or a later run of their
 /// seed: the paper lists what they cost. With them, by experiment, what a reader has to know of that choice. What is left
 /// out is told. A changed record is an error, not skipped.
-fn citable(workplace: &Workplace) -> Result<(Vec<SealedRun>, Notes), Failure> {
+pub(super) fn citable(workplace: &Workplace) -> Result<(Vec<SealedRun>, Notes), Failure> {
     let (mut runs, mut notes) = (Vec::new(), BTreeMap::new());
     for set in RunSet::of_all(&workplace.project)? {
         notes.insert(set.experiment.to_string(), set.notes());
@@ -228,7 +274,7 @@ fn citable(workplace: &Workplace) -> Result<(Vec<SealedRun>, Notes), Failure> {
     Ok((runs, notes))
 }
 
-fn analysed(runs: &[SealedRun]) -> Result<Vec<RunAnalysis>, Failure> {
+pub(super) fn analysed(runs: &[SealedRun]) -> Result<Vec<RunAnalysis>, Failure> {
     let analyses = on_all_cores(runs, |run| RunAnalysis::of(run.clone()));
     Ok(analyses.into_iter().collect::<Result<_, _>>()?)
 }

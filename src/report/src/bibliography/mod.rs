@@ -17,6 +17,8 @@ use tex::Piece;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Library {
     entries: BTreeMap<String, Entry>,
+    /// The file that each entry is from.
+    paths: BTreeMap<String, String>,
 }
 
 /// A cited work as Typst sets it.
@@ -123,6 +125,7 @@ impl Library {
             place: Box::new(Place::at(path, text, e.span.start)),
             hint: Some("an entry looks like `@article{key, author = {...}, title = {...}, year = {2020}}`".to_owned()),
         })?;
+        self.paths.extend(parsed.iter().map(|entry| (entry.key.clone(), path.to_owned())));
         self.entries.extend(parsed.into_iter().map(|entry| (entry.key.clone(), entry)));
         Ok(())
     }
@@ -130,6 +133,33 @@ impl Library {
     /// Every key, sorted.
     pub(crate) fn keys(&self) -> Vec<&str> {
         self.entries.keys().map(String::as_str).collect()
+    }
+
+    /// The keys of one file, sorted.
+    pub(crate) fn keys_of(&self, path: &str) -> Vec<&str> {
+        self.paths.iter().filter(|(_, own)| *own == path).map(|(key, _)| key.as_str()).collect()
+    }
+
+    /// What an entry lacks that every entry of a reference list has.
+    pub(crate) fn missing_fields(&self, key: &str) -> Vec<&'static str> {
+        let Some(entry) = self.entries.get(key) else { return Vec::new() };
+        let names = ["author", "editor", "organization", "institution", "key"];
+        let has_name = names.iter().any(|name| text(entry, name).is_some());
+        let places =
+            ["journal", "booktitle", "publisher", "school", "howpublished", "eprint", "url", "doi", "number", "note"];
+        let has_place = places.iter().any(|name| text(entry, name).is_some());
+        let lacks = [
+            ("author", !has_name),
+            ("title", text(entry, "title").is_none()),
+            ("year", year(entry).is_none()),
+            ("place of publication", !has_place),
+        ];
+        lacks.into_iter().filter(|(_, lacks)| *lacks).map(|(name, _)| name).collect()
+    }
+
+    /// Whether its title leads somewhere.
+    pub(crate) fn has_address(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|entry| link(entry).is_some())
     }
 
     /// The reference list of the works that `cited` names, each once, in the order of the list. Unknown keys are

@@ -12,4 +12,4 @@ mod shape;
 pub use bound::{Bound, Direction, Note, Quantity};
 pub use claim::{Claim, Relation, Scope};
 pub use number::{Count, Number, Shown};
-pub use shape::{Align, Cell, FigureRef, Heading, Outline, Piece, Row, Table};
+pub use shape::{Align, Cell, FigureRef, Float, Heading, Outline, Piece, Row, Table};

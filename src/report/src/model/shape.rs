@@ -150,12 +150,31 @@ impl std::fmt::Display for FigureRef {
 }
 
 /// Where things landed, for the checks of the format.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outline {
     /// Pages of the PDF.
     pub pages: u64,
     /// Every heading, in order.
     pub headings: Vec<Heading>,
+    /// Every figure and table, in order.
+    #[serde(default)]
+    pub floats: Vec<Float>,
+    /// Labels that the text refers to.
+    #[serde(default)]
+    pub references: Vec<String>,
+}
+
+/// A figure or table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Float {
+    /// `figure` or `table`.
+    pub kind: String,
+    /// Its label.
+    pub label: Option<String>,
+    /// Whether it has a caption.
+    pub captioned: bool,
+    /// The page, from 1.
+    pub page: u64,
 }
 
 /// A heading.
@@ -167,6 +186,8 @@ pub struct Heading {
     pub level: u64,
     /// The page, from 1.
     pub page: u64,
+    /// Distance from the left edge of the page in points.
+    pub x_pt: f64,
     /// Distance from the upper edge of the page in points.
     pub y_pt: f64,
     /// Distance from the left edge, which says in which column it is.
