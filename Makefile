@@ -6,6 +6,8 @@ PROFILE = dev
 LIBTORCH ?= auto
 # where PyTorch, transformers and lm-evaluation-harness are, which only comparisons with them need
 PEERS ?= .tools/peers
+# with what an audit sets the paper again, wherever its program was built
+export HARNESS_TOOLS ?= $(CURDIR)/.tools
 
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 BIN = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
@@ -16,7 +18,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test error-rates test-dashboard test-resume test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-report bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build demo test error-rates test-hostile test-dashboard test-resume test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-report bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -54,6 +56,10 @@ test-tamper: setup ## edit every field, row and file of sealed runs: what is fou
 test-studies: setup ## kill two processes on one study at 20 random moments: no trial lost, none twice? (a minute)
 	cargo build --package harness --all-targets --locked
 	cargo test --package harness --test runner --locked -- cases::trials --ignored --nocapture
+
+test-hostile: setup ## audit 300 projects that were made to stop, to fool or to exhaust an auditor (minutes)
+	cargo build --package harness --all-targets --locked
+	cargo test --package harness --test runner --locked -- cases::hostile --ignored --nocapture
 
 test-dashboard: ## open the dashboard in headless Chromium and use it (screenshots in target/dashboard)
 	setup/browser.sh

@@ -15,6 +15,7 @@ mod cases {
     mod diagnose;
     mod error_rates;
     mod exchange;
+    mod hostile;
     mod init;
     mod ladder;
     mod library;

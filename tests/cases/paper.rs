@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Project, Ran, flip, repository, skip};
+use crate::common::{Project, Ran, flip, has_typst, repository};
 use harness_core::files::list_recursive;
 
 /// A project with two experiments, run, and the templates; `None` where Typst is not installed.
@@ -21,10 +21,7 @@ fn study() -> Option<Project> {
 
 /// A project with templates and Typst; `None` where Typst is not installed.
 fn with_templates(project: impl FnOnce() -> Project) -> Option<Project> {
-    let own = repository().join(".tools/bin/typst");
-    let on_path = Command::new("typst").arg("--version").output().is_ok_and(|o| o.status.success());
-    if !own.is_file() && !on_path {
-        skip("typst", "`make setup` installs it");
+    if !has_typst() {
         return None;
     }
     let project = project();
@@ -43,9 +40,36 @@ fn audit_damaged(project: &Project, relative: &str, damage: impl FnOnce(Vec<u8>)
     let after = damage(before.clone());
     assert_ne!(before, after, "{relative} was not damaged");
     fs::write(&path, after).unwrap();
-    let ran = project.harness(&["audit", "report/build/paper.pdf"]);
+    // Setting the paper again each time would take minutes, and these are found without it.
+    let ran = project.harness(&["audit", "--no-typst", "report/build/paper.pdf"]);
     fs::write(&path, before).unwrap();
     ran
+}
+
+/// Changes a file that the proof lists, and mends the digest that the proof has of it.
+fn change_and_mend(project: &Project, relative: &str, damage: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+    let path = project.path(relative);
+    let before = fs::read(&path).unwrap();
+    let after = damage(before.clone());
+    assert_ne!(before, after, "{relative} was not changed");
+    fs::write(&path, &after).unwrap();
+    let digest = |bytes: &[u8]| harness_core::Digest::of(bytes).to_string();
+    let proof = project.path("report/build/paper.json");
+    let text = fs::read_to_string(&proof).unwrap();
+    let mended = text.replace(&digest(&before), &digest(&after));
+    assert_ne!(text, mended, "{relative} is not in the proof");
+    fs::write(proof, mended).unwrap();
+}
+
+/// The folder of the paper, to be put back.
+fn build_folder(project: &Project) -> Vec<(String, Vec<u8>)> {
+    let folder = project.path("report/build");
+    let files = list_recursive(&folder).unwrap().into_iter();
+    files.map(|file| (file.clone(), fs::read(folder.join(file)).unwrap())).collect()
+}
+
+fn put_back(project: &Project, files: &[(String, Vec<u8>)]) {
+    files.iter().for_each(|(file, bytes)| fs::write(project.path("report/build").join(file), bytes).unwrap());
 }
 
 fn replace(bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
@@ -341,6 +365,183 @@ fn a_digit_edited_on_the_page_is_found_in_its_text() {
     fs::write(&path, text.replace(proof["pdf_sha256"].as_str().unwrap(), &digest)).unwrap();
     let ran = project.harness(&["audit", "report/build/paper.pdf"]).expect(1);
     assert!(ran.stdout.contains(&format!("`{shown}` on page")), "{}", ran.stdout);
+}
+
+/// A forger who mends every digest is found, because the paper is made again.
+#[test]
+fn what_was_edited_between_the_records_and_the_page_is_named_though_its_digest_was_mended() {
+    let Some(project) = study() else { return };
+    project.harness(&["report"]).expect(0);
+    project.harness(&["audit", "report/build/paper.pdf"]).expect(0);
+    let whole = build_folder(&project);
+    let found = |arguments: &[&str], named: &[&str]| {
+        let ran = project.harness(&[&["audit", "report/build/paper.pdf"], arguments].concat()).expect(1);
+        for name in named {
+            assert!(ran.stdout.contains(name), "{name}: {}", ran.stdout);
+        }
+        put_back(&project, &whole);
+    };
+    let proof = Project::json(&project.path("report/build/paper.json"));
+    let bits =
+        &proof["bound"].as_array().unwrap().iter().find(|b| b["key"] == "validation.bits_per_byte").unwrap()["number"];
+
+    let number = format!("\"number\": {bits}");
+    change_and_mend(&project, "report/build/values.json", |b| replace(b, &number, "\"number\": 0.5"));
+    found(&["--no-typst"], &["values.json", "bits_per_byte number: `0.5`, made again `"]);
+    change_and_mend(&project, "report/build/tables.json", |b| replace(b, "\"bold\": false", "\"bold\": true"));
+    found(&["--no-typst"], &["tables.json", "table ", ", row "]);
+    change_and_mend(&project, "report/build/cites.json", |b| replace(b, "\"year\": \"", "\"year\": \"1"));
+    found(&["--no-typst"], &["cites.json", "references.1.year"]);
+    change_and_mend(&project, "report/build/paper.typ", |b| replace(b, "#reflist()", "#reflist() 0.5"));
+    found(&["--no-typst"], &["paper.typ: is not what the records give: line "]);
+    change_and_mend(&project, "report/build/lib/values.typ", |b| {
+        replace(b, "typeset(found.shown)", "typeset(\"0.5\")")
+    });
+    found(&["--no-typst"], &["lib/values.typ"]);
+
+    let edit = |part: &str, value: serde_json::Value| {
+        let mut proof = proof.clone();
+        proof[part] = value;
+        project.write("report/build/paper.json", &serde_json::to_string_pretty(&proof).unwrap());
+    };
+    edit("bound", serde_json::json!([]));
+    found(&[], &["list of bound numbers: it has 0 entries", "left out: "]);
+    edit("sources", serde_json::json!([]));
+    found(&["--no-typst"], &["its proof does not list it"]);
+    let mut bound = proof["bound"].as_array().unwrap().clone();
+    let last = bound.pop().unwrap();
+    edit("bound", serde_json::json!(bound));
+    found(&[], &["list of bound numbers: it has", last["shown"].as_str().unwrap_or("")]);
+    let mut runs = proof["runs"].as_array().unwrap().clone();
+    runs[0]["quoted"] = serde_json::json!(false);
+    edit("runs", serde_json::json!(runs));
+    found(&["--no-typst"], &["is not listed as its record"]);
+    edit("runs", serde_json::json!([proof["runs"][0]]));
+    found(&["--no-typst"], &["belongs into the paper, and the paper does not list it"]);
+    edit("runs", serde_json::json!(7));
+    found(&["--no-typst"], &["the proof cannot be read", "line "]);
+}
+
+/// What a page shows that no number of the proof tells of: only setting the paper again finds it.
+#[test]
+fn what_was_drawn_over_or_attached_is_found_by_setting_the_paper_again() {
+    let Some(project) = study() else { return };
+    project.harness(&["report"]).expect(0);
+    let whole = build_folder(&project);
+    let edit = |change: &dyn Fn(&mut lopdf::Document)| {
+        change_and_mend(&project, "report/build/paper.pdf", |bytes| {
+            let mut document = lopdf::Document::load_mem(&bytes).unwrap();
+            change(&mut document);
+            let mut out = Vec::new();
+            document.save_to(&mut out).unwrap();
+            out
+        });
+        let ran = project.harness(&["audit", "report/build/paper.pdf"]).expect(1);
+        put_back(&project, &whole);
+        ran.stdout
+    };
+    let said = edit(&|pdf| {
+        let page = pdf.get_pages()[&1];
+        pdf.add_page_contents(page, b"q 1 g 60 60 300 300 re f Q".to_vec()).unwrap();
+    });
+    assert!(said.contains("page 1 has the same text, and something else is drawn on it"), "{said}");
+    let said = edit(&|pdf| {
+        let is_file = |object: &&mut lopdf::Object| {
+            object.as_stream().is_ok_and(|stream| stream.dict.get_type().is_ok_and(|of| of == b"EmbeddedFile"))
+        };
+        let file = pdf.objects.values_mut().find(is_file).unwrap().as_stream_mut().unwrap();
+        file.set_plain_content(b"{}".to_vec());
+    });
+    assert!(said.contains("is not what the sources give"), "{said}");
+    let said = edit(&|pdf| {
+        let fonts: Vec<_> = pdf.objects.values_mut().filter_map(|object| object.as_dict_mut().ok()).collect();
+        let map = fonts.into_iter().find_map(|font| font.get(b"ToUnicode").and_then(lopdf::Object::as_reference).ok());
+        let map = pdf.get_object_mut(map.unwrap()).and_then(lopdf::Object::as_stream_mut).unwrap();
+        let text = String::from_utf8(map.get_plain_content().unwrap()).unwrap();
+        // Some letter is said to be another.
+        let at = text.find("beginbfchar").unwrap() + text[text.find("beginbfchar").unwrap()..].find("> <").unwrap() + 6;
+        let other = if text.as_bytes()[at] == b'1' { "2" } else { "1" };
+        map.set_plain_content(format!("{}{other}{}", &text[..at], &text[at + 1..]).into_bytes());
+    });
+    assert!(said.contains("not what its sources give"), "{said}");
+
+    // Without a Typst of the auditor's own, what is not checked is said and is not taken for granted.
+    let command = |tools: &str| {
+        let mut command = project.command(&["audit", "report/build/paper.pdf"]);
+        Ran::of(command.env("HARNESS_TOOLS", tools).output().unwrap())
+    };
+    if Command::new("typst").arg("--version").output().is_err() {
+        let ran = command("/nowhere").expect(3);
+        assert!(
+            ran.stdout.contains("not checked, nor whether the list of bound numbers is complete"),
+            "{}",
+            ran.stdout
+        );
+    }
+    fs::remove_file(project.path("report/build/paper.pdf")).unwrap();
+    let ran = project.harness(&["audit"]).expect(3);
+    assert!(ran.stdout.contains("the paper is missing, and its proof is there"), "{}", ran.stdout);
+}
+
+/// Whoever gets a project with a program in its `.tools` does not run it.
+#[test]
+fn an_audit_runs_no_program_of_the_repository() {
+    let Some(project) = study() else { return };
+    project.harness(&["report"]).expect(0);
+    fs::remove_file(project.path(".tools")).unwrap();
+    let marker = project.path("was-run");
+    project.write(".tools/bin/typst", &format!("#!/bin/sh\ntouch '{}'\n", marker.display()));
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(project.path(".tools/bin/typst"), mode).unwrap();
+    project.harness(&["audit"]).expect(0);
+    assert!(!marker.exists());
+    project.harness(&["report"]);
+    assert!(marker.exists(), "in one's own project it is the project's");
+}
+
+#[test]
+fn a_pdf_alone_is_held_against_what_it_carries() {
+    let Some(project) = study() else { return };
+    project.harness(&["report"]).expect(0);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let pdf = elsewhere.path().join("thesis.pdf");
+    fs::copy(project.path("report/build/paper.pdf"), &pdf).unwrap();
+    let alone = |arguments: &[&str]| {
+        let mut command = project.command(&[&["audit", pdf.to_str().unwrap()], arguments].concat());
+        Ran::of(command.current_dir(elsewhere.path()).output().unwrap())
+    };
+    let ran = alone(&["--verbose"]).expect(3);
+    let root = Project::json(&project.path("report/build/paper.json"))["runs"][0]["root"].as_str().unwrap().to_owned();
+    assert!(ran.stdout.contains(&root) && ran.stdout.contains("bound numbers are those of the attached values"));
+    let ran = alone(&["--json"]).expect(3);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(report["contradictions"] == 0 && report["bound_numbers"].as_u64().unwrap() > 20, "{report:#}");
+    // With the repository it goes on through the records.
+    let ran = project.harness(&["audit", "--verbose", pdf.to_str().unwrap()]).expect(0);
+    assert!(
+        ran.stdout.contains("the same bytes") && ran.stdout.contains("made again from their runs"),
+        "{}",
+        ran.stdout
+    );
+
+    // A digit edited in what is attached.
+    let mut document = lopdf::Document::load(&pdf).unwrap();
+    for stream in document.objects.values_mut().filter_map(|object| object.as_stream_mut().ok()) {
+        let Ok(text) = stream.get_plain_content().map_err(drop).and_then(|b| String::from_utf8(b).map_err(drop)) else {
+            continue;
+        };
+        if text.contains("\"differences\"") && text.contains("\"standings\"") {
+            let at = text.find("\"validation.bits_per_byte\"").unwrap();
+            let edited = text[at..].replacen("\"number\": ", "\"number\": 1", 1);
+            stream.set_plain_content(format!("{}{edited}", &text[..at]).into_bytes());
+        }
+    }
+    document.save(&pdf).unwrap();
+    let ran = alone(&[]).expect(1);
+    assert!(ran.stdout.contains("tiny:validation.bits_per_byte"), "{}", ran.stdout);
+    fs::write(&pdf, b"%PDF-1.7 and no more").unwrap();
+    let ran = alone(&[]).expect(1);
+    assert!(ran.stdout.contains("the PDF cannot be read"), "{}", ran.all());
 }
 
 #[test]

@@ -152,6 +152,8 @@ impl Project {
         command.env("HARNESS_TRAINER", stand_in());
         // Claims to devices are made in the temporary folder: those of other tests must not be seen.
         command.env("TMPDIR", self.path("report/build"));
+        // The auditor's Typst is that of this checkout, wherever the program was built.
+        command.env("HARNESS_TOOLS", repository().join(".tools"));
         command.stdin(Stdio::null());
         command
     }
@@ -202,6 +204,17 @@ impl Project {
     pub(crate) fn json(path: &Path) -> serde_json::Value {
         serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     }
+}
+
+/// Whether papers can be set here.
+pub(crate) fn has_typst() -> bool {
+    let own = repository().join(".tools/bin/typst");
+    let on_path = Command::new("typst").arg("--version").output().is_ok_and(|o| o.status.success());
+    let found = own.is_file() || on_path;
+    if !found {
+        skip("typst", "`make setup` installs it");
+    }
+    found
 }
 
 /// The real trainer, which `make test` builds beside `harness`; `None` where it was not built.

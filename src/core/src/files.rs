@@ -5,7 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the door that the lint points to")]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// An I/O error with what was tried and on which path.
@@ -43,19 +43,86 @@ fn named<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> 
     move |source| FileError::new(action, path, source)
 }
 
-/// The whole file.
+/// The largest file of its kind that is read as a whole, in bytes: a hundred times what a run of a million steps writes. What
+/// has no end or no reason to be so large would take all memory before anything could be said of it. None for weights and
+/// other data, which the reader knows the size of.
+fn limit_bytes(path: &Path) -> u64 {
+    const MIB: u64 = 1 << 20;
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("csv" | "jsonl" | "log" | "pdf") => 256 * MIB,
+        Some("json" | "lock" | "patch" | "svg") => 128 * MIB,
+        Some("bib" | "md" | "tera" | "toml" | "typ") => 16 * MIB,
+        None if path.ends_with("MANIFEST") => 16 * MIB,
+        _ => u64::MAX,
+    }
+}
+
+/// Refuses a file that is larger than its kind may be.
+pub fn check_size(path: &Path) -> Result<()> {
+    within_limit(path, size_bytes(path)?)
+}
+
+fn within_limit(path: &Path, size: u64) -> Result<()> {
+    let limit = limit_bytes(path);
+    if size <= limit {
+        return Ok(());
+    }
+    let problem = format!("it has {size} bytes, and no more than {limit} of a file of its kind are read");
+    Err(FileError::new("read", path, io::Error::new(io::ErrorKind::FileTooLarge, problem)))
+}
+
+/// The whole file, which must be a plain one and no larger than its kind may be.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(named("read", path))
+    let file = plain(path, "read")?;
+    let size = file.metadata().map_err(named("read", path))?.len();
+    within_limit(path, size)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    // What grows while it is read, as files of the kernel seem to, has the same end.
+    file.take(limit_bytes(path).saturating_add(1)).read_to_end(&mut bytes).map_err(named("read", path))?;
+    within_limit(path, bytes.len() as u64)?;
+    Ok(bytes)
 }
 
 /// The whole file as UTF-8.
 pub fn read_to_string(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(named("read", path))
+    text(path, read(path)?)
 }
 
-/// Opens a file for reading.
+fn text(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|_| {
+        let problem = "stream did not contain valid UTF-8";
+        FileError::new("read", path, io::Error::new(io::ErrorKind::InvalidData, problem))
+    })
+}
+
+/// The whole of a file at a path relative to `root`, where others may have written it: no link leads out of `root`.
+pub fn read_below(root: &Path, relative: &str) -> Result<Vec<u8>> {
+    let path = root.join(relative);
+    let real = |path: &Path| fs::canonicalize(path).map_err(named("read", path));
+    if real(&path)?.starts_with(real(root)?) {
+        read(&path)
+    } else {
+        let problem = format!("a link leads out of `{}`: put a copy there", root.display());
+        Err(FileError::new("read", &path, io::Error::other(problem)))
+    }
+}
+
+/// [`read_below`] as UTF-8.
+pub fn read_text_below(root: &Path, relative: &str) -> Result<String> {
+    text(&root.join(relative), read_below(root, relative)?)
+}
+
+/// Opens a plain file for reading: a pipe would be waited for and a device has no end.
 pub fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(named("open", path))
+    plain(path, "open")
+}
+
+fn plain(path: &Path, action: &'static str) -> Result<File> {
+    if fs::metadata(path).map_err(named(action, path))?.is_file() {
+        File::open(path).map_err(named(action, path))
+    } else {
+        Err(FileError::new(action, path, io::Error::other("it is not a plain file")))
+    }
 }
 
 /// Opens a file for appending, creating it if needed.
@@ -286,6 +353,39 @@ mod tests {
         assert!(error.is_disk_full());
         assert_eq!(read(&path).unwrap(), b"old");
         assert_eq!(list(folder.path()).unwrap(), ["value.txt"]);
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink("/dev/zero", path("zero.csv")).unwrap();
+        for action in [|path: &Path| read(path).map(drop), |path: &Path| open(path).map(drop)] {
+            assert!(action(&path("zero.csv")).unwrap_err().to_string().contains("not a plain file"));
+            assert!(action(folder.path()).unwrap_err().to_string().contains("not a plain file"));
+        }
+        // It has no content on the disk, and says that it is large.
+        File::create(path("large.toml")).unwrap().set_len(1 << 40).unwrap();
+        assert!(read(&path("large.toml")).unwrap_err().to_string().contains("1099511627776 bytes"));
+        if Path::new("/proc/self/status").exists() {
+            assert!(!read(Path::new("/proc/self/status")).unwrap().is_empty(), "it says that it has no bytes");
+        }
+    }
+
+    #[test]
+    fn no_link_leads_out_of_the_folder_that_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("project");
+        write(&root.join("own.typ"), b"own").unwrap();
+        write(&folder.path().join("other.typ"), b"other").unwrap();
+        std::os::unix::fs::symlink("own.typ", root.join("inside.typ")).unwrap();
+        std::os::unix::fs::symlink("../other.typ", root.join("outside.typ")).unwrap();
+        assert_eq!(read_text_below(&root, "inside.typ").unwrap(), "own");
+        for path in ["outside.typ", "../other.typ"] {
+            let refused = read_below(&root, path).unwrap_err().to_string();
+            assert!(refused.contains("leads out of"), "{refused}");
+        }
+        assert!(read_below(&root, "none.typ").unwrap_err().is_not_found());
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use git2::{
-    AttrCheckFlags, DiffFormat, DiffOptions, ErrorCode, IndexEntryExtendedFlag, ObjectType, Oid, Repository, Sort,
-    Status, StatusOptions, Tree, TreeWalkMode, TreeWalkResult,
+    AttrCheckFlags, DiffFormat, DiffOptions, ErrorCode, IndexEntryExtendedFlag, Oid, Repository, Sort, Status,
+    StatusOptions, Tree,
 };
 use harness_core::Digest;
 use harness_core::build;
@@ -20,70 +20,15 @@ use harness_core::files;
 use harness_core::names::{ExperimentName, RunId};
 use serde::Serialize;
 
-/// Why git could not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum GitError {
-    /// There is no repository.
-    #[error("`{}` is not inside a git repository\nhint: run `git init`, add the project's files and commit them; each run records its commit", path.display())]
-    NoRepository {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// There is a repository without working files.
-    #[error("`{}` is a bare repository: it has no working files\nhint: clone it, and work in the clone", path.display())]
-    Bare {
-        /// The repository.
-        path: PathBuf,
-    },
-    /// There is a repository, and it is not read.
-    #[error("the repository at `{}` cannot be read: {problem}\nhint: {hint}", path.display())]
-    Refused {
-        /// The repository.
-        path: PathBuf,
-        /// What libgit2 says.
-        problem: String,
-        /// What can be done.
-        hint: String,
-    },
-    /// Nothing has been committed.
-    #[error("the repository has no commit yet\nhint: commit the project's files first; each run records its commit")]
-    NoCommit,
-    /// A commit that is not here.
-    #[error(
-        "commit `{commit}` is not in this repository\nhint: `git fetch --unshallow` or fetch the branch that holds it"
-    )]
-    UnknownCommit {
-        /// The commit.
-        commit: String,
-    },
-    /// A commit that could not be checked out beside the working tree.
-    #[error("commit `{commit}` could not be checked out at `{}`: {problem}", path.display())]
-    Snapshot {
-        /// The commit.
-        commit: String,
-        /// Where.
-        path: PathBuf,
-        /// What git says.
-        problem: String,
-    },
-    /// A remote did not say what it holds.
-    #[error("the remote `{remote}` could not be asked: {problem}\nhint: look at `git ls-remote {remote}`")]
-    Remote {
-        /// The remote.
-        remote: String,
-        /// What git says.
-        problem: String,
-    },
-    /// Anything else.
-    #[error("git: {0}")]
-    Git(#[from] git2::Error),
-}
+pub use crate::git_error::GitError;
+use crate::objects::{self, Objects};
 
 type Result<T> = std::result::Result<T, GitError>;
 
 /// The repository that holds the project.
 pub struct Git {
     repository: Repository,
+    objects: Objects,
     project: PathBuf,
     /// The project's folder in the repository: empty, or a path that ends in `/`.
     prefix: String,
@@ -174,6 +119,8 @@ impl Git {
     /// The repository around `path`, and in it the nearest folder from `path` upwards that holds `experiments/`; if there
     /// is none, the repository as a whole.
     pub fn discover(path: &Path) -> Result<Self> {
+        let start = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        objects::check_files(&start)?;
         let repository = Repository::discover(path).map_err(|error| match error.code() {
             ErrorCode::NotFound => GitError::NoRepository { path: path.to_owned() },
             _ => refusal(path, error),
@@ -181,13 +128,13 @@ impl Git {
         let Some(root) = repository.workdir().map(|root| root.components().as_path().to_owned()) else {
             return Err(GitError::Bare { path: repository.path().to_owned() });
         };
-        let start = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let within = start.ancestors().take_while(|folder| folder.starts_with(&root));
         let project = within.filter(|folder| folder.join("experiments").is_dir()).map(Path::to_owned).next();
         let project = project.unwrap_or_else(|| root.clone());
         let below = project.strip_prefix(&root).unwrap_or(Path::new(""));
         let prefix = below.components().map(|part| format!("{}/", part.as_os_str().to_string_lossy())).collect();
-        Ok(Git { repository, project, prefix })
+        let objects = Objects::of(&repository)?;
+        Ok(Git { repository, objects, project, prefix })
     }
 
     /// The folder of the project.
@@ -249,7 +196,7 @@ impl Git {
     /// What is checked out now.
     pub fn state(&self) -> Result<State> {
         let head = self.head()?;
-        let commit = head.peel_to_commit()?;
+        let commit = self.tip_of(&head)?;
         let mut options = StatusOptions::new();
         options.include_untracked(true).recurse_untracked_dirs(true).include_ignored(false).exclude_submodules(true);
         if !self.prefix.is_empty() {
@@ -356,9 +303,8 @@ impl Git {
 
     /// The content of a file at a commit; `None` if the commit does not hold it.
     pub fn file_at(&self, commit: &str, path: &str) -> Result<Option<Vec<u8>>> {
-        let tree = self.commit(commit)?.tree()?;
-        let Some(entry) = self.entry(&tree, path)? else { return Ok(None) };
-        Ok(Some(self.repository.find_blob(entry)?.content().to_vec()))
+        let Some(entry) = self.entry(&self.commit(commit)?, path)? else { return Ok(None) };
+        Ok(Some(self.objects.content(&self.repository, entry)?))
     }
 
     /// Whether a commit holds this content of a file. No filter is run: that would execute what the repository names.
@@ -366,8 +312,10 @@ impl Git {
         Ok(match self.file_at(commit, path)? {
             None => Held::Nothing,
             Some(held) if is_same_text(&held, content) => Held::Same,
-            Some(_) if self.has_filter(path) => Held::Filtered,
-            Some(_) => Held::Other,
+            Some(_) => {
+                objects::check_attributes(&self.project, path)?;
+                if self.has_filter(path) { Held::Filtered } else { Held::Other }
+            }
         })
     }
 
@@ -375,18 +323,20 @@ impl Git {
     pub fn versions_of(&self, tip: &str, path: &str) -> Result<Vec<Version>> {
         let mut walk = self.repository.revwalk()?;
         walk.simplify_first_parent()?;
-        walk.push(self.commit(tip)?.id())?;
+        let tip = self.commit(tip)?.id();
+        self.objects.history(&self.repository, tip)?;
+        walk.push(tip)?;
         let mut versions: Vec<(Oid, Version)> = Vec::new();
         for id in walk {
             let commit = self.repository.find_commit(id?)?;
-            let Some(blob) = self.entry(&commit.tree()?, path)? else { continue };
+            let Some(blob) = self.entry(&commit, path)? else { continue };
             // The oldest commit with a content is the one that made it.
             versions.pop_if(|(later, _)| *later == blob);
             let version = Version {
                 commit: commit.id().to_string(),
                 at: jiff::Timestamp::from_second(commit.time().seconds()).unwrap_or_default(),
                 title: commit.summary().unwrap_or_default().to_owned(),
-                content: self.repository.find_blob(blob)?.content().to_vec(),
+                content: self.objects.content(&self.repository, blob)?,
             };
             versions.push((blob, version));
         }
@@ -405,6 +355,7 @@ impl Git {
         files.sort();
         let [only_first, only_second] =
             [(&commits[0], &commits[1]), (&commits[1], &commits[0])].map(|(of, without)| -> Result<Vec<Titled>> {
+                self.objects.history(&self.repository, of.id())?;
                 let mut walk = self.repository.revwalk()?;
                 walk.set_sorting(Sort::TIME | Sort::TOPOLOGICAL)?;
                 walk.push(of.id())?;
@@ -476,24 +427,31 @@ impl Git {
 
     /// Every run that a commit of the current branch ever held, with the experiment that held it and the last such commit.
     pub fn runs_ever(&self) -> Result<BTreeMap<RunId, (ExperimentName, String)>> {
+        let tip = self.tip_of(&self.head()?)?.id();
+        self.objects.history(&self.repository, tip)?;
         let mut walk = self.repository.revwalk()?;
         walk.set_sorting(Sort::TIME | Sort::TOPOLOGICAL)?;
-        walk.push_head()?;
+        walk.push(tip)?;
+        let folder = |id: Oid| self.objects.tree(&self.repository, id);
         let (mut seen, mut ever) = (BTreeSet::new(), BTreeMap::new());
         for commit in walk {
             let commit = self.repository.find_commit(commit?)?;
-            let Some(experiments) = self.entry(&commit.tree()?, "experiments")? else { continue };
+            let Some(experiments) = self.entry(&commit, "experiments")? else { continue };
             if !seen.insert(experiments) {
                 continue;
             }
-            let Ok(experiments) = self.repository.find_tree(experiments) else { continue };
+            let Ok(experiments) = folder(experiments) else { continue };
             for experiment in &experiments {
                 let Some(name) = experiment.name().and_then(|name| name.parse::<ExperimentName>().ok()) else {
                     continue;
                 };
-                let Ok(folder) = self.repository.find_tree(experiment.id()) else { continue };
-                let Some(runs) = folder.get_name("runs").map(|runs| runs.id()) else { continue };
-                let (true, Ok(runs)) = (seen.insert(runs), self.repository.find_tree(runs)) else { continue };
+                // Most folders are as another commit held them.
+                if !seen.insert(experiment.id()) {
+                    continue;
+                }
+                let Ok(held) = folder(experiment.id()) else { continue };
+                let Some(runs) = held.get_name("runs").map(|runs| runs.id()) else { continue };
+                let (true, Ok(runs)) = (seen.insert(runs), folder(runs)) else { continue };
                 for run in runs.iter().filter_map(|run| run.name()?.parse::<RunId>().ok()) {
                     ever.entry(run).or_insert_with(|| (name.clone(), commit.id().to_string()));
                 }
@@ -505,31 +463,28 @@ impl Git {
     /// Digest of the programs' sources at a commit, comparable with `harness_core::build::Build::source_sha256`; `None` if
     /// the project holds experiments only.
     pub fn sources_at(&self, commit: &str) -> Result<Option<Digest>> {
-        let tree = self.commit(commit)?.tree()?;
+        let commit = self.commit(commit)?;
         let mut blobs: Vec<(String, Oid)> = Vec::new();
-        tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
-            let path = format!("{folder}{}", String::from_utf8_lossy(entry.name_bytes()));
-            if let Some(path) = path.strip_prefix(&self.prefix)
-                && entry.kind() == Some(ObjectType::Blob)
-                && build::is_source(path)
-            {
-                blobs.push((path.to_owned(), entry.id()));
-            }
-            TreeWalkResult::Ok
-        })?;
+        for file in ["Cargo.toml", "Cargo.lock"] {
+            blobs.extend(self.entry(&commit, file)?.map(|id| (file.to_owned(), id)));
+        }
+        if let Some(sources) = self.entry(&commit, "src")? {
+            blobs.extend(self.objects.files_below(&self.repository, sources, "src/")?);
+        }
+        blobs.retain(|(path, _)| build::is_source(path));
         if !blobs.iter().any(|(path, _)| path == "src/trainer/Cargo.toml") {
             return Ok(None);
         }
         let mut files = Vec::new();
         for (path, id) in blobs {
-            files.push((path, Digest::of(self.repository.find_blob(id)?.content())));
+            files.push((path, Digest::of(&self.objects.content(&self.repository, id)?)));
         }
         Ok(Some(build::source_digest(files)))
     }
 
     /// The commit that is checked out.
     pub fn head_commit(&self) -> Result<String> {
-        Ok(self.head()?.peel_to_commit()?.id().to_string())
+        Ok(self.tip_of(&self.head()?)?.id().to_string())
     }
 
     fn head(&self) -> Result<git2::Reference<'_>> {
@@ -539,21 +494,20 @@ impl Git {
         })
     }
 
+    fn tip_of(&self, head: &git2::Reference) -> Result<git2::Commit<'_>> {
+        let id = head.target().ok_or(GitError::NoCommit)?;
+        self.objects.commit(&self.repository, id)?.ok_or_else(|| GitError::UnknownCommit { commit: id.to_string() })
+    }
+
     fn commit(&self, commit: &str) -> Result<git2::Commit<'_>> {
         let unknown = || GitError::UnknownCommit { commit: commit.to_owned() };
         let id = Oid::from_str(commit).map_err(|_| unknown())?;
-        self.repository.find_commit(id).map_err(|error| match error.code() {
-            ErrorCode::NotFound => unknown(),
-            _ => error.into(),
-        })
+        self.objects.commit(&self.repository, id)?.ok_or_else(unknown)
     }
 
-    /// The id of what a tree holds at a path of the project.
-    fn entry(&self, tree: &Tree, path: &str) -> Result<Option<Oid>> {
-        match tree.get_path(Path::new(&format!("{}{path}", self.prefix))) {
-            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-            other => Ok(Some(other?.id())),
-        }
+    /// The id of what a commit holds at a path of the project.
+    fn entry(&self, commit: &git2::Commit, path: &str) -> Result<Option<Oid>> {
+        self.objects.entry(&self.repository, commit.tree_id(), &format!("{}{path}", self.prefix))
     }
 }
 

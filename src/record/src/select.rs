@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::dropped::{Dropped, dropped, opened};
 use crate::format::{self, Head, Open, Purpose, Status, file};
-use crate::git::Git;
+use crate::git::{Git, GitError};
 use crate::{RecordError, SealedRun, all_runs, experiments_with_runs, find, last_part, runs_of_every_kind};
 
 /// The runs that stand for a name.
@@ -198,6 +198,25 @@ impl RunSet {
         Self::among(project, experiment, read(project, experiment)?, traces)
     }
 
+    /// The same of the runs that were opened until a time, as it stands before their ids: `20261123T081500Z`.
+    pub fn survey_until(
+        project: &Project,
+        experiment: &ExperimentName,
+        traces: &Traces,
+        until: &str,
+    ) -> Result<Self, FileError> {
+        let mut runs = read(project, experiment)?;
+        runs.retain(|(run, _)| run.as_str() <= until || run.as_str().starts_with(until));
+        Self::among(project, experiment, runs, traces)
+    }
+
+    /// The runs that the paper lists: those that count, and those that would but for another plan, purpose or a later run of
+    /// their seed, which were paid for.
+    pub fn in_paper(&self) -> impl Iterator<Item = &SealedRun> {
+        let paid = |why: &Reason| matches!(why, Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_));
+        self.runs.iter().chain(self.left_out.iter().filter(move |run| paid(&run.why)).filter_map(LeftOut::sealed))
+    }
+
     /// The runs that a person names: one by its id or its folder, or those of an experiment.
     pub fn named(project: &Project, name: &str) -> Result<Self, RecordError> {
         let (experiment, run) = find(project, name)?;
@@ -378,6 +397,8 @@ pub struct Traces {
     pub here: BTreeSet<RunId>,
     /// Those that a commit of the current branch ever held; none where git cannot be asked.
     ever: BTreeMap<RunId, (ExperimentName, String)>,
+    /// Why the history could not be walked.
+    unread: Option<String>,
 }
 
 impl Traces {
@@ -385,8 +406,19 @@ impl Traces {
     pub fn of(project: &Project) -> Result<Self, FileError> {
         let here = all_runs(project)?.into_iter().map(|(_, run)| run).collect();
         let git = Git::discover(project.root()).ok().filter(|git| git.is_at(project.root()));
-        let ever = git.as_ref().and_then(|git| git.runs_ever().ok()).unwrap_or_default();
-        Ok(Traces { git, here, ever })
+        let (ever, unread) = match git.as_ref().map(Git::runs_ever) {
+            Some(Err(GitError::NoCommit)) | None => (BTreeMap::new(), None),
+            Some(Err(error)) => {
+                (BTreeMap::new(), Some(error.to_string().lines().next().unwrap_or_default().to_owned()))
+            }
+            Some(Ok(ever)) => (ever, None),
+        };
+        Ok(Traces { git, here, ever, unread })
+    }
+
+    /// Why the history of the branch could not be walked, so that no run is known of that was deleted.
+    pub fn unread(&self) -> Option<&str> {
+        self.unread.as_deref()
     }
 
     /// Runs that have no folder and that a commit held, with their experiment and the last such commit.

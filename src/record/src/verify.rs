@@ -158,9 +158,12 @@ pub fn verify(folder: &Path, checkpoints: Checkpoints) -> Result<Verified, FileE
             verified.findings.push(Finding::new(path, Problem::Missing));
         } else if !(checkpoints == Checkpoints::Skip && path.starts_with(file::CHECKPOINTS)) {
             // Links are refused: a hostile record could lead its reader anywhere.
-            match files::is_plain_file(&whole) {
-                true => compared.push((path, expected, whole)),
-                false => verified.findings.push(Finding::wrong(path, "is not a plain file".to_owned())),
+            match files::check_size(&whole) {
+                _ if !files::is_plain_file(&whole) => {
+                    verified.findings.push(Finding::wrong(path, "is not a plain file".to_owned()));
+                }
+                Err(error) => verified.findings.push(Finding::wrong(path, format!("cannot be read: {}", error.source))),
+                Ok(()) => compared.push((path, expected, whole)),
             }
         }
     }

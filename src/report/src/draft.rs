@@ -114,6 +114,10 @@ pub(super) fn render(shown: &str, template: &str, context: &Context) -> Result<S
         Json::String(text) => Ok(json!(literal(text))),
         other => Err(tera::Error::msg(format!("`str` takes a text, not {other}"))),
     });
+    // What a template makes depends on the runs, and on nothing else of the machine.
+    tera.register_function("get_env", |_: &std::collections::HashMap<String, Json>| {
+        Err(tera::Error::msg("a template does not read the environment"))
+    });
     tera.add_raw_template(shown, template).map_err(wrong)?;
     tera.render(shown, context).map_err(wrong)
 }

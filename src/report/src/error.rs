@@ -94,6 +94,14 @@ pub enum ReportError {
         /// What is wrong.
         problem: String,
     },
+    /// The document of somebody else takes more than an audit gives it.
+    #[error(
+        "to set the paper takes more than {compute_s} s of computing or 1 GiB of memory, and no more is spent on it"
+    )]
+    Limit {
+        /// The limit in seconds.
+        compute_s: u64,
+    },
     /// Typst refused the document.
     #[error("the paper does not compile:\n{messages}")]
     Compile {

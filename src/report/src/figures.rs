@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use harness_analyse::RunAnalysis;
-use harness_analyse::slices::SliceError;
 use harness_core::Digest;
-use harness_core::files::{self, FileError};
+use harness_core::files;
 use harness_core::names::Project;
 use harness_core::parallel::on_all_cores;
 use harness_figure::{Figure, Progress, Subject};
@@ -203,55 +202,6 @@ fn draw(
     };
     let runs = runs.iter().map(ToString::to_string).collect();
     Ok(Drawn { figure, runs, key })
-}
-
-/// A figure of a paper, drawn again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redrawn {
-    /// Which it is.
-    pub figure: FigureRef,
-    /// Its file, relative to the project.
-    pub file: String,
-    /// What came of it.
-    pub outcome: Outcome,
-}
-
-/// Whether a figure is what the runs give.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Byte for byte.
-    Same,
-    /// It is not, and why.
-    Differs(String),
-    /// What is needed to tell is not here.
-    Missing(String),
-}
-
-/// Draws each figure that `figures.json` lists again from the runs of the paper.
-pub(super) fn redraw(project: &Project, families: &Families, folder: &str) -> Result<Vec<Redrawn>, FileError> {
-    let text = files::read_to_string(&project.root().join(folder).join("figures.json"))?;
-    let listed: Figures = serde_json::from_str(&text).unwrap_or_default();
-    let looks = looks(families);
-    let mut out = Vec::new();
-    for ListedFigure { figure, file, .. } in listed.figures {
-        let file = format!("{folder}/figures/{file}");
-        let first_line =
-            |error: &dyn std::fmt::Display| error.to_string().lines().next().unwrap_or_default().to_owned();
-        let outcome = match figure.experiments.iter().find(|name| families.entry(name).is_none()) {
-            Some(unknown) => Outcome::Differs(format!("it shows `{unknown}`, which is no experiment of the paper")),
-            None => match draw(project, families, &looks, &figure, None) {
-                Err(error @ PlotError::Slices(SliceError::NotHere { .. })) => Outcome::Missing(first_line(&error)),
-                Err(error) => Outcome::Differs(first_line(&error)),
-                Ok(drawn) => match files::read(&project.root().join(&file)) {
-                    Ok(bytes) if bytes == drawn.figure.svg.as_bytes() => Outcome::Same,
-                    Ok(_) => Outcome::Differs("the runs give another drawing".to_owned()),
-                    Err(error) => Outcome::Missing(first_line(&error)),
-                },
-            },
-        };
-        out.push(Redrawn { figure, file, outcome });
-    }
-    Ok(out)
 }
 
 /// An axis is refused at its own place, all else at the kind.

@@ -9,12 +9,15 @@
 //!
 //! In the order of the flow: [`families`] says what is compared with what; [`values`], [`tables`], [`figures`] and
 //! [`prose`] make data files of the records, in the types of [`model`]; [`draft`] writes sections, [`follow`] puts them where
-//! nobody has others, and [`section`] reads them back, so that the names they use can be checked; [`bibliography`] sets what they cite; [`made`] is all of it as bytes, for the
-//! build folder and for an audit; [`typst`] compiles; [`glyphs`] names what no font can show; [`proof`] says what came out.
+//! nobody has others, and [`section`] reads them back, so that the names they use can be checked; [`claims`] compiles sentences
+//! that compare, or refuses them; [`bibliography`] sets what they cite; [`made`] is all of it as bytes, for the build folder and
+//! for an audit; [`typst`] compiles, for an audit through [`again`] and [`limited`]; [`glyphs`] names what no font can show;
+//! [`proof`] says what came out.
 //!
-//! [`claims`] compiles sentences that compare, or refuses them; [`lint`] reads what the authors' own words claim and count, and
-//! [`annotate`] shows it in colours. [`latex`] writes the same paper for LaTeX.
+//! [`lint`] reads what the authors' own words claim and count, and [`annotate`] shows it in colours. [`latex`] writes the same
+//! paper for LaTeX.
 
+mod again;
 mod annotate;
 pub mod archive;
 mod bibliography;
@@ -30,6 +33,7 @@ mod figures;
 mod follow;
 mod glyphs;
 pub mod latex;
+mod limited;
 mod lint;
 mod logbook;
 mod made;
@@ -58,16 +62,18 @@ use harness_core::names::{ExperimentName, Project};
 use harness_analyse::RunAnalysis;
 use harness_record::SealedRun;
 
+pub use again::Again;
 pub use check_format::{Finding, RULES, Rule, check_pdf};
 pub use checklist::{Answer, Checklist, Said, checklist};
 pub use error::{Place, ReportError};
-pub use figures::{ListedFigure, Outcome, Redrawn, figures_of};
+pub use figures::{ListedFigure, figures_of};
 pub use follow::{DraftDiff, Followed};
-pub use lint::{Rule, Statement};
+pub use lint::{Rule as StatementRule, Statement};
 pub use made::Made;
 pub use page_budget::PageBudget;
 pub use paper_diff::{Changed, Then, paper_diff};
-pub use proof::{Proof, ProofRun, SourceFile};
+pub use proof::{BoundList, Proof, ProofRun, SourceFile, Summary};
+pub use typst::Typst;
 pub use values::{Backing, Listed, Numbers};
 
 use bibliography::Library;
@@ -117,6 +123,8 @@ pub struct Options {
     pub notes: BTreeMap<String, Vec<String>>,
     /// What tells this program from any other; a paper of the same one that would come out the same is not made again.
     pub program: Option<String>,
+    /// Whether somebody else's project is read: of its templates none is run that this program does not know.
+    pub of_others: bool,
 }
 
 /// What was made.
@@ -172,7 +180,7 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     if analyses.is_empty() {
         return Err(ReportError::NoRuns);
     }
-    let typst = typst::Typst::find(project)?;
+    let typst = Typst::find(project)?;
     let basis = Basis::of(project, analyses, options)?;
     let drafts = drafts(project, &basis)?;
     let wanted = || drafts.iter().filter(|draft| draft.is_wanted);
@@ -209,7 +217,7 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     };
     files::rename(&temporary, &pdf)?;
 
-    let proof = made.proof(Digest::of_file(&pdf)?, &typst.version, bound);
+    let proof = made.proof(Digest::of_file(&pdf)?, &typst, bound)?;
     let proof_path = project.root().join(PAPER_PROOF);
     files::write(&proof_path, &pretty(&proof))?;
     let budget = PageBudget::of(paper_toml::pages(project).limit, &notes.outline);
@@ -267,11 +275,6 @@ fn format_findings(path: &Path, made: &Made, outline: &Outline) -> Result<Vec<Fi
     let mut findings = check_format::of_pdf(&read, &setting);
     findings.extend(check_format::sources::check(&written));
     Ok(findings)
-}
-
-/// Draws the figures of the paper over these runs again: which of them the runs still give, byte for byte.
-pub fn figures_drawn_again(project: &Project, analyses: &[RunAnalysis]) -> Result<Vec<Redrawn>, files::FileError> {
-    figures::redraw(project, &Families::of(analyses), BUILD)
 }
 
 /// Writes a file unless it is there as it is to be: to write and sync takes longer than to read.
@@ -371,7 +374,7 @@ fn read_sections(project: &Project, folder: &str) -> Result<Vec<Section>, Report
     names.sort_by_key(|name| name.trim_end_matches(".typ").to_owned());
     let read = |name: String| {
         let path = format!("{folder}/{name}");
-        let text = files::read_to_string(&project.root().join(&path))?;
+        let text = files::read_text_below(project.root(), &path)?;
         Ok(Section::new(path, text))
     };
     names.into_iter().map(read).collect()
@@ -411,7 +414,7 @@ fn read_library(project: &Project, source: &mut dyn FnMut(&str, &str)) -> Result
     for path in ["templates/references.bib", OWN_REFERENCES] {
         let file = project.root().join(path);
         if file.exists() {
-            let text = files::read_to_string(&file)?;
+            let text = files::read_text_below(project.root(), path)?;
             library.add(path, &text)?;
             source(path, &text);
         }

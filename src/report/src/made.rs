@@ -15,9 +15,10 @@ use super::figures::LastDrawn;
 use super::logbook::Logbook;
 use super::model::{Bound, FigureRef, Note};
 use super::paper_toml::Allowed;
-use super::proof::{self, Proof, SourceFile};
+use super::proof::{self, BoundList, Proof, ProofRun, SourceFile, Summary};
 use super::section::Section;
 use super::tables::Tables;
+use super::typst::Typst;
 use super::values::{self, Numbers};
 use super::{
     BUILD, DRAFT, DRAFT_SECTIONS, Known, Mode, Options, Part, SECTIONS, check_names, draft, figures, keep_only,
@@ -51,24 +52,31 @@ fn sections_of(options: &Options) -> &'static str {
     if options.drafts_alone { DRAFT_SECTIONS } else { SECTIONS }
 }
 
+/// The order of the parts, as this program knows it. A template can loop for ever and fill all memory.
+const OWN_TEMPLATE: &str = include_str!("../../../templates/paper.typ.tera");
+
 /// What the records and the sections make, before Typst sets it.
 #[derive(Debug)]
 pub struct Made<'a> {
-    pub(super) mode: Mode,
+    pub(crate) mode: Mode,
     /// The files of the build folder, by path in the project.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Digests of these files and of all that they and the paper were made from, by path in the project.
     sources: BTreeMap<String, Digest>,
-    pub(super) numbers: Numbers<'a>,
-    pub(super) sections: Vec<Section>,
-    pub(super) tables: Tables,
-    pub(super) library: Library,
+    /// Templates that were not run: what is made of them was taken as it lies in the build folder.
+    pub taken: Vec<String>,
+    /// All that the runs give.
+    pub numbers: Numbers<'a>,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) tables: Tables,
+    pub(crate) library: Library,
     /// Keys of the works that it cites.
-    pub(super) cited: Vec<String>,
+    pub(crate) cited: Vec<String>,
     /// What the figures were drawn from.
     drawn: LastDrawn,
     /// What the sections may say although no record is behind it.
-    pub(super) allowed: Vec<Allowed>,
+    pub(crate) allowed: Vec<Allowed>,
+    of_others: bool,
 }
 
 impl<'a> Made<'a> {
@@ -103,6 +111,7 @@ impl<'a> Made<'a> {
             mode: options.mode,
             files: BTreeMap::new(),
             sources,
+            taken: Vec::new(),
             numbers,
             sections,
             tables,
@@ -110,6 +119,7 @@ impl<'a> Made<'a> {
             cited: Vec::new(),
             drawn: LastDrawn::default(),
             allowed: Vec::new(),
+            of_others: options.of_others,
         };
 
         let is_own = files::is_file(&project.root().join(paper_toml::PATH));
@@ -153,7 +163,7 @@ impl<'a> Made<'a> {
 
     /// A file that the paper is made from.
     fn read(&mut self, project: &Project, path: &str) -> Result<String, ReportError> {
-        let text = files::read_to_string(&project.root().join(path))?;
+        let text = files::read_text_below(project.root(), path)?;
         self.sources.insert(path.to_owned(), Digest::of(text.as_bytes()));
         Ok(text)
     }
@@ -166,7 +176,7 @@ impl<'a> Made<'a> {
     }
 
     /// A file of the build folder by its name there; empty if there is none.
-    pub(super) fn file(&self, name: &str) -> &[u8] {
+    pub(crate) fn file(&self, name: &str) -> &[u8] {
         self.files.get(&format!("{BUILD}/{name}")).map_or(&[], Vec::as_slice)
     }
 
@@ -183,6 +193,10 @@ impl<'a> Made<'a> {
             let of_part = self.sections.iter().filter(|s| part_of(&name(&s.path)) == Some(part));
             of_part.map(|s| format!("/{}", s.path)).collect()
         };
+        if self.of_others && template != OWN_TEMPLATE {
+            self.taken.push(TEMPLATE.to_owned());
+            return Ok(files::read_text_below(project.root(), &format!("{BUILD}/paper.typ"))?);
+        }
         let mut context = tera::Context::new();
         context.insert("abstract", &of(Part::Abstract));
         context.insert("body", &of(Part::Body));
@@ -199,15 +213,21 @@ impl<'a> Made<'a> {
     fn summary(&self) -> Vec<u8> {
         let mut sources = self.source_files();
         sources.retain(|source| !source.path.starts_with(BUILD));
-        pretty(&json!({ "format": values::VERSION, "runs": proof::runs(&self.numbers.families), "sources": sources }))
+        pretty(&Summary { format: values::VERSION, runs: self.runs(), sources })
     }
 
-    fn source_files(&self) -> Vec<SourceFile> {
+    /// Every run of the paper.
+    pub fn runs(&self) -> Vec<ProofRun> {
+        proof::runs(&self.numbers.families)
+    }
+
+    /// All that goes into the paper, by path.
+    pub fn source_files(&self) -> Vec<SourceFile> {
         self.sources.iter().map(|(path, sha256)| SourceFile { path: path.clone(), sha256: *sha256 }).collect()
     }
 
     /// Writes the build folder.
-    pub(super) fn write(&self, project: &Project) -> Result<(), files::FileError> {
+    pub(crate) fn write(&self, project: &Project) -> Result<(), files::FileError> {
         let figures = project.root().join(BUILD).join("figures");
         keep_only(&figures, |file| self.files.contains_key(&format!("{BUILD}/figures/{file}")))?;
         write_changed(&project.root().join(LastDrawn::PATH), &pretty(&self.drawn))?;
@@ -215,29 +235,36 @@ impl<'a> Made<'a> {
     }
 
     /// When the last of its runs ended, in seconds since 1970: the time of the PDF.
-    pub(super) fn timestamp(&self) -> i64 {
+    pub(crate) fn timestamp(&self) -> i64 {
         let runs = self.numbers.families.entries.iter().flat_map(|entry| &entry.runs);
         runs.filter_map(|run| proof::unix_seconds(&run.run.record.ended_at)).max().unwrap_or(0)
     }
 
     /// What Typst noted, with what the runs say to it, and the file that lists it. A template that shows something else is
     /// refused.
-    pub(super) fn bound(&mut self, notes: Vec<Note>) -> Result<Vec<Bound>, ReportError> {
+    pub(crate) fn bound(&mut self, notes: Vec<Note>) -> Result<Vec<Bound>, ReportError> {
         let bound = proof::bound(&self.numbers, notes)?;
-        self.add(proof::BOUND, pretty(&json!({ "format": values::VERSION, "mode": self.mode, "bound": &bound })));
-        Ok(bound)
+        let list = BoundList { format: values::VERSION, mode: self.mode, bound };
+        self.add(proof::BOUND, pretty(&list));
+        Ok(list.bound)
     }
 
     /// The proof of a paper that was set from it.
-    pub(super) fn proof(&self, pdf_sha256: Digest, typst: &str, bound: Vec<Bound>) -> Proof {
-        Proof {
+    pub(crate) fn proof(
+        &self,
+        pdf_sha256: Digest,
+        typst: &Typst,
+        bound: Vec<Bound>,
+    ) -> Result<Proof, files::FileError> {
+        Ok(Proof {
             format: Proof::VERSION,
             pdf_sha256,
             mode: self.mode,
-            typst: typst.to_owned(),
+            typst: typst.version.clone(),
+            fonts: typst.fonts_sha256()?,
             sources: self.source_files(),
-            runs: proof::runs(&self.numbers.families),
+            runs: self.runs(),
             bound,
-        }
+        })
     }
 }

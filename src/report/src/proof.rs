@@ -21,6 +21,9 @@ pub struct Proof {
     pub mode: Mode,
     /// Typst, as it says of itself.
     pub typst: String,
+    /// Digest of the fonts in `.tools/fonts`; none where those of the system were used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fonts: Option<Digest>,
     /// Every file that went into the paper, sorted by path.
     pub sources: Vec<SourceFile>,
     /// Every run that the paper shows, sorted by experiment and run.
@@ -58,6 +61,28 @@ pub struct ProofRun {
 impl Proof {
     /// Version of `paper.json`. Raised with every change that an older reader would misread.
     pub const VERSION: u32 = 2;
+}
+
+/// `bound.json`: what the PDF carries of its proof.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BoundList {
+    /// [`values::VERSION`](super::values::VERSION)
+    pub format: u32,
+    /// The layout.
+    pub mode: Mode,
+    /// Every bound number and word, in order of appearance.
+    pub bound: Vec<Bound>,
+}
+
+/// `summary.json`: what an auditor who has only the PDF needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// [`values::VERSION`](super::values::VERSION)
+    pub format: u32,
+    /// Every run that the paper shows.
+    pub runs: Vec<ProofRun>,
+    /// Every file that went into the paper but those of the build folder.
+    pub sources: Vec<SourceFile>,
 }
 
 /// The file that lists what the paper shows, in the build folder and in the PDF.

@@ -37,7 +37,7 @@ pub(super) fn runs(project: &Project, synthetic: &[Synthetic]) -> Vec<RunAnalysi
 
 /// Whether Typst is there; says so if not.
 pub(crate) fn has_typst(project: &Project) -> bool {
-    let found = typst::Typst::find(project);
+    let found = Typst::find(project);
     if let Err(problem) = &found {
         skip::skip("typst", &problem.to_string());
     }
@@ -837,7 +837,7 @@ fn long_metrics_stay_within_their_column_of_the_appendix() {
     // is where the line before it ends, so that its place says in which column it is, and its width whether it fits.
     let in_table = "selector(raw).after(<tab:full-config>).before(<sec:data-statement>)";
     let place = "it => { let at = it.location().position(); (it.text, at.page, at.x.pt()) }";
-    let typst = typst::Typst::find(&project).unwrap();
+    let typst = Typst::find(&project).unwrap();
     let pieces: Vec<(String, usize, f64)> =
         typst.eval(PAPER, "final", &format!("query({in_table}).map({place})")).unwrap();
     let text: String = pieces.iter().map(|piece| piece.0.as_str()).collect();

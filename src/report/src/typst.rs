@@ -1,14 +1,19 @@
-//! Calls the `typst` executable: the project's own below `.tools/`, else the one on the PATH.
+//! Calls the `typst` executable: the project's own below `.tools/`, else the one on the PATH. For somebody else's project it is
+//! the auditor's own, in bounds: what a section can do is compute, and read what lies beside it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use harness_core::names::Project;
+use harness_core::{Digest, files};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::absolute;
 use super::error::ReportError;
 use super::glyphs::Blank;
+use super::limited::{self, Limits};
 use super::model::{Note, Outline};
 
 /// The version of Typst that the templates are written for.
@@ -24,25 +29,29 @@ const NOTES: &str = "(bound: query(<bound>).map(it => it.value), outline: query(
 
 /// What the paper shows, and where things landed.
 #[derive(Debug, Deserialize)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     pub bound: Vec<Note>,
     pub outline: Outline,
 }
 
 /// What Typst says of a paper that it compiled.
 #[derive(Debug, Default)]
-pub(super) struct Compiled {
+pub(crate) struct Compiled {
     pub warnings: Vec<String>,
     /// Texts that no font can show.
     pub blanks: Vec<Blank>,
 }
 
+/// What the paper of somebody else may take: twenty times what one of ten pages takes.
+const OF_OTHERS: Limits = Limits { compute_s: 20, memory_bytes: 1 << 30 };
+
 /// A `typst` that fits.
-#[derive(Debug)]
-pub(super) struct Typst {
+#[derive(Clone, Debug)]
+pub struct Typst {
     program: PathBuf,
     fonts: Option<PathBuf>,
     root: PathBuf,
+    limits: Option<Limits>,
     /// As it says of itself.
     pub version: String,
     annotate: bool,
@@ -50,8 +59,31 @@ pub(super) struct Typst {
 
 impl Typst {
     pub(crate) fn find(project: &Project) -> Result<Self, ReportError> {
-        let own = project.tools().join("bin").join("typst");
-        let program = if own.exists() { own } else { PathBuf::from("typst") };
+        Self::of_tools(&project.tools(), project.root(), None)
+    }
+
+    /// That of an auditor: below `tools` (`bin/typst`, `fonts`), else the one on the PATH.
+    pub fn of_auditor(tools: Option<&Path>) -> Result<Self, ReportError> {
+        // Of no tools: what is on the PATH, and no folder beside the paper.
+        Self::of_tools(tools.unwrap_or(Path::new("/dev/null")), Path::new("/"), Some(OF_OTHERS))
+    }
+
+    /// The same, for a paper elsewhere.
+    pub(crate) fn at(&self, root: &Path) -> Self {
+        Typst { root: root.to_owned(), ..self.clone() }
+    }
+
+    /// Digest of the names and contents of its fonts: others set another paper. None with those of the system.
+    pub fn fonts_sha256(&self) -> Result<Option<Digest>, files::FileError> {
+        let Some(fonts) = &self.fonts else { return Ok(None) };
+        let line = |name: String| Ok(format!("{}  {name}\n", Digest::of_file(&fonts.join(&name))?));
+        let lines: Result<String, files::FileError> = files::list_recursive(fonts)?.into_iter().map(line).collect();
+        Ok(Some(Digest::of(lines?.as_bytes())))
+    }
+
+    fn of_tools(tools: &Path, root: &Path, limits: Option<Limits>) -> Result<Self, ReportError> {
+        let own = tools.join("bin").join("typst");
+        let program = if own.exists() { absolute(&own) } else { PathBuf::from("typst") };
         let missing = |problem: String| ReportError::Typst { problem };
         let output = Command::new(&program)
             .arg("--version")
@@ -64,9 +96,9 @@ impl Typst {
                 if version.is_empty() { String::from_utf8_lossy(&output.stderr).trim().to_owned() } else { version };
             return Err(missing(format!("the templates need typst {SERIES}x, but `typst --version` says `{said}`")));
         }
-        let fonts = project.tools().join("fonts");
-        let root = std::path::absolute(project.root()).unwrap_or_else(|_| project.root().to_owned());
-        Ok(Typst { program, fonts: fonts.is_dir().then_some(fonts), root, version, annotate: false })
+        let fonts = absolute(&tools.join("fonts"));
+        let fonts = fonts.is_dir().then_some(fonts);
+        Ok(Typst { program, fonts, root: absolute(root), limits, version, annotate: false })
     }
 
     /// The same, for a paper whose numbers have the colour of what stands behind them.
@@ -151,7 +183,6 @@ impl Typst {
             command.args(["--input", "annotate=yes"]);
         }
         if let Some(fonts) = &self.fonts {
-            let fonts = std::path::absolute(fonts).unwrap_or_else(|_| fonts.clone());
             command.arg("--font-path").arg(fonts).arg("--ignore-system-fonts");
         }
         for variable in ["SOURCE_DATE_EPOCH", "TYPST_FONT_PATHS", "TYPST_ROOT", "TYPST_PACKAGE_PATH"] {
@@ -161,10 +192,20 @@ impl Typst {
     }
 
     fn run(&self, command: &mut Command) -> Result<Output, ReportError> {
-        let output =
-            command.output().map_err(|e| ReportError::Typst { problem: format!("`typst` does not start: {e}") })?;
+        let output = match self.limits {
+            None => command.output(),
+            Some(limits) => limited::output(command, limits),
+        };
+        let output = output.map_err(|e| match (e.kind(), self.limits) {
+            (ErrorKind::TimedOut, Some(limits)) => ReportError::Limit { compute_s: limits.compute_s },
+            _ => ReportError::Typst { problem: format!("`typst` does not start: {e}") },
+        })?;
         if output.status.success() {
             return Ok(output);
+        }
+        // A signal ends what takes more than it may, and `abort` what gets no more memory.
+        if let (Some(limits), None) = (self.limits, output.status.code()) {
+            return Err(ReportError::Limit { compute_s: limits.compute_s });
         }
         let messages = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         let root = format!("{}/", self.root.display());

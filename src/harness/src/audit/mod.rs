@@ -2,14 +2,18 @@
 //!
 //! Levels (docs/formats/audit.md): L0, every file parses; L1, every digest holds; of L2 what the run folders and git's history
 //! tell of runs that are missing; and of L3 what the paper needs: each bound number is computed again from the rows of its
-//! run. Nothing of the audited repository is executed.
+//! run, and the paper is made again and compared to its bytes. No program of the audited repository is run, nor a template that
+//! this one does not know; its sections are Typst, which the auditor's own Typst sets in bounds.
 
+mod again;
+mod alone;
 mod anchors;
 pub mod class;
 mod inputs;
 mod openings;
 mod outputs;
 mod paper;
+mod pdf;
 mod selection;
 mod summary;
 mod trace;
@@ -28,6 +32,7 @@ use harness_record::git::{Git, GitError};
 use harness_record::select::Traces;
 use harness_record::{self as record, Fate, RecordError, RunSet, SealedRun};
 
+pub use again::Setter;
 pub use anchors::anchors;
 pub use summary::{Level, Summary, page};
 pub use trace::{Link, Trace, Traced, Wanted, in_paper, trace};
@@ -121,14 +126,12 @@ pub enum AuditError {
     /// What was named is not there.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// The paper has no proof beside it.
+    /// The paper has no proof beside it, or one that cannot be read.
     #[error(
-        "`{pdf}` has no proof beside it (`{proof}`): {problem}\nhint: `harness report` writes the paper together with its proof"
+        "the proof of the paper, `{proof}`, cannot be read: {problem}\nhint: `harness report` writes it with the paper"
     )]
     NoProof {
-        /// The paper.
-        pdf: String,
-        /// Where its proof should be.
+        /// Where it is or should be.
         proof: String,
         /// What is wrong.
         problem: String,
@@ -188,7 +191,7 @@ impl Audit {
 }
 
 /// Audits every run of the project, and the paper if there is one.
-pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
+pub fn everything(project: &Project, git: &Git, setter: &Setter) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
     for stray in record::strays(project)? {
         let detail = "is in a runs folder, but is not a run id".to_owned();
@@ -197,35 +200,52 @@ pub fn everything(project: &Project, git: &Git) -> Result<Audit, AuditError> {
         let outcome = if is_file { Outcome::Note } else { Outcome::Contradiction };
         audit.add("L0", &Subject::Project, stray, outcome, detail);
     }
-    let traces = Traces::of(project)?;
-    let mut analysed = Analysed::new();
-    let mut sets = Vec::new();
-    let all = record::all_runs(project)?;
-    let mut looked = look(project, git, &all, &mut audit, &mut analysed)?.into_iter();
-    for experiment in record::experiments_with_runs(project)? {
-        let count = all.iter().filter(|(of, _)| *of == experiment).count();
-        sets.push(set_of(project, &experiment, looked.by_ref().take(count).collect(), &traces, &mut audit)?);
+    let pdf = project.report().join("build/paper.pdf");
+    let experiments = record::experiments_with_runs(project)?;
+    let paper = if pdf.exists() || pdf.with_extension("json").exists() { Some(pdf.as_path()) } else { None };
+    runs_and_paper(project, git, experiments, paper, setter, &mut audit)?;
+    Ok(audit)
+}
+
+/// Audits the runs of some experiments, and a paper over them.
+fn runs_and_paper(
+    project: &Project,
+    git: &Git,
+    experiments: Vec<ExperimentName>,
+    pdf: Option<&Path>,
+    setter: &Setter,
+    audit: &mut Audit,
+) -> Result<(), AuditError> {
+    let (traces, mut analysed, mut sets) = (Traces::of(project)?, Analysed::new(), Vec::new());
+    if let Some(problem) = traces.unread() {
+        audit.add("L2", &Subject::Project, "history of git", Outcome::Contradiction, problem.to_owned());
+    }
+    let paper = pdf.and_then(|pdf| paper::Paper::read(pdf, audit));
+    let mut all = Vec::new();
+    for experiment in &experiments {
+        let runs = record::runs_of_every_kind(project, experiment)?;
+        all.extend(runs.into_iter().map(|run| (experiment.clone(), run)));
+    }
+    let mut looked = look(project, git, &all, audit, &mut analysed)?.into_iter();
+    for experiment in &experiments {
+        let count = all.iter().filter(|(of, _)| of == experiment).count();
+        sets.push(set_of(project, experiment, looked.by_ref().take(count).collect(), &traces, audit)?);
     }
     audit.openings = record::history(&sets, &record::openings(project)?);
-    openings::gone(&sets, &traces.here, &mut audit);
-    openings::roots(project, &mut audit)?;
-    openings::copies(&analysed, &mut audit);
-    let pdf = project.report().join("build/paper.pdf");
-    if pdf.is_file() {
-        match paper::paper(project, &pdf, &analysed, &mut audit) {
-            Err(AuditError::NoProof { proof, problem, .. }) => {
-                audit.add("L1", &Subject::Paper, proof, Outcome::Missing, problem);
-            }
-            other => other?,
-        }
+    openings::gone(&sets, &traces.here, audit);
+    openings::roots(project, audit)?;
+    openings::copies(&analysed, audit);
+    if let Some(paper) = paper {
+        let known = paper::Known { project, traces: &traces, sets: &sets, analysed: &analysed };
+        paper::paper(&known, &paper, setter, audit);
     }
-    openings::best(&mut audit);
+    openings::best(audit);
     if audit.checks.iter().all(|check| check.outcome == Outcome::Note) {
         let detail = "there is no run and no paper here, so that nothing was checked".to_owned();
         audit.add("L0", &Subject::Project, "runs", Outcome::Missing, detail);
     }
-    name_paper_numbers(&pdf, &mut audit);
-    Ok(audit)
+    name_paper_numbers(pdf.unwrap_or(&project.report().join("build/paper.pdf")), audit);
+    Ok(())
 }
 
 /// Audits the runs of an experiment, and which of them count.
@@ -298,18 +318,23 @@ pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunI
     Ok(audit)
 }
 
-/// Audits a paper and every run it uses.
-pub fn pdf(project: &Project, git: &Git, pdf: &Path) -> Result<Audit, AuditError> {
-    let (mut audit, mut analysed) = (Audit::default(), Analysed::new());
-    for (experiment, run) in paper::runs_used(pdf)? {
-        let _sealed = outputs::run(project, git, &experiment, &run, &mut audit, &mut analysed)?;
-    }
-    paper::paper(project, pdf, &analysed, &mut audit)?;
-    openings::roots(project, &mut audit)?;
-    openings::copies(&analysed, &mut audit);
-    openings::best(&mut audit);
-    name_paper_numbers(pdf, &mut audit);
+/// Audits a paper and every run of its experiments.
+pub fn pdf(project: &Project, git: &Git, pdf: &Path, setter: &Setter) -> Result<Audit, AuditError> {
+    let mut audit = Audit::default();
+    let named: BTreeSet<ExperimentName> = paper::Paper::read(pdf, &mut Audit::default())
+        .map(|paper| paper.runs().map(|(experiment, _)| experiment).collect())
+        .unwrap_or_default();
+    runs_and_paper(project, git, named.into_iter().collect(), Some(pdf), setter, &mut audit)?;
     Ok(audit)
+}
+
+/// Audits a paper without its repository: what is attached to it against its pages and against itself.
+pub fn alone(pdf: &Path) -> Audit {
+    let mut audit = Audit::default();
+    if let Some(paper) = paper::Paper::read(pdf, &mut audit) {
+        alone::check_alone(&paper, &mut audit);
+    }
+    audit
 }
 
 /// Adds to each contradiction where the paper shows a number that depends on it.

@@ -1,41 +1,159 @@
-//! The paper: its bytes, the sources it was made from, and each bound number computed again from its run and looked
-//! for in the text of its page.
+//! The paper: its bytes, the sources it was made from, each bound number computed again from its run and looked for in
+//! the text of its page, and all of it made again ([`super::again`]). A paper comes with its proof beside it, or alone, with
+//! what is attached to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use harness_analyse::RunAnalysis;
+use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, RunId, is_inside};
 use harness_core::{Digest, files};
+use harness_record::RunSet;
+use harness_record::select::Traces;
 use harness_report::model::{Bound, Quantity};
-use harness_report::{self as report, Listed, Numbers, Proof, ProofRun};
+use harness_report::{BoundList, Made, Numbers, Options, Proof, ProofRun, ReportError, Summary};
 use harness_study::StudyError;
+use serde::de::DeserializeOwned;
 
+use super::again::{self, Setter};
+use super::pdf::Pdf;
 use super::{Analysed, Audit, AuditError, Check, Outcome, Subject, first_line, trace};
 
-/// A number that the paper shows.
-pub(super) struct Shown {
-    pub run: String,
-    pub key: String,
-    pub shown: String,
-    pub page: u64,
+/// A paper with what it says of itself.
+pub(crate) struct Paper {
+    /// Where it lies.
+    name: String,
+    /// None if it is gone and its proof is not.
+    pub(crate) bytes: Option<Vec<u8>>,
+    /// What was read of it, or why nothing was.
+    pub(crate) pdf: Option<Result<Pdf, String>>,
+    /// From beside it; of a paper alone, as far as what is attached gives it.
+    pub(crate) proof: Proof,
+    is_attached: bool,
 }
 
-/// The runs a paper uses.
-pub(super) fn runs_used(pdf: &Path) -> Result<Vec<(ExperimentName, RunId)>, AuditError> {
-    let proof = read_proof(pdf)?;
-    let parse = |run: &ProofRun| Some((run.experiment.parse().ok()?, run.run.parse().ok()?));
-    proof
-        .runs
-        .iter()
-        .map(parse)
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| no_proof(pdf, "it names a run or experiment that cannot exist".to_owned()))
+impl Paper {
+    /// Reads a paper. What is wrong with it is found by the audit; none if there is nothing to go on with.
+    pub(crate) fn read(pdf: &Path, audit: &mut Audit) -> Option<Self> {
+        let name = pdf.display().to_string();
+        let bytes = match files::read(pdf) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.is_not_found() => {
+                let detail = "the paper is missing, and its proof is there".to_owned();
+                audit.add("L1", &Subject::Paper, &name, Outcome::Missing, detail);
+                None
+            }
+            Err(error) => {
+                check(audit, "L0", &name, false, error.to_string(), &[]);
+                None
+            }
+        };
+        let read = bytes.clone().map(Pdf::read);
+        if let Some(Err(problem)) = &read {
+            let detail = format!("the PDF cannot be read: {problem}");
+            check(audit, "L0", &name, false, detail, &everything());
+        }
+        let beside = proof_path(pdf);
+        let (proof, is_attached) = if beside.exists() {
+            let what = beside.display().to_string();
+            let parsed = files::read(&beside).map_err(|e| e.to_string()).and_then(|bytes| parse::<Proof>(&bytes));
+            match parsed.and_then(|proof| known(proof.format, Proof::VERSION).map(|()| proof)) {
+                Ok(proof) => (proof, false),
+                Err(problem) => {
+                    check(audit, "L0", &what, false, format!("the proof cannot be read: {problem}"), &everything());
+                    return None;
+                }
+            }
+        } else {
+            let Some(Ok(read)) = &read else { return None };
+            (attached_proof(read, bytes.as_deref().unwrap_or_default(), audit)?, true)
+        };
+        Some(Paper { name, bytes, pdf: read, proof, is_attached })
+    }
+
+    /// Whether its proof is what is attached to it.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.is_attached
+    }
+
+    /// A file of the build folder as the paper has it: there, or attached; none of a paper alone that does not carry it.
+    pub(crate) fn file(&self, project: &Project, path: &str) -> Option<Result<Vec<u8>, FileError>> {
+        match &self.pdf {
+            Some(Ok(pdf)) if self.is_attached => pdf.attachment(path).map(|bytes| Ok(bytes.to_vec())),
+            _ => Some(files::read_below(project.root(), path)),
+        }
+    }
+
+    /// The runs it uses whose names can exist.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (ExperimentName, RunId)> + '_ {
+        self.proof.runs.iter().filter_map(opened)
+    }
+}
+
+fn opened(run: &ProofRun) -> Option<(ExperimentName, RunId)> {
+    Some((run.experiment.parse().ok()?, run.run.parse().ok()?))
+}
+
+fn everything() -> Vec<String> {
+    vec!["every number of the paper".to_owned()]
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+fn known(format: u32, version: u32) -> Result<(), String> {
+    if format == version { Ok(()) } else { Err(format!("it has format {format}, this program reads {version}")) }
+}
+
+/// What a PDF carries of its proof. A copy for review has no runs.
+fn attached_proof(pdf: &Pdf, bytes: &[u8], audit: &mut Audit) -> Option<Proof> {
+    let mut of = |name: &str| {
+        let path = format!("report/build/{name}");
+        let found = pdf.attachment(&path);
+        if found.is_none() {
+            let detail = "is not attached to the PDF, and no proof lies beside it".to_owned();
+            audit.add("L1", &Subject::Paper, path, Outcome::Missing, detail);
+        }
+        found
+    };
+    let (list, summary) = (of("bound.json")?, of("summary.json"));
+    let list = parse::<BoundList>(list);
+    let summary = summary.map_or(
+        Ok(Summary { format: list.as_ref().map_or(0, |l| l.format), runs: Vec::new(), sources: Vec::new() }),
+        parse,
+    );
+    match (list, summary) {
+        (Ok(list), Ok(summary)) => Some(Proof {
+            format: Proof::VERSION,
+            pdf_sha256: Digest::of(bytes),
+            mode: list.mode,
+            typst: pdf.about.get("Creator").map_or_else(String::new, |creator| creator.to_lowercase()),
+            fonts: None,
+            sources: summary.sources,
+            runs: summary.runs,
+            bound: list.bound,
+        }),
+        (Err(problem), _) | (_, Err(problem)) => {
+            check(audit, "L0", "what is attached to the PDF", false, problem, &everything());
+            None
+        }
+    }
+}
+
+/// A number that the paper shows.
+pub(crate) struct Shown {
+    pub(crate) run: String,
+    pub(crate) key: String,
+    pub(crate) shown: String,
+    pub(crate) page: u64,
 }
 
 /// Every number of the paper that belongs to one run; empty if there is no paper.
-pub(super) fn shown_numbers(pdf: &Path) -> Vec<Shown> {
-    let bound = read_proof(pdf).map(|proof| proof.bound).unwrap_or_default();
+pub(crate) fn shown_numbers(pdf: &Path) -> Vec<Shown> {
+    let proof = files::read(&proof_path(pdf)).ok().and_then(|bytes| parse::<Proof>(&bytes).ok());
+    let bound = proof.map(|proof| proof.bound).unwrap_or_default();
     let of = |b: &Bound| -> Vec<Shown> {
         let shown = |run: &String, key: &str| Shown {
             run: run.clone(),
@@ -50,7 +168,9 @@ pub(super) fn shown_numbers(pdf: &Path) -> Vec<Shown> {
 
 /// What the paper's proof lists.
 pub(super) fn bound(pdf: &Path) -> Result<Vec<Bound>, AuditError> {
-    Ok(read_proof(pdf)?.bound)
+    let proof = proof_path(pdf);
+    let read = files::read(&proof).map_err(|e| e.to_string()).and_then(|bytes| parse::<Proof>(&bytes));
+    read.map(|proof| proof.bound).map_err(|problem| AuditError::NoProof { proof: proof.display().to_string(), problem })
 }
 
 /// The keys of the values that it rests on.
@@ -68,7 +188,7 @@ pub(super) fn keys(quantity: &Quantity) -> Vec<&str> {
 }
 
 /// The experiments whose runs decide it; none for a count, which any run may change.
-fn experiments(quantity: &Quantity) -> Option<Vec<&str>> {
+fn experiments_of(quantity: &Quantity) -> Option<Vec<&str>> {
     match quantity {
         Quantity::Value { experiment, .. } | Quantity::Standing { experiment, .. } => Some(vec![experiment]),
         Quantity::Difference { experiment, minus, .. } | Quantity::Interval { experiment, minus, .. } => {
@@ -86,147 +206,164 @@ fn proof_path(pdf: &Path) -> PathBuf {
     pdf.with_extension("json")
 }
 
-fn no_proof(pdf: &Path, problem: String) -> AuditError {
-    let proof = proof_path(pdf);
-    AuditError::NoProof { pdf: pdf.display().to_string(), proof: proof.display().to_string(), problem }
+/// What is known of the runs of a project.
+pub(crate) struct Known<'a> {
+    pub(crate) project: &'a Project,
+    pub(crate) traces: &'a Traces,
+    /// The experiments whose runs were audited.
+    pub(crate) sets: &'a [RunSet],
+    pub(crate) analysed: &'a Analysed,
 }
 
-fn read_proof(pdf: &Path) -> Result<Proof, AuditError> {
-    let bytes = files::read(&proof_path(pdf)).map_err(|e| no_proof(pdf, e.to_string()))?;
-    let proof: Proof = serde_json::from_slice(&bytes).map_err(|e| no_proof(pdf, e.to_string()))?;
-    if proof.format != Proof::VERSION {
-        return Err(no_proof(pdf, format!("it has format {}", proof.format)));
-    }
-    Ok(proof)
-}
-
-/// Checks the paper against its proof and its proof against the runs.
-pub(super) fn paper(project: &Project, pdf: &Path, analysed: &Analysed, audit: &mut Audit) -> Result<(), AuditError> {
-    let proof = match read_proof(pdf) {
-        Ok(proof) => proof,
-        Err(error) if proof_path(pdf).is_file() => {
-            let what = proof_path(pdf).display().to_string();
-            audit.add("L0", &Subject::Paper, what, Outcome::Contradiction, first_line(&error));
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
+/// Checks the paper against its proof, its proof against the runs, and all of it against what is made again.
+pub(crate) fn paper(known: &Known, paper: &Paper, setter: &Setter, audit: &mut Audit) {
+    let (project, proof) = (known.project, &paper.proof);
     audit.bound_numbers = proof.bound.len();
-    let everything: Vec<String> = vec!["every number of the paper".to_owned()];
-    let found = Digest::of_file(pdf)?;
-    let detail = format!("sha256 {}, its proof says {}", found.short(), proof.pdf_sha256.short());
-    check(audit, "L1", &pdf.display().to_string(), found == proof.pdf_sha256, detail, &everything);
-    let analyses = analyses(project, &proof, analysed, audit);
-    let pair = |b: &Bound| match experiments(&b.note.quantity)?[..] {
-        [first, second] => Some((first.to_owned(), second.to_owned())),
-        _ => None,
-    };
-    let pairs: Vec<(String, String)> = proof.bound.iter().filter_map(pair).collect();
-    let runs: Vec<RunAnalysis> = analyses.values().cloned().collect();
-    let numbers = Numbers::of(&runs, &pairs).map_err(StudyError::from).and_then(|numbers| numbers.decided(project));
-    sources(project, &proof, numbers.as_ref().ok(), audit, &everything);
-    match &numbers {
-        Ok(numbers) => recompute(&proof, numbers, &absent(&proof, &analyses), audit),
-        Err(error) => audit.add("L3", &Subject::Paper, "numbers", Outcome::Contradiction, first_line(error)),
+    if let Some(bytes) = paper.bytes.as_ref().filter(|_| !paper.is_attached) {
+        let found = Digest::of(bytes);
+        let detail = format!("sha256 {}, its proof says {}", found.short(), proof.pdf_sha256.short());
+        check(audit, "L1", &paper.name, found == proof.pdf_sha256, detail, &everything());
     }
-    figures(project, &proof, &analyses, audit);
-    text(pdf, &proof, audit);
-    audit.traces.extend(traces(&proof, &analyses));
-    Ok(())
-}
-
-/// Draws every figure again. Without one of the runs the study is another, and its looks may be too.
-fn figures(project: &Project, proof: &Proof, analyses: &BTreeMap<String, RunAnalysis>, audit: &mut Audit) {
-    if analyses.len() < proof.runs.len() {
-        let detail = "not redrawn: a run of the paper is missing or contradicted".to_owned();
-        audit.add("L3", &Subject::Paper, "figures", Outcome::Missing, detail);
-        return;
-    }
+    sources(project, proof, audit);
+    let analyses = analyses(project, proof, known.analysed, audit);
     let runs: Vec<RunAnalysis> = analyses.values().cloned().collect();
-    let redrawn = match report::figures_drawn_again(project, &runs) {
-        Ok(redrawn) => redrawn,
-        Err(error) => {
-            audit.add("L3", &Subject::Paper, "figures", Outcome::Missing, first_line(&error));
-            return;
-        }
-    };
-    let mut held = 0;
-    for figure in &redrawn {
-        match &figure.outcome {
-            report::Outcome::Same => held += 1,
-            report::Outcome::Missing(why) => {
-                audit.add("L3", &Subject::Paper, &figure.file, Outcome::Missing, why.clone())
+    let is_whole = analyses.len() == proof.runs.iter().map(|run| &run.run).collect::<BTreeSet<_>>().len();
+    if is_whole && !runs.is_empty() {
+        let notes = choice(known, proof, &analyses, audit);
+        // Of drafts alone are papers that no section of the project's own went into.
+        let drafts_alone = proof.sources.iter().all(|source| !source.path.starts_with("report/sections/"));
+        let options = Options { mode: proof.mode, drafts_alone, notes, program: None, of_others: true };
+        match Made::of(project, &runs, &options) {
+            Ok(mut made) => {
+                again::files(project, paper, &made, audit);
+                again::listed(paper, &made, audit);
+                recompute(proof, &made.numbers, &BTreeSet::new(), audit);
+                again::set(project, paper, &mut made, setter, audit);
             }
-            report::Outcome::Differs(why) => {
-                let shown = format!("figure {}", figure.figure);
-                check(audit, "L3", &figure.file, false, why.clone(), &[shown]);
+            Err(error) => {
+                let missing = matches!(&error, ReportError::File(error) if error.is_not_found());
+                let detail = format!("not made again: {}", first_line(&error));
+                let outcome = if missing { Outcome::Missing } else { Outcome::Contradiction };
+                audit.add("L3", &Subject::Paper, "files of the paper", outcome, detail);
             }
         }
+    } else {
+        let what = if runs.is_empty() { "no run of the paper is" } else { "a run of the paper is not" };
+        let detail = format!("not made again: {what} here as it was sealed");
+        audit.add("L3", &Subject::Paper, "files of the paper", Outcome::Missing, detail);
+        let experiments: BTreeSet<&str> = proof.runs.iter().map(|run| run.experiment.as_str()).collect();
+        let pair = |b: &Bound| match experiments_of(&b.note.quantity)?[..] {
+            [first, second] if experiments.contains(first) && experiments.contains(second) => {
+                Some((first.to_owned(), second.to_owned()))
+            }
+            _ => None,
+        };
+        let pairs: BTreeSet<(String, String)> = proof.bound.iter().filter_map(pair).collect();
+        let numbers = Numbers::of(&runs, &pairs.into_iter().collect::<Vec<_>>());
+        match numbers.map_err(StudyError::from).and_then(|numbers| numbers.decided(project)) {
+            Ok(numbers) => recompute(proof, &numbers, &absent(proof, &analyses), audit),
+            Err(error) => audit.add("L3", &Subject::Paper, "numbers", Outcome::Contradiction, first_line(&error)),
+        }
     }
-    let detail = format!("{held} of {} figures redrawn from their runs, byte for byte", redrawn.len());
-    audit.add("L3", &Subject::Paper, "figures", Outcome::Holds, detail);
+    if let Some(Ok(pdf)) = &paper.pdf {
+        text(pdf, proof, audit);
+    }
+    audit.traces.extend(traces(proof, &analyses));
 }
 
-fn check(audit: &mut Audit, level: &'static str, what: &str, holds: bool, detail: String, numbers: &[String]) {
+/// Whether the paper lists the runs that it has to: those that count and those that were paid for, as far as they had been
+/// opened when its last run ended. Gives by experiment what a reader has to know of that choice.
+fn choice(
+    known: &Known,
+    proof: &Proof,
+    analyses: &BTreeMap<String, RunAnalysis>,
+    audit: &mut Audit,
+) -> BTreeMap<String, Vec<String>> {
+    let ended = analyses.values().map(|analysis| analysis.run.record.ended_at.replace(['-', ':'], "")).max();
+    let ended = ended.unwrap_or_default();
+    let mut notes = BTreeMap::new();
+    for set in known.sets {
+        let experiment = &set.experiment;
+        let later = |run: &RunId| run.as_str() > ended.as_str() && !run.as_str().starts_with(&ended);
+        let opened_later: Vec<&RunId> = (set.runs.iter().map(|run| &run.open.run))
+            .chain(set.left_out.iter().map(|run| &run.run))
+            .filter(|run| later(run))
+            .collect();
+        let then = (!opened_later.is_empty())
+            .then(|| RunSet::survey_until(known.project, experiment, known.traces, &ended).ok())
+            .flatten();
+        let set = then.as_ref().unwrap_or(set);
+        let subject = Subject::Experiment(experiment.clone());
+        if !opened_later.is_empty() {
+            let count = opened_later.len();
+            let detail =
+                format!("{count} later than the last of the paper; `harness report` takes in those that count");
+            audit.add("L2", &subject, "runs", Outcome::Note, detail);
+        }
+        let listed = |run: &RunId| proof.runs.iter().any(|listed| listed.run == run.as_str());
+        for run in set.in_paper().filter(|run| !listed(&run.open.run)) {
+            let detail =
+                "belongs into the paper, and the paper does not list it; `harness report` makes it anew".to_owned();
+            audit.add(
+                "L3",
+                &Subject::Paper,
+                format!("run {} of {experiment}", run.open.run),
+                Outcome::Contradiction,
+                detail,
+            );
+        }
+        for run in proof.runs.iter().filter(|run| run.experiment == experiment.as_str()) {
+            if set.in_paper().all(|in_paper| in_paper.open.run.as_str() != run.run) {
+                let why =
+                    set.left_out.iter().find(|left| left.run.as_str() == run.run).map(|left| left.why.to_string());
+                let detail = format!("is in the paper, and does not belong there: {}", why.unwrap_or_default());
+                check(audit, "L3", &format!("run {} of {experiment}", run.run), false, detail, &[]);
+            }
+        }
+        notes.insert(experiment.to_string(), set.notes());
+    }
+    notes
+}
+
+pub(crate) fn check(
+    audit: &mut Audit,
+    level: &'static str,
+    what: &str,
+    holds: bool,
+    detail: String,
+    numbers: &[String],
+) {
     let outcome = if holds { Outcome::Holds } else { Outcome::Contradiction };
     let numbers = if holds { Vec::new() } else { numbers.to_vec() };
     audit.checks.push(Check { level, subject: Subject::Paper, what: what.to_owned(), outcome, detail, numbers });
 }
 
-fn sources(project: &Project, proof: &Proof, numbers: Option<&Numbers>, audit: &mut Audit, everything: &[String]) {
+fn sources(project: &Project, proof: &Proof, audit: &mut Audit) {
     let mut held = 0;
     for source in &proof.sources {
         let whole = project.root().join(&source.path);
-        let readable = is_inside(&source.path) && (files::is_file(&whole) || !whole.exists());
-        match readable.then(|| Digest::of_file(&whole)) {
-            Some(Ok(found)) if found == source.sha256 => held += 1,
-            Some(Ok(found)) => {
+        let found = match is_inside(&source.path) {
+            true => files::read_below(project.root(), &source.path).map(|bytes| Digest::of(&bytes)),
+            false => Err(FileError::new("read", &whole, std::io::Error::other("it is no path of this project"))),
+        };
+        match found {
+            Ok(found) if found == source.sha256 => held += 1,
+            Ok(found) => {
                 let detail = format!(
                     "has changed since the paper was made (then {}, now {}); `harness report` rebuilds the paper",
                     source.sha256.short(),
                     found.short()
                 );
-                let edited = numbers.map_or_else(Vec::new, |numbers| edited_values(&whole, numbers));
-                let reached = if edited.is_empty() { everything } else { &edited };
-                check(audit, "L1", &source.path, false, detail, reached);
+                check(audit, "L1", &source.path, false, detail, &everything());
             }
-            Some(Err(error)) if error.is_not_found() => {
+            Err(error) if error.is_not_found() => {
                 audit.add("L1", &Subject::Paper, &source.path, Outcome::Missing, "is missing".to_owned());
             }
-            _ => check(
-                audit,
-                "L1",
-                &source.path,
-                false,
-                "cannot be read as a file of this project".to_owned(),
-                everything,
-            ),
+            Err(error) => check(audit, "L1", &source.path, false, error.to_string(), &everything()),
         }
     }
-    audit.add(
-        "L1",
-        &Subject::Paper,
-        "sources",
-        Outcome::Holds,
-        format!("{held} files are the ones the paper was made from"),
-    );
-}
-
-/// If a file is the catalogue of values, the values in it that are not those of their runs.
-fn edited_values(path: &Path, numbers: &Numbers) -> Vec<String> {
-    let parsed = files::read(path).ok().and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
-    let Some(catalogue) = parsed else { return Vec::new() };
-    let mut edited = Vec::new();
-    for (experiment, values) in numbers.listed_values() {
-        let listed = &catalogue["experiments"][&experiment]["values"];
-        for (key, value) in values {
-            let found: Option<Listed> = serde_json::from_value(listed[&key].clone()).ok();
-            if listed.is_object() && found.as_ref() != Some(&value) {
-                edited.push(format!("{experiment}:{key}"));
-            }
-        }
-    }
-    edited
+    let detail = format!("{held} files are the ones the paper was made from");
+    audit.add("L1", &Subject::Paper, "sources", Outcome::Holds, detail);
 }
 
 /// The runs of the paper, each checked to be the one whose root the proof names.
@@ -273,7 +410,7 @@ fn recompute(proof: &Proof, numbers: &Numbers, absent: &BTreeSet<String>, audit:
     let (mut held, mut left) = (0, 0);
     for bound in &proof.bound {
         let note = &bound.note;
-        let can = match experiments(&note.quantity) {
+        let can = match experiments_of(&note.quantity) {
             Some(experiments) => experiments.iter().all(|experiment| !absent.contains(*experiment)),
             None => absent.is_empty(),
         };
@@ -305,14 +442,8 @@ fn recompute(proof: &Proof, numbers: &Numbers, absent: &BTreeSet<String>, audit:
 }
 
 /// Looks for each number in the text of its page, as often as it is bound there.
-fn text(pdf: &Path, proof: &Proof, audit: &mut Audit) {
-    let pages = match page_texts(pdf) {
-        Ok(pages) => pages,
-        Err(problem) => {
-            audit.add("L3", &Subject::Paper, "text of the pages", Outcome::Contradiction, problem);
-            return;
-        }
-    };
+pub(crate) fn text(pdf: &Pdf, proof: &Proof, audit: &mut Audit) {
+    let pages: Vec<&str> = pdf.pages.iter().map(|page| page.text.as_str()).collect();
     let mut bound_on: BTreeMap<(u64, &str), Vec<&Bound>> = BTreeMap::new();
     let mut held = 0;
     for bound in &proof.bound {
@@ -340,20 +471,16 @@ fn text(pdf: &Path, proof: &Proof, audit: &mut Audit) {
     audit.add("L3", &Subject::Paper, "text of the pages", Outcome::Holds, format!("{held} bound numbers appear in it"));
 }
 
-/// The text of each page with single blanks.
-fn page_texts(pdf: &Path) -> Result<Vec<String>, String> {
-    let document = lopdf::Document::load(pdf).map_err(|e| format!("could not read the PDF: {e}"))?;
-    let page =
-        |number: &u32| document.extract_text(&[*number]).map_err(|e| format!("could not read page {number}: {e}"));
-    let texts = document.get_pages().keys().map(page).collect::<Result<Vec<_>, _>>()?;
-    Ok(texts.into_iter().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect())
-}
-
 /// Whether a sentence that begins on a page stands there: broken over lines, columns or pages, with the number of a line
 /// or a figure between two parts.
-fn holds_sentence(pages: &[String], page: u64, sentence: &str) -> bool {
+fn holds_sentence(pages: &[&str], page: u64, sentence: &str) -> bool {
+    /// No sentence of the program is as long, and looking for one takes the square of its length.
+    const LONGEST: usize = 4_096;
     /// Shorter parts would be found by chance; only the first and the last line may be short.
     const SHORTEST: usize = 12;
+    if sentence.len() > LONGEST {
+        return false;
+    }
     let letters = |text: &str| text.split_whitespace().collect::<String>();
     let first = usize::try_from(page).unwrap_or(0).saturating_sub(1);
     let text: String = pages.iter().skip(first).take(2).map(|page| letters(page)).collect();
@@ -415,8 +542,7 @@ mod tests {
         let pages = [
             "It is so. The model of a has lower validation 12 bits per byte than",
             "13 the model of b (differ- ence −0.06). Next.",
-        ]
-        .map(str::to_owned);
+        ];
         let said = |way: &str| {
             format!("The model of a has {way} validation bits per byte than the model of b (difference −0.06).")
         };

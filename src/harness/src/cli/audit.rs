@@ -1,5 +1,6 @@
 //! `harness audit`: does it hold?
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,24 +8,32 @@ use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::audit::class::{self, Row, Verdict};
-use crate::audit::{self, Audit, Summary, Trace};
+use crate::audit::{self, Audit, Setter, Summary, Trace};
 use crate::exit_code;
 use harness_core::files;
 use harness_record as record;
 use harness_record::anchors::Trust;
+use harness_report::Typst;
 
 /// Follow runs, numbers and the paper back through their digests.
 ///
-/// Without an argument, audits every run and the paper. Nothing of the audited repository is executed.
-/// Exit codes: 0 it holds; 1 a contradiction; 2 usage; 3 nothing contradicts, but something is missing; 5 likewise, and a run has no
-/// anchor although --require-anchor asks for one.
+/// Without an argument, audits every run and the paper, which is made again and compared byte for byte. No program of the
+/// audited repository is run. Its sections are written in Typst: the Typst of this program (from `.tools` of the checkout
+/// that it was built in, from the folder that HARNESS_TOOLS names, or from the PATH) sets them in a folder of their own,
+/// with bounds on time and memory. Exit codes: 0 it holds; 1 a contradiction; 2 usage; 3 nothing contradicts, but something
+/// is missing or, as without that Typst, not checked; 5 likewise, and a run has no anchor although --require-anchor asks
+/// for one.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A run id, an experiment (all its runs, and which of them count), `<experiment or run>:<value>`, or a PDF.
+    /// A run id, an experiment (all its runs, and which of them count), `<experiment or run>:<value>`, or a PDF. A PDF without
+    /// its project is held against what is attached to it.
     subject: Option<String>,
     /// One JSON object: checks and, for the paper, one row for each number.
     #[arg(long)]
     json: bool,
+    /// Do not set the paper again: whether the PDF and the list of its bound numbers are whole stays unchecked (exit code 3).
+    #[arg(long)]
+    no_typst: bool,
     /// Print the checks that hold too.
     #[arg(long, short)]
     verbose: bool,
@@ -49,6 +58,11 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
+    /// The PDF that is audited, which may have no project around.
+    pub(super) fn pdf(&self) -> Option<&Path> {
+        self.subject.as_deref().filter(|subject| subject.ends_with(".pdf")).map(Path::new)
+    }
+
     /// Whether many repositories are audited, and none has to be here.
     pub(super) fn class(&self) -> Option<&Path> {
         self.class.as_deref()
@@ -58,15 +72,9 @@ impl Arguments {
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let (project, git) = (&workplace.project, &workplace.git);
     let mut audit = match arguments.subject.as_deref() {
-        None => audit::everything(project, git)?,
+        None => audit::everything(project, git, &setter(arguments.no_typst))?,
         Some(pdf) if pdf.ends_with(".pdf") => {
-            let path = Path::new(pdf);
-            if !path.is_file() {
-                return Err(Failure::usage(format!(
-                    "there is no file `{pdf}`\nhint: `harness report` writes report/build/paper.pdf"
-                )));
-            }
-            audit::pdf(project, git, path)?
+            audit::pdf(project, git, there(Path::new(pdf))?, &setter(arguments.no_typst))?
         }
         Some(subject) => {
             let (name, key) = subject.split_once(':').map_or((subject, None), |(name, key)| (name, Some(key)));
@@ -96,14 +104,39 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         signers: arguments.allowed_signers.clone().unwrap_or_else(|| project.experiments().join("allowed_signers")),
     };
     let unanchored = audit::anchors(project, git, &trust, &mut audit);
+    let name = project.root().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let code = give(arguments, &audit, &name)?;
+    if arguments.require_anchor && audit.contradictions().next().is_none() && !unanchored.is_empty() {
+        let runs: Vec<&str> = unanchored.iter().map(|run| run.as_str()).collect();
+        terminal::tell(&format!("without an anchor that holds: {}", runs.join(", ")));
+        return Ok(exit_code::UNANCHORED);
+    }
+    Ok(code)
+}
+
+/// Audits a PDF that no project is around.
+pub(super) fn alone(arguments: &Arguments, pdf: &Path) -> Outcome {
+    let audit = audit::alone(there(pdf)?);
+    give(arguments, &audit, &pdf.display().to_string())
+}
+
+fn there(pdf: &Path) -> Result<&Path, Failure> {
+    if pdf.is_file() || pdf.with_extension("json").is_file() {
+        return Ok(pdf);
+    }
+    let hint = "`harness report` writes report/build/paper.pdf";
+    Err(Failure::usage(format!("there is no file `{}`\nhint: {hint}", pdf.display())))
+}
+
+/// Prints an audit, and writes its page.
+fn give(arguments: &Arguments, audit: &Audit, name: &str) -> Outcome {
     if let Some(path) = &arguments.html {
-        let name = project.root().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        files::write(path, audit::page(&audit, &name, &harness_record::environment::now().to_string()).as_bytes())?;
+        files::write(path, audit::page(audit, name, &record::environment::now().to_string()).as_bytes())?;
     }
     if arguments.json {
-        print_json(&audit);
+        print_json(audit);
     } else {
-        print(&audit, arguments.verbose || arguments.subject.as_ref().is_some_and(|s| s.contains(':')));
+        print(audit, arguments.verbose || arguments.subject.as_ref().is_some_and(|s| s.contains(':')));
     }
     if arguments.require_anchor && audit.contradictions().next().is_none() && !unanchored.is_empty() {
         let runs: Vec<&str> = unanchored.iter().map(|run| run.as_str()).collect();
@@ -123,7 +156,7 @@ pub(super) fn class(arguments: &Arguments, list: &Path) -> Outcome {
             list.display()
         )));
     }
-    let program = std::env::current_exe().map_err(|e| Failure::failed(format!("could not find this program: {e}")))?;
+    let program = env::current_exe().map_err(|e| Failure::failed(format!("could not find this program: {e}")))?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let rows = class::audit(&program, &repositories, workers, Duration::from_secs(arguments.limit));
     if arguments.json {
@@ -164,9 +197,31 @@ fn cells(row: &Row) -> Vec<String> {
 
 /// Audits all there is and prints what does not hold.
 pub(super) fn everything(workplace: &Workplace) -> Outcome {
-    let audit = audit::everything(&workplace.project, &workplace.git)?;
+    let audit = audit::everything(&workplace.project, &workplace.git, &setter(false))?;
     print(&audit, false);
     Ok(audit.exit_code())
+}
+
+/// What papers are set again with: the auditor's own, never a program of the audited repository, unless this one was built
+/// there.
+fn setter(is_unwanted: bool) -> Setter {
+    if is_unwanted {
+        return Err("`--no-typst` leaves it out".to_owned());
+    }
+    let named = env::var_os("HARNESS_TOOLS").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let program = env::current_exe().ok().and_then(|program| program.canonicalize().ok());
+    let around = |program: PathBuf| {
+        let tools = program.ancestors().skip(1).map(|folder| folder.join(".tools"));
+        tools.filter(|tools| tools.join("bin/typst").is_file()).map(|tools| tools.to_owned()).next()
+    };
+    let tools = named.or_else(|| program.and_then(around));
+    Typst::of_auditor(tools.as_deref()).map_err(|error| {
+        let problem = error.to_string();
+        format!(
+            "{}; HARNESS_TOOLS names a folder with `bin/typst` and `fonts`",
+            problem.lines().next().unwrap_or_default()
+        )
+    })
 }
 
 fn print_json(audit: &Audit) {
@@ -199,9 +254,11 @@ fn print(audit: &Audit, verbose: bool) {
             subject = Some(&check.subject);
             terminal::say(&check.subject.to_string());
         }
-        terminal::say(&format!("  {word} [{}] {}: {}", check.level, check.what, check.detail));
+        let (what, detail) = (terminal::one_line(&check.what), terminal::one_line(&check.detail));
+        terminal::say(&format!("  {word} [{}] {what}: {detail}", check.level));
         if !check.numbers.is_empty() {
-            terminal::say(&format!("    numbers that depend on it: {}", check.numbers.join(", ")));
+            let numbers = terminal::one_line(&check.numbers.join(", "));
+            terminal::say(&format!("    numbers that depend on it: {numbers}"));
         }
     }
     if verbose {
@@ -226,6 +283,7 @@ pub(super) fn print_trace(trace: &Trace) {
     let number = trace.number.map_or(String::new(), |number| format!(" = {} [{number}]", trace.shown));
     terminal::say(&format!("{}:{}{number}{at}, run {}", trace.experiment, trace.key, trace.run));
     for link in &trace.chain {
-        terminal::say(&format!("  {:<10} {:<40} {}", link.kind, link.name, link.digest));
+        let line = format!("  {:<10} {:<40} {}", link.kind, link.name, link.digest);
+        terminal::say(&terminal::one_line(&line));
     }
 }

@@ -376,7 +376,10 @@ pub fn main() -> ExitCode {
         Command::Report(a) => workplace().and_then(|w| report::execute(&w, &a)),
         Command::Audit(a) => match a.class() {
             Some(list) => audit::class(&a, list),
-            None => workplace().and_then(|w| audit::execute(&w, &a)),
+            None => match (workplace(), a.pdf()) {
+                (Err(_), Some(pdf)) if arguments.project.is_none() => audit::alone(&a, pdf),
+                (found, _) => found.and_then(|w| audit::execute(&w, &a)),
+            },
         },
         Command::Trace(a) => workplace().and_then(|w| trace::execute(&w, &a)),
         Command::Anchor(a) => workplace().and_then(|w| anchor::execute(&w, &a)),

@@ -8,7 +8,7 @@ use crate::exit_code;
 use harness_analyse::RunAnalysis;
 use harness_build::BUILD;
 use harness_core::parallel::on_all_cores;
-use harness_record::{LeftOut, Reason, RunSet, SealedRun, Seen};
+use harness_record::{LeftOut, RunSet, SealedRun};
 use harness_report::{self as report, Finding, Followed, Mode, Options, PAPER_ANNOTATED, PAPER_PDF, Report, Statement};
 use serde_json::json;
 
@@ -203,7 +203,8 @@ pub(super) fn build(workplace: &Workplace, mode: Mode, drafts_alone: bool) -> Ou
 /// Makes the paper unless it is made.
 fn make(workplace: &Workplace, mode: Mode, drafts_alone: bool, annotate: bool) -> Result<Report, Failure> {
     let (runs, notes) = citable(workplace)?;
-    let options = Options { mode, drafts_alone, annotate, notes, program: Some(BUILD.source_sha256.to_owned()) };
+    let program = Some(BUILD.source_sha256.to_owned());
+    let options = Options { mode, drafts_alone, annotate, notes, program, of_others: false };
     let unchanged = if annotate { None } else { report::unchanged(&workplace.project, &runs, &options)? };
     match unchanged {
         Some(report) => Ok(report),
@@ -261,15 +262,13 @@ pub(super) fn citable(workplace: &Workplace) -> Result<(Vec<SealedRun>, Notes), 
     let (mut runs, mut notes) = (Vec::new(), BTreeMap::new());
     for set in RunSet::of_all(&workplace.project)? {
         notes.insert(set.experiment.to_string(), set.notes());
-        runs.extend(set.runs);
-        for LeftOut { run, why, seen } in set.left_out {
-            match (&why, seen) {
-                (Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_), Seen::Sealed(sealed)) => {
-                    runs.push(*sealed);
-                }
-                _ => terminal::tell(&format!("left out run {run} of {}: {why}", set.experiment)),
+        let in_paper: Vec<SealedRun> = set.in_paper().cloned().collect();
+        for LeftOut { run, why, .. } in &set.left_out {
+            if in_paper.iter().all(|in_paper| in_paper.open.run != *run) {
+                terminal::tell(&format!("left out run {run} of {}: {why}", set.experiment));
             }
         }
+        runs.extend(in_paper);
     }
     Ok((runs, notes))
 }

@@ -65,9 +65,14 @@ pub(super) fn tell(text: &str) {
 fn plain(text: &str) -> String {
     let harmful = |c: char| {
         (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.trim_end_matches('\n').chars().map(|c| if harmful(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Text of records and files as a part of one line: with the break of a line in it, a name could write lines of an audit.
+pub(super) fn one_line(text: &str) -> String {
+    text.replace(['\n', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'], "\u{fffd}")
 }
 
 /// A plain table: the first column left, all others right aligned.

@@ -3,10 +3,10 @@
 use super::planted::{CAREFUL, STATEMENTS};
 use super::*;
 use crate::fixture::{books, seeds};
-use crate::model::Shown;
-use crate::tests::{project, runs};
 use crate::follow::Drafted;
 use crate::logbook::Logbook;
+use crate::model::Shown;
+use crate::tests::{project, runs};
 use harness_analyse::RunAnalysis;
 use harness_core::names::Project;
 
@@ -161,7 +161,9 @@ fn a_sentence_around_a_number_that_changed_is_to_be_read_again() {
     Seen::load(&project).unwrap().save(&project, &numbers, &own).unwrap();
     let stale = |analyses: &[RunAnalysis], sections: &[Section]| {
         let numbers = Numbers::of(analyses, &[]).unwrap();
-        let said = read(&numbers, &Tables::of(&numbers, &Logbook::default()), sections, &[], &Seen::load(&project).unwrap()).statements;
+        let said =
+            read(&numbers, &Tables::of(&numbers, &Logbook::default()), sections, &[], &Seen::load(&project).unwrap())
+                .statements;
         said.into_iter().filter(|one| one.rule == Rule::Stale).collect::<Vec<_>>()
     };
     assert_eq!(stale(&before, &sections), []);
