@@ -447,7 +447,8 @@ impl Records<'_> {
     fn search(&self) -> String {
         let mut studies = Vec::new();
         for (name, study) in &self.logbook.studies {
-            let spaces = study.nuisance.iter().zip(&study.present().spaces);
+            let present = study.present();
+            let spaces = study.nuisance.iter().zip(&present.spaces);
             let spaces: Vec<String> =
                 spaces.map(|(nuisance, space)| format!("{} {}", nuisance.label(), logbook::in_words(space))).collect();
             let trials: u32 = study.trials + study.round.iter().map(|round| round.trials).sum::<u32>();

@@ -109,7 +109,7 @@ mod tests {
             heading("Limitations", 1, 3, right, 70.9),
             heading("References", 1, 4, left, 70.9),
         ];
-        let budget = PageBudget::of(2, &Outline { pages: 6, headings });
+        let budget = PageBudget::of(2, &Outline { pages: 6, headings, ..Outline::default() });
         assert!((budget.pages - 2.5).abs() < 1e-9, "{budget:?}");
         let ends: Vec<(&str, u64)> = budget.ends.iter().map(|(title, page)| (title.as_str(), *page)).collect();
         assert_eq!(ends, [("Introduction", 1), ("Changes", 2), ("Conclusion", 3)]);
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn limitations_at_the_top_of_the_next_page_are_no_excess() {
         let headings = vec![heading("Conclusion", 1, 8, 70.9, 300.0), heading("Limitations", 1, 9, 70.9, 71.5)];
-        let budget = PageBudget::of(8, &Outline { pages: 9, headings });
+        let budget = PageBudget::of(8, &Outline { pages: 9, headings, ..Outline::default() });
         assert_eq!(budget.ends, [("Conclusion".to_owned(), 8)]);
         assert_eq!((budget.is_over(), budget.remedy()), (false, None));
     }

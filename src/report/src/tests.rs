@@ -113,6 +113,16 @@ fn a_study_becomes_a_paper_with_its_proof() {
     }
 }
 
+/// A paper that is this source alone, as bytes.
+pub(crate) fn compiled(source: &str, mode: Mode) -> Vec<u8> {
+    let (_folder, project) = project();
+    files::write(&project.root().join("paper.typ"), source.as_bytes()).unwrap();
+    let pdf = project.root().join("paper.pdf");
+    let typst = typst::Typst::find(&project).unwrap();
+    typst.compile("paper.typ", &pdf, mode.word(), 0).unwrap_or_else(|e| panic!("{e}"));
+    files::read(&pdf).unwrap()
+}
+
 /// The files that a PDF carries, by name.
 fn attached(report: &Report) -> BTreeMap<String, String> {
     let pdf = lopdf::Document::load(&report.pdf).unwrap();

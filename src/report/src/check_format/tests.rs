@@ -6,8 +6,7 @@ use super::*;
 use crate::bibliography::Library;
 use crate::model::{Float, Heading, Outline};
 use crate::section::Section;
-use crate::tests::{has_typst, project};
-use crate::typst::Typst;
+use crate::tests::{compiled, has_typst, project};
 
 /// A paper in the style of the templates with nothing wrong with it.
 const CLEAN: &str = r##"#import "/templates/acl.typ": appendix, backmatter, paper
@@ -32,20 +31,6 @@ Ada Byron. 1843. Notes. #link("https://github.com/somebody/data")[Data].
 = Samples
 #lorem(80) APPENDIX
 "##;
-
-/// Compiles a paper and gives its bytes.
-fn compiled(source: &str, mode: Mode) -> Vec<u8> {
-    let (_folder, project) = project();
-    harness_core::files::write(&project.root().join("paper.typ"), source.as_bytes()).unwrap();
-    let pdf = project.root().join("paper.pdf");
-    Typst::find(&project).unwrap().compile("paper.typ", &pdf, mode.word(), 0).unwrap_or_else(|e| panic!("{e}"));
-    let bytes = harness_core::files::read(&pdf).unwrap();
-    if let Some(folder) = std::env::var_os("KEEP_PAPERS") {
-        let name = format!("planted-{}.pdf", &harness_core::Digest::of(&bytes).to_string()[..8]);
-        harness_core::files::write(&Path::new(&folder).join(name), &bytes).unwrap();
-    }
-    bytes
-}
 
 fn setting(mode: Mode) -> Setting {
     let identities = vec!["Ada Byron".to_owned(), "Analytical Society".to_owned()];

@@ -186,8 +186,6 @@ pub struct Heading {
     pub level: u64,
     /// The page, from 1.
     pub page: u64,
-    /// Distance from the left edge of the page in points.
-    pub x_pt: f64,
     /// Distance from the upper edge of the page in points.
     pub y_pt: f64,
     /// Distance from the left edge, which says in which column it is.
