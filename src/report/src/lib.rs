@@ -78,7 +78,6 @@ pub use values::{Backing, Listed, Numbers};
 
 use bibliography::Library;
 use check_format::{Setting, sources::Written};
-use families::Families;
 use follow::Drafted;
 use made::Basis;
 use model::Outline;

@@ -8,7 +8,7 @@ use harness_core::Digest;
 use harness_core::config::{flat, is_of_the_plan};
 use harness_core::names::Project;
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::claims;
 use super::error::ReportError;
@@ -101,6 +101,11 @@ impl<'a> Side<'a> {
             Quantity::Standing { experiment, key, than, .. } => text(&of(experiment)["standings"][key][than]["words"]),
             Quantity::Count { count, experiment: Some(experiment) } => text(&of(experiment)["counts"][count]["digits"]),
             Quantity::Count { count, experiment: None } => text(&catalogue["counts"][count]["digits"]),
+            Quantity::Mean { experiments, keys } => {
+                let means = catalogue["means"].as_array()?;
+                let is_it = |mean: &&Json| mean["experiments"] == json!(experiments) && mean["keys"] == json!(keys);
+                text(&means.iter().find(is_it)?["shown"])
+            }
             Quantity::Claim(claim) => claims::sentence(self.numbers, claim).ok().map(|sentence| sentence.text()),
             Quantity::Verdict { experiment } => {
                 claims::verdict(self.numbers, experiment).map(|sentence| sentence.text())
@@ -118,6 +123,7 @@ fn experiments(quantity: &Quantity) -> Vec<&str> {
         }
         Quantity::Direction { experiment, against, .. } => vec![experiment, against],
         Quantity::Count { experiment, .. } => experiment.iter().map(String::as_str).collect(),
+        Quantity::Mean { experiments, .. } => experiments.iter().map(String::as_str).collect(),
         Quantity::Claim(claim) => vec![&claim.experiment, &claim.than],
         Quantity::Verdict { experiment } => vec![experiment],
     }

@@ -118,7 +118,7 @@ pub(crate) fn compiled(source: &str, mode: Mode) -> Vec<u8> {
     let (_folder, project) = project();
     files::write(&project.root().join("paper.typ"), source.as_bytes()).unwrap();
     let pdf = project.root().join("paper.pdf");
-    let typst = typst::Typst::find(&project).unwrap();
+    let typst = Typst::find(&project).unwrap();
     typst.compile("paper.typ", &pdf, mode.word(), 0).unwrap_or_else(|e| panic!("{e}"));
     files::read(&pdf).unwrap()
 }
@@ -505,7 +505,7 @@ fn experiments_on_other_data_are_not_compared() {
     let mut synthetic = demo();
     synthetic[1].books = true;
     let analyses = runs(&project, &synthetic);
-    let study = Families::of(&analyses);
+    let study = families::Families::of(&analyses);
     assert_eq!(study.families.len(), 2, "lr-warmup extends baseline, but its data root is another");
     assert!(study.entries.iter().all(|e| e.reference.is_none()));
 }

@@ -2,7 +2,7 @@
 //! for elsewhere.
 
 use harness_report::model::{Bound, Quantity};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::paper::{Paper, check, keys, text};
 use super::{Audit, Outcome, Subject};
@@ -45,7 +45,7 @@ fn numbers(bound: &[Bound], values: &Json, audit: &mut Audit) {
         let entry = entry(&note.quantity, values);
         let shown = serde_json::to_value(&note.shown).unwrap_or_default();
         let is_said = match &note.quantity {
-            Quantity::Value { .. } | Quantity::Difference { .. } => entry["shown"] == shown,
+            Quantity::Value { .. } | Quantity::Difference { .. } | Quantity::Mean { .. } => entry["shown"] == shown,
             Quantity::Interval { .. } => entry["shown_interval"] == shown,
             Quantity::Direction { direction, .. } | Quantity::Standing { direction, .. } => {
                 serde_json::to_value(direction).is_ok_and(|said| entry["direction"] == said)
@@ -87,6 +87,10 @@ fn entry<'a>(quantity: &Quantity, values: &'a Json) -> &'a Json {
         | Quantity::Interval { experiment, minus: other, key }
         | Quantity::Direction { experiment, against: other, key, .. } => {
             &values["differences"][experiment][other]["differences"][key]
+        }
+        Quantity::Mean { experiments, keys } => {
+            let is_it = |mean: &&Json| mean["experiments"] == json!(experiments) && mean["keys"] == json!(keys);
+            values["means"].as_array().and_then(|means| means.iter().find(is_it)).unwrap_or(&Json::Null)
         }
         Quantity::Standing { experiment, key, than, .. } => &of(experiment)["standings"][key][than],
         Quantity::Count { count, experiment: Some(experiment) } => &of(experiment)["counts"][count],

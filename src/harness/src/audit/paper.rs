@@ -232,7 +232,8 @@ pub(crate) fn paper(known: &Known, paper: &Paper, setter: &Setter, audit: &mut A
         let notes = choice(known, proof, &analyses, audit);
         // Of drafts alone are papers that no section of the project's own went into.
         let drafts_alone = proof.sources.iter().all(|source| !source.path.starts_with("report/sections/"));
-        let options = Options { mode: proof.mode, drafts_alone, notes, program: None, of_others: true };
+        let options =
+            Options { mode: proof.mode, drafts_alone, annotate: false, notes, program: None, of_others: true };
         match Made::of(project, &runs, &options) {
             Ok(mut made) => {
                 again::files(project, paper, &made, audit);

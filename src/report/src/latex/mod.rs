@@ -240,12 +240,8 @@ fn other_numbers(project: &Project, here: &[Note]) -> Result<Vec<Finding>, Repor
         } else {
             "the LaTeX shows, and the PDF of Typst does not"
         };
-        Finding {
-            rule: "latex",
-            problem: format!("{side}: {shown}"),
-            hint: "it stands where the export does not look, as in `context`: write it into a section as it is"
-                .to_owned(),
-        }
+        let hint = "it stands where the export does not look, as in `context`: write it into a section as it is";
+        Finding::new("latex", format!("{side}: {shown}"), hint)
     };
     Ok(count.into_iter().filter(|(_, more)| *more != 0).map(finding).collect())
 }

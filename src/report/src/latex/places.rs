@@ -42,7 +42,7 @@ fn finding(section: &Section, loss: &Loss) -> Finding {
             "docs/formats/paper.md lists what is; what it holds is there as text, or its place is marked",
         ),
     };
-    Finding { rule: "latex", problem: format!("{place}: {problem}"), hint: hint.to_owned() }
+    Finding::new("latex", problem, hint).at(place)
 }
 
 fn offset(section: &Section, loss: &Loss) -> Option<usize> {

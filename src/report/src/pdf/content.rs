@@ -267,7 +267,7 @@ impl<'a> Reader<'a, '_> {
         let seen = |place: Rect| state.clip.is_none_or(|clip| clip.meet(place).is_some());
         if let Some(place) = place.filter(|place| !said.trim().is_empty() && seen(*place)) {
             // Modes 3 and 7 set text without ink.
-            let visible = !(state.white_fill && state.render != 1) && ![3, 7].contains(&state.render);
+            let hidden = [3, 7].contains(&state.render) || (state.white_fill && state.render != 1);
             if let Some(number) = self.number() {
                 self.page.marked.entry(number).and_modify(|all| *all = all.with(place)).or_insert(place);
             }
@@ -279,7 +279,7 @@ impl<'a> Reader<'a, '_> {
                 y: from.1,
                 size,
                 font: face.index,
-                visible,
+                visible: !hidden,
                 artifact: self.marked.iter().any(|(artifact, _)| *artifact),
                 marked: self.number(),
                 in_drawing: depth > 0,
