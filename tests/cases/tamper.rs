@@ -743,7 +743,12 @@ fn untouched(count: usize) -> Vec<String> {
             subjects.project.harness(&["-C", text, "rename", "tiny", "other"]).expect(0);
         }
         let places = Places::at(&folder);
-        let audit = audit::everything(&places, &Git::discover(&folder).unwrap()).unwrap();
+        let audit = audit::everything(
+            &places,
+            &Git::discover(&folder).unwrap(),
+            &Err("the papers of runs alone are none".to_owned()),
+        )
+        .unwrap();
         alarms.extend(audit.contradictions().map(|check| format!("{source} ({way}): {} {}", check.what, check.detail)));
     }
     alarms
