@@ -125,7 +125,14 @@ pub(super) fn print_json(exit_code: u8, found: &impl Serialize) {
 }
 
 pub(super) fn print_parts(parts: &[Part]) {
-    for part in parts {
+    // A run has dozens of files of scores.
+    let (scores, others): (Vec<&Part>, Vec<&Part>) =
+        parts.iter().partition(|part| part.verdict == Verdict::Identical && part.what.starts_with("evaluations/"));
+    if !scores.is_empty() {
+        let count = scores.len();
+        terminal::say(&format!("  holds evaluations: every row of {count} files is the same to the bit"));
+    }
+    for part in others {
         terminal::say(&format!("  {} {}: {}", word(part.verdict), part.what, part.detail));
     }
 }

@@ -92,7 +92,10 @@ pub(super) fn differences(open: &Open, host: &Host, recorded: &Started, here: &S
     row("TF32", &old.tf32_matmul, &new.tf32_matmul);
     row("precision of matrix products", &old.float32_matmul_precision, &new.float32_matmul_precision);
     row("data type", &old.compute_dtype, &new.compute_dtype);
-    row("attention", &or_none(&old.attention_kernel), &or_none(&new.attention_kernel));
+    // An evaluation has no kernel of training.
+    if let (Some(old), Some(new)) = (&old.attention_kernel, &new.attention_kernel) {
+        row("attention", old, new);
+    }
     // The threads stand above; what the supervisor sets follows from them.
     let environment = |all: &[String]| {
         let counts = |name: &&String| !name.starts_with("OMP_") && !name.starts_with("MKL_NUM_THREADS");

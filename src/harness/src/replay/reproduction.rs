@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::evaluation::{Part, compare_files};
 use super::machine::{self, Setting, Trainer};
 use super::rerun::{Scratch, Told, rerun};
-use super::tables::compare;
+use super::tables::{are_close, compare};
 use super::windows::close;
 use super::{ReplayError, Verdict};
 use crate::run::{Interrupts, Local, Options, Rehearsal, RunContext, recorded_job, rehearse};
@@ -167,6 +167,7 @@ fn outputs(run: &SealedRun, told: &Told, scratch: &Scratch, differences: &[Setti
     let is_recorded = |line: &&StepLine| rows.iter().any(|row| row.step == line.step);
     let again: Vec<&StepLine> = told.steps.iter().filter(is_recorded).collect();
     let recorded: Vec<&StepLine> = rows.iter().collect();
+    let (is_close, _) = are_close(&recorded, &again, share)?;
     let steps = compare(&to_csv(recorded), &to_csv(again), share)?;
     let machine = machine::named(differences);
     let step_verdict = if steps.is_identical() {
@@ -174,7 +175,7 @@ fn outputs(run: &SealedRun, told: &Told, scratch: &Scratch, differences: &[Setti
     } else {
         let first = steps.first.as_ref().expect("what is not identical differs somewhere");
         let first = format!("first {}: {} {} recorded, {} now", first.at, first.column, first.recorded, first.again);
-        let (verdict, why) = explained(steps.is_close, differences);
+        let (verdict, why) = explained(is_close, differences);
         Part { rows: Some(steps), ..Part::new(file::STEPS, verdict, format!("{first}; {why}")) }
     };
     let mut parts = vec![step_verdict];

@@ -1,7 +1,7 @@
 //! Two tables of the same numbers, cell by cell. Numbers are written in the fewest decimals that give their bits back, so that
 //! bits can be compared in the text.
 
-use harness_core::scores::TableError;
+use harness_core::scores::{StepLine, TableError, to_csv};
 use serde::Serialize;
 
 /// Columns that say how fast it went and on what, which another time says otherwise.
@@ -13,6 +13,10 @@ const PLACE: [&str; 5] = ["step", "item", "choice", "document", "first_token"];
 const EXACT: (&str, f64) = ("learning_rate", 1e-9);
 /// The norm of a sum moves further than the sum of losses does.
 const NORM: (&str, f64) = ("gradient_norm", 10.0);
+/// So many steps are held row by row: in twenty, last bits do not come near the limits.
+const EARLY_STEPS: usize = 20;
+/// The mean loss of a window moves further than its first losses.
+const MEANS: f64 = 10.0;
 /// Of the rows that a tie of two tokens may turn over, this share.
 const TURNED_OVER: f64 = 0.01;
 
@@ -100,6 +104,16 @@ pub(super) fn compare(recorded: &[u8], again: &[u8], share: f64) -> Result<Compa
     }
     compared.is_close &= turned_over as f64 <= (TURNED_OVER * compared.rows as f64).max(1.0);
     Ok(compared)
+}
+
+/// Whether steps that were computed on another machine are those of the record: the first ones row by row, before the last bits
+/// have grown, and all of them by their mean loss. Gives how far the means lie apart, as a share, too.
+pub(super) fn are_close(recorded: &[&StepLine], again: &[&StepLine], share: f64) -> Result<(bool, f64), TableError> {
+    let early = |rows: &[&StepLine]| to_csv(rows.iter().take(EARLY_STEPS));
+    let mean = |rows: &[&StepLine]| rows.iter().map(|row| row.loss_nats).sum::<f64>() / rows.len().max(1) as f64;
+    let apart = (mean(recorded) - mean(again)).abs() / mean(recorded).abs().max(f64::MIN_POSITIVE);
+    let is_close = recorded.len() == again.len() && apart <= MEANS * share;
+    Ok((is_close && compare(&early(recorded), &early(again), share)?.is_close, apart))
 }
 
 impl Compared {

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::machine::{self, Setting, Trainer};
 use super::rerun::{Scratch, Told, rerun};
-use super::tables::{Compared, compare};
+use super::tables::{Compared, are_close, compare};
 use super::{CLOSE, CLOSE_BF16, ReplayError, Verdict};
 use crate::run::{Interrupts, RunContext, recorded_data, recorded_job};
 
@@ -273,6 +273,7 @@ fn judge(
         return Ok(Window { detail: format!("it could not be computed: {why}"), ..window });
     };
     let steps = compare(&to_csv(recorded), &to_csv(&again), close)?;
+    let (is_close, means) = are_close(recorded, &again, close)?;
     let same_weights = state.weights_sha256 == expected.weights_sha256;
     let same_state = same_weights && state.file.sha256 == expected.file.sha256;
     let first = steps.first.as_ref().map(|first| {
@@ -307,8 +308,12 @@ fn judge(
         };
         let detail = format!("{first}; {state}; nothing that is recorded of programs and machine explains it");
         (Verdict::Differs, detail)
-    } else if steps.is_close {
-        (Verdict::Close, format!("close, not the same to the bit; first {first}; the cause: {machine}"))
+    } else if is_close {
+        let means = 100.0 * means;
+        let detail = format!(
+            "close, not the same to the bit: mean losses {means:.3} % apart; first {first}; the cause: {machine}"
+        );
+        (Verdict::Close, detail)
     } else if machine::is_other_trainer(differences) {
         let commit = run.open.code.commit.get(..12).unwrap_or_default();
         let detail = format!(
@@ -317,8 +322,8 @@ fn judge(
         );
         (Verdict::NotDone, detail)
     } else {
-        let worst = steps.worst.as_ref().map_or(0.0, |worst| 100.0 * worst.share);
-        let detail = format!("first {first}; at most {worst:.2} % apart, more than this can explain: {machine}");
+        let means = 100.0 * means;
+        let detail = format!("first {first}; mean losses {means:.2} % apart; more than this can explain: {machine}");
         (Verdict::Differs, detail)
     };
     Ok(Window { verdict, detail, steps: Some(steps), state_is_identical: Some(same_state), ..window })
