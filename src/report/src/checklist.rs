@@ -324,7 +324,7 @@ impl Records<'_> {
                 "sec:model",
                 self.budget(),
                 format!(
-                    "the ledger of {} runs and probes (`harness budget`), `model.parameters`",
+                    "the ledger of {} runs and probes that ended before the paper (`harness budget`), `model.parameters`",
                     self.logbook.ledger.entries.len()
                 ),
             ),
