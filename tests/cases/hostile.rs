@@ -82,7 +82,7 @@ const READ: [&str; 24] = [
     "RUN/MANIFEST",
     "RUN/steps.csv",
     "RUN/log.jsonl",
-    "RUN/job.json",
+    "RUN/plan/job.json",
     "RUN/plan/config.toml",
     "RUN/plan/corpus-manifest.json",
     "RUN/evaluations/step-00000020/validation.csv",
@@ -155,7 +155,7 @@ fn contents() -> Vec<Case> {
             &[
                 "RUN/open.json",
                 "RUN/record.json",
-                "RUN/job.json",
+                "RUN/plan/job.json",
                 "RUN/log.jsonl",
                 "RUN/plan/corpus-manifest.json",
                 "report/build/paper.json",
@@ -371,9 +371,16 @@ fn pdfs() -> Vec<Case> {
             });
         }));
     }
-    for seed in 0..24 {
-        cases.push(case(format!("a PDF with bytes of seed {seed}"), move |folder| {
-            let path = folder.join("report/build/paper.pdf");
+    cases
+}
+
+/// Files with bytes that were exchanged, cut off and repeated at random.
+fn noise() -> Vec<Case> {
+    let files =
+        ["report/build/paper.pdf", "report/build/paper.json", "report/references.bib", "report/sections/20-data.typ"];
+    let of = |file: &'static str, seed: u64| {
+        case(format!("{file} with bytes of seed {seed}"), move |folder| {
+            let path = folder.join(file);
             let mut bytes = fs::read(&path).unwrap();
             let mut numbers = Numbers(seed);
             for _ in 0..1 + numbers.below(64) {
@@ -384,10 +391,11 @@ fn pdfs() -> Vec<Case> {
                     _ => bytes.extend_from_within(at..(at + 200).min(bytes.len())),
                 }
             }
+            bytes.push(b' ');
             fs::write(path, bytes).unwrap();
-        }));
-    }
-    cases
+        })
+    };
+    files.into_iter().flat_map(|file| (0..12).map(move |seed| of(file, seed))).collect()
 }
 
 /// A loose object with a header of one's own.
@@ -582,7 +590,10 @@ fn names() -> Vec<Case> {
 }
 
 fn all() -> Vec<Case> {
-    [in_place_of_files(), contents(), proofs(), pdfs(), gits(), sources(), names()].into_iter().flatten().collect()
+    [in_place_of_files(), contents(), proofs(), pdfs(), noise(), gits(), sources(), names()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A project with two runs, and a paper over them where Typst is there.
