@@ -76,7 +76,9 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     let file = plain(path, "read")?;
     let size = file.metadata().map_err(named("read", path))?.len();
     within_limit(path, size)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    let mut bytes = Vec::new();
+    let room = bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX));
+    room.map_err(|e| FileError::new("read", path, io::Error::new(io::ErrorKind::OutOfMemory, e)))?;
     // What grows while it is read, as files of the kernel seem to, has the same end.
     file.take(limit_bytes(path).saturating_add(1)).read_to_end(&mut bytes).map_err(named("read", path))?;
     within_limit(path, bytes.len() as u64)?;

@@ -15,6 +15,8 @@ use crate::git_error::GitError;
 
 /// The most bytes of an object that is read: a config, a source or a folder has some thousand.
 const OBJECT_BYTES: u64 = 64 << 20;
+/// The most bytes of a file that lists references, settings or what is staged.
+const LISTED_BYTES: u64 = 256 << 20;
 /// The most entries of folders that are looked at below one.
 const ENTRIES: usize = 200_000;
 /// The deepest folder.
@@ -179,11 +181,14 @@ pub(crate) fn check_files(start: &Path) -> Result<(), GitError> {
     let Some(folder) = start.ancestors().map(|folder| folder.join(".git")).find(|git| git.exists()) else {
         return Ok(());
     };
-    let plain = |path: &Path| {
-        if path.exists() && !files::is_file(path) {
-            return Err(broken(path.display().to_string(), "it is not a plain file"));
+    let wrong = |path: &Path, problem: &str| Err(broken(path.display().to_string(), problem));
+    let plain = |path: &Path| match path.exists() {
+        true if !files::is_file(path) => wrong(path, "it is not a plain file"),
+        // libgit2 reads them whole, and packs and the lists of packs by parts.
+        true if !is_of_pack(path) && files::size_bytes(path).is_ok_and(|size| size > LISTED_BYTES) => {
+            wrong(path, &format!("it has more than {} MiB", LISTED_BYTES >> 20))
         }
-        Ok(())
+        _ => Ok(()),
     };
     if !folder.is_dir() {
         return plain(&folder);
@@ -210,13 +215,18 @@ pub(crate) fn check_files(start: &Path) -> Result<(), GitError> {
     Ok(())
 }
 
+fn is_of_pack(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| folder.ends_with("objects/pack"))
+}
+
 /// Refuses attributes on the way to a path that would be waited for.
 pub(crate) fn check_attributes(root: &Path, path: &str) -> Result<(), GitError> {
     let whole = root.join(path);
     let on_the_way = whole.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
     for attributes in on_the_way.map(|folder| folder.join(".gitattributes")) {
-        if attributes.exists() && !files::is_file(&attributes) {
-            return Err(broken(attributes.display().to_string(), "it is not a plain file"));
+        let is_too_large = || files::size_bytes(&attributes).is_ok_and(|size| size > LISTED_BYTES);
+        if attributes.exists() && (!files::is_file(&attributes) || is_too_large()) {
+            return Err(broken(attributes.display().to_string(), "it is not a plain file of some lines"));
         }
     }
     Ok(())

@@ -2,11 +2,12 @@
 //! from JSON: year letters follow the order of the reference list, and the title is the link. The look was written
 //! after the conference's formatting guidelines and the behaviour of its BibTeX style.
 
+mod circles;
 mod tex;
 
 use std::collections::BTreeMap;
 
-use biblatex::{Bibliography, ChunksRef, Entry, EntryType, Person};
+use biblatex::{Bibliography, ChunksRef, Entry, EntryType, Person, RawBibliography};
 use serde::Serialize;
 
 use super::error::{Place, ReportError};
@@ -120,11 +121,22 @@ impl Library {
 
     /// Adds the entries of a file.
     pub(crate) fn add(&mut self, path: &str, text: &str) -> Result<(), ReportError> {
-        let parsed = Bibliography::parse(&tex::with_braces(text)).map_err(|e| ReportError::Source {
-            problem: format!("{}", e.kind),
-            place: Box::new(Place::at(path, text, e.span.start)),
-            hint: Some("an entry looks like `@article{key, author = {...}, title = {...}, year = {2020}}`".to_owned()),
-        })?;
+        let braced = tex::with_braces(text);
+        let refused = |problem: String, at: usize, hint: &str| ReportError::Source {
+            problem,
+            place: Box::new(Place::at(path, text, at)),
+            hint: Some(hint.to_owned()),
+        };
+        let wrong = |e: biblatex::ParseError| {
+            let hint = "an entry looks like `@article{key, author = {...}, title = {...}, year = {2020}}`";
+            refused(format!("{}", e.kind), e.span.start, hint)
+        };
+        let raw = RawBibliography::parse(&braced).map_err(wrong)?;
+        if let Some(place) = circles::endless(&raw) {
+            let problem = "what this refers to leads back to itself, or is far too much".to_owned();
+            return Err(refused(problem, place.start, "write out what it stands for"));
+        }
+        let parsed = Bibliography::from_raw(raw).map_err(wrong)?;
         self.paths.extend(parsed.iter().map(|entry| (entry.key.clone(), path.to_owned())));
         self.entries.extend(parsed.into_iter().map(|entry| (entry.key.clone(), entry)));
         Ok(())

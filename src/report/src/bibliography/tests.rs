@@ -211,6 +211,30 @@ fn a_broken_file_is_shown_at_its_place() {
 }
 
 #[test]
+fn references_without_an_end_are_refused_at_their_place() {
+    let doubled = (1..60).map(|i| format!("@string{{a{i} = a{} # a{}}}\n", i - 1, i - 1)).collect::<String>();
+    let chain = (0..10_000).rev().map(|i| format!("@string{{a{i} = a{}}}\n", i + 1)).collect::<String>();
+    let fan = (0..40).map(|i| format!("@xdata{{x{i}, xdata={{x{}, x{}}}}}\n", i + 1, i + 1)).collect::<String>();
+    for text in [
+        "@misc{a, crossref={b}}\n@misc{b, crossref={a}}",
+        "@misc{a, ids={z}, crossref={z}}",
+        "@string{x = x # x}\n@misc{a, title=x}",
+        &format!("@string{{a0 = {{x}}}}\n{doubled}"),
+        &chain,
+        &fan,
+    ] {
+        let message = Library::default().add("x.bib", text).unwrap_err().to_string();
+        assert!(
+            message.contains("leads back to itself, or is far too much\n") && message.contains("x.bib:"),
+            "{message}"
+        );
+    }
+    let text =
+        "@string{acl = {ACL}}\n@proceedings{p, title=acl, year=2020}\n@inproceedings{a, crossref={p}, title={T}}";
+    assert_eq!(all(text).len(), 2);
+}
+
+#[test]
 fn the_projects_own_references_are_complete() {
     let text = include_str!("../../../../templates/references.bib");
     for reference in all(text) {
