@@ -10,6 +10,9 @@ const HEIGHT_PT: f64 = 700.2;
 /// Left of this a heading stands in the first column.
 const MIDDLE_PT: f64 = 297.0;
 
+/// Pages by which a heading at the top of a column lies below its edge, and a little more.
+const AT_THE_TOP: f64 = 0.02;
+
 /// How the paper fits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PageBudget {
@@ -38,7 +41,7 @@ impl PageBudget {
             };
             if heading.level == 1 {
                 // What ends at the very top of a page ends on the one before.
-                let page = (of_level(1) - 1e-3).floor().max(0.0) as u64 + 1;
+                let page = (of_level(1) - AT_THE_TOP).floor().max(0.0) as u64 + 1;
                 budget.ends.push((heading.text.clone(), page));
             }
             let has_parts = body.get(at + 1).is_some_and(|next| next.level > heading.level);
@@ -53,7 +56,7 @@ impl PageBudget {
 
     /// Whether the content needs more pages than it may have.
     pub fn is_over(&self) -> bool {
-        self.pages > self.limit as f64 + 0.02
+        self.pages > self.limit as f64 + AT_THE_TOP
     }
 
     /// One line for a terminal.

@@ -297,6 +297,20 @@ fn a_wrong_paper_toml_is_shown_at_its_place() {
 }
 
 #[test]
+fn a_paper_that_is_too_long_says_what_takes_its_pages() {
+    let (_folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    files::write(&project.root().join("report/paper.toml"), b"title = \"T\"\n[pages]\nlimit = 2\n").unwrap();
+    let report = built(&project, &runs(&project, &demo()[..1]), Mode::Final);
+    let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
+    assert!(finding.rule == "page budget" && finding.problem.contains("of 2 pages of content"), "{finding:?}");
+    assert!(finding.hint.contains("pages must go: the longest parts are `"), "{finding:?}");
+    assert!(report.budget.largest.iter().all(|(part, _)| finding.hint.contains(&format!("`{part}`"))), "{finding:?}");
+}
+
+#[test]
 fn a_text_that_cites_nothing_known_says_where_to_add_it() {
     let (_folder, project) = project();
     if !has_typst(&project) {
@@ -465,6 +479,11 @@ fn a_study_of_twelve_experiments_keeps_to_eight_pages() {
         assert!(paper.contains(said), "{said} is not in the abstract:\n{paper}");
     }
     assert!(!paper.contains("no-bias"), "what cannot be told is not listed:\n{paper}");
+    let named = b"title = \"T\"\n[pages]\nsubsections = [\"no-bias\"]\n";
+    files::write(&project.root().join("report/paper.toml"), named).unwrap();
+    let drafts = todays_drafts(&project, &analyses).unwrap();
+    let has_place = |name: &str| drafts.iter().any(|draft| draft.path.ends_with(name) && draft.is_wanted);
+    assert!(has_place("60-changes-no-bias.typ") && !has_place("60-changes-rms-norm.typ"), "what is named has a place");
     // A call has at least as many words in the source as on the page.
     let source = paper.lines().filter(|line| !line.starts_with("//") && !line.starts_with("#import"));
     let words = source.flat_map(str::split_whitespace).count();
