@@ -81,7 +81,7 @@ pub(super) fn claims(desk: &Desk, section: &Section, sentence: &Sentence) -> Vec
         let begins = |with: &[&str]| with.iter().any(|start| word.starts_with(start));
         let judges = begins(&JUDGE) || JUDGING.contains(&word);
         let directs = metric && (begins(&DIRECT) || DIRECTING.contains(&word)) && !is_amount(&words, *at);
-        (judges || directs) && !is_purpose(&words, *at)
+        (judges || directs) && !is_purpose(&words, *at) && !is_left_open(&words, *at)
     };
     let Some(at) = (0..words.len()).find(is_claim) else { return Vec::new() };
     let problem = format!("`{}` claims something that no test stands behind", sentence.tokens[at].bare());
@@ -93,6 +93,12 @@ fn is_amount(words: &[String], at: usize) -> bool {
     const OF_METRIC: [&str; 8] = ["loss", "accurate", "accuracy", "perplexity", "bits", "errors", "error", "nats"];
     let comparative = ["more", "less", "fewer", "larger", "smaller"].contains(&words[at].as_str());
     comparative && !words.get(at + 1).is_some_and(|next| OF_METRIC.contains(&next.as_str()))
+}
+
+/// `what improved`, `neither better nor worse`: said of nothing in particular, or of nothing.
+fn is_left_open(words: &[String], at: usize) -> bool {
+    let before = &words[at.saturating_sub(2)..at];
+    before.iter().any(|word| ["what", "which", "neither", "nor", "how"].contains(&word.as_str()))
 }
 
 /// `to improve` says what something is for, unless something was seen to improve.
