@@ -328,7 +328,7 @@ fn edits_of(run: &Path, other: &Path) -> Vec<Edit> {
 }
 
 /// Mends every digest in the folder that names the edited file, and the log.
-fn mend(run: &Path, edited: &str, is_new: bool) {
+pub(super) fn mend(run: &Path, edited: &str, is_new: bool) {
     let read = |name: &str| fs::read(run.join(name)).ok().and_then(|json| serde_json::from_slice::<Value>(&json).ok());
     let found = fs::read(run.join(edited)).ok();
     let digest = |bytes: &[u8]| json!(Digest::of(bytes).to_string());

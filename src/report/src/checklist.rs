@@ -520,7 +520,7 @@ mod tests {
         let of = |id: &str| found.answers.iter().find(|answer| answer.id == id).unwrap();
         assert_eq!((of("A1").answer, of("A1").section.as_str()), (Some(Said::Yes), "Limitations"));
         assert_eq!((of("B6").section.as_str(), of("D3").answer), ("Our Data", Some(Said::NotApplicable)));
-        assert!(of("B6").reason.contains("training 900 documents, 2,000,000 tokens"), "{}", of("B6").reason);
+        assert!(of("B6").reason.contains("training 900 documents, 2,000,900 tokens"), "{}", of("B6").reason);
         let cost = &of("C1").reason;
         assert!(
             cost.contains("All 2 runs and probes") && cost.contains("CPU hours") && cost.contains("2.5 GHz"),

@@ -305,7 +305,7 @@ fn a_paper_that_is_too_long_says_what_takes_its_pages() {
     files::write(&project.root().join("report/paper.toml"), b"title = \"T\"\n[pages]\nlimit = 2\n").unwrap();
     let report = built(&project, &runs(&project, &demo()[..1]), Mode::Final);
     let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
-    assert!(finding.rule == "page budget" && finding.problem.contains("of 2 pages of content"), "{finding:?}");
+    assert!(finding.rule == "page limit" && finding.problem.contains("of 2 pages of content"), "{finding:?}");
     assert!(finding.hint.contains("pages must go: the longest parts are `"), "{finding:?}");
     assert!(report.budget.largest.iter().all(|(part, _)| finding.hint.contains(&format!("`{part}`"))), "{finding:?}");
 }
@@ -786,9 +786,9 @@ fn a_template_that_says_another_number_is_refused() {
     let path = project.templates().join("values.typ");
     let honest = files::read_to_string(&path).unwrap();
     let cases = [
-        ("      shown\n    })\n  }\n  if noun", "      [six]\n    })\n  }\n  if noun", None),
+        ("backed(\"bound\", shown)\n    })\n  }\n  if noun", "[six]\n    })\n  }\n  if noun", None),
         (
-            "note(quantity, shown)\n      shown",
+            "note(quantity, shown)\n      backed(\"bound\", shown)",
             "note(quantity, \"six\")\n      [six]",
             Some("the count is 4, which `six` does not say"),
         ),
@@ -899,7 +899,7 @@ fn characters_that_no_font_has_are_told_with_their_place() {
     let own = "= Own\nText\nand a smile: \u{1f600}\n";
     files::write(&project.root().join("report/sections/81-own.typ"), own.as_bytes()).unwrap();
     let report = built(&project, &analyses, Mode::Final);
-    let found: Vec<&str> = report.findings.iter().filter(|f| f.rule == "glyph").map(|f| f.problem.as_str()).collect();
+    let found: Vec<String> = report.findings.iter().filter(|f| f.rule == "glyph").map(ToString::to_string).collect();
     for part in [
         "report/paper.toml:1:12: ",
         "`\u{12000}` (U+12000)",

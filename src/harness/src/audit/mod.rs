@@ -321,10 +321,10 @@ pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunI
 /// Audits a paper and every run of its experiments.
 pub fn pdf(project: &Project, git: &Git, pdf: &Path, setter: &Setter) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
-    let named: BTreeSet<ExperimentName> = paper::Paper::read(pdf, &mut Audit::default())
-        .map(|paper| paper.runs().map(|(experiment, _)| experiment).collect())
-        .unwrap_or_default();
-    runs_and_paper(project, git, named.into_iter().collect(), Some(pdf), setter, &mut audit)?;
+    let named = paper::Paper::read(pdf, &mut Audit::default()).map(|paper| paper.experiments()).unwrap_or_default();
+    let there = |name: &ExperimentName| project.experiments().join(name.as_str()).is_dir();
+    let named = named.into_iter().filter(there).collect();
+    runs_and_paper(project, git, named, Some(pdf), setter, &mut audit)?;
     Ok(audit)
 }
 

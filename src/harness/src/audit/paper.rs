@@ -89,6 +89,13 @@ impl Paper {
     pub(crate) fn runs(&self) -> impl Iterator<Item = (ExperimentName, RunId)> + '_ {
         self.proof.runs.iter().filter_map(opened)
     }
+
+    /// The experiments that it names: by their runs, or by what it shows of them.
+    pub(crate) fn experiments(&self) -> BTreeSet<ExperimentName> {
+        let shown = self.proof.bound.iter().filter_map(|bound| experiments_of(&bound.note.quantity)).flatten();
+        let shown = shown.filter_map(|name| name.parse().ok());
+        self.runs().map(|(experiment, _)| experiment).chain(shown).collect()
+    }
 }
 
 fn opened(run: &ProofRun) -> Option<(ExperimentName, RunId)> {

@@ -66,7 +66,7 @@ fn each_rule_speaks_where_it_is_broken_and_no_other_does() {
         ("paper size", Final, "#show: appendix", "#set page(paper: \"us-letter\")\n#show: appendix"),
         ("margins", Final, "MIDDLE", "#place(left, dx: -10cm)[outside]"),
         ("margins", Preprint, "MIDDLE", "#place(bottom + right, dy: 1.5cm, rect(width: 1cm, height: 1cm))"),
-        ("columns", Final, "= Introduction", "= Introduction\n#box(width: 8.1cm, repeat[x])"),
+        ("columns", Final, "= Introduction", "= Introduction\n#box(\"x\" * 42)"),
         (
             "ruler",
             Final,
