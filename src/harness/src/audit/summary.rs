@@ -10,7 +10,7 @@ use super::{Audit, Outcome, Subject};
 
 /// Every level, and what it holds against what.
 const LEVELS: [(&str, &str); 6] = [
-    ("L0", "files parse, and their versions are known"),
+    ("L0", "files parse, their versions are known, and each record fits itself"),
     ("L1", "digests: files of runs, configs, programs, data, the paper and its sources"),
     ("L2", "what may be missing: deleted, dropped and repeated runs, seeds, anchors"),
     ("L3", "numbers, differences and figures computed again from the rows of the runs"),

@@ -21,7 +21,8 @@ pub(super) struct Arguments {
     /// Layout: camera-ready, anonymous with ruler, or with names and page numbers.
     #[arg(long, value_enum, default_value = "final")]
     mode: Layout,
-    /// Fail (exit code 1) if a check of the format finds something, or a section says what no record stands behind.
+    /// Fail (exit code 1) if a check of the format finds something, a section says what no record stands behind, or an answer of the
+    /// checklist is missing.
     #[arg(long)]
     strict: bool,
     /// Make the paper of today's drafts alone: nothing is written outside report/build, and your sections are not read.
@@ -54,8 +55,7 @@ pub(super) struct Arguments {
     /// Make also report/build/paper-annotated.pdf, in which each number has the colour of what stands behind it.
     #[arg(long, conflicts_with_all = ["diff_draft", "check", "checklist", "diff"])]
     annotate: bool,
-    /// Print JSON: what was made and each finding with `rule`, `path`, `line`, `column`, `problem` and `hint`; what the checks find, the
-    /// answers of --checklist, the changes of --diff, or the differences of --diff-draft: `path`, `records` (null where the old
+    /// Print JSON: what was made and each finding with its `rule`, place, `problem` and `hint`; what the checks find, the answers of --checklist, the changes of --diff, or the differences of --diff-draft: `path`, `records` (null where the old
     /// draft was not kept) and `yours`.
     #[arg(long)]
     json: bool,
