@@ -74,7 +74,7 @@ pub(super) fn run(
         audit.add("L1", &subject, "files", Outcome::Holds, detail);
         let detail =
             "plan, log, record and rows follow from each other, and from the data as far as they are here".to_owned();
-        audit.add("L1", &subject, "record", Outcome::Holds, detail);
+        audit.add("L0", &subject, "record", Outcome::Holds, detail);
     }
     if let (Some(open), Some(_)) = (open, verified.root) {
         belongs_here(project, open, experiment, run, &subject, audit);
