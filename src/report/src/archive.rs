@@ -5,9 +5,9 @@ use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
 use harness_core::files::{self, FileError};
-use zip::CompressionMethod;
 use zip::result::ZipError;
 use zip::write::{FileOptions, ZipWriter};
+use zip::{CompressionMethod, DateTime};
 
 /// What a file of the archive holds.
 #[derive(Clone, Debug)]
@@ -46,8 +46,9 @@ fn fill(
     contents: &BTreeMap<String, Content>,
     failed: &mut Option<FileError>,
 ) -> Result<(), ZipError> {
-    // Without a time of its own an entry has that of 1980, where the format begins.
+    // 1980, where the format begins: what an entry has by itself is today, where the library is built with a clock.
     let options = FileOptions::default()
+        .last_modified_time(DateTime::default())
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(6))
         .unix_permissions(0o644);
@@ -86,6 +87,7 @@ mod tests {
         assert_eq!(bytes, files::read(&second).unwrap());
         let mut zip = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
         assert_eq!(zip.file_names().collect::<std::collections::BTreeSet<_>>(), ["a.txt", "b/own.txt"].into());
+        assert_eq!(zip.by_index(0).unwrap().last_modified().year(), 1980, "no time of the day when it was packed");
         assert_eq!(std::io::read_to_string(zip.by_name("b/own.txt").unwrap()).unwrap(), "text");
         let missing = BTreeMap::from([("x".to_owned(), Content::File(folder.path().join("gone")))]);
         assert!(write(&first, missing).unwrap_err().to_string().contains("gone"));
