@@ -18,7 +18,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test error-rates test-hostile test-dashboard test-resume test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-report bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build demo test error-rates test-hostile test-dashboard test-resume test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -152,7 +152,7 @@ bench-eval: ## time the evaluation against lm-evaluation-harness, in turn, and v
 
 bench-audit: ## time the audit of 1,000 runs beside sha256sum over the same files, in turn (ten minutes after the build; ARGS="--runs 100")
 	cargo build --release --locked --package harness --bin harness --example stand-in-trainer
-	python3 tests/bench/audit/bench.py $(RELEASE)/harness $(RELEASE)/examples/stand-in-trainer . $(ARGS)
+	python3 tests/bench/audit/bench.py $(RELEASE)/harness $(RELEASE)/examples/stand-in-trainer $(ARGS)
 
 lock: ## pin again what make setup installs (needs the network)
 	setup/lock.sh

@@ -26,6 +26,11 @@ impl Place {
         let (line, column, text) = place_of(text, offset);
         Place { path: path.to_owned(), line, column, text }
     }
+
+    /// `path:line:column`, where the line itself is not shown.
+    pub fn short(&self) -> String {
+        format!("{}:{}:{}", self.path, self.line, self.column)
+    }
 }
 
 impl fmt::Display for Place {

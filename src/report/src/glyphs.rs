@@ -71,10 +71,7 @@ pub(super) fn findings(project: &Project, sections: &[Section], families: &Famil
 }
 
 fn place_of(project: &Project, sections: &[Section], families: &Families, blank: &Blank, letter: char) -> String {
-    let at = |path: &str, text: &str, offset: usize| {
-        let place = Place::at(path, text, offset);
-        format!("{}:{}:{}", place.path, place.line, place.column)
-    };
+    let at = |path: &str, text: &str, offset: usize| Place::at(path, text, offset).short();
     if let Some(section) = sections.iter().find(|section| section.path == blank.path) {
         let line_start: usize =
             section.text.split_inclusive('\n').take(blank.line.saturating_sub(1)).map(str::len).sum();

@@ -424,10 +424,9 @@ fn read_library(project: &Project, source: &mut dyn FnMut(&str, &str)) -> Result
 /// `#value(...);` prints no semicolon, which no reader of the source would guess.
 fn swallowed(sections: &[Section]) -> Vec<Finding> {
     let finding = |section: &Section, offset: usize| {
-        let place = section.place(offset);
         let problem = "the semicolon after the call is not printed";
         let hint = "Typst takes it as the end of the call: write `#value(...)#[;]`, or another sentence";
-        Finding::new("semicolon", problem, hint).at(format!("{}:{}:{}", place.path, place.line, place.column))
+        Finding::new("semicolon", problem, hint).at(section.place(offset).short())
     };
     let of = |section: &Section| -> Vec<Finding> {
         section.calls.iter().filter_map(|c| c.swallowed).map(|offset| finding(section, offset)).collect()

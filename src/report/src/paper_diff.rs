@@ -8,7 +8,7 @@ use harness_core::Digest;
 use harness_core::config::{flat, is_of_the_plan};
 use harness_core::names::Project;
 use serde::Serialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::claims;
 use super::error::ReportError;
@@ -84,48 +84,20 @@ impl<'a> Side<'a> {
 
     /// What stands on the page for a quantity; a count in digits.
     fn shown(&self, quantity: &Quantity) -> Option<String> {
-        let catalogue = &self.catalogue;
-        let of = |experiment: &str| &catalogue["experiments"][experiment];
-        let text = |found: &Json| serde_json::from_value::<Shown>(found.clone()).ok().map(|shown| shown.to_string());
+        let text = |form: &str| {
+            let found = quantity.listed(&self.catalogue)[form].clone();
+            serde_json::from_value::<Shown>(found).ok().map(|shown| shown.to_string())
+        };
         match quantity {
-            Quantity::Value { experiment, key } => text(&of(experiment)["values"][key]["shown"]),
-            Quantity::Difference { experiment, minus, key } => {
-                text(&catalogue["differences"][experiment][minus]["differences"][key]["shown"])
-            }
-            Quantity::Direction { experiment, against, key, .. } => {
-                text(&catalogue["differences"][experiment][against]["differences"][key]["words"])
-            }
-            Quantity::Interval { experiment, minus, key } => {
-                text(&catalogue["differences"][experiment][minus]["differences"][key]["shown_interval"])
-            }
-            Quantity::Standing { experiment, key, than, .. } => text(&of(experiment)["standings"][key][than]["words"]),
-            Quantity::Count { count, experiment: Some(experiment) } => text(&of(experiment)["counts"][count]["digits"]),
-            Quantity::Count { count, experiment: None } => text(&catalogue["counts"][count]["digits"]),
-            Quantity::Mean { experiments, keys } => {
-                let means = catalogue["means"].as_array()?;
-                let is_it = |mean: &&Json| mean["experiments"] == json!(experiments) && mean["keys"] == json!(keys);
-                text(&means.iter().find(is_it)?["shown"])
-            }
+            Quantity::Value { .. } | Quantity::Difference { .. } | Quantity::Mean { .. } => text("shown"),
+            Quantity::Interval { .. } => text("shown_interval"),
+            Quantity::Direction { .. } | Quantity::Standing { .. } => text("words"),
+            Quantity::Count { .. } => text("digits"),
             Quantity::Claim(claim) => claims::sentence(self.numbers, claim).ok().map(|sentence| sentence.text()),
             Quantity::Verdict { experiment } => {
                 claims::verdict(self.numbers, experiment).map(|sentence| sentence.text())
             }
         }
-    }
-}
-
-/// The experiments that decide it; none for a count of the whole paper.
-fn experiments(quantity: &Quantity) -> Vec<&str> {
-    match quantity {
-        Quantity::Value { experiment, .. } | Quantity::Standing { experiment, .. } => vec![experiment],
-        Quantity::Difference { experiment, minus, .. } | Quantity::Interval { experiment, minus, .. } => {
-            vec![experiment, minus]
-        }
-        Quantity::Direction { experiment, against, .. } => vec![experiment, against],
-        Quantity::Count { experiment, .. } => experiment.iter().map(String::as_str).collect(),
-        Quantity::Mean { experiments, .. } => experiments.iter().map(String::as_str).collect(),
-        Quantity::Claim(claim) => vec![&claim.experiment, &claim.than],
-        Quantity::Verdict { experiment } => vec![experiment],
     }
 }
 
@@ -156,7 +128,7 @@ fn quantities(comparison: &Comparison, paper: &Proof, old: &Side, new: &Side) ->
         };
         let causes = match (&then, proof) {
             (None, Some(_)) => vec!["the text did not show it".to_owned()],
-            _ => comparison.causes(&experiments(quantity)),
+            _ => comparison.causes(&quantity.experiments()),
         };
         changes.push(Changed { kind, what: name.clone(), pages: on.iter().copied().collect(), then, now, causes });
     }
@@ -225,7 +197,7 @@ fn tables(comparison: &Comparison, made: &Made, was: &Tables, old: &Side, new: &
             if differ == 0 && earlier == table {
                 continue;
             }
-            let named: BTreeSet<&str> = cells.iter().flat_map(experiments).chain(experiment).collect();
+            let named: BTreeSet<&str> = cells.iter().flat_map(Quantity::experiments).chain(experiment).collect();
             let what = experiment.map_or_else(|| kind.clone(), |experiment| format!("{kind} of {experiment}"));
             let then = (!earlier.is_null()).then(|| format!("{} rows", rows(earlier)));
             let now = Some(format!("{} rows, {differ} of {} values differ", rows(table), cells.len()));

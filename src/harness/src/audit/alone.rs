@@ -2,9 +2,9 @@
 //! for elsewhere.
 
 use harness_report::model::{Bound, Quantity};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-use super::paper::{Paper, check, keys, text};
+use super::paper::{Paper, check, text};
 use super::{Audit, Outcome, Subject};
 
 /// Checks what a PDF shows against what it carries.
@@ -42,7 +42,7 @@ fn numbers(bound: &[Bound], values: &Json, audit: &mut Audit) {
     let mut held = 0;
     for bound in &of_numbers {
         let note = &bound.note;
-        let entry = entry(&note.quantity, values);
+        let entry = note.quantity.listed(values);
         let shown = serde_json::to_value(&note.shown).unwrap_or_default();
         let is_said = match &note.quantity {
             Quantity::Value { .. } | Quantity::Difference { .. } | Quantity::Mean { .. } => entry["shown"] == shown,
@@ -66,7 +66,7 @@ fn numbers(bound: &[Bound], values: &Json, audit: &mut Audit) {
             Some(number) => format!("the attached values give {number}"),
             None => "the attached values have no such number".to_owned(),
         };
-        let keys: Vec<String> = keys(&note.quantity).into_iter().map(str::to_owned).collect();
+        let keys: Vec<String> = note.quantity.keys().into_iter().map(str::to_owned).collect();
         check(audit, "L3", &what, false, detail, &keys);
     }
     let detail = format!("{held} of {} bound numbers are those of the attached values", of_numbers.len());
@@ -75,27 +75,6 @@ fn numbers(bound: &[Bound], values: &Json, audit: &mut Audit) {
     if sentences > 0 {
         let detail = format!("{sentences} sentences not compiled again from their tests: that needs the records");
         audit.add("L3", &Subject::Paper, "claims", Outcome::Missing, detail);
-    }
-}
-
-/// Where `values.json` has something that a page shows.
-fn entry<'a>(quantity: &Quantity, values: &'a Json) -> &'a Json {
-    let of = |experiment: &str| &values["experiments"][experiment];
-    match quantity {
-        Quantity::Value { experiment, key } => &of(experiment)["values"][key],
-        Quantity::Difference { experiment, minus: other, key }
-        | Quantity::Interval { experiment, minus: other, key }
-        | Quantity::Direction { experiment, against: other, key, .. } => {
-            &values["differences"][experiment][other]["differences"][key]
-        }
-        Quantity::Mean { experiments, keys } => {
-            let is_it = |mean: &&Json| mean["experiments"] == json!(experiments) && mean["keys"] == json!(keys);
-            values["means"].as_array().and_then(|means| means.iter().find(is_it)).unwrap_or(&Json::Null)
-        }
-        Quantity::Standing { experiment, key, than, .. } => &of(experiment)["standings"][key][than],
-        Quantity::Count { count, experiment: Some(experiment) } => &of(experiment)["counts"][count],
-        Quantity::Count { count, experiment: None } => &values["counts"][count],
-        Quantity::Claim(_) | Quantity::Verdict { .. } => &Json::Null,
     }
 }
 

@@ -4,11 +4,10 @@
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness_core::parallel::on_all_cores;
 use serde::{Deserialize, Serialize};
 
 /// What an audit may print. That of 1,000 runs is a few megabytes.
@@ -74,26 +73,13 @@ pub fn listed(list: &Path, text: &str) -> Vec<Repository> {
     lines.map(|line| Repository { name: line.to_owned(), folder: beside.join(line) }).collect()
 }
 
-/// Audits every repository with `program`, `workers` at a time, each for at most `limit`. Rows are in the order of the
-/// list.
-pub fn audit(program: &Path, repositories: &[Repository], workers: usize, limit: Duration) -> Vec<Row> {
-    let (next, rows) = (AtomicUsize::new(0), Mutex::new(vec![None; repositories.len()]));
-    let work = || {
-        while let Some((at, repository)) = next_of(&next, repositories) {
-            let begun = Instant::now();
-            let verdict = one(program, &repository.folder, limit).unwrap_or_else(|because| Verdict::Failed { because });
-            let wall_time_s = begun.elapsed().as_secs_f64();
-            let row = Row { repository: repository.name.clone(), verdict, wall_time_s };
-            rows.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(row);
-        }
-    };
-    thread::scope(|scope| (0..workers.clamp(1, repositories.len().max(1))).for_each(|_| drop(scope.spawn(work))));
-    rows.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
-}
-
-fn next_of<'a>(next: &AtomicUsize, repositories: &'a [Repository]) -> Option<(usize, &'a Repository)> {
-    let at = next.fetch_add(1, Ordering::Relaxed);
-    repositories.get(at).map(|repository| (at, repository))
+/// Audits every repository with `program`, each for at most `limit`. Rows are in the order of the list.
+pub fn audit(program: &Path, repositories: &[Repository], limit: Duration) -> Vec<Row> {
+    on_all_cores(repositories, |repository| {
+        let begun = Instant::now();
+        let verdict = one(program, &repository.folder, limit).unwrap_or_else(|because| Verdict::Failed { because });
+        Row { repository: repository.name.clone(), verdict, wall_time_s: begun.elapsed().as_secs_f64() }
+    })
 }
 
 fn one(program: &Path, folder: &Path, limit: Duration) -> Result<Verdict, String> {
@@ -175,10 +161,10 @@ mod tests {
             Verdict::Failed { because } => because.clone(),
             Verdict::Audited(counts) => panic!("{counts:?}"),
         };
-        let rows = audit(&program("exec sleep 60"), &[one.clone(), one.clone()], 2, Duration::from_secs(1));
+        let rows = audit(&program("exec sleep 60"), &[one.clone(), one.clone()], Duration::from_secs(1));
         assert_eq!(rows.len(), 2);
         assert_eq!(because(&rows[0]), "took more than 1 s");
-        let rows = audit(&program("echo 'error: it is broken' >&2; exit 2"), &[one], 2, Duration::from_secs(60));
+        let rows = audit(&program("echo 'error: it is broken' >&2; exit 2"), &[one], Duration::from_secs(60));
         assert_eq!(because(&rows[0]), "it is broken");
     }
 }

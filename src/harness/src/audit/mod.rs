@@ -24,7 +24,7 @@ use std::path::Path;
 
 use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
-use harness_core::parallel::on_all_cores;
+use harness_core::parallel::on_all_cores_with;
 use serde::Serialize;
 
 use harness_analyse::{RunAnalysis, is_among};
@@ -203,16 +203,17 @@ pub fn everything(project: &Project, git: &Git, setter: &Setter) -> Result<Audit
     let pdf = project.report().join("build/paper.pdf");
     let experiments = record::experiments_with_runs(project)?;
     let paper = if pdf.exists() || pdf.with_extension("json").exists() { Some(pdf.as_path()) } else { None };
-    runs_and_paper(project, git, experiments, paper, setter, &mut audit)?;
+    let read = paper.and_then(|pdf| paper::Paper::read(pdf, &mut audit));
+    runs_and_paper(project, git, experiments, (read, &pdf), setter, &mut audit)?;
     Ok(audit)
 }
 
-/// Audits the runs of some experiments, and a paper over them.
+/// Audits the runs of some experiments, and a paper over them, if there is one to go on with.
 fn runs_and_paper(
     project: &Project,
     git: &Git,
     experiments: Vec<ExperimentName>,
-    pdf: Option<&Path>,
+    (paper, pdf): (Option<paper::Paper>, &Path),
     setter: &Setter,
     audit: &mut Audit,
 ) -> Result<(), AuditError> {
@@ -220,7 +221,6 @@ fn runs_and_paper(
     if let Some(problem) = traces.unread() {
         audit.add("L2", &Subject::Project, "history of git", Outcome::Contradiction, problem.to_owned());
     }
-    let paper = pdf.and_then(|pdf| paper::Paper::read(pdf, audit));
     let mut all = Vec::new();
     for experiment in &experiments {
         let runs = record::runs_of_every_kind(project, experiment)?;
@@ -244,7 +244,7 @@ fn runs_and_paper(
         let detail = "there is no run and no paper here, so that nothing was checked".to_owned();
         audit.add("L0", &Subject::Project, "runs", Outcome::Missing, detail);
     }
-    name_paper_numbers(pdf.unwrap_or(&project.report().join("build/paper.pdf")), audit);
+    name_paper_numbers(pdf, audit);
     Ok(())
 }
 
@@ -266,7 +266,7 @@ pub fn experiment(project: &Project, git: &Git, experiment: &ExperimentName) -> 
 /// A run with what it is read as, if it holds.
 type Looked = (RunId, Result<SealedRun, RecordError>);
 
-/// Audits runs on every core, each with a repository of its own.
+/// Audits runs on every core. A handle of a repository belongs to one thread.
 fn look(
     project: &Project,
     git: &Git,
@@ -275,11 +275,16 @@ fn look(
     analysed: &mut Analysed,
 ) -> Result<Vec<Looked>, AuditError> {
     let root = git.root();
-    let looked = on_all_cores(all, |(experiment, run)| -> Result<_, AuditError> {
+    let one = |own: &mut Option<Git>, (experiment, run): &(ExperimentName, RunId)| -> Result<_, AuditError> {
+        let git = match own {
+            Some(git) => git,
+            None => own.insert(Git::discover(root)?),
+        };
         let (mut audit, mut analysed) = (Audit::default(), Analysed::new());
-        let sealed = outputs::run(project, &Git::discover(root)?, experiment, run, &mut audit, &mut analysed)?;
+        let sealed = outputs::run(project, git, experiment, run, &mut audit, &mut analysed)?;
         Ok((audit, analysed, sealed))
-    });
+    };
+    let looked = on_all_cores_with(all, || None, one);
     let mut read = Vec::new();
     for ((_, run), looked) in all.iter().zip(looked) {
         let (one, numbers, sealed) = looked?;
@@ -321,10 +326,11 @@ pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunI
 /// Audits a paper and every run of its experiments.
 pub fn pdf(project: &Project, git: &Git, pdf: &Path, setter: &Setter) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
-    let named = paper::Paper::read(pdf, &mut Audit::default()).map(|paper| paper.experiments()).unwrap_or_default();
+    let paper = paper::Paper::read(pdf, &mut audit);
+    let named = paper.as_ref().map(paper::Paper::experiments).unwrap_or_default();
     let there = |name: &ExperimentName| project.experiments().join(name.as_str()).is_dir();
     let named = named.into_iter().filter(there).collect();
-    runs_and_paper(project, git, named, Some(pdf), setter, &mut audit)?;
+    runs_and_paper(project, git, named, (paper, pdf), setter, &mut audit)?;
     Ok(audit)
 }
 

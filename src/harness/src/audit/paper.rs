@@ -92,7 +92,7 @@ impl Paper {
 
     /// The experiments that it names: by their runs, or by what it shows of them.
     pub(crate) fn experiments(&self) -> BTreeSet<ExperimentName> {
-        let shown = self.proof.bound.iter().filter_map(|bound| experiments_of(&bound.note.quantity)).flatten();
+        let shown = self.proof.bound.iter().filter_map(|bound| decided_by(&bound.note.quantity)).flatten();
         let shown = shown.filter_map(|name| name.parse().ok());
         self.runs().map(|(experiment, _)| experiment).chain(shown).collect()
     }
@@ -168,7 +168,7 @@ pub(crate) fn shown_numbers(pdf: &Path) -> Vec<Shown> {
             shown: b.note.shown.to_string(),
             page: b.note.page,
         };
-        keys(&b.note.quantity).into_iter().flat_map(|key| b.runs.iter().map(move |run| shown(run, key))).collect()
+        b.note.quantity.keys().into_iter().flat_map(|key| b.runs.iter().map(move |run| shown(run, key))).collect()
     };
     bound.iter().flat_map(of).collect()
 }
@@ -180,33 +180,11 @@ pub(super) fn bound(pdf: &Path) -> Result<Vec<Bound>, AuditError> {
     read.map(|proof| proof.bound).map_err(|problem| AuditError::NoProof { proof: proof.display().to_string(), problem })
 }
 
-/// The keys of the values that it rests on.
-pub(super) fn keys(quantity: &Quantity) -> Vec<&str> {
-    match quantity {
-        Quantity::Value { key, .. }
-        | Quantity::Difference { key, .. }
-        | Quantity::Interval { key, .. }
-        | Quantity::Direction { key, .. } => vec![key],
-        Quantity::Standing { key, than, .. } => vec![key, than],
-        Quantity::Mean { keys, .. } => keys.iter().map(String::as_str).collect(),
-        Quantity::Claim(claim) => vec![&claim.metric],
-        Quantity::Verdict { .. } | Quantity::Count { .. } => Vec::new(),
-    }
-}
-
-/// The experiments whose runs decide it; none for a count, which any run may change.
-fn experiments_of(quantity: &Quantity) -> Option<Vec<&str>> {
-    match quantity {
-        Quantity::Value { experiment, .. } | Quantity::Standing { experiment, .. } => Some(vec![experiment]),
-        Quantity::Difference { experiment, minus, .. } | Quantity::Interval { experiment, minus, .. } => {
-            Some(vec![experiment, minus])
-        }
-        Quantity::Direction { experiment, against, .. } => Some(vec![experiment, against]),
-        Quantity::Mean { experiments, .. } => Some(experiments.iter().map(String::as_str).collect()),
-        Quantity::Claim(claim) => Some(vec![&claim.experiment, &claim.than]),
-        // Like a claim, it rests on every change that is corrected with its own.
-        Quantity::Verdict { .. } | Quantity::Count { .. } => None,
-    }
+/// The experiments whose runs decide it; none for a count or a verdict, which any run may change: a verdict rests on every change
+/// that is corrected with its own.
+fn decided_by(quantity: &Quantity) -> Option<Vec<&str>> {
+    let any = matches!(quantity, Quantity::Verdict { .. } | Quantity::Count { .. });
+    (!any).then(|| quantity.experiments())
 }
 
 fn proof_path(pdf: &Path) -> PathBuf {
@@ -260,8 +238,10 @@ pub(crate) fn paper(known: &Known, paper: &Paper, setter: &Setter, audit: &mut A
         let detail = format!("not made again: {what} here as it was sealed");
         audit.add("L3", &Subject::Paper, "files of the paper", Outcome::Missing, detail);
         let experiments: BTreeSet<&str> = proof.runs.iter().map(|run| run.experiment.as_str()).collect();
-        let pair = |b: &Bound| match experiments_of(&b.note.quantity)?[..] {
-            [first, second] if experiments.contains(first) && experiments.contains(second) => {
+        let is_mean = |b: &Bound| matches!(b.note.quantity, Quantity::Mean { .. });
+        let pair = |b: &Bound| match decided_by(&b.note.quantity)?[..] {
+            // The mean of two holds neither against the other.
+            [first, second] if !is_mean(b) && experiments.contains(first) && experiments.contains(second) => {
                 Some((first.to_owned(), second.to_owned()))
             }
             _ => None,
@@ -418,7 +398,7 @@ fn recompute(proof: &Proof, numbers: &Numbers, absent: &BTreeSet<String>, audit:
     let (mut held, mut left) = (0, 0);
     for bound in &proof.bound {
         let note = &bound.note;
-        let can = match experiments_of(&note.quantity) {
+        let can = match decided_by(&note.quantity) {
             Some(experiments) => experiments.iter().all(|experiment| !absent.contains(*experiment)),
             None => absent.is_empty(),
         };
@@ -440,7 +420,7 @@ fn recompute(proof: &Proof, numbers: &Numbers, absent: &BTreeSet<String>, audit:
             }
         };
         let what = format!("{} = {} on page {}", note.quantity, note.shown, note.page);
-        let keys: Vec<String> = keys(&note.quantity).into_iter().map(str::to_owned).collect();
+        let keys: Vec<String> = note.quantity.keys().into_iter().map(str::to_owned).collect();
         check(audit, "L3", &what, false, problem, &keys);
     }
     let rest =
@@ -471,7 +451,7 @@ pub(crate) fn text(pdf: &Pdf, proof: &Proof, audit: &mut Audit) {
             held += bounds.len();
             continue;
         }
-        let keys: Vec<String> = bounds.iter().flat_map(|b| keys(&b.note.quantity)).map(str::to_owned).collect();
+        let keys: Vec<String> = bounds.iter().flat_map(|b| b.note.quantity.keys()).map(str::to_owned).collect();
         let what = format!("`{shown}` on page {page}");
         let detail = format!("is bound {} times, but appears {printed} times in the text of the page", bounds.len());
         check(audit, "L3", &what, false, detail, &keys);
@@ -526,7 +506,7 @@ fn traces(proof: &Proof, analyses: &BTreeMap<String, RunAnalysis>) -> Vec<trace:
     let mut pages: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
     for bound in &proof.bound {
         for (key, run) in
-            keys(&bound.note.quantity).into_iter().flat_map(|key| bound.runs.iter().map(move |run| (key, run)))
+            bound.note.quantity.keys().into_iter().flat_map(|key| bound.runs.iter().map(move |run| (key, run)))
         {
             let on = pages.entry((run, key)).or_default();
             if !on.contains(&bound.note.page) {

@@ -141,7 +141,7 @@ impl Way<'_> {
             let followed = self.analysis(run).as_ref().map_err(Clone::clone).and_then(|analysis| {
                 let follow =
                     |key: &str| of_analysis(analysis, key).map_err(|e| format!("run {run}: {}", first_line(&e)));
-                paper::keys(&bound.note.quantity).into_iter().map(follow).collect::<Result<Vec<_>, _>>()
+                bound.note.quantity.keys().into_iter().map(follow).collect::<Result<Vec<_>, _>>()
             });
             match followed {
                 Ok(followed) => traces.extend(followed),

@@ -152,8 +152,7 @@ pub(super) fn class(arguments: &Arguments, list: &Path) -> Outcome {
         )));
     }
     let program = env::current_exe().map_err(|e| Failure::failed(format!("could not find this program: {e}")))?;
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let rows = class::audit(&program, &repositories, workers, Duration::from_secs(arguments.limit));
+    let rows = class::audit(&program, &repositories, Duration::from_secs(arguments.limit));
     if arguments.json {
         let report = json!({ "format": 1, "repositories": rows });
         terminal::say(&serde_json::to_string_pretty(&report).expect("a table is JSON"));

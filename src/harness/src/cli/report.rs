@@ -89,20 +89,20 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     if let Some(commit) = &arguments.diff {
         return paper_checks::diff(workplace, commit, mode, arguments.json);
     }
-    match &arguments.check {
-        Some(Some(file)) => return paper_checks::file(file, mode, arguments.json),
-        Some(None) => {
-            let report = make(workplace, mode, arguments.draft, false)?;
-            tell_of_making(&report);
-            return paper_checks::show(PAPER_PDF, mode, &report.findings, arguments.json);
-        }
-        None => {}
+    if let Some(Some(file)) = &arguments.check {
+        return paper_checks::file(file, mode, arguments.json);
+    }
+    let mut material = Material::of(workplace)?;
+    if arguments.check.is_some() {
+        let report = make(workplace, &mut material, mode, arguments.draft, false)?;
+        tell_of_making(&report);
+        return paper_checks::show(PAPER_PDF, mode, &report.findings, arguments.json);
     }
     if arguments.checklist {
-        let answers = report::checklist(&workplace.project, &analysed(&citable(workplace)?.0)?)?;
+        let answers = report::checklist(&workplace.project, material.analyses()?)?;
         return paper_checks::show_answers(&answers, arguments.strict, arguments.json);
     }
-    let report = make(workplace, mode, arguments.draft, arguments.annotate)?;
+    let report = make(workplace, &mut material, mode, arguments.draft, arguments.annotate)?;
     if arguments.json {
         terminal::say(
             &serde_json::to_string_pretty(&as_json(&report, arguments.annotate)).expect("plain data is JSON"),
@@ -115,7 +115,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             ));
         }
     }
-    let made = verdict(workplace, &report, arguments.strict)?;
+    let made = if arguments.strict { verdict(workplace, &mut material, &report)? } else { exit_code::SUCCESS };
     match &arguments.latex {
         Some(folder) => Ok(made.max(latex(workplace, arguments, folder)?)),
         None => Ok(made),
@@ -123,11 +123,8 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 }
 
 /// Who is strict wants no finding, and every answer of the checklist.
-fn verdict(workplace: &Workplace, report: &Report, strict: bool) -> Outcome {
-    if !strict {
-        return Ok(exit_code::SUCCESS);
-    }
-    let answers = report::checklist(&workplace.project, &analysed(&citable(workplace)?.0)?)?;
+fn verdict(workplace: &Workplace, material: &mut Material, report: &Report) -> Outcome {
+    let answers = report::checklist(&workplace.project, material.analyses()?)?;
     paper_checks::tell_of_open(&answers.open());
     let holds = report.findings.is_empty() && report.statements.is_empty() && answers.open().is_empty();
     Ok(if holds { exit_code::SUCCESS } else { exit_code::CONTRADICTION })
@@ -196,19 +193,24 @@ fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 
 /// Makes the paper and says what came out.
 pub(super) fn build(workplace: &Workplace, mode: Mode, drafts_alone: bool) -> Outcome {
-    tell(&make(workplace, mode, drafts_alone, false)?);
+    tell(&make(workplace, &mut Material::of(workplace)?, mode, drafts_alone, false)?);
     Ok(exit_code::SUCCESS)
 }
 
 /// Makes the paper unless it is made.
-fn make(workplace: &Workplace, mode: Mode, drafts_alone: bool, annotate: bool) -> Result<Report, Failure> {
-    let (runs, notes) = citable(workplace)?;
-    let program = Some(BUILD.source_sha256.to_owned());
+fn make(
+    workplace: &Workplace,
+    material: &mut Material,
+    mode: Mode,
+    drafts_alone: bool,
+    annotate: bool,
+) -> Result<Report, Failure> {
+    let (program, notes) = (Some(BUILD.source_sha256.to_owned()), material.notes.clone());
     let options = Options { mode, drafts_alone, annotate, notes, program, of_others: false };
-    let unchanged = if annotate { None } else { report::unchanged(&workplace.project, &runs, &options)? };
+    let unchanged = if annotate { None } else { report::unchanged(&workplace.project, &material.runs, &options)? };
     match unchanged {
         Some(report) => Ok(report),
-        None => Ok(report::build(&workplace.project, &analysed(&runs)?, &options)?),
+        None => Ok(report::build(&workplace.project, material.analyses()?, &options)?),
     }
 }
 
@@ -228,8 +230,7 @@ fn tell_of_making(report: &Report) {
 
 fn tell_of_statement(statement: &Statement) {
     let Statement { rule, place, problem, hint } = statement;
-    let (path, line, column) = (&place.path, place.line, place.column);
-    terminal::tell(&format!("{}: {path}:{line}:{column}: {problem}\nhint: {hint}", rule.word()));
+    terminal::tell(&format!("{}: {}: {problem}\nhint: {hint}", rule.word(), place.short()));
 }
 
 fn tell_of(findings: &[Finding]) {
@@ -271,6 +272,28 @@ pub(super) fn citable(workplace: &Workplace) -> Result<(Vec<SealedRun>, Notes), 
         runs.extend(in_paper);
     }
     Ok((runs, notes))
+}
+
+/// What a paper is made of, read once, and analysed once where that is asked for.
+struct Material {
+    runs: Vec<SealedRun>,
+    notes: Notes,
+    analyses: Option<Vec<RunAnalysis>>,
+}
+
+impl Material {
+    fn of(workplace: &Workplace) -> Result<Self, Failure> {
+        let (runs, notes) = citable(workplace)?;
+        Ok(Material { runs, notes, analyses: None })
+    }
+
+    fn analyses(&mut self) -> Result<&[RunAnalysis], Failure> {
+        let analyses = match self.analyses.take() {
+            Some(analyses) => analyses,
+            None => analysed(&self.runs)?,
+        };
+        Ok(self.analyses.insert(analyses))
+    }
 }
 
 pub(super) fn analysed(runs: &[SealedRun]) -> Result<Vec<RunAnalysis>, Failure> {

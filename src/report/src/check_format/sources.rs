@@ -49,11 +49,10 @@ fn results_in_limitations(sections: &[Section]) -> Vec<Finding> {
                 _ => None,
             };
             let Some(what) = what else { continue };
-            let place = section.place(call.offset);
             let problem = format!("{what} stands among the limitations, which hold no results");
             let hint = "say it in the results or the discussion, and refer to it here in words";
             let finding = Finding::new("results in limitations", problem, hint);
-            findings.push(finding.at(format!("{}:{}:{}", place.path, place.line, place.column)));
+            findings.push(finding.at(section.place(call.offset).short()));
         }
     }
     findings

@@ -17,10 +17,7 @@ pub(super) fn findings(sections: &[Section], losses: &BTreeSet<Loss>) -> Vec<Fin
 
 fn finding(section: &Section, loss: &Loss) -> Finding {
     let place = match offset(section, loss) {
-        Some(offset) => {
-            let place = section.place(offset);
-            format!("{}:{}:{}", place.path, place.line, place.column)
-        }
+        Some(offset) => section.place(offset).short(),
         None => section.path.clone(),
     };
     let near = if loss.near.is_empty() { String::new() } else { format!(", near \u{201c}{}\u{201d}", loss.near) };

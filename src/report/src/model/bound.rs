@@ -1,6 +1,7 @@
 //! What on a page is bound to the records: Typst notes it, the proof lists it, an audit computes it again.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 
 use super::{Claim, Shown};
 
@@ -76,6 +77,58 @@ pub enum Quantity {
         /// The experiment.
         experiment: String,
     },
+}
+
+impl Quantity {
+    /// The experiments that it names.
+    pub fn experiments(&self) -> Vec<&str> {
+        match self {
+            Quantity::Value { experiment, .. }
+            | Quantity::Standing { experiment, .. }
+            | Quantity::Verdict { experiment } => vec![experiment],
+            Quantity::Difference { experiment, minus: other, .. }
+            | Quantity::Interval { experiment, minus: other, .. }
+            | Quantity::Direction { experiment, against: other, .. } => vec![experiment, other],
+            Quantity::Claim(claim) => vec![&claim.experiment, &claim.than],
+            Quantity::Mean { experiments, .. } => experiments.iter().map(String::as_str).collect(),
+            Quantity::Count { experiment, .. } => experiment.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// The keys of the values that it rests on.
+    pub fn keys(&self) -> Vec<&str> {
+        match self {
+            Quantity::Value { key, .. }
+            | Quantity::Difference { key, .. }
+            | Quantity::Interval { key, .. }
+            | Quantity::Direction { key, .. } => vec![key],
+            Quantity::Standing { key, than, .. } => vec![key, than],
+            Quantity::Mean { keys, .. } => keys.iter().map(String::as_str).collect(),
+            Quantity::Claim(claim) => vec![&claim.metric],
+            Quantity::Verdict { .. } | Quantity::Count { .. } => Vec::new(),
+        }
+    }
+
+    /// What `values.json` lists of it; null of a sentence, which is compiled from tests, and of what is not there.
+    pub fn listed<'a>(&self, values: &'a Json) -> &'a Json {
+        let of = |experiment: &str| &values["experiments"][experiment];
+        match self {
+            Quantity::Value { experiment, key } => &of(experiment)["values"][key],
+            Quantity::Difference { experiment, minus: other, key }
+            | Quantity::Interval { experiment, minus: other, key }
+            | Quantity::Direction { experiment, against: other, key, .. } => {
+                &values["differences"][experiment][other]["differences"][key]
+            }
+            Quantity::Mean { experiments, keys } => {
+                let is_it = |mean: &&Json| mean["experiments"] == json!(experiments) && mean["keys"] == json!(keys);
+                values["means"].as_array().and_then(|means| means.iter().find(is_it)).unwrap_or(&Json::Null)
+            }
+            Quantity::Standing { experiment, key, than, .. } => &of(experiment)["standings"][key][than],
+            Quantity::Count { count, experiment: Some(experiment) } => &of(experiment)["counts"][count],
+            Quantity::Count { count, experiment: None } => &values["counts"][count],
+            Quantity::Claim(_) | Quantity::Verdict { .. } => &Json::Null,
+        }
+    }
 }
 
 impl std::fmt::Display for Quantity {
