@@ -9,6 +9,7 @@ mod cases {
     mod anchors;
     mod audit;
     mod budget;
+    mod bundle;
     mod compare;
     mod dashboard;
     mod data;

@@ -20,7 +20,7 @@ fn study() -> Option<Project> {
 }
 
 /// A project with templates and Typst; `None` where Typst is not installed.
-fn with_templates(project: impl FnOnce() -> Project) -> Option<Project> {
+pub(crate) fn with_templates(project: impl FnOnce() -> Project) -> Option<Project> {
     if !has_typst() {
         return None;
     }

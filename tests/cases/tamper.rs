@@ -553,7 +553,7 @@ impl Subjects {
         let git = Git::discover(places.root()).unwrap();
         let id: RunId = run.file_name().unwrap().to_str().unwrap().parse().unwrap();
         let experiment: ExperimentName = "tiny".parse().unwrap();
-        audit::run(&places, &git, &experiment, &id).unwrap()
+        audit::run(&places, Some(&git), &experiment, &id).unwrap()
     }
 }
 
@@ -745,7 +745,7 @@ fn untouched(count: usize) -> Vec<String> {
         let places = Places::at(&folder);
         let audit = audit::everything(
             &places,
-            &Git::discover(&folder).unwrap(),
+            Some(&Git::discover(&folder).unwrap()),
             &Err("the papers of runs alone are none".to_owned()),
         )
         .unwrap();

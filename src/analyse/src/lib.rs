@@ -37,7 +37,7 @@ pub use paired::TaskAnswers;
 pub use ratio::Ratio;
 pub use rows::RunName;
 pub use signal::{TaskSignal, repeated_experiments, task_signals};
-pub use values::{Unit, Value, recipe_sources, show};
+pub use values::{Unit, Value, recipe_sources, show, show_known};
 
 /// A curve: step, tokens and value at each evaluation.
 #[derive(Clone, Debug, PartialEq)]

@@ -101,16 +101,45 @@ pub fn show(number: f64, unit: Unit) -> String {
     }
 }
 
+/// The same of a number that is known to within this, half of its 95 % interval: with two significant digits of that, however
+/// many that makes behind the point, but at most two more than the unit's rule has. What is a count or was set, and a number
+/// without an interval, is shown under the unit's rule.
+pub fn show_known(number: f64, unit: Unit, half_width: Option<f64>) -> String {
+    let (scale, places) = match unit {
+        Unit::BitsPerByte | Unit::NatsPerToken => (1.0, 3),
+        Unit::Share => (100.0, 1),
+        Unit::Perplexity | Unit::Seconds => (1.0, 1),
+        Unit::Decimal => (1.0, 2),
+        Unit::Count | Unit::Bytes | Unit::Flops | Unit::Number => return show(number, unit),
+    };
+    let Some(half_width) = half_width.map(|half| half * scale).filter(|half| half.is_finite() && *half > 0.0) else {
+        return show(number, unit);
+    };
+    // 0.0996 has its second digit at the third place, but is 0.10 when rounded to two.
+    let rounded = format!("{half_width:.1e}");
+    let exponent = rounded.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok()).unwrap_or(0);
+    let known = usize::try_from(1 - exponent).unwrap_or(0);
+    grouped_to(number * scale, known.min(places + 2))
+}
+
 fn grouped(number: f64) -> String {
-    let digits = format!("{:.0}", number.abs());
+    grouped_to(number, 0)
+}
+
+/// With separators between thousands, and this many digits behind the point.
+fn grouped_to(number: f64, places: usize) -> String {
+    let written = format!("{:.places$}", number.abs());
+    let whole = written.split('.').next().unwrap_or_default();
     let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
     }
-    if number < 0.0 && digits != "0" { format!("-{out}") } else { out }
+    out.push_str(&written[whole.len()..]);
+    let is_zero = written.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    if number < 0.0 && !is_zero { format!("-{out}") } else { out }
 }
 
 fn plain(number: f64) -> String {
@@ -654,6 +683,37 @@ mod tests {
         ];
         for (number, unit, expected) in cases {
             assert_eq!(show(number, unit), expected);
+            assert_eq!(show_known(number, unit, None), expected);
+        }
+    }
+
+    #[test]
+    fn a_number_has_the_digits_that_its_interval_supports() {
+        let cases = [
+            (1.234_56, Unit::BitsPerByte, 0.012, "1.235"),
+            (1.234_56, Unit::BitsPerByte, 0.12, "1.23"),
+            (1.234_56, Unit::BitsPerByte, 0.001_2, "1.2346"),
+            (1.234_56, Unit::BitsPerByte, 1.2, "1.2"),
+            (1.234_56, Unit::BitsPerByte, 45.0, "1"),
+            // To two digits this is 0.10.
+            (1.234_56, Unit::BitsPerByte, 0.099_6, "1.23"),
+            (1.234_56, Unit::BitsPerByte, 0.099_4, "1.235"),
+            // At most two digits more than the unit has.
+            (1.234_567_8, Unit::BitsPerByte, 1e-9, "1.23457"),
+            (0.512_34, Unit::Share, 0.021, "51.2"),
+            (0.512_34, Unit::Share, 0.12, "51"),
+            (0.512_34, Unit::Share, 0.002_1, "51.23"),
+            (1234.56, Unit::Perplexity, 0.31, "1,234.56"),
+            (1234.56, Unit::Perplexity, 31.0, "1,235"),
+            (-0.001, Unit::NatsPerToken, 0.5, "0.00"),
+            // None at all, a spread of nothing, and what is whole or written by hand.
+            (1.234_56, Unit::BitsPerByte, 0.0, "1.235"),
+            (1.234_56, Unit::BitsPerByte, f64::NAN, "1.235"),
+            (1_234_567.0, Unit::Count, 0.5, "1,234,567"),
+            (0.000_6, Unit::Number, 0.1, "0.0006"),
+        ];
+        for (number, unit, half_width, expected) in cases {
+            assert_eq!(show_known(number, unit, Some(half_width)), expected, "{number} to within {half_width}");
         }
     }
 }

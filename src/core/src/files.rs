@@ -247,6 +247,36 @@ pub fn create_new_folder(path: &Path) -> Result<()> {
     fs::create_dir(path).map_err(named("create folder", path))
 }
 
+/// A folder of one's own where the machine keeps what is temporary, gone with its value.
+#[derive(Debug)]
+pub struct Temporary(PathBuf);
+
+impl Temporary {
+    /// Makes it; its name begins with this one.
+    pub fn new(name: &str) -> Result<Self> {
+        let process = std::process::id();
+        let mut count = 0;
+        loop {
+            let path = std::env::temp_dir().join(format!("{name}-{process}-{count}"));
+            match create_new_folder(&path) {
+                Err(taken) if taken.source.kind() == io::ErrorKind::AlreadyExists && count < 100 => count += 1,
+                made => return made.map(|()| Temporary(path)),
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = remove_folder(&self.0);
+    }
+}
+
 /// Removes a file; a missing one is fine.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {

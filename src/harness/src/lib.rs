@@ -5,11 +5,12 @@
 //! must never have: tch, libtorch.
 //!
 //! In the order of the flow: [`anchor`] ties a run to the world outside, [`run`] makes a record, [`replay`] computes it again, [`queue`] one after the other, [`trials`] those of a study; [`watch`] looks at it while it grows; [`exchange`] hands models to
-//! other programs; [`dashboard`] shows every run; [`audit`] follows every number back; [`cli`] is the only room that
+//! other programs; [`dashboard`] shows every run; [`audit`] follows every number back; [`bundle`] packs what the paper rests on; [`cli`] is the only room that
 //! prints. What is computed and shown comes from the crates `harness-analyse`, `harness-figure` and `harness-report`.
 
 pub mod anchor;
 pub mod audit;
+pub mod bundle;
 pub mod cli;
 pub mod dashboard;
 pub mod exchange;

@@ -127,7 +127,7 @@ type Look<'a> = dyn Fn(&Path, &[u8], Digest) -> (Worth, String) + 'a;
 
 /// The anchors of a run folder, which is `place` in its repository (`experiments/<experiment>/runs/<run>`); `commit` is the one that
 /// the run was opened at.
-pub fn anchors(folder: &Path, git: &Git, place: &str, commit: &str, trust: &Trust) -> Vec<Anchor> {
+pub fn anchors(folder: &Path, git: Option<&Git>, place: &str, commit: &str, trust: &Trust) -> Vec<Anchor> {
     let mut found = Vec::new();
     for moment in Moment::ALL {
         let over = moment.digest(folder);
@@ -242,15 +242,15 @@ fn signature(bytes: &[u8], over: Digest, trust: &Trust) -> (Worth, String) {
     }
 }
 
-fn pushed(bytes: &[u8], over: Digest, git: &Git, moment: Moment, place: &str, commit: &str) -> (Worth, String) {
+fn pushed(bytes: &[u8], over: Digest, git: Option<&Git>, moment: Moment, place: &str, commit: &str) -> (Worth, String) {
     let Ok(pushed) = serde_json::from_slice::<Pushed>(bytes) else {
         return (Worth::Contradicts, "is no answer of a remote as harness keeps it".to_owned());
     };
     let Pushed { remote, reference, commit: at, asked_at, .. } = &pushed;
     let short = at.get(..12).unwrap_or(at);
-    if git.tree_of(at).is_err() {
+    let Some(git) = git.filter(|git| git.tree_of(at).is_ok()) else {
         return (Worth::Unknown, format!("names commit {short}, which is not here"));
-    }
+    };
     let holds = match moment {
         Moment::Open => git.descends(at, commit).unwrap_or(false),
         Moment::Seal => {

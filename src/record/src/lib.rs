@@ -9,6 +9,7 @@
 //! [`SealedRun`], so whatever takes one works on files that are what they were when the run was sealed.
 
 pub mod anchors;
+mod bundled;
 mod dropped;
 pub mod environment;
 mod fit;
@@ -35,6 +36,7 @@ use harness_core::corpus_manifest::Manifest;
 use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
 
+pub use bundled::{Bundled, Deleted};
 pub use dropped::{Dropped, drop_run, dropped, opened};
 pub use fit::fit;
 pub use history::{Fate, history};

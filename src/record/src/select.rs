@@ -13,6 +13,7 @@ use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, RunId};
 use serde::Serialize;
 
+use crate::bundled::Bundled;
 use crate::dropped::{Dropped, dropped, opened};
 use crate::format::{self, Head, Open, Purpose, Status, file};
 use crate::git::{Git, GitError};
@@ -393,6 +394,8 @@ fn read(project: &Project, experiment: &ExperimentName) -> Result<Vec<Read>, Fil
 /// What is known of runs of a project without opening them.
 pub struct Traces {
     git: Option<Git>,
+    /// What stands in for it in a bundle that was unpacked.
+    bundled: Option<Bundled>,
     /// Those that have a folder.
     pub here: BTreeSet<RunId>,
     /// Those that a commit of the current branch ever held; none where git cannot be asked.
@@ -405,15 +408,22 @@ impl Traces {
     /// Looks at the run folders and at the history of the current branch.
     pub fn of(project: &Project) -> Result<Self, FileError> {
         let here = all_runs(project)?.into_iter().map(|(_, run)| run).collect();
-        let git = Git::discover(project.root()).ok().filter(|git| git.is_at(project.root()));
-        let (ever, unread) = match git.as_ref().map(Git::runs_ever) {
+        let bundled = Bundled::at(project.root())?;
+        let git = match bundled {
+            Some(_) => None,
+            None => Git::discover(project.root()).ok().filter(|git| git.is_at(project.root())),
+        };
+        let (mut ever, unread) = match git.as_ref().map(Git::runs_ever) {
             Some(Err(GitError::NoCommit)) | None => (BTreeMap::new(), None),
             Some(Err(error)) => {
                 (BTreeMap::new(), Some(error.to_string().lines().next().unwrap_or_default().to_owned()))
             }
             Some(Ok(ever)) => (ever, None),
         };
-        Ok(Traces { git, here, ever, unread })
+        for gone in bundled.iter().flat_map(|bundled| &bundled.deleted) {
+            ever.insert(gone.run.clone(), (gone.experiment.clone(), gone.commit.clone()));
+        }
+        Ok(Traces { git, bundled, here, ever, unread })
     }
 
     /// Why the history of the branch could not be walked, so that no run is known of that was deleted.
@@ -429,6 +439,10 @@ impl Traces {
 
     /// A file that a commit held of a run.
     pub fn file_at(&self, experiment: &ExperimentName, run: &RunId, commit: &str, file: &str) -> Option<Vec<u8>> {
+        if let Some(bundled) = &self.bundled {
+            let gone = bundled.deleted.iter().find(|gone| gone.run == *run)?;
+            return gone.files.get(file).map(|text| text.clone().into_bytes());
+        }
         self.git.as_ref()?.file_at(commit, &format!("experiments/{experiment}/runs/{run}/{file}")).ok().flatten()
     }
 

@@ -1,9 +1,9 @@
 //! The paper set again, for an audit: in a folder of its own that holds copies of what lies in `report/` and the build folder as the
 //! records give it, by the auditor's Typst, in bounds.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use harness_core::files::FileError;
+use harness_core::files::{FileError, Temporary};
 use harness_core::names::Project;
 use harness_core::{Digest, files};
 
@@ -29,13 +29,13 @@ const MOST_BYTES: usize = 256 << 20;
 impl Made<'_> {
     /// Sets the paper again. Of the project only plain files of `report/` are seen.
     pub fn set_again(&mut self, project: &Project, typst: &Typst) -> Result<Again, ReportError> {
-        let folder = Temporary::new()?;
-        let typst = typst.at(&folder.0);
-        self.lay_out(project, &folder.0)?;
+        let folder = Temporary::new("harness-audit")?;
+        let typst = typst.at(folder.path());
+        self.lay_out(project, folder.path())?;
         let mode = self.mode.word();
         let bound = self.bound(typst.notes(PAPER, mode)?.bound)?;
-        files::write(&folder.0.join(BUILD).join(super::proof::BOUND), self.file(super::proof::BOUND))?;
-        let pdf = folder.0.join("paper.pdf");
+        files::write(&folder.path().join(BUILD).join(super::proof::BOUND), self.file(super::proof::BOUND))?;
+        let pdf = folder.path().join("paper.pdf");
         typst.compile(PAPER, &pdf, mode, self.timestamp())?;
         let pdf = files::read(&pdf)?;
         let proof = self.proof(Digest::of(&pdf), &typst, bound)?;
@@ -62,28 +62,5 @@ impl Made<'_> {
             files::write(&root.join(&section.path), section.text.as_bytes())?;
         }
         self.files.iter().try_for_each(|(path, content)| files::write(&root.join(path), content))
-    }
-}
-
-/// A folder of one's own, gone with its value.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new() -> Result<Self, FileError> {
-        let process = std::process::id();
-        let mut count = 0;
-        loop {
-            let path = std::env::temp_dir().join(format!("harness-audit-{process}-{count}"));
-            match files::create_new_folder(&path) {
-                Err(taken) if taken.source.kind() == std::io::ErrorKind::AlreadyExists && count < 100 => count += 1,
-                made => return made.map(|()| Temporary(path)),
-            }
-        }
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = files::remove_folder(&self.0);
     }
 }

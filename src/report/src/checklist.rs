@@ -140,7 +140,7 @@ fn own(project: &Project) -> Result<BTreeMap<String, Own>, ReportError> {
     if !files::is_file(&path) {
         return Ok(BTreeMap::new());
     }
-    let text = files::read_to_string(&path)?;
+    let text = files::read_text_below(project.root(), PATH)?;
     let wrong = |problem: String, offset: usize, hint: String| ReportError::Source {
         problem,
         place: Box::new(Place::at(PATH, &text, offset)),
@@ -171,10 +171,14 @@ fn said(text: &str) -> Option<Said> {
 
 /// Answers all questions.
 pub fn checklist(project: &Project, analyses: &[RunAnalysis]) -> Result<Checklist, ReportError> {
-    let own = own(project)?;
     let sections = read_sections(project, &format!("{REPORT}/sections"))?;
-    let logbook = Logbook::of(project, analyses)?;
-    let records = Records { families: Families::of(analyses), logbook, sections };
+    let (families, logbook) = (Families::of(analyses), Logbook::of(project, analyses)?);
+    answered(project, &Records { families: &families, logbook: &logbook, sections: &sections })
+}
+
+/// The same from what is known of the runs already.
+pub(super) fn answered(project: &Project, records: &Records) -> Result<Checklist, ReportError> {
+    let own = own(project)?;
     let answer = |(id, question): &(&'static str, &'static str)| {
         let mut answer = Answer { id, question, ..records.answer(id) };
         if let Some(own) = own.get(*id).filter(|own| !own.answer.is_empty()) {
@@ -187,10 +191,11 @@ pub fn checklist(project: &Project, analyses: &[RunAnalysis]) -> Result<Checklis
     Ok(Checklist { answers: QUESTIONS.iter().map(answer).collect() })
 }
 
-struct Records<'a> {
-    families: Families<'a>,
-    logbook: Logbook,
-    sections: Vec<Section>,
+/// What answers are taken from.
+pub(super) struct Records<'a> {
+    pub families: &'a Families<'a>,
+    pub logbook: &'a Logbook,
+    pub sections: &'a [Section],
 }
 
 fn count(number: u64) -> String {

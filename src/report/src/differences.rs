@@ -9,7 +9,7 @@ use harness_analyse::{Asked, CompareError, Comparison, Side, Value, compare};
 use serde::Serialize;
 
 use super::families::{Entry, Families};
-use super::model::{Direction, Number, Piece, Shown};
+use super::model::{Direction, Number, Piece, Shown, half_width};
 
 /// A difference between two experiments: the first minus the second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -171,10 +171,10 @@ fn tested(test: Tested) -> Difference {
     let effect = &test.effect;
     let direction = direction(effect);
     Difference {
-        difference: Number::difference(effect.difference, effect.standard_error, effect.unit),
+        difference: Number::difference(effect.difference, effect.standard_error, effect.interval, effect.unit),
         interval: effect.interval,
         shown_interval: effect.interval.map(|[low, high]| {
-            let end = |number: f64| Shown::difference(number, effect.unit);
+            let end = |number: f64| Shown::difference(number, effect.unit, half_width(effect.interval, None));
             format!("[{}, {}]", end(low), end(high))
         }),
         test: effect.test,
@@ -188,7 +188,7 @@ fn tested(test: Tested) -> Difference {
 
 fn untested(first: &Value, second: &Value) -> Difference {
     Difference {
-        difference: Number::difference(first.number - second.number, None, first.unit),
+        difference: Number::difference(first.number - second.number, None, None, first.unit),
         interval: None,
         shown_interval: None,
         test: None,

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use harness_core::config::nearest;
 use harness_core::{Digest, files};
 use serde_json::{Value as Json, json};
 use tera::{Context, Tera};
 
 use super::differences::Differences;
 use super::emphasis;
-use super::error::ReportError;
+use super::error::{Place, ReportError};
 use super::families::{Entry, Families};
 use super::logbook::Logbook;
 use super::prose::Segment;
@@ -24,6 +25,8 @@ use crate::plot::{headline_tasks, title_of_task};
 /// In a template's name, the place of an experiment's: one section for each experiment that has a reference.
 const EACH: &str = "EXPERIMENT";
 const ENDING: &str = ".tera";
+/// The appendix that is drafted only where it is asked for.
+const CHECKLIST: &str = "A4-checklist.typ";
 
 /// A section as a template gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +51,10 @@ pub(super) struct Material<'a> {
     pub references: Vec<&'a str>,
     /// The tables of the whole paper.
     pub tables: Vec<&'static str>,
+    /// Whether the checklist is asked for as an appendix.
+    pub checklist: bool,
+    /// Whether `budget.toml` states a limit.
+    pub budget: bool,
 }
 
 impl Draft {
@@ -90,7 +97,8 @@ pub(super) fn sections(folder: &Path, material: &Material) -> Result<Vec<Draft>,
             }
         } else {
             let text = render(&shown, &template, &shared)?;
-            drafts.push(Draft { name: name.to_owned(), text, experiment: None, is_wanted: true });
+            let is_wanted = material.checklist || name != CHECKLIST;
+            drafts.push(Draft { name: name.to_owned(), text, experiment: None, is_wanted });
         }
     }
     Ok(drafts)
@@ -99,15 +107,6 @@ pub(super) fn sections(folder: &Path, material: &Material) -> Result<Vec<Draft>,
 /// Fills in one template. Nothing is escaped by itself: text goes through the filter `str`, which makes a string
 /// literal of it.
 pub(super) fn render(shown: &str, template: &str, context: &Context) -> Result<String, ReportError> {
-    let wrong = |e: tera::Error| {
-        let mut problem = e.to_string();
-        let mut cause = std::error::Error::source(&e);
-        while let Some(inner) = cause {
-            problem = format!("{problem}: {inner}");
-            cause = inner.source();
-        }
-        ReportError::Template { template: shown.to_owned(), problem }
-    };
     let mut tera = Tera::default();
     tera.autoescape_on(Vec::new());
     tera.register_filter("str", |value: &Json, _: &std::collections::HashMap<String, Json>| match value {
@@ -118,8 +117,67 @@ pub(super) fn render(shown: &str, template: &str, context: &Context) -> Result<S
     tera.register_function("get_env", |_: &std::collections::HashMap<String, Json>| {
         Err(tera::Error::msg("a template does not read the environment"))
     });
-    tera.add_raw_template(shown, template).map_err(wrong)?;
-    tera.render(shown, context).map_err(wrong)
+    let refused = |error: tera::Error| refused(shown, template, context, &error);
+    tera.add_raw_template(shown, template).map_err(refused)?;
+    tera.render(shown, context).map_err(refused)
+}
+
+/// Why a template cannot be filled in, at its place as far as the engine tells: where it cannot be parsed, and where it has a name
+/// that there is not, with the nearest that there is.
+fn refused(shown: &str, template: &str, context: &Context, error: &tera::Error) -> ReportError {
+    let mut problem = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        problem = format!("{problem}: {inner}");
+        cause = inner.source();
+    }
+    let at = |offset: usize, problem: String, hint: String| ReportError::Source {
+        problem,
+        place: Box::new(Place::at(shown, template, offset)),
+        hint: Some(hint),
+    };
+    let between = |before: &str, after: &str| problem.split_once(before).and_then(|(_, rest)| rest.split_once(after));
+    if let Some((name, _)) = between("Variable `", "` not found") {
+        let known = known_beside(&context.clone().into_json(), name);
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let near = nearest(name, &known);
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "docs/formats/paper.md lists what a template is given".to_owned(),
+        };
+        return at(place_of_name(template, name), format!("the template has no variable `{name}`"), hint);
+    }
+    if let Some((place, rest)) = between("--> ", "\n")
+        && let Some((line, column)) = place.split_once(':')
+        && let (Ok(line), Ok(column)) = (line.parse::<usize>(), column.parse::<usize>())
+    {
+        let before: usize = template.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+        let within = template[before..].char_indices().nth(column.saturating_sub(1)).map_or(0, |(at, _)| at);
+        let expected = rest.rsplit("= ").next().unwrap_or_default().trim();
+        let hint = "it is written in the language of Tera: https://keats.github.io/tera".to_owned();
+        return at(before + within, format!("the template cannot be read: {expected}"), hint);
+    }
+    ReportError::Template { template: shown.to_owned(), problem }
+}
+
+/// Where a name stands as a whole.
+fn place_of_name(template: &str, name: &str) -> usize {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+    let whole = |&(at, _): &(usize, &str)| {
+        !template[..at].ends_with(is_part) && !template[at + name.len()..].starts_with(is_part)
+    };
+    template.match_indices(name).find(whole).map_or(0, |(at, _)| at)
+}
+
+/// The names that stand where a dotted name leads, as far as there is a way.
+fn known_beside(context: &Json, name: &str) -> Vec<String> {
+    let (mut here, mut way) = (context, String::new());
+    for part in name.split('.') {
+        let Some(inner) = here.get(part) else { break };
+        here = inner;
+        way.push_str(&format!("{part}."));
+    }
+    here.as_object().into_iter().flatten().map(|(key, _)| format!("{way}{key}")).collect()
 }
 
 /// The material with what is shown of it where.
@@ -187,6 +245,7 @@ fn context(study: &Study) -> Context {
     context.insert("families", &described);
     context.insert("experiments", &entries.iter().map(|e| study.experiment(e)).collect::<Vec<_>>());
     context.insert("tables", &study.material.tables);
+    context.insert("budget", &study.material.budget);
     context.insert("single_family", &(families.families.len() == 1));
     context.insert("same_held_out_text", &same_held_out_text(families));
     context
@@ -404,9 +463,26 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_template_is_named() {
-        let error = render("templates/x.tera", "a\n{{ nothing.here }}", &Context::new()).unwrap_err().to_string();
-        assert!(error.contains("`templates/x.tera`") && error.contains("nothing"), "{error}");
+    fn a_broken_template_is_shown_at_its_place_with_the_nearest_name() {
+        let filled = |template: &str| {
+            let mut context = Context::new();
+            context.insert("families", &json!(["a"]));
+            context.insert("experiment", &json!({ "name": "\"]", "has": { "loss": true } }));
+            render("templates/x.tera", template, &context).map_err(|error| error.to_string())
+        };
+        assert_eq!(filled("{{ experiment.name | str }}").unwrap(), "\"\\\"]\"");
+        for (template, place, said) in [
+            ("One\n  {{ experiment.naem }}", "2:6", "did you mean `experiment.name`?"),
+            ("One {% for one in famlies %}{% endfor %}", "1:19", "did you mean `families`?"),
+            ("xfamly {{ famly }}", "1:11", "the template has no variable `famly`"),
+            ("One\n{{ nothing.here }}", "2:4", "docs/formats/paper.md"),
+            ("One\n{% if families }\n", "2:1", "the template cannot be read"),
+        ] {
+            let error = filled(template).unwrap_err();
+            assert!(error.contains(&format!("--> templates/x.tera:{place}")) && error.contains(said), "{error}");
+        }
+        let error = filled("{{ get_env(name=\"PATH\") }}").unwrap_err();
+        assert!(error.contains("`templates/x.tera`") && error.contains("does not read the environment"), "{error}");
     }
 
     #[test]

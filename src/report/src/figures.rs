@@ -5,6 +5,7 @@ use std::path::Path;
 
 use harness_analyse::RunAnalysis;
 use harness_core::Digest;
+use harness_core::config::Limits;
 use harness_core::files;
 use harness_core::names::Project;
 use harness_core::parallel::on_all_cores;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::BUILD;
 use super::error::ReportError;
 use super::families::{Entry, Families};
+use super::logbook::Logbook;
 use super::model::FigureRef;
 use super::plot::{self, Kind, Lineage, Options, PlotError, Shown};
 use super::section::{Argument, Call, Function, Section};
@@ -147,6 +149,7 @@ pub(super) fn listed(drawn: &BTreeMap<FigureRef, Drawn>) -> Figures {
 pub(super) fn asked_for(
     project: &Project,
     families: &Families,
+    logbook: &Logbook,
     sections: &[Section],
     program: Option<&str>,
 ) -> Result<BTreeMap<FigureRef, Drawn>, ReportError> {
@@ -161,13 +164,14 @@ pub(super) fn asked_for(
                 over: call.over.as_ref().map(|axis| axis.text.clone()),
                 experiments: experiments.iter().map(|e| e.text.clone()).collect(),
             };
-            if !experiments.is_empty() {
+            // What the whole project spent is nobody's alone.
+            if !experiments.is_empty() || figure.kind == Kind::Spending.word() {
                 wanted.entry(figure).or_insert((section, call));
             }
         }
     }
     let wanted: Vec<(FigureRef, (&Section, &Call))> = wanted.into_iter().collect();
-    let drawn = on_all_cores(&wanted, |(figure, _)| draw(project, families, &looks, figure, last.as_ref()));
+    let drawn = on_all_cores(&wanted, |(figure, _)| draw(project, families, logbook, &looks, figure, last.as_ref()));
     let mut figures = BTreeMap::new();
     for ((figure, (section, call)), drawn) in wanted.into_iter().zip(drawn) {
         let drawn = drawn.map_err(|error| refused(section, call, &call.arguments[0], &error))?;
@@ -179,6 +183,7 @@ pub(super) fn asked_for(
 fn draw(
     project: &Project,
     families: &Families,
+    logbook: &Logbook,
     looks: &[String],
     figure: &FigureRef,
     last: Option<&(&str, LastDrawn)>,
@@ -194,6 +199,11 @@ fn draw(
     let key = last.and_then(|(program, _)| key_of(program, figure, kind, &shown));
     if let Some(drawn) = key.zip(last).and_then(|(key, (_, last))| last.figure(project, key)) {
         return Ok(drawn);
+    }
+    if kind == Kind::Spending {
+        let figure = plot::spending(&logbook.ledger, &Limits::load(project)?).described(kind.about());
+        let runs = logbook.ledger.entries.iter().filter(|entry| !entry.is_probe && !entry.is_deleted);
+        return Ok(Drawn { figure, runs: runs.map(|entry| entry.name.clone()).collect(), key: None });
     }
     let figure = plot::plot(project, kind, &shown, options)?;
     let runs = match (kind, &shown[..]) {

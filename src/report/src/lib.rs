@@ -47,6 +47,7 @@ mod proof;
 mod prose;
 mod section;
 mod tables;
+mod template;
 mod typst;
 mod unchanged;
 mod values;
@@ -55,7 +56,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use harness_core::Digest;
-use harness_core::config::{Choices, nearest};
+use harness_core::config::{Choices, Limits, nearest};
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project};
 
@@ -118,6 +119,8 @@ pub struct Options {
     pub drafts_alone: bool,
     /// Whether a copy is made in which each number has the colour of what stands behind it.
     pub annotate: bool,
+    /// The folder of another venue's template, relative to the project.
+    pub template: Option<String>,
     /// By experiment, what a reader has to know of the choice of its runs.
     pub notes: BTreeMap<String, Vec<String>>,
     /// What tells this program from any other; a paper of the same one that would come out the same is not made again.
@@ -191,27 +194,30 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     let followed = if options.drafts_alone { Followed::default() } else { follow_records(project, &drafts)? };
     let made = Made::on(project, basis, options);
     let mut made = made.map_err(|error| explained(error, &followed))?;
+    let bound_path = project.root().join(BUILD).join(proof::BOUND);
+    let before = files::read(&bound_path).ok().filter(|_| made.has_values_of_before(project));
     made.write(project)?;
 
     let pdf = project.root().join(PAPER_PDF);
     let temporary = project.root().join(BUILD).join("paper.pdf.partial");
     let mode = options.mode.word();
-    // What the paper shows is known once it is laid out, and is attached to it: that moves nothing on a page. It is mostly what
-    // the last paper showed, so that both are done at once, and only where it is not the paper is set again.
-    let bound_path = project.root().join(BUILD).join(proof::BOUND);
+    // What the paper shows is known once it is laid out, and is attached to it: that moves nothing on a page. Where no value has
+    // changed it is mostly what the last paper showed, so that both are done at once, and only where it is not the paper is set
+    // again.
+    let template = options.template.as_deref();
+    let as_written = |error: ReportError| template::as_written(error, project, template);
     let compile = || typst.compile(PAPER, &absolute(&temporary), mode, made.timestamp());
-    let before = files::read(&bound_path).ok();
     let (notes, early) = std::thread::scope(|scope| {
         let early = before.is_some().then(|| scope.spawn(compile));
         (typst.notes(PAPER, mode), early.map(|thread| thread.join().expect("typst is only waited for")))
     });
-    let notes = notes?;
+    let notes = notes.map_err(as_written)?;
     let bound = made.bound(notes.bound)?;
     let compiled = match early {
-        Some(early) if before.as_deref() == Some(made.file(proof::BOUND)) => early?,
+        Some(early) if before.as_deref() == Some(made.file(proof::BOUND)) => early.map_err(as_written)?,
         _ => {
             files::write(&bound_path, made.file(proof::BOUND))?;
-            typst.compile(PAPER, &absolute(&temporary), mode, made.timestamp())?
+            typst.compile(PAPER, &absolute(&temporary), mode, made.timestamp()).map_err(as_written)?
         }
     };
     files::rename(&temporary, &pdf)?;
@@ -220,9 +226,17 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     let proof_path = project.root().join(PAPER_PROOF);
     files::write(&proof_path, &pretty(&proof))?;
     let budget = PageBudget::of(paper_toml::pages(project).limit, &notes.outline);
-    let mut findings = format_findings(&pdf, &made, &notes.outline)?;
+    // The rules are those of the ACL, whose page another venue's is not.
+    let mut findings =
+        if options.template.is_some() { Vec::new() } else { format_findings(&pdf, &made, &notes.outline)? };
     findings.extend(budget.remedy().map(|hint| Finding::new("page limit", budget.line(), hint)));
     findings.extend(swallowed(&made.sections));
+    if !options.drafts_alone {
+        findings.extend(claims::unused(project, &made.sections)?.into_iter().map(|(name, place)| {
+            let hint = format!("write `#claim(\"{name}\")` where the text says so, or take it out");
+            Finding::new("unused claim", format!("no section makes the claim `{name}`"), hint).at(place.short())
+        }));
+    }
     findings.extend(glyphs::findings(project, &made.sections, &made.numbers.families, &compiled.blanks));
     let seen = lint::seen::Seen::load(project)?;
     let read = lint::read(&made.numbers, &made.tables, &made.sections, &made.allowed, &seen);
@@ -318,6 +332,7 @@ fn drafts(project: &Project, basis: &Basis) -> Result<Vec<Drafted>, ReportError>
     let mut drafts = vec![Drafted { path: about.0, text: about.1, is_wanted: true }];
     let named = paper_toml::pages(project).subsections;
     let library = read_library(project, &mut |_, _| ())?;
+    let limits = Limits::load(project).map_err(harness_study::StudyError::from)?;
     let material = draft::Material {
         families: &numbers.families,
         differences: &numbers.differences,
@@ -325,6 +340,8 @@ fn drafts(project: &Project, basis: &Basis) -> Result<Vec<Drafted>, ReportError>
         named: &named,
         references: library.keys(),
         tables: tables::of_paper(logbook),
+        checklist: paper_toml::asks_for_checklist(project),
+        budget: limits.gpu_hours.or(limits.cpu_hours).is_some() || limits.end_date.is_some(),
     };
     for draft in draft::sections(&project.templates().join("sections"), &material)? {
         let notes = draft.experiment.as_ref().map(|name| project.experiments().join(name).join("notes.md"));
@@ -548,6 +565,7 @@ fn check_call(known: &Known, names: &Names, cited: &mut Vec<String>) -> Result<(
         Function::TableOf => names.known_table(known.tables)?,
         // What these name is looked up when they are compiled.
         Function::Claim | Function::MeanOf => {}
+        Function::Checklist => {}
         Function::Verdict => {
             for experiment in arguments {
                 names.known(experiment, "experiment", &known.experiments)?;

@@ -15,14 +15,17 @@ use super::figures::LastDrawn;
 use super::logbook::Logbook;
 use super::model::{Bound, FigureRef, Note};
 use super::paper_toml::Allowed;
+use super::plot::Kind;
 use super::proof::{self, BoundList, Proof, ProofRun, SourceFile, Summary};
-use super::section::Section;
+use super::section::{Function, Section};
 use super::tables::Tables;
+use super::template;
 use super::typst::Typst;
 use super::values::{self, Numbers};
 use super::{
-    BUILD, DRAFT, DRAFT_SECTIONS, Known, Mode, Options, Part, SECTIONS, check_names, draft, figures, keep_only,
-    means_asked_for, pairs_asked_for, paper_toml, part_of, pretty, read_library, read_sections, write_changed,
+    BUILD, DRAFT, DRAFT_SECTIONS, Known, Mode, Options, Part, SECTIONS, check_names, checklist, draft, figures,
+    keep_only, means_asked_for, pairs_asked_for, paper_toml, part_of, pretty, read_library, read_sections,
+    write_changed,
 };
 
 /// What is known of the runs before there are sections.
@@ -52,6 +55,9 @@ fn sections_of(options: &Options) -> &'static str {
     if options.drafts_alone { DRAFT_SECTIONS } else { SECTIONS }
 }
 
+/// The limits that the figure of what was spent shows.
+const BUDGET: &str = "experiments/budget.toml";
+
 /// The order of the parts, as this program knows it. A template can loop for ever and fill all memory.
 const OWN_TEMPLATE: &str = include_str!("../../../templates/paper.typ.tera");
 
@@ -77,6 +83,8 @@ pub struct Made<'a> {
     /// What the sections may say although no record is behind it.
     pub(crate) allowed: Vec<Allowed>,
     of_others: bool,
+    /// The folder of another venue's template.
+    template: Option<String>,
 }
 
 impl<'a> Made<'a> {
@@ -120,6 +128,7 @@ impl<'a> Made<'a> {
             drawn: LastDrawn::default(),
             allowed: Vec::new(),
             of_others: options.of_others,
+            template: options.template.clone(),
         };
 
         let is_own = files::is_file(&project.root().join(paper_toml::PATH));
@@ -135,7 +144,21 @@ impl<'a> Made<'a> {
         };
         let cited = check_names(&known, &made.sections)?;
         made.cited = cited;
-        let figures = figures::asked_for(project, &made.numbers.families, &made.sections, options.program.as_deref())?;
+        let families = &made.numbers.families;
+        let program = options.program.as_deref();
+        let figures = figures::asked_for(project, families, &basis.logbook, &made.sections, program)?;
+        if figures.keys().any(|figure| figure.kind == Kind::Spending.word()) && project.budget_file().exists() {
+            made.read(project, BUDGET)?;
+        }
+        if made.sections.iter().any(|section| section.calls_of(&[Function::Checklist]).next().is_some()) {
+            if project.root().join(checklist::PATH).exists() {
+                made.read(project, checklist::PATH)?;
+            }
+            let (families, sections) = (&made.numbers.families, &made.sections[..]);
+            let records = checklist::Records { families, logbook: &basis.logbook, sections };
+            let answers = checklist::answered(project, &records)?.answers;
+            made.add("checklist.json", pretty(&json!({ "format": values::VERSION, "answers": answers })));
+        }
         made.drawn = LastDrawn::of(figures.iter());
 
         let values = pretty(&made.numbers.catalogue());
@@ -150,13 +173,17 @@ impl<'a> Made<'a> {
             made.add(&figures::data_name(figure), drawn.figure.data.clone().into_bytes());
         }
         made.add("figures.json", pretty(&figures::listed(&figures)));
-        for template in ["acl.typ", "values.typ"] {
-            let text = made.read(project, &format!("templates/{template}"))?;
-            made.add(&format!("lib/{template}"), text.into_bytes());
+        for name in [template::STYLE, template::VALUES] {
+            let path = template::path(project, options.template.as_deref(), name);
+            let text = made.read(project, &path)?;
+            if name == template::STYLE {
+                template::check_style(&path, &text)?;
+            }
+            made.add(&format!("lib/{name}"), text.into_bytes());
         }
         let summary = made.summary();
         made.add("summary.json", summary);
-        let paper = made.paper(project, figures.keys())?;
+        let paper = made.paper(project, options.template.as_deref(), figures.keys())?;
         made.add("paper.typ", paper.into_bytes());
         Ok(made)
     }
@@ -184,17 +211,18 @@ impl<'a> Made<'a> {
     fn paper<'f>(
         &mut self,
         project: &Project,
+        own: Option<&str>,
         figures: impl Iterator<Item = &'f FigureRef>,
     ) -> Result<String, ReportError> {
-        const TEMPLATE: &str = "templates/paper.typ.tera";
-        let template = self.read(project, TEMPLATE)?;
+        let path = template::path(project, own, template::PAPER);
+        let template = self.read(project, &path)?;
         let of = |part: Part| -> Vec<String> {
             let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
             let of_part = self.sections.iter().filter(|s| part_of(&name(&s.path)) == Some(part));
             of_part.map(|s| format!("/{}", s.path)).collect()
         };
         if self.of_others && template != OWN_TEMPLATE {
-            self.taken.push(TEMPLATE.to_owned());
+            self.taken.push(path);
             return Ok(files::read_text_below(project.root(), &format!("{BUILD}/paper.typ"))?);
         }
         let mut context = tera::Context::new();
@@ -206,7 +234,9 @@ impl<'a> Made<'a> {
         attachments.retain(|file| file.is_always() || self.files.contains_key(&format!("{BUILD}/{}", file.path)));
         attachments.extend(figures.map(proof::Attachment::of_figure));
         context.insert("attachments", &attachments);
-        draft::render(TEMPLATE, &template, &context)
+        let paper = draft::render(&path, &template, &context)?;
+        template::check_paper(&path, &template, &paper)?;
+        Ok(paper)
     }
 
     /// What an auditor who has only the PDF needs: the runs, and the digests of what the paper was made from.
@@ -224,6 +254,12 @@ impl<'a> Made<'a> {
     /// All that goes into the paper, by path.
     pub fn source_files(&self) -> Vec<SourceFile> {
         self.sources.iter().map(|(path, sha256)| SourceFile { path: path.clone(), sha256: *sha256 }).collect()
+    }
+
+    /// Whether the build folder has the same values, from which follows most of what a paper shows.
+    pub(crate) fn has_values_of_before(&self, project: &Project) -> bool {
+        files::read(&project.root().join(BUILD).join("values.json"))
+            .is_ok_and(|before| before == self.file("values.json"))
     }
 
     /// Writes the build folder.
@@ -244,7 +280,7 @@ impl<'a> Made<'a> {
     /// refused.
     pub(crate) fn bound(&mut self, notes: Vec<Note>) -> Result<Vec<Bound>, ReportError> {
         let bound = proof::bound(&self.numbers, notes)?;
-        let list = BoundList { format: values::VERSION, mode: self.mode, bound };
+        let list = BoundList { format: values::VERSION, mode: self.mode, template: self.template.clone(), bound };
         self.add(proof::BOUND, pretty(&list));
         Ok(list.bound)
     }
@@ -260,6 +296,7 @@ impl<'a> Made<'a> {
             format: Proof::VERSION,
             pdf_sha256,
             mode: self.mode,
+            template: self.template.clone(),
             typst: typst.version.clone(),
             fonts: typst.fonts_sha256()?,
             sources: self.source_files(),

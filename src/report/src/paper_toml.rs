@@ -24,6 +24,8 @@ struct Paper {
     #[serde(default)]
     pages: Pages,
     #[serde(default, skip_serializing)]
+    checklist: bool,
+    #[serde(default, skip_serializing)]
     allowed: Vec<toml::Spanned<Entry>>,
 }
 
@@ -122,6 +124,8 @@ pub(super) const DRAFT: &str = r#"# Title and authors of the paper. A review cop
 
 title = "Pretraining Small Language Models under a Budget"
 keywords = ["language models", "pretraining", "reproducibility"]
+# Whether the answers of the Responsible NLP checklist are drafted as an appendix.
+checklist = false
 
 [[authors]]
 name = "First Author"
@@ -139,6 +143,12 @@ subsections = []
 pub(super) fn pages(project: &Project) -> Pages {
     let text = files::read_to_string(&project.root().join(PATH)).unwrap_or_default();
     toml::from_str::<Paper>(&text).map(|paper| paper.pages).unwrap_or_default()
+}
+
+/// Whether the checklist is to be an appendix, read likewise.
+pub(super) fn asks_for_checklist(project: &Project) -> bool {
+    let text = files::read_to_string(&project.root().join(PATH)).unwrap_or_default();
+    toml::from_str::<Paper>(&text).is_ok_and(|paper| paper.checklist)
 }
 
 /// Reads the text of the file at this path, relative to the project.
@@ -166,7 +176,7 @@ fn wrong(path: &str, text: &str, error: &toml::de::Error) -> ReportError {
             nearest(wrong, known).map(|near| format!("did you mean `{near}`?"))
         }
         _ => Some(
-            "it holds `title`, `keywords`, `[[authors]]` with `name`, `affiliation` and `email`, and `[pages]` with `limit` and \
+            "it holds `title`, `keywords`, `checklist`, `[[authors]]` with `name`, `affiliation` and `email`, and `[pages]` with `limit` and \
              `subsections`"
                 .to_owned(),
         ),

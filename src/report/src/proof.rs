@@ -19,6 +19,9 @@ pub struct Proof {
     pub pdf_sha256: Digest,
     /// The layout.
     pub mode: Mode,
+    /// The folder of another venue's template, relative to the project; none where the paper has that of `templates/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// Typst, as it says of itself.
     pub typst: String,
     /// Digest of the fonts in `.tools/fonts`; none where those of the system were used.
@@ -70,6 +73,9 @@ pub struct BoundList {
     pub format: u32,
     /// The layout.
     pub mode: Mode,
+    /// As in `paper.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// Every bound number and word, in order of appearance.
     pub bound: Vec<Bound>,
 }

@@ -25,10 +25,11 @@ pub(super) enum Function {
     Claim,
     Verdict,
     MeanOf,
+    Checklist,
 }
 
 impl Function {
-    const ALL: [(&str, Function); 15] = [
+    const ALL: [(&str, Function); 16] = [
         ("value", Function::Value),
         ("standing", Function::Standing),
         ("delta", Function::Delta),
@@ -44,6 +45,7 @@ impl Function {
         ("claim", Function::Claim),
         ("verdict", Function::Verdict),
         ("mean-of", Function::MeanOf),
+        ("checklist", Function::Checklist),
     ];
 
     fn of(name: &str) -> Option<Self> {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::fixture::{Synthetic, analysis, books, demo};
 use super::logbook::Logbook;
-use super::model::{Direction, Note, Quantity, Shown};
+use super::model::{Direction, Note, Number, Quantity, Shown};
 use super::*;
 use harness_study::adoption::{Adoption, Outcome};
 
@@ -90,7 +90,7 @@ fn a_study_becomes_a_paper_with_its_proof() {
             if let Quantity::Value { experiment, key } = &bound.note.quantity {
                 let run = analyses.iter().find(|a| a.run.open.experiment.as_str() == experiment).unwrap();
                 let value = run.value(key).unwrap();
-                assert_eq!(bound.note.shown, Shown::number(value.number, value.unit));
+                assert_eq!(bound.note.shown, Number::from(value).shown);
                 assert_eq!((bound.number, &bound.runs), (value.number, &vec![run.run.open.run.to_string()]));
             }
         }
@@ -561,7 +561,8 @@ fn how_probable_right_answers_are_is_in_the_results_where_a_claim_rests_on_it() 
 fn material<'a>(numbers: &'a Numbers, logbook: &'a Logbook) -> draft::Material<'a> {
     let tables = tables::of_paper(logbook);
     let (families, differences) = (&numbers.families, &numbers.differences);
-    draft::Material { families, differences, logbook, named: &[], references: Vec::new(), tables }
+    let (references, checklist, budget) = (Vec::new(), false, false);
+    draft::Material { families, differences, logbook, named: &[], references, tables, checklist, budget }
 }
 
 /// The drafted section of this name.
@@ -925,4 +926,111 @@ fn a_section_without_the_import_is_named() {
     files::write(&project.root().join("report/sections/81-own.typ"), own.as_bytes()).unwrap();
     let message = build(&project, &analyses, &Options::default()).unwrap_err().to_string();
     assert!(message.contains("report/sections/81-own.typ:2:8") && message.contains("#import"), "{message}");
+}
+
+#[test]
+fn the_checklist_and_what_was_spent_stand_in_the_appendix_where_they_are_asked_for() {
+    let (_folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    let analyses = runs(&project, &demo());
+    let path = |name: &str| project.root().join(name);
+    let about = |checklist: &str| {
+        let text = paper_toml::DRAFT.replace("checklist = false", &format!("checklist = {checklist}"));
+        files::write(&path("report/paper.toml"), text.as_bytes()).unwrap();
+    };
+    about("true");
+    files::write(&path("experiments/budget.toml"), b"cpu_hours = 2\nend_date = \"2026-12-20\"\n").unwrap();
+    let report = built(&project, &analyses, Mode::Final);
+    assert_eq!((report.findings.as_slice(), report.statements.as_slice()), (&[][..], &[][..]));
+    keep(&report, "checklist");
+    let pdf = pdf::Pdf::read(&files::read(&report.pdf).unwrap()).unwrap();
+    let pieces: Vec<&str> = pdf.pages.iter().flat_map(|page| &page.pieces).map(|piece| piece.text.as_str()).collect();
+    let text = pieces.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    for said in ["Responsible NLP Checklist", "C1", "All 2 runs and probes", "Not applicable", "E1", "Open"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let sources: Vec<String> = proof(&report).sources.into_iter().map(|source| source.path).collect();
+    for source in ["report/checklist.toml", "report/build/checklist.json", "experiments/budget.toml"] {
+        assert!(sources.iter().any(|path| path == source), "{source}: {sources:?}");
+    }
+    let spending =
+        figures_of(&report.pdf).unwrap().into_iter().find(|listed| listed.figure.kind == "spending").unwrap();
+    assert_eq!(spending.runs, ["20261123T081500Z-00ab12cd", "20261123T082000Z-00cd34ef"]);
+
+    about("false");
+    files::remove(&path("experiments/budget.toml")).unwrap();
+    let report = built(&project, &analyses, Mode::Final);
+    assert!(report.followed.removed.contains(&"report/sections/A4-checklist.typ".to_owned()), "{:?}", report.followed);
+    assert!(figures_of(&report.pdf).unwrap().iter().all(|listed| listed.figure.kind != "spending"));
+}
+
+#[test]
+fn a_claim_that_no_section_makes_is_told_at_its_place() {
+    let (_folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    let analyses = runs(&project, &demo());
+    built(&project, &analyses, Mode::Final);
+    let claim = |name: &str| {
+        format!(
+            "[{name}]\nexperiment = \"lr-warmup\"\ncompared_with = \"baseline\"\nmetric = \"validation.bits_per_byte\"\n\
+             scope = \"models\"\n"
+        )
+    };
+    let register = claim("made") + &claim("unmade");
+    files::write(&project.root().join("report/claims.toml"), register.as_bytes()).unwrap();
+    let path = project.root().join("report/sections/80-conclusion.typ");
+    let section = format!("{}\n#claim(\"made\")\n", files::read_to_string(&path).unwrap());
+    files::write(&path, section.as_bytes()).unwrap();
+    let report = built(&project, &analyses, Mode::Final);
+    let found: Vec<(&str, &str)> = report.findings.iter().map(|one| (one.rule, one.place.as_str())).collect();
+    assert_eq!(found, [("unused claim", "report/claims.toml:6:1")]);
+}
+
+#[test]
+fn another_venue_has_its_own_page_and_its_mistakes_have_their_line() {
+    let (_folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    let analyses = runs(&project, &demo());
+    const VENUE: &str = "report/venues/thesis";
+    let write = |name: &str, text: &str| {
+        files::write(&project.root().join(VENUE).join(name), text.as_bytes()).unwrap();
+    };
+    let options = Options { template: Some(VENUE.to_owned()), ..Options::default() };
+    let page = files::read_to_string(&project.templates().join("acl.typ")).unwrap();
+    let broad = page.replace("margin: 2.5cm, columns: 2,", "margin: 4cm, columns: 1,");
+    assert_ne!(page, broad);
+    write("acl.typ", &broad);
+    let report = build(&project, &analyses, &options).unwrap();
+    keep(&report, "thesis");
+    // The rules of the ACL would object to one column and other margins.
+    assert_eq!(report.findings, []);
+    let proof = proof(&report);
+    assert_eq!(proof.template.as_deref(), Some(VENUE));
+    assert!(proof.sources.iter().any(|source| source.path == format!("{VENUE}/acl.typ")), "{:?}", proof.sources);
+    let other = built(&project, &analyses, Mode::Final);
+    assert!(other.pages < report.pages && other.findings.is_empty(), "{other:?}");
+
+    let refused = || build(&project, &analyses, &options).unwrap_err().to_string();
+    let of_parts = files::read_to_string(&project.templates().join("paper.typ.tera")).unwrap();
+    write("paper.typ.tera", &of_parts.replace("for path in body", "for path in bdy"));
+    let said = refused();
+    assert!(
+        said.contains(&format!("--> {VENUE}/paper.typ.tera:11:16")) && said.contains("did you mean `body`?"),
+        "{said}"
+    );
+    write("paper.typ.tera", &of_parts.replace("#outline-for-checks", ""));
+    assert!(refused().contains("does not say `#outline-for-checks`"), "{}", refused());
+    write("paper.typ.tera", &of_parts);
+    write("acl.typ", &broad.replace("#let appendix(body)", "#let annex(body)"));
+    let said = refused();
+    assert!(said.contains("defines no `appendix`") && said.contains(&format!("{VENUE}/acl.typ:1:1")), "{said}");
+    write("acl.typ", &format!("{broad}\n#let late = nothing-of-this-name\n"));
+    let said = refused();
+    assert!(said.contains(&format!("{VENUE}/acl.typ:{}:", broad.lines().count() + 2)), "{said}");
 }

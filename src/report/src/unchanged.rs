@@ -51,7 +51,8 @@ pub(super) fn inputs<'r>(
         lines.push(format!("{path} {}", Digest::of_file(&root.join(&path))?));
         Ok(())
     };
-    for folder in ["templates", REPORT] {
+    let template = options.template.as_deref().filter(|folder| !folder.starts_with(REPORT));
+    for folder in ["templates", REPORT].into_iter().chain(template) {
         for file in files::list_recursive(&root.join(folder))? {
             let path = format!("{folder}/{file}");
             if !path.starts_with(BUILD) {

@@ -109,7 +109,7 @@ impl<'a> Numbers<'a> {
             Quantity::Value { experiment, key } => {
                 let entry = self.families.entry(experiment);
                 let value = entry.and_then(|e| e.values.get(key)).ok_or("the runs have no such value")?;
-                same(note, &number_of(value))?;
+                same(note, &value.into())?;
                 Ok(backing(value.number, &[experiment]))
             }
             Quantity::Difference { experiment, minus, key } => {
@@ -259,12 +259,8 @@ pub struct Listed {
     pub files: Vec<String>,
 }
 
-fn number_of(value: &Value) -> Number {
-    Number::value(value.number, value.standard_error, value.unit)
-}
-
 fn listed(value: &Value) -> Listed {
-    Listed { number: number_of(value), files: value.files.clone() }
+    Listed { number: value.into(), files: value.files.clone() }
 }
 
 /// `values.json`

@@ -3,13 +3,14 @@
 use harness_core::config::{Proposal, Table, load};
 use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project};
+use harness_record::Bundled;
 use harness_record::git::Git;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::StudyError;
 
 /// A commit that changed what was registered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amendment {
     /// Its id.
     pub commit: String,
@@ -18,12 +19,16 @@ pub struct Amendment {
     /// The first line of its message: the reason, where one is given.
     pub title: String,
     /// The parts of the proposal that it changed.
-    pub changed: Vec<&'static str>,
+    pub changed: Vec<String>,
 }
 
 /// The changes of a proposal up to a commit, the one that its first run holds, or to what is checked out, oldest first. They begin with the
-/// first commit in which it expected something. A project in no repository has none.
+/// first commit in which it expected something. Those of a bundle that was unpacked are what it says; a project in no repository has none.
 pub fn amendments(project: &Project, name: &ExperimentName, until: Option<&str>) -> Result<Vec<Amendment>, StudyError> {
+    if let Some(bundled) = Bundled::at(project.root())? {
+        let told = until.and_then(|commit| bundled.amendments.get(name)?.get(commit));
+        return Ok(told.and_then(|told| Vec::deserialize(told).ok()).unwrap_or_default());
+    }
     let Some(git) = Git::discover(project.root()).ok().filter(|git| git.is_at(project.root())) else {
         return Ok(Vec::new());
     };
@@ -41,7 +46,7 @@ pub fn amendments(project: &Project, name: &ExperimentName, until: Option<&str>)
         let Ok(loaded) = load(name, &[], &read, &Table::new()) else { continue };
         let proposal = loaded.experiment.proposal();
         if let Some(before) = &before {
-            let changed = before.differences(&proposal);
+            let changed: Vec<String> = before.differences(&proposal).into_iter().map(str::to_owned).collect();
             if !changed.is_empty() {
                 let (commit, at, title) = (version.commit, version.at.to_string(), version.title);
                 amendments.push(Amendment { commit, at, title, changed });

@@ -11,7 +11,7 @@ use harness_record::git::Git;
 use harness_record::opened;
 
 /// Adds to an audit what the anchors of its runs prove, to the reader who believes these. Gives the sealed runs that none holds for.
-pub fn anchors(project: &Project, git: &Git, trust: &Trust, audit: &mut Audit) -> Vec<RunId> {
+pub fn anchors(project: &Project, git: Option<&Git>, trust: &Trust, audit: &mut Audit) -> Vec<RunId> {
     let runs: BTreeSet<(ExperimentName, RunId)> = audit
         .checks
         .iter()

@@ -25,14 +25,21 @@ use jiff::{SignedDuration, Timestamp};
 
 pub(super) fn check(
     project: &Project,
-    git: &Git,
+    git: Option<&Git>,
     open: &Open,
     experiment: &ExperimentName,
     subject: &Subject,
     audit: &mut Audit,
 ) {
-    code(git, open, &project.run(experiment, &open.run), subject, audit);
-    data(project, open, &project.run(experiment, &open.run), subject, audit);
+    match git {
+        Some(git) => code(git, open, &project.run(experiment, &open.run), subject, audit),
+        None => {
+            let detail = format!("its tree is {}; it is not here", short(&open.code.tree));
+            let what = format!("commit {}", short(&open.code.commit));
+            audit.add("L1", subject, what, Outcome::Missing, detail);
+        }
+    }
+    data(project, git.is_none(), open, &project.run(experiment, &open.run), subject, audit);
     lineage(project, open, experiment, subject, audit);
 }
 
@@ -254,7 +261,8 @@ fn follows(planned: &Checked, run: &SealedRun) -> bool {
     resolved.is_ok_and(|resolved| resolved == run.experiment)
 }
 
-fn data(project: &Project, open: &Open, folder: &Path, subject: &Subject, audit: &mut Audit) {
+/// The data that a run used. A bundle has none, which is said once.
+fn data(project: &Project, bundled: bool, open: &Open, folder: &Path, subject: &Subject, audit: &mut Audit) {
     let data = &open.data;
     let config = files::read_to_string(&folder.join(file::CONFIG)).ok().and_then(|text| parse_resolved(&text).ok());
     // Experiments may differ in it, and requests are those of one number of items.
@@ -276,7 +284,7 @@ fn data(project: &Project, open: &Open, folder: &Path, subject: &Subject, audit:
         let prepare = format!("harness task prepare {recipe} --corpus {}{items}", data.corpus);
         promised.push((&task.requests, task.requests_sha256, numbers, prepare));
     }
-    let mut held = 0;
+    let (mut held, mut absent) = (0, 0);
     for (path, expected, numbers, prepare) in promised {
         // A path of a record that was tampered with must not lead the auditor out of the project.
         let whole = project.root().join(path);
@@ -293,6 +301,10 @@ fn data(project: &Project, open: &Open, folder: &Path, subject: &Subject, audit:
                 let detail = format!("has digest {}, the run used {}", found.short(), expected.short());
                 (Outcome::Contradiction, detail)
             }
+            Err(true) if bundled => {
+                absent += 1;
+                continue;
+            }
             Err(true) => (Outcome::Missing, format!("is missing; `{prepare}` restores it")),
             Err(false) => (Outcome::Contradiction, "cannot be read as a file of this project".to_owned()),
         };
@@ -303,6 +315,11 @@ fn data(project: &Project, open: &Open, folder: &Path, subject: &Subject, audit:
     if held > 0 {
         let detail = format!("{held} files (shards, tokenizer, tasks) are the ones the run used");
         audit.add("L1", subject, format!("data root {}", data.root.short()), Outcome::Holds, detail);
+    }
+    if absent > 0 {
+        let detail =
+            format!("{absent} files (shards, tokenizer, tasks) are not in the bundle; the record has their digests");
+        audit.add("L1", subject, format!("data root {}", data.root.short()), Outcome::Missing, detail);
     }
 }
 

@@ -30,7 +30,7 @@ use serde::Serialize;
 use harness_analyse::{RunAnalysis, is_among};
 use harness_record::git::{Git, GitError};
 use harness_record::select::Traces;
-use harness_record::{self as record, Fate, RecordError, RunSet, SealedRun};
+use harness_record::{self as record, Bundled, Fate, RecordError, RunSet, SealedRun};
 
 pub use again::Setter;
 pub use anchors::anchors;
@@ -190,9 +190,26 @@ impl Audit {
     }
 }
 
-/// Audits every run of the project, and the paper if there is one.
-pub fn everything(project: &Project, git: &Git, setter: &Setter) -> Result<Audit, AuditError> {
+/// What a bundle cannot show is said once for all of its runs.
+fn history(project: &Project, git: Option<&Git>, audit: &mut Audit) -> Result<(), FileError> {
+    if git.is_some() {
+        return Ok(());
+    }
+    let bundled = Bundled::at(project.root())?;
+    let detail = format!(
+        "not checked, for a bundle has none: that the commits hold what the runs used, that no run was deleted but the {} \
+         that `{}` names, and that registrations were changed as it says; a clone of the repository shows it",
+        bundled.map_or(0, |bundled| bundled.deleted.len()),
+        Bundled::NAME,
+    );
+    audit.add("L2", &Subject::Project, "history of git", Outcome::Missing, detail);
+    Ok(())
+}
+
+/// Audits every run of the project, and the paper if there is one. `git` is its repository; a bundle that was unpacked has none.
+pub fn everything(project: &Project, git: Option<&Git>, setter: &Setter) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
+    history(project, git, &mut audit)?;
     for stray in record::strays(project)? {
         let detail = "is in a runs folder, but is not a run id".to_owned();
         // A file is no run; a folder may be one that was put out of sight.
@@ -211,7 +228,7 @@ pub fn everything(project: &Project, git: &Git, setter: &Setter) -> Result<Audit
 /// Audits the runs of some experiments, and a paper over them, if there is one to go on with.
 fn runs_and_paper(
     project: &Project,
-    git: &Git,
+    git: Option<&Git>,
     experiments: Vec<ExperimentName>,
     (paper, pdf): (Option<paper::Paper>, &Path),
     setter: &Setter,
@@ -249,8 +266,9 @@ fn runs_and_paper(
 }
 
 /// Audits the runs of an experiment, and which of them count.
-pub fn experiment(project: &Project, git: &Git, experiment: &ExperimentName) -> Result<Audit, AuditError> {
+pub fn experiment(project: &Project, git: Option<&Git>, experiment: &ExperimentName) -> Result<Audit, AuditError> {
     let (mut audit, mut analysed, traces) = (Audit::default(), Analysed::new(), Traces::of(project)?);
+    history(project, git, &mut audit)?;
     let runs = record::runs_of_every_kind(project, experiment)?;
     let all: Vec<(ExperimentName, RunId)> = runs.into_iter().map(|run| (experiment.clone(), run)).collect();
     let looked = look(project, git, &all, &mut audit, &mut analysed)?;
@@ -269,19 +287,18 @@ type Looked = (RunId, Result<SealedRun, RecordError>);
 /// Audits runs on every core. A handle of a repository belongs to one thread.
 fn look(
     project: &Project,
-    git: &Git,
+    git: Option<&Git>,
     all: &[(ExperimentName, RunId)],
     audit: &mut Audit,
     analysed: &mut Analysed,
 ) -> Result<Vec<Looked>, AuditError> {
-    let root = git.root();
+    let root = git.map(Git::root);
     let one = |own: &mut Option<Git>, (experiment, run): &(ExperimentName, RunId)| -> Result<_, AuditError> {
-        let git = match own {
-            Some(git) => git,
-            None => own.insert(Git::discover(root)?),
-        };
+        if let (None, Some(root)) = (&own, root) {
+            *own = Some(Git::discover(root)?);
+        }
         let (mut audit, mut analysed) = (Audit::default(), Analysed::new());
-        let sealed = outputs::run(project, git, experiment, run, &mut audit, &mut analysed)?;
+        let sealed = outputs::run(project, own.as_ref(), experiment, run, &mut audit, &mut analysed)?;
         Ok((audit, analysed, sealed))
     };
     let looked = on_all_cores_with(all, || None, one);
@@ -311,8 +328,14 @@ fn set_of(
 }
 
 /// Audits one run.
-pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunId) -> Result<Audit, AuditError> {
+pub fn run(
+    project: &Project,
+    git: Option<&Git>,
+    experiment: &ExperimentName,
+    run: &RunId,
+) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
+    history(project, git, &mut audit)?;
     let _sealed = outputs::run(project, git, experiment, run, &mut audit, &mut Analysed::new())?;
     if let Some(dropped) = record::dropped(project, experiment)?.remove(run) {
         let subject = Subject::Run(experiment.clone(), run.clone());
@@ -324,8 +347,9 @@ pub fn run(project: &Project, git: &Git, experiment: &ExperimentName, run: &RunI
 }
 
 /// Audits a paper and every run of its experiments.
-pub fn pdf(project: &Project, git: &Git, pdf: &Path, setter: &Setter) -> Result<Audit, AuditError> {
+pub fn pdf(project: &Project, git: Option<&Git>, pdf: &Path, setter: &Setter) -> Result<Audit, AuditError> {
     let mut audit = Audit::default();
+    history(project, git, &mut audit)?;
     let paper = paper::Paper::read(pdf, &mut audit);
     let named = paper.as_ref().map(paper::Paper::experiments).unwrap_or_default();
     let there = |name: &ExperimentName| project.experiments().join(name.as_str()).is_dir();

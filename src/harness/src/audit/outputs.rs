@@ -6,12 +6,12 @@ use super::{Analysed, Audit, AuditError, Check, Outcome, Subject, first_line, in
 use harness_analyse::{RunAnalysis, numbers_from};
 use harness_record::format::{Open, file};
 use harness_record::git::Git;
-use harness_record::{Checkpoints, Problem, RecordError, SealedRun, fit, verify};
+use harness_record::{Checkpoints, Finding, Problem, RecordError, SealedRun, fit, verify};
 
 /// Checks a run, and gives it if it can be read as it was sealed. Its numbers are computed once, for all who need them.
 pub(super) fn run(
     project: &Project,
-    git: &Git,
+    git: Option<&Git>,
     experiment: &ExperimentName,
     run: &RunId,
     audit: &mut Audit,
@@ -44,7 +44,17 @@ pub(super) fn run(
     }
     let folder = format!("experiments/{experiment}/runs/{run}");
     let open = verified.open.as_ref();
-    for finding in &verified.findings {
+    // A bundle has no checkpoints, which is said once.
+    let is_absent = |finding: &&Finding| {
+        git.is_none() && finding.problem == Problem::Missing && finding.file.starts_with(file::CHECKPOINTS)
+    };
+    let absent = verified.findings.iter().filter(is_absent).count();
+    if absent > 0 {
+        let what = format!("{folder}/{}", file::CHECKPOINTS);
+        let detail = format!("{absent} files are not in the bundle; the record has their digests");
+        audit.add("L1", &subject, what, Outcome::Missing, detail);
+    }
+    for finding in verified.findings.iter().filter(|finding| !is_absent(finding)) {
         let level = if matches!(finding.problem, Problem::Wrong(_)) { "L0" } else { "L1" };
         let mut numbers = Vec::new();
         let outcome = match finding.problem {

@@ -136,6 +136,7 @@ fn attached_proof(pdf: &Pdf, bytes: &[u8], audit: &mut Audit) -> Option<Proof> {
             format: Proof::VERSION,
             pdf_sha256: Digest::of(bytes),
             mode: list.mode,
+            template: list.template,
             typst: pdf.about.get("Creator").map_or_else(String::new, |creator| creator.to_lowercase()),
             fonts: None,
             sources: summary.sources,
@@ -217,8 +218,8 @@ pub(crate) fn paper(known: &Known, paper: &Paper, setter: &Setter, audit: &mut A
         let notes = choice(known, proof, &analyses, audit);
         // Of drafts alone are papers that no section of the project's own went into.
         let drafts_alone = proof.sources.iter().all(|source| !source.path.starts_with("report/sections/"));
-        let options =
-            Options { mode: proof.mode, drafts_alone, annotate: false, notes, program: None, of_others: true };
+        let (mode, template) = (proof.mode, proof.template.clone());
+        let options = Options { mode, drafts_alone, template, notes, of_others: true, ..Options::default() };
         match Made::of(project, &runs, &options) {
             Ok(mut made) => {
                 again::files(project, paper, &made, audit);

@@ -10,10 +10,12 @@ use super::{Failure, Outcome, Workplace, terminal};
 use crate::audit::class::{self, Row, Verdict};
 use crate::audit::{self, Audit, Setter, Summary, Trace};
 use crate::exit_code;
-use harness_core::files;
-use harness_record as record;
+use harness_core::files::{self, Temporary};
+use harness_core::names::Project;
 use harness_record::anchors::Trust;
-use harness_report::Typst;
+use harness_record::git::Git;
+use harness_record::{self as record, Bundled};
+use harness_report::{Typst, archive};
 
 /// Follow runs, numbers and the paper back through their digests.
 ///
@@ -25,8 +27,9 @@ use harness_report::Typst;
 /// for one.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A run id, an experiment (all its runs, and which of them count), `<experiment or run>:<value>`, or a PDF. A PDF without
-    /// its project is held against what is attached to it.
+    /// A run id, an experiment (all its runs, and which of them count), `<experiment or run>:<value>`, a PDF, or what `harness
+    /// bundle` made: the archive, or the folder that it was unpacked to. A PDF without its project is held against what is
+    /// attached to it.
     subject: Option<String>,
     /// One JSON object: checks and, for the paper, one row for each number.
     #[arg(long)]
@@ -57,21 +60,63 @@ pub(super) struct Arguments {
     limit: u64,
 }
 
-impl Arguments {
-    /// The PDF that is audited, which may have no project around.
-    pub(super) fn pdf(&self) -> Option<&Path> {
-        self.subject.as_deref().filter(|subject| subject.ends_with(".pdf")).map(Path::new)
+pub(super) fn execute(folder: Option<PathBuf>, arguments: &Arguments) -> Outcome {
+    if let Some(list) = &arguments.class {
+        return class(arguments, list);
     }
-
-    /// Whether many repositories are audited, and none has to be here.
-    pub(super) fn class(&self) -> Option<&Path> {
-        self.class.as_deref()
+    match arguments.subject.as_deref() {
+        Some(archive) if archive.ends_with(".zip") => {
+            let unpacked = Temporary::new("harness-bundle")?;
+            archive::unpack(Path::new(archive), unpacked.path())
+                .map_err(|error| Failure::usage(format!("{error}\nhint: name what `harness bundle` wrote")))?;
+            let place = Place::bundle(unpacked.path())?.ok_or_else(|| {
+                let none = format!("there is no `{}` in `{archive}`", Bundled::NAME);
+                Failure::usage(format!("{none}\nhint: name what `harness bundle` wrote"))
+            })?;
+            of(&place, arguments, None, archive)
+        }
+        Some(folder) if Path::new(folder).join("experiments").is_dir() => {
+            of(&Place::find(Some(PathBuf::from(folder)))?, arguments, None, folder)
+        }
+        subject => match (Place::find(folder.clone()), subject) {
+            (Err(_), Some(pdf)) if pdf.ends_with(".pdf") && folder.is_none() => alone(arguments, Path::new(pdf)),
+            (found, subject) => {
+                let place = found?;
+                let name = place.project.root().file_name().unwrap_or_default().to_string_lossy().into_owned();
+                of(&place, arguments, subject, &name)
+            }
+        },
     }
 }
 
-pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    let (project, git) = (&workplace.project, &workplace.git);
-    let mut audit = match arguments.subject.as_deref() {
+/// What is audited: a project in its repository, or a bundle that was unpacked.
+struct Place {
+    project: Project,
+    git: Option<Git>,
+}
+
+impl Place {
+    fn find(folder: Option<PathBuf>) -> Result<Self, Failure> {
+        let start = folder.clone().or_else(|| env::current_dir().ok()).and_then(|start| start.canonicalize().ok());
+        let outside = |folder: &&Path| !folder.join(".git").exists();
+        for folder in start.iter().flat_map(|start| start.ancestors()).take_while(outside) {
+            if let Some(bundle) = Self::bundle(folder)? {
+                return Ok(bundle);
+            }
+        }
+        let Workplace { project, git } = Workplace::find(folder)?;
+        Ok(Place { project, git: Some(git) })
+    }
+
+    fn bundle(root: &Path) -> Result<Option<Self>, Failure> {
+        let bundled = Bundled::at(root).map_err(Failure::usage)?;
+        Ok(bundled.map(|_| Place { project: Project::at(root), git: None }))
+    }
+}
+
+fn of(place: &Place, arguments: &Arguments, subject: Option<&str>, name: &str) -> Outcome {
+    let (project, git) = (&place.project, place.git.as_ref());
+    let mut audit = match subject {
         None => audit::everything(project, git, &setter(arguments.no_typst))?,
         Some(pdf) if pdf.ends_with(".pdf") => {
             audit::pdf(project, git, there(Path::new(pdf))?, &setter(arguments.no_typst))?
@@ -104,8 +149,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         signers: arguments.allowed_signers.clone().unwrap_or_else(|| project.experiments().join("allowed_signers")),
     };
     let unanchored = audit::anchors(project, git, &trust, &mut audit);
-    let name = project.root().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let code = give(arguments, &audit, &name)?;
+    let code = give(arguments, &audit, name)?;
     if arguments.require_anchor && audit.contradictions().next().is_none() && !unanchored.is_empty() {
         let runs: Vec<&str> = unanchored.iter().map(|run| run.as_str()).collect();
         terminal::tell(&format!("without an anchor that holds: {}", runs.join(", ")));
@@ -115,7 +159,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 }
 
 /// Audits a PDF that no project is around.
-pub(super) fn alone(arguments: &Arguments, pdf: &Path) -> Outcome {
+fn alone(arguments: &Arguments, pdf: &Path) -> Outcome {
     let audit = audit::alone(there(pdf)?);
     give(arguments, &audit, &pdf.display().to_string())
 }
@@ -142,7 +186,7 @@ fn give(arguments: &Arguments, audit: &Audit, name: &str) -> Outcome {
 }
 
 /// Audits every repository of a list.
-pub(super) fn class(arguments: &Arguments, list: &Path) -> Outcome {
+fn class(arguments: &Arguments, list: &Path) -> Outcome {
     let text = files::read_to_string(list)?;
     let repositories = class::listed(list, &text);
     if repositories.is_empty() {
@@ -191,7 +235,7 @@ fn cells(row: &Row) -> Vec<String> {
 
 /// Audits all there is and prints what does not hold.
 pub(super) fn everything(workplace: &Workplace) -> Outcome {
-    let audit = audit::everything(&workplace.project, &workplace.git, &setter(false))?;
+    let audit = audit::everything(&workplace.project, Some(&workplace.git), &setter(false))?;
     print(&audit, false);
     Ok(audit.exit_code())
 }

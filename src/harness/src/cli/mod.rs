@@ -5,6 +5,7 @@ mod adopt;
 mod anchor;
 mod audit;
 mod budget;
+mod bundle;
 mod compare;
 mod completions;
 mod dashboard;
@@ -116,6 +117,7 @@ enum Command {
     Plot(plot::Arguments),
     Dashboard(dashboard::Arguments),
     Report(report::Arguments),
+    Bundle(bundle::Arguments),
     Anchor(anchor::Arguments),
     Audit(audit::Arguments),
     Trace(trace::Arguments),
@@ -262,6 +264,17 @@ impl From<crate::exchange::ExchangeError> for Failure {
     }
 }
 
+impl From<crate::bundle::BundleError> for Failure {
+    fn from(error: crate::bundle::BundleError) -> Self {
+        use crate::bundle::BundleError as E;
+        match error {
+            E::Record(error) => error.into(),
+            E::Git(_) | E::Paper(_) => Failure::usage(error),
+            E::File(_) => Failure::failed(error),
+        }
+    }
+}
+
 impl From<crate::audit::AuditError> for Failure {
     fn from(error: crate::audit::AuditError) -> Self {
         Failure::usage(error)
@@ -374,13 +387,8 @@ pub fn main() -> ExitCode {
         Command::Dashboard(a) => workplace().and_then(|w| dashboard::execute(&w, &a)),
         Command::Plot(a) => workplace().and_then(|w| plot::execute(&w, &a)),
         Command::Report(a) => workplace().and_then(|w| report::execute(&w, &a)),
-        Command::Audit(a) => match a.class() {
-            Some(list) => audit::class(&a, list),
-            None => match (workplace(), a.pdf()) {
-                (Err(_), Some(pdf)) if arguments.project.is_none() => audit::alone(&a, pdf),
-                (found, _) => found.and_then(|w| audit::execute(&w, &a)),
-            },
-        },
+        Command::Bundle(a) => workplace().and_then(|w| bundle::execute(&w, &a)),
+        Command::Audit(a) => audit::execute(arguments.project.clone(), &a),
         Command::Trace(a) => workplace().and_then(|w| trace::execute(&w, &a)),
         Command::Anchor(a) => workplace().and_then(|w| anchor::execute(&w, &a)),
         Command::Replay(a) => workplace().and_then(|w| replay::execute(&w, &a)),

@@ -7,6 +7,7 @@ use super::{Failure, Outcome, Workplace, paper_checks, terminal};
 use crate::exit_code;
 use harness_analyse::RunAnalysis;
 use harness_build::BUILD;
+use harness_core::names::Project;
 use harness_core::parallel::on_all_cores;
 use harness_record::{LeftOut, RunSet, SealedRun};
 use harness_report::{self as report, Finding, Followed, Mode, Options, PAPER_ANNOTATED, PAPER_PDF, Report, Statement};
@@ -34,6 +35,10 @@ pub(super) struct Arguments {
     /// Pack that folder into FOLDER.zip, as Overleaf takes it.
     #[arg(long, requires = "latex")]
     zip: bool,
+    /// Lay the paper out as another venue has it: with acl.typ and paper.typ.tera of this folder of the project. What it must offer:
+    /// docs/formats/paper.md. The rules of the format are those of the ACL, and are not looked at.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["latex", "check", "checklist", "diff", "diff_draft"])]
+    template: Option<PathBuf>,
     /// Hold the paper against the rules of the format, each with where it is written, and exit with 1 if one is broken; with
     /// FILE.pdf make no paper, and check that one as far as a PDF alone shows it.
     #[arg(long, value_name = "FILE.pdf", num_args = 0..=1, conflicts_with = "latex")]
@@ -94,7 +99,8 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     }
     let mut material = Material::of(workplace)?;
     if arguments.check.is_some() {
-        let report = make(workplace, &mut material, mode, arguments.draft, false)?;
+        let options = Options { mode, drafts_alone: arguments.draft, ..Options::default() };
+        let report = make(workplace, &mut material, options)?;
         tell_of_making(&report);
         return paper_checks::show(PAPER_PDF, mode, &report.findings, arguments.json);
     }
@@ -102,7 +108,10 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         let answers = report::checklist(&workplace.project, material.analyses()?)?;
         return paper_checks::show_answers(&answers, arguments.strict, arguments.json);
     }
-    let report = make(workplace, &mut material, mode, arguments.draft, arguments.annotate)?;
+    let template = arguments.template.as_deref().map(|folder| template(&workplace.project, folder)).transpose()?;
+    let (drafts_alone, annotate) = (arguments.draft, arguments.annotate);
+    let report =
+        make(workplace, &mut material, Options { mode, drafts_alone, annotate, template, ..Options::default() })?;
     if arguments.json {
         terminal::say(
             &serde_json::to_string_pretty(&as_json(&report, arguments.annotate)).expect("plain data is JSON"),
@@ -193,25 +202,38 @@ fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 
 /// Makes the paper and says what came out.
 pub(super) fn build(workplace: &Workplace, mode: Mode, drafts_alone: bool) -> Outcome {
-    tell(&make(workplace, &mut Material::of(workplace)?, mode, drafts_alone, false)?);
+    let options = Options { mode, drafts_alone, ..Options::default() };
+    tell(&make(workplace, &mut Material::of(workplace)?, options)?);
     Ok(exit_code::SUCCESS)
 }
 
 /// Makes the paper unless it is made.
-fn make(
-    workplace: &Workplace,
-    material: &mut Material,
-    mode: Mode,
-    drafts_alone: bool,
-    annotate: bool,
-) -> Result<Report, Failure> {
+fn make(workplace: &Workplace, material: &mut Material, options: Options) -> Result<Report, Failure> {
     let (program, notes) = (Some(BUILD.source_sha256.to_owned()), material.notes.clone());
-    let options = Options { mode, drafts_alone, annotate, notes, program, of_others: false };
-    let unchanged = if annotate { None } else { report::unchanged(&workplace.project, &material.runs, &options)? };
+    let options = Options { program, notes, ..options };
+    // The coloured copy is not remembered.
+    let unchanged =
+        if options.annotate { None } else { report::unchanged(&workplace.project, &material.runs, &options)? };
     match unchanged {
         Some(report) => Ok(report),
         None => Ok(report::build(&workplace.project, material.analyses()?, &options)?),
     }
+}
+
+/// The folder of a template, relative to the project: an audit looks for it there.
+fn template(project: &Project, folder: &Path) -> Result<String, Failure> {
+    let refused = |problem: &str| {
+        let hint = "name a folder of the project with `acl.typ`, `paper.typ.tera` or both (docs/formats/paper.md)";
+        Failure::usage(format!("the template `{}` {problem}\nhint: {hint}", folder.display()))
+    };
+    let there = folder.canonicalize().map_err(|_| refused("is not there"))?;
+    let root = project.root().canonicalize().unwrap_or_else(|_| project.root().to_owned());
+    let relative = there.strip_prefix(&root).map_err(|_| refused("lies outside of the project"))?;
+    let relative: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    if !["acl.typ", "paper.typ.tera"].iter().any(|file| there.join(file).is_file()) {
+        return Err(refused("has neither `acl.typ` nor `paper.typ.tera`"));
+    }
+    Ok(relative.join("/"))
 }
 
 fn tell(report: &Report) {

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::draft::in_sentence;
 use super::error::{Place, ReportError};
 use super::families::Entry;
-use super::model::{Claim, Number, Piece, Relation, Scope, Shown};
+use super::model::{Claim, Number, Piece, Relation, Scope, Shown, half_width};
 use super::section::{Argument, Call, Function, Named, Section};
 use super::values::{Backing, Numbers};
 use crate::plot::{headline_tasks, title_of_task};
@@ -160,6 +160,16 @@ fn inline(section: &Section, call: &Call) -> Result<Asked, ReportError> {
         asked.into_iter().map(|(name, text)| (name.to_owned(), text.clone())).collect();
     asked.insert("scope".to_owned(), scope.word().to_owned());
     Ok(Asked { claim, asked, at: section.place(at), name: None })
+}
+
+/// Entries of `report/claims.toml` that no section makes, by name.
+pub(super) fn unused(project: &Project, sections: &[Section]) -> Result<Vec<(String, Place)>, ReportError> {
+    let register = Register::load(project, &mut |_, _| ())?;
+    let calls = sections.iter().flat_map(|section| section.calls_of(&[Function::Claim]));
+    let made: Vec<&str> =
+        calls.filter(|call| call.named.is_empty()).flat_map(|c| &c.arguments).map(|name| name.text.as_str()).collect();
+    let unused = register.claims.keys().filter(|name| !made.contains(&name.as_str()));
+    Ok(unused.map(|name| (name.clone(), Place::at(PATH, &register.text, register.offset(name, "")))).collect())
 }
 
 /// `report/claims.toml`
@@ -328,6 +338,8 @@ fn known(numbers: &Numbers, claim: &Claim) -> Result<(), (String, Option<String>
 struct Found {
     difference: f64,
     standard_error: Option<f64>,
+    /// Of the difference, as the evidence says it.
+    interval: Option<[f64; 2]>,
     unit: Unit,
     /// Whether the test tells them apart.
     decided: bool,
@@ -404,7 +416,7 @@ pub(super) fn sentence(numbers: &Numbers, claim: &Claim) -> Result<Sentence, Str
             }
         }
     };
-    let number = Number::difference(found.difference, found.standard_error, found.unit);
+    let number = Number::difference(found.difference, found.standard_error, found.interval, found.unit);
     let evidence = match &found.not_tested {
         Some(why) => format!("not tested because {why}"),
         None => found.evidence.clone(),
@@ -493,8 +505,8 @@ fn found(numbers: &Numbers, claim: &Claim) -> Result<Found, String> {
         backing.extend(ids);
     }
     let unit = difference.difference.unit;
-    let (decided, evidence, over_seeds, not_tested, standard_error) = match &difference.tested {
-        None => (false, String::new(), false, Some("`harness compare` has no test of it".to_owned()), None),
+    let (decided, evidence, over_seeds, not_tested, standard_error, interval) = match &difference.tested {
+        None => (false, String::new(), false, Some("`harness compare` has no test of it".to_owned()), None, None),
         Some(tested) => {
             let effect = &tested.effect;
             let over_seeds = matches!(tested.basis, Basis::SharedSeeds | Basis::Seeds);
@@ -504,12 +516,13 @@ fn found(numbers: &Numbers, claim: &Claim) -> Result<Found, String> {
             });
             let interval = effect.interval.map(|interval| turned(interval, sign));
             let evidence = evidence(effect, interval, runs, tested.tests);
-            (effect.verdict.is_decided(), evidence, over_seeds, why, effect.standard_error)
+            (effect.verdict.is_decided(), evidence, over_seeds, why, effect.standard_error, interval)
         }
     };
     Ok(Found {
         difference: sign * difference.difference.number,
         standard_error,
+        interval,
         unit,
         decided,
         over_seeds,
@@ -536,7 +549,8 @@ fn registered_test(numbers: &Numbers, decision: &Decision, estimate: &Estimate, 
     let of = decision.family.len();
     let adjusted =
         if of == 1 { String::new() } else { format!(" adjusted over {of} changes of `{}`", decision.against) };
-    let interval = shown_interval(turned(estimate.interval, sign), unit, 1.0 - decision.level);
+    let interval = turned(estimate.interval, sign);
+    let shown = shown_interval(interval, unit, 1.0 - decision.level);
     let together = if of == 1 { "" } else { "simultaneous " };
     let test = match estimate.test {
         Test::DunnettInBlocks if of > 1 => format!("Dunnett's test within {seeds} shared seeds"),
@@ -544,11 +558,12 @@ fn registered_test(numbers: &Numbers, decision: &Decision, estimate: &Estimate, 
         Test::OwnBlocks => format!("t test within {seeds} shared seeds of this change alone, Bonferroni's correction"),
     };
     let p = p_value(estimate.p_adjusted);
-    let evidence = format!("{together}{interval}; {test}; {p}{adjusted}, as it was registered");
+    let evidence = format!("{together}{shown}; {test}; {p}{adjusted}, as it was registered");
     let [of_change, of_base] = &decision.runs;
     Found {
         difference: sign * estimate.difference,
         standard_error: None,
+        interval: Some(interval),
         unit,
         decided: estimate.interval[0] > 0.0 || estimate.interval[1] < 0.0,
         over_seeds: true,
@@ -572,7 +587,8 @@ fn turned([low, high]: [f64; 2], sign: f64) -> [f64; 2] {
 fn shown_interval([low, high]: [f64; 2], unit: Unit, confidence: f64) -> String {
     let percent = format!("{:.2}", 100.0 * confidence);
     let percent = percent.trim_end_matches('0').trim_end_matches('.');
-    format!("{percent}% interval {} to {}", Shown::difference(low, unit), Shown::difference(high, unit))
+    let end = |number: f64| Shown::difference(number, unit, half_width(Some([low, high]), None));
+    format!("{percent}% interval {} to {}", end(low), end(high))
 }
 
 fn p_value(p: f64) -> String {
@@ -647,7 +663,7 @@ pub(super) fn verdict(numbers: &Numbers, experiment: &str) -> Option<Sentence> {
     let mut backing = Backing { number: 0.0, runs: Vec::new() };
     if let Some(estimate) = &decision.estimate {
         let found = registered_test(numbers, decision, estimate, 1.0, &expect.metric);
-        let number = Number::difference(found.difference, None, found.unit);
+        let number = Number::difference(found.difference, None, found.interval, found.unit);
         text += &format!("; found was a difference of {}{} ({})", number.shown, number.suffix, found.evidence);
         backing = Backing { number: found.difference, runs: found.backing };
     }

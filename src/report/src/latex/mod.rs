@@ -113,12 +113,14 @@ pub fn export(project: &Project, options: &Options, folder: &Path, zip: bool) ->
 
     let mut findings = places::findings(&sections, &paper.losses);
     findings.extend(other_numbers(project, &paper.values.notes)?);
-    let zip = zip.then(|| folder.with_extension("zip"));
+    // Of `paper.v2`, too, the whole name stays.
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let zip = zip.then(|| folder.with_file_name(format!("{name}.zip")));
     if let Some(zip) = &zip {
         let listed = files::list_visible(folder)?
             .into_iter()
             .map(|name| (name.clone(), archive::Content::File(folder.join(name))));
-        archive::write(zip, listed.filter(|(name, _)| is_source(name)).collect())?;
+        archive::write(zip, &listed.filter(|(name, _)| is_source(name)).collect())?;
     }
     Ok(Latex {
         folder: folder.to_owned(),

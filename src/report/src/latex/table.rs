@@ -1,4 +1,5 @@
-//! Tables in the look of booktabs, with columns that fit their place on the page.
+//! Tables in the look of booktabs, with columns that fit their place on the page. How wide letters are is a guess here; LaTeX, which
+//! knows it, sets a table smaller that comes out too wide (`\harnessfit` of `harness.sty`).
 
 use serde_json::Value as Json;
 
@@ -18,22 +19,48 @@ struct Cell {
     set: String,
     span: usize,
     lines: Vec<String>,
-    /// Of a letter, in em.
-    letter: f64,
+    face: Face,
+    /// Whether it stands in a box, as a number with its error does, and cannot be broken.
+    boxed: bool,
+}
+
+/// What letters are set in.
+#[derive(Clone, Copy, PartialEq)]
+enum Face {
+    Times,
+    Bold,
+    Courier,
+}
+
+impl Face {
+    /// The width of a text in em: that of Times, rounded up by kind of letter.
+    fn width(self, text: &str) -> f64 {
+        let of = |letter: char| match letter {
+            '\u{200b}' => 0.0,
+            _ if self == Face::Courier => 0.6,
+            'M' | 'W' => 0.95,
+            'm' | '%' => 0.83,
+            'w' => 0.73,
+            _ if letter.is_uppercase() => 0.73,
+            _ if letter.is_ascii() => 0.5,
+            _ => 0.6,
+        };
+        text.chars().map(of).sum::<f64>() * if self == Face::Bold { 1.1 } else { 1.0 }
+    }
 }
 
 impl Cell {
     fn width(&self, size: f64) -> f64 {
-        self.lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) as f64 * size * self.letter
+        self.lines.iter().map(|line| self.face.width(line)).fold(0.0, f64::max) * size
     }
 
     /// What of it cannot be broken.
     fn least(&self, size: f64) -> f64 {
-        let word = |line: &String| {
-            let parts = line.split(|c: char| c.is_whitespace() || c == '\u{200b}');
-            parts.map(|part| part.chars().count()).max().unwrap_or(0)
-        };
-        self.lines.iter().map(word).max().unwrap_or(0) as f64 * size * self.letter
+        if self.boxed {
+            return self.width(size);
+        }
+        let words = self.lines.iter().flat_map(|line| line.split(|c: char| c.is_whitespace() || c == '\u{200b}'));
+        words.map(|word| self.face.width(word)).fold(0.0, f64::max) * size
     }
 }
 
@@ -62,15 +89,15 @@ impl Writer<'_> {
         if bold && !set.is_empty() {
             set = format!("\\textbf{{{set}}}");
         }
-        // Half an em is what Times has for digits, and more than it has for words; code is set in Courier.
-        let letter = if set.contains("\\texttt") {
-            0.6
-        } else if bold {
-            0.55
+        let face = if set.contains("\\texttt") {
+            Face::Courier
+        } else if set.contains("\\textbf") {
+            Face::Bold
         } else {
-            0.5
+            Face::Times
         };
-        Cell { set, span: 1, lines, letter }
+        let boxed = set.contains("\\bounderror{");
+        Cell { set, span: 1, lines, face, boxed }
     }
 
     /// A table of the records.
@@ -231,9 +258,7 @@ impl Grid {
                 Some(width) => cell
                     .lines
                     .iter()
-                    .map(|line| {
-                        (line.chars().count() as f64 * self.size * cell.letter / width.max(1.0)).ceil().max(1.0)
-                    })
+                    .map(|line| (cell.face.width(line) * self.size / width.max(1.0)).ceil().max(1.0))
                     .sum::<f64>(),
                 None => cell.lines.len() as f64,
             });
@@ -266,7 +291,7 @@ impl Grid {
         };
         let columns: String = self.widths().iter().map(column).collect();
         let mut out = format!(
-            "{{\\fontsize{{{0}}}{{{1:.1}}}\\selectfont\\setlength{{\\tabcolsep}}{{{2:.1}pt}}%\n\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule\n",
+            "\\harnessfit{{\\fontsize{{{0}}}{{{1:.1}}}\\selectfont\\setlength{{\\tabcolsep}}{{{2:.1}pt}}%\n\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule\n",
             self.size,
             self.size * 1.2,
             GAP_PT / 2.0

@@ -36,6 +36,11 @@ fn compiled(folder: &Path) -> Option<String> {
     for complaint in ["undefined on input line", "multiply defined", "Float too large", "Missing character"] {
         assert!(!log.contains(complaint), "{complaint}: {log}");
     }
+    // A cell that does not fit its column stands in the next one, and that of the last column in the margin.
+    for overfull in log.lines().filter(|line| line.starts_with("Overfull") && line.contains("in paragraph")) {
+        let by: f64 = overfull.split(['(', 'p']).nth(1).and_then(|by| by.parse().ok()).unwrap_or(f64::MAX);
+        assert!(by < 1.0, "{overfull}: {log}");
+    }
     if let Some(keep) = std::env::var_os("KEEP_PAPERS") {
         let name = folder.parent().and_then(Path::file_name).unwrap_or_default();
         for file in files::list_recursive(folder).unwrap() {

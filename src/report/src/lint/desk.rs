@@ -6,7 +6,7 @@ use super::typed::Typed;
 use super::{Found, Rule};
 use crate::claims;
 use crate::families::Entry;
-use crate::model::{Claim, Relation, Scope, Shown};
+use crate::model::{Claim, Number, Relation, Scope, Shown};
 use crate::plot::{headline_tasks, title_of_task};
 use crate::section::Section;
 use crate::values::{Numbers, accuracy_key};
@@ -244,7 +244,7 @@ impl<'a> Desk<'a> {
             let measured =
                 ["validation.", "training.", "tasks.", "resources."].iter().any(|part| one.key.starts_with(part));
             let shown = |run: &harness_analyse::RunAnalysis| {
-                run.values.get(&one.key).map(|value| digits(&Shown::number(value.number, value.unit)))
+                run.values.get(&one.key).map(|value| digits(&Number::from(value).shown))
             };
             let of_run = || {
                 entry.is_some_and(|entry| entry.runs.iter().any(|run| shown(run).as_deref() == Some(&typed.digits())))
@@ -287,7 +287,7 @@ fn bindable(numbers: &Numbers) -> Vec<Bindable> {
     let mut all = Vec::new();
     for entry in &numbers.families.entries {
         for (key, value) in &entry.values {
-            let shown = Shown::number(value.number, value.unit);
+            let shown = Number::from(value).shown;
             let call = format!("#value(\"{}\", \"{key}\")", entry.name());
             all.extend(Bindable::of(entry.name(), key, call, &shown));
         }

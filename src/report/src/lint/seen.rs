@@ -102,7 +102,7 @@ fn shown(numbers: &Numbers, call: &Call) -> Option<(String, String)> {
     match call.function {
         Function::Value => {
             let value = numbers.families.entry(first)?.values.get(key)?;
-            Some((format!("{first}:{key}"), crate::model::Shown::number(value.number, value.unit).to_string()))
+            Some((format!("{first}:{key}"), crate::model::Number::from(value).shown.to_string()))
         }
         Function::Delta | Function::Compare => {
             let second = &call.arguments.get(1)?.text;

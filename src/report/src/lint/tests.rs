@@ -5,7 +5,7 @@ use super::*;
 use crate::fixture::{books, seeds};
 use crate::follow::Drafted;
 use crate::logbook::Logbook;
-use crate::model::Shown;
+use crate::model::Number;
 use crate::tests::{project, runs};
 use harness_analyse::RunAnalysis;
 use harness_core::names::Project;
@@ -34,12 +34,10 @@ fn said(analyses: &[RunAnalysis], sections: &[Section], allowed: &[Allowed]) -> 
 fn filled(analyses: &[RunAnalysis], statement: &str) -> String {
     let numbers = Numbers::of(analyses, &[]).unwrap();
     let value = |experiment: &str, key: &str| numbers.families.entry(experiment).unwrap().values[key].clone();
-    let shown = |experiment: &str, key: &str| {
-        Shown::number(value(experiment, key).number, value(experiment, key).unit).to_string()
-    };
+    let shown = |experiment: &str, key: &str| Number::from(&value(experiment, key)).shown.to_string();
     let once = |experiment: &str, key: &str| {
         let run = numbers.families.entry(experiment).unwrap().runs[0];
-        Shown::number(run.values[key].number, run.values[key].unit).to_string()
+        Number::from(&run.values[key]).shown.to_string()
     };
     let accuracies: Vec<f64> = value_of_tasks(&numbers);
     let mean = 100.0 * accuracies.iter().sum::<f64>() / accuracies.len() as f64;

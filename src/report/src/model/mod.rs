@@ -11,5 +11,5 @@ mod shape;
 
 pub use bound::{Bound, Direction, Note, Quantity};
 pub use claim::{Claim, Relation, Scope};
-pub use number::{Count, Number, Shown};
+pub use number::{Count, Number, Shown, half_width};
 pub use shape::{Align, Cell, FigureRef, Float, Heading, Outline, Piece, Row, Table};

@@ -1,6 +1,6 @@
 //! Numbers as they are printed.
 
-use harness_analyse::{Unit, show};
+use harness_analyse::{Unit, Value, show_known};
 use serde::{Deserialize, Serialize};
 
 /// A text as it is printed.
@@ -19,9 +19,9 @@ pub enum Shown {
 }
 
 impl Shown {
-    /// A number under the rounding rule of its unit.
-    pub fn number(number: f64, unit: Unit) -> Self {
-        let text = show(number, unit).replace('-', "\u{2212}");
+    /// A number with the digits that half of its 95 % interval supports, else under the rounding rule of its unit.
+    pub fn number(number: f64, unit: Unit, half_width: Option<f64>) -> Self {
+        let text = show_known(number, unit, half_width).replace('-', "\u{2212}");
         match text.split_once('e') {
             Some((mantissa, exponent)) => {
                 Shown::PowerOfTen { mantissa: mantissa.to_owned(), exponent: exponent.to_owned() }
@@ -30,9 +30,9 @@ impl Shown {
         }
     }
 
-    /// A difference under the rounding rule of its unit: signed, but without a sign if it rounds to zero.
-    pub fn difference(number: f64, unit: Unit) -> Self {
-        let size = Shown::number(number.abs(), unit);
+    /// A difference likewise: signed, but without a sign if it rounds to zero.
+    pub fn difference(number: f64, unit: Unit, half_width: Option<f64>) -> Self {
+        let size = Shown::number(number.abs(), unit, half_width);
         let is_zero = size.in_one_piece().bytes().all(|b| !b.is_ascii_digit() || b == b'0');
         let sign = if is_zero { "" } else { ["+", "\u{2212}"][usize::from(number < 0.0)] };
         match size {
@@ -79,17 +79,36 @@ pub struct Number {
 }
 
 impl Number {
-    /// A value.
+    /// A value, known as well as its standard error says.
     pub fn value(number: f64, standard_error: Option<f64>, unit: Unit) -> Self {
-        let shown_error = standard_error.map(|error| Shown::number(error, unit));
-        Number { number, unit, shown: Shown::number(number, unit), suffix: suffix(unit), standard_error, shown_error }
+        Number::known(number, standard_error, unit, half_width(None, standard_error))
     }
 
-    /// A difference of two values.
-    pub fn difference(number: f64, standard_error: Option<f64>, unit: Unit) -> Self {
+    /// A difference of two values, known as well as its 95 % interval says, else as its standard error does.
+    pub fn difference(number: f64, standard_error: Option<f64>, interval: Option<[f64; 2]>, unit: Unit) -> Self {
+        let half_width = half_width(interval, standard_error);
         let suffix = if unit == Unit::Share { "\u{a0}points".to_owned() } else { suffix(unit) };
-        Number { shown: Shown::difference(number, unit), suffix, ..Number::value(number, standard_error, unit) }
+        let shown = Shown::difference(number, unit, half_width);
+        Number { shown, suffix, ..Number::known(number, standard_error, unit, half_width) }
     }
+
+    fn known(number: f64, standard_error: Option<f64>, unit: Unit, half_width: Option<f64>) -> Self {
+        let shown = |number: f64| Shown::number(number, unit, half_width);
+        let shown_error = standard_error.map(shown);
+        Number { number, unit, shown: shown(number), suffix: suffix(unit), standard_error, shown_error }
+    }
+}
+
+impl From<&Value> for Number {
+    fn from(value: &Value) -> Self {
+        Number::value(value.number, value.standard_error, value.unit)
+    }
+}
+
+/// Half of a 95 % interval: as it was computed, else 1.96 standard errors (normal approximation).
+pub fn half_width(interval: Option<[f64; 2]>, standard_error: Option<f64>) -> Option<f64> {
+    let of_interval = interval.map(|[low, high]| 0.5 * (high - low));
+    of_interval.or_else(|| standard_error.map(|error| 1.96 * error))
 }
 
 /// The unit as it is written behind a number.
@@ -156,8 +175,18 @@ mod tests {
             (0.0, Unit::Count, "0"),
         ];
         for (number, unit, expected) in cases {
-            assert_eq!(Shown::difference(number, unit), text(expected));
+            assert_eq!(Shown::difference(number, unit, None), text(expected));
         }
+    }
+
+    #[test]
+    fn a_number_its_error_and_its_interval_have_the_same_digits() {
+        let value = Number::value(1.234_56, Some(0.061), Unit::BitsPerByte);
+        assert_eq!((value.shown, value.shown_error), (text("1.23"), Some(text("0.06"))));
+        let difference = Number::difference(-0.012_34, Some(0.005), Some([-0.018, -0.006]), Unit::BitsPerByte);
+        assert_eq!((difference.shown, difference.shown_error), (text("\u{2212}0.0123"), Some(text("0.0050"))));
+        assert_eq!(half_width(Some([-0.018, -0.006]), Some(9.0)).map(|half| (1e3 * half).round()), Some(6.0));
+        assert_eq!(half_width(None, None), None);
     }
 
     #[test]
@@ -166,12 +195,12 @@ mod tests {
             mantissa: mantissa.to_owned(),
             exponent: exponent.to_owned(),
         };
-        assert_eq!(Shown::number(3.2e14, Unit::Flops), power("3.20", "14"));
-        assert_eq!(Shown::number(1.0 / 3e7, Unit::Number), power("3.33333", "\u{2212}8"));
-        assert_eq!(Shown::number(1.0 / 3.0, Unit::Number), text("0.333333"));
-        assert_eq!(Shown::number(f64::from(0.95_f32), Unit::Number), text("0.95"));
-        assert_eq!(Shown::difference(-3.2e14, Unit::Flops), power("\u{2212}3.20", "14"));
-        assert_eq!(Shown::number(-0.5, Unit::BitsPerByte), text("\u{2212}0.500"));
+        assert_eq!(Shown::number(3.2e14, Unit::Flops, None), power("3.20", "14"));
+        assert_eq!(Shown::number(1.0 / 3e7, Unit::Number, None), power("3.33333", "\u{2212}8"));
+        assert_eq!(Shown::number(1.0 / 3.0, Unit::Number, None), text("0.333333"));
+        assert_eq!(Shown::number(f64::from(0.95_f32), Unit::Number, None), text("0.95"));
+        assert_eq!(Shown::difference(-3.2e14, Unit::Flops, None), power("\u{2212}3.20", "14"));
+        assert_eq!(Shown::number(-0.5, Unit::BitsPerByte, None), text("\u{2212}0.500"));
     }
 
     #[test]

@@ -28,6 +28,7 @@ use harness_record::SealedRun;
 pub use harness_study::lineage::{Lineage, order};
 
 pub use curves::progress_of_steps;
+pub(crate) use spent::spending;
 pub use spent::spent;
 pub use study::{runs_of_study, study};
 pub use titles::{headline_tasks, task_title, title_in_group, title_of_task};

@@ -65,8 +65,11 @@ fn runs<'a>(shown: &Shown<'a>) -> Vec<&'a SealedRun> {
 
 /// Everything that the project spent, whatever became of it, in hours on GPUs if there were any, else on processors.
 pub(super) fn over_time(project: &Project) -> Result<Figure, PlotError> {
-    let ledger = Ledger::of(project, &Traces::of(project)?)?;
-    let limits = Limits::load(project)?;
+    Ok(spending(&Ledger::of(project, &Traces::of(project)?)?, &Limits::load(project)?))
+}
+
+/// The same of what a ledger holds.
+pub(crate) fn spending(ledger: &Ledger, limits: &Limits) -> Figure {
     let on_gpus = ledger.total().spent.gpu_time_s > 0.0;
     let hours = |spent: &ledger::Spent| {
         if on_gpus { spent.gpu_time_s / 3600.0 } else { spent.cpu_time_s / 3600.0 }
@@ -90,7 +93,7 @@ pub(super) fn over_time(project: &Project) -> Result<Figure, PlotError> {
     }
     let end_day = limits.end_date.as_ref().and_then(|date| ledger.days_until(date));
     let limit = Limit { hours: if on_gpus { limits.gpu_hours } else { limits.cpu_hours }, end_day };
-    Ok(spending::draw(&curves, limit, if on_gpus { "GPU" } else { "CPU" }))
+    spending::draw(&curves, limit, if on_gpus { "GPU" } else { "CPU" })
 }
 
 pub(super) fn lengths(run: &RunAnalysis) -> Figure {
