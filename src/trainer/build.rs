@@ -6,8 +6,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-const SHIM: [&str; 2] = ["native/shim.cpp", "native/cpu_ops.cpp"];
-const KERNELS: [&str; 2] = ["native/cpu_kernels.cpp", "native/cpu_attention.cpp"];
+const SHIM: [&str; 3] = ["native/shim.cpp", "native/cpu_ops.cpp", "native/cpu_linear.cpp"];
+const KERNELS: [&str; 3] = ["native/cpu_kernels.cpp", "native/cpu_attention.cpp", "native/cpu_products.cpp"];
 /// For machines that the kernels are not written for: says that there are none.
 const NO_KERNELS: &str = "native/no_cpu_kernels.cpp";
 const KERNEL_FLAGS: [&str; 6] =

@@ -16,28 +16,6 @@ bool has_cpu_kernels() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16");
 }
 
-namespace {
-
-constexpr float SQRT_2_OVER_PI = 0.79788456f;
-constexpr float CUBIC = 0.044715f;
-
-// GELU(x) = x s with s = (1 + tanh u) / 2 = 1 / (1 + exp(-2 u)) and u = sqrt(2 / pi) (x + 0.044715 x^3).
-inline Lanes gelu_gate(Lanes x, Lanes square) {
-  const Lanes u = _mm512_mul_ps(x, _mm512_fmadd_ps(square, splat(SQRT_2_OVER_PI * CUBIC), splat(SQRT_2_OVER_PI)));
-  return _mm512_div_ps(splat(1), _mm512_add_ps(splat(1), exp2(_mm512_mul_ps(u, splat(-2 * LOG2_E)))));
-}
-
-inline Lanes gelu(Lanes x) { return _mm512_mul_ps(x, gelu_gate(x, _mm512_mul_ps(x, x))); }
-
-// GELU'(x) = s + x s (1 - s) 2 u'.
-inline Lanes gelu_slope(Lanes x) {
-  const Lanes square = _mm512_mul_ps(x, x), s = gelu_gate(x, square);
-  const Lanes slope = _mm512_fmadd_ps(square, splat(6 * SQRT_2_OVER_PI * CUBIC), splat(2 * SQRT_2_OVER_PI));
-  return _mm512_fmadd_ps(_mm512_mul_ps(_mm512_mul_ps(x, s), _mm512_sub_ps(splat(1), s)), slope, s);
-}
-
-}  // namespace
-
 template <typename T>
 void gelu(const T* x, T* y, int64_t count) {
   for (int64_t i = 0; i < count; i += LANES) {

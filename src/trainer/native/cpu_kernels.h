@@ -36,12 +36,38 @@ struct FirstChoice {
 };
 FirstChoice first_choice(const float* z, int64_t count);
 
-// Causal attention of one head, bfloat16: y = softmax(scale q k^T + mask) v, all (length, width), with a width that is
-// a multiple of 16. `lse` is the logarithm to base 2 of each query's denominator, which the backward pass needs.
+// Rows of bfloat16.
 struct Rows {
   Bf16* at;        // the first element
   int64_t stride;  // elements from one row to the next
 };
+
+// Products of bfloat16 matrices, summed in float32. A right factor is cut into panels of 64 columns in pairs of rows: element
+// n of rows 2 p and 2 p + 1 side by side in panel[p][n], 0 where the matrix has ended. A left factor has an even number of
+// columns. Every element of a product is one sum in the order of the inner dimension.
+constexpr int64_t PANEL = 64;
+constexpr int64_t pairs_of(int64_t rows) { return (rows + 1) / 2; }
+
+// The panel of x (rows, columns), with at most 64 columns; x is rounded to bfloat16. `sums`, if not null, are those of the
+// columns.
+template <typename T>
+void pack(const T* x, int64_t stride, int64_t rows, int64_t columns, uint32_t* panel, float* sums);
+// The panel of GELU(x).
+void pack_gelu(Rows x, int64_t rows, int64_t columns, uint32_t* panel);
+// The panel of the transpose of x (rows, columns), with at most 64 rows.
+template <typename T>
+void pack_transposed(const T* x, int64_t stride, int64_t rows, int64_t columns, uint32_t* panel);
+
+// y (rows, columns) = a B + bias for a (rows, 2 pairs), the panels of B, and a bias that may be null.
+void multiply(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, const float* bias, Rows y);
+// The same without bias, times GELU'(x), element by element.
+void multiply_by_gelu_slope(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, Rows x, Rows y);
+// c (rows, columns) = or += A^T B for one panel of A, so that there are at most 64 rows, and the panels of B.
+void multiply_panels(const uint32_t* a, int64_t rows, const uint32_t* b, int64_t pairs, int64_t columns, float* c,
+                     int64_t c_stride, bool add);
+
+// Causal attention of one head, bfloat16: y = softmax(scale q k^T + mask) v, all (length, width), with a width that is
+// a multiple of 16. `lse` is the logarithm to base 2 of each query's denominator, which the backward pass needs.
 size_t attention_scratch_bytes(int64_t length, int64_t width);
 void attention(Rows q, Rows k, Rows v, Rows y, float* lse, int64_t length, int64_t width, float scale, void* scratch);
 void attention_backward(Rows q, Rows k, Rows v, Rows y, Rows dy, const float* lse, Rows dq, Rows dk, Rows dv, int64_t length,

@@ -27,8 +27,15 @@ inline void store(Bf16* into, Lanes x) { _mm256_storeu_si256(reinterpret_cast<__
 // The lanes of the mask only; the others are 0.
 inline Lanes load(const float* from, __mmask16 mask) { return _mm512_maskz_loadu_ps(mask, from); }
 inline Lanes load(const Bf16* from, __mmask16 mask) { return widen(_mm256_maskz_loadu_epi16(mask, from)); }
-inline void store(float* into, Lanes x, __mmask16 mask) { _mm512_mask_storeu_ps(into, mask, x); }
-inline void store(Bf16* into, Lanes x, __mmask16 mask) { _mm256_mask_storeu_epi16(into, mask, narrow(x)); }
+// Stores under a mask are microcode on AMD, so they are left for the end of a row.
+inline void store(float* into, Lanes x, __mmask16 mask) {
+  if (mask == 0xFFFF) return store(into, x);
+  _mm512_mask_storeu_ps(into, mask, x);
+}
+inline void store(Bf16* into, Lanes x, __mmask16 mask) {
+  if (mask == 0xFFFF) return store(into, x);
+  _mm256_mask_storeu_epi16(into, mask, narrow(x));
+}
 
 // 2^x to 2e-7, relative. The fractional part in [-1/2, 1/2] goes through the Taylor polynomial of degree 7, whose
 // remainder there is 6e-9; what is left is rounding. Below 2^-200 it is 0, above 2^200 infinity; NaN stays NaN.
@@ -47,5 +54,23 @@ inline Lanes exp2(Lanes x) {
   return _mm512_scalef_ps(y, whole);
 }
 constexpr float LOG2_E = 1.44269504f;
+
+constexpr float SQRT_2_OVER_PI = 0.79788456f;
+constexpr float CUBIC = 0.044715f;
+
+// GELU(x) = x s with s = (1 + tanh u) / 2 = 1 / (1 + exp(-2 u)) and u = sqrt(2 / pi) (x + 0.044715 x^3).
+inline Lanes gelu_gate(Lanes x, Lanes square) {
+  const Lanes u = _mm512_mul_ps(x, _mm512_fmadd_ps(square, splat(SQRT_2_OVER_PI * CUBIC), splat(SQRT_2_OVER_PI)));
+  return _mm512_div_ps(splat(1), _mm512_add_ps(splat(1), exp2(_mm512_mul_ps(u, splat(-2 * LOG2_E)))));
+}
+
+inline Lanes gelu(Lanes x) { return _mm512_mul_ps(x, gelu_gate(x, _mm512_mul_ps(x, x))); }
+
+// GELU'(x) = s + x s (1 - s) 2 u'.
+inline Lanes gelu_slope(Lanes x) {
+  const Lanes square = _mm512_mul_ps(x, x), s = gelu_gate(x, square);
+  const Lanes slope = _mm512_fmadd_ps(square, splat(6 * SQRT_2_OVER_PI * CUBIC), splat(2 * SQRT_2_OVER_PI));
+  return _mm512_fmadd_ps(_mm512_mul_ps(_mm512_mul_ps(x, s), _mm512_sub_ps(splat(1), s)), slope, s);
+}
 
 }  // namespace harness

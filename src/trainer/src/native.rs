@@ -63,6 +63,17 @@ unsafe extern "C" {
         epsilon: c_double,
     ) -> c_int;
     fn harness_cpu_kernels() -> c_int;
+    fn harness_own_products() -> c_int;
+    fn harness_linear(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        gelu: c_int,
+        y: *mut *mut C_tensor,
+    ) -> c_int;
+    fn harness_pack(x: *const C_tensor, transposed: c_int, panels: *mut *mut C_tensor) -> c_int;
+    fn harness_product(a: *const C_tensor, panels: *const C_tensor, columns: i64, y: *mut *mut C_tensor) -> c_int;
+    fn harness_add_product(sum: *const C_tensor, a: *const C_tensor, b: *const C_tensor) -> c_int;
     fn harness_gelu(x: *const C_tensor, y: *mut *mut C_tensor) -> c_int;
     fn harness_gelu_linear(
         x: *const C_tensor,
@@ -499,12 +510,99 @@ pub fn gelu(x: &Tensor) -> Tensor {
     made(|y| unsafe { harness_gelu(x.as_ptr(), y) })
 }
 
-/// GELU(x) W^T + b for x (.., F), W (C, F) and b (C). Of the two wide tensors only x is kept for the backward pass, which
-/// computes the other again.
+/// Whether products of bfloat16 matrices are made by our kernels: on processors with AVX-512 and bfloat16 that have no tiles
+/// (AMX), which libtorch's kernels would use.
+pub fn own_products(device: Device, kind: Kind) -> bool {
+    // SAFETY: reads the processor's capabilities.
+    device == Device::Cpu && kind == Kind::BFloat16 && unsafe { harness_own_products() != 0 }
+}
+
+/// Our products go through inner dimensions in pairs.
+fn in_pairs(x: &Tensor, weight: &Tensor) -> bool {
+    own_products(x.device(), x.kind()) && weight.size().iter().all(|side| side % 2 == 0)
+}
+
+/// x W^T + b for x (.., I), W (O, I) and b (O). W and b are of x's data type, or of float32: then their gradients are too,
+/// and our kernel, or a cast, rounds W to x's.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    if weight.kind() == x.kind() {
+        return x.linear(weight, bias);
+    }
+    if !in_pairs(x, weight) {
+        return x.linear(&weight.to_kind(x.kind()), bias.map(|bias| bias.to_kind(x.kind())).as_ref());
+    }
+    own_linear(x, weight, bias, false)
+}
+
+/// GELU(x) W^T + b, otherwise as [`linear`]. Of the two wide tensors only x is kept for the backward pass, which computes
+/// the other again.
 pub fn gelu_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
-    let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
+    if weight.kind() != x.kind() && in_pairs(x, weight) {
+        return own_linear(x, weight, bias, true);
+    }
+    let (weight, bias) = (weight.to_kind(x.kind()), bias.map(|bias| bias.to_kind(x.kind())));
+    let bias = bias.as_ref().map_or(std::ptr::null(), Tensor::as_ptr);
     // SAFETY: the tensors outlive the call, and the shim takes a null pointer for no bias.
     made(|y| unsafe { harness_gelu_linear(x.as_ptr(), weight.as_ptr(), bias, y) })
+}
+
+fn own_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, gelu: bool) -> Tensor {
+    let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
+    // SAFETY: the tensors outlive the call, and the shim takes a null pointer for no bias.
+    made(|y| unsafe { harness_linear(x.as_ptr(), weight.as_ptr(), bias, c_int::from(gelu), y) })
+}
+
+/// A matrix W (O, I) made ready for many products without gradients.
+pub struct Factor {
+    matrix: Tensor,
+    /// W^T and W as our kernel reads them.
+    panels: Option<[Tensor; 2]>,
+}
+
+impl Factor {
+    /// Copies the matrix into the form that our kernel wants, if it serves.
+    pub fn new(matrix: &Tensor) -> Self {
+        let pack = |transposed| {
+            // SAFETY: the tensor outlives the call.
+            made(|panels| unsafe { harness_pack(matrix.as_ptr(), transposed, panels) })
+        };
+        let panels = in_pairs(matrix, matrix).then(|| [pack(1), pack(0)]);
+        Factor { matrix: matrix.shallow_clone(), panels }
+    }
+
+    /// x W^T (N, O) for x (N, I).
+    pub fn times_transposed(&self, x: &Tensor) -> Tensor {
+        match &self.panels {
+            Some([transposed, _]) => own_product(x, transposed, self.matrix.size()[0]),
+            None => x.matmul(&self.matrix.tr()),
+        }
+    }
+
+    /// x W (N, I) for x (N, O).
+    pub fn times(&self, x: &Tensor) -> Tensor {
+        match &self.panels {
+            Some([_, plain]) => own_product(x, plain, self.matrix.size()[1]),
+            None => x.matmul(&self.matrix),
+        }
+    }
+}
+
+fn own_product(x: &Tensor, panels: &Tensor, columns: i64) -> Tensor {
+    // SAFETY: the tensors outlive the call, and the panels are those of a matrix with so many columns.
+    made(|y| unsafe { harness_product(x.as_ptr(), panels.as_ptr(), columns, y) })
+}
+
+/// Adds A^T B to a float32 sum (I, O), for A (N, I) and B (N, O) of one data type.
+pub fn add_product(sum: &mut Tensor, a: &Tensor, b: &Tensor) {
+    if own_products(a.device(), a.kind()) {
+        // SAFETY: the tensors outlive the call.
+        check(unsafe { harness_add_product(sum.as_ptr(), a.as_ptr(), b.as_ptr()) })
+            .unwrap_or_else(|error| std::panic::panic_any(error));
+    } else if a.kind() == Kind::Float {
+        let _ = sum.addmm_(&a.tr(), b); // No matrix in between.
+    } else {
+        *sum += a.tr().matmul(b);
+    }
 }
 
 /// softmax(scale Q K^T + mask) V for queries, keys and values (B, H, T, D); without a mask, no position sees a later one.
@@ -720,6 +818,81 @@ mod tests {
         }
     }
 
+    /// Rows, columns and inner dimensions that fill blocks, tiles and lanes and that do not, or that our kernel does not take.
+    /// The same inputs give the same bits with any number of threads, and a row the same with any others.
+    #[test]
+    fn affine_maps_are_their_formula_but_for_rounding() {
+        tch::manual_seed(1);
+        let bf16 = (Kind::BFloat16, CPU);
+        for (rows, inner, outer) in [(1, 16, 16), (131, 98, 70), (67, 1160, 130), (1100, 64, 192), (9, 7, 5)] {
+            let float = (Kind::Float, CPU);
+            let (x, of_value) = (Tensor::randn([1, rows, inner], bf16), Tensor::randn([1, rows, outer], bf16));
+            let (weight, bias) = (Tensor::randn([outer, inner], float), Tensor::randn([outer], float));
+            for (gelu, with_bias) in [(false, false), (false, true), (true, true)] {
+                let map = if gelu { gelu_linear } else { linear };
+                let run = || {
+                    let [x, weight, bias] = [&x, &weight, &bias].map(|input| input.copy().set_requires_grad(true));
+                    let value = map(&x, &weight, with_bias.then_some(&bias));
+                    backward(&value, &of_value).unwrap();
+                    let bias = if with_bias { bias.grad() } else { Tensor::zeros([outer], float) };
+                    [value.detach(), x.grad(), weight.grad(), bias]
+                };
+                let plain = |inputs: &[Tensor]| {
+                    let active = if gelu { inputs[0].gelu("tanh") } else { inputs[0].shallow_clone() };
+                    let product = active.matmul(&inputs[1].tr());
+                    if with_bias { product + &inputs[2] } else { product + &inputs[2] * 0.0 }
+                };
+                let inputs = [&x, &weight.to_kind(Kind::BFloat16), &bias].map(|input| input.to_kind(Kind::Double));
+                let (found, expected) = (run(), with_gradients(&inputs, &of_value, plain, Kind::Double));
+                let ours = own_products(CPU, Kind::BFloat16) && inner % 2 == 0;
+                let tolerances = match (ours, gelu) {
+                    (false, _) => [1e-2; 4],
+                    (true, false) => [4e-3, 4e-3, 3e-6, 3e-6], // sums of exact products in float32
+                    (true, true) => [4e-3, 4e-3, 4e-3, 3e-6],
+                };
+                assert_eq!(found[2].kind(), Kind::Float);
+                for (i, tolerance) in tolerances.into_iter().enumerate() {
+                    let difference = difference(&found[i], &expected[i]);
+                    assert!(difference < tolerance, "{rows} x {inner} x {outer}, GELU {gelu}, result {i}: {difference}");
+                }
+                if !ours {
+                    continue;
+                }
+                let threads = tch::get_num_threads();
+                for other in [1, 2] {
+                    tch::set_num_threads(other);
+                    assert!(found.iter().zip(run()).all(|(a, b)| a.equal(&b)), "{other} threads");
+                }
+                tch::set_num_threads(threads);
+                let alone = map(&x.narrow(1, rows - 1, 1), &weight, with_bias.then_some(&bias));
+                assert!(alone.equal(&found[0].narrow(1, rows - 1, 1)));
+            }
+        }
+    }
+
+    #[test]
+    fn products_with_a_factor_are_their_formulas_but_for_rounding() {
+        tch::manual_seed(1);
+        for (kind, tolerance, of_sum) in [(Kind::Float, 2e-6, 2e-6), (Kind::BFloat16, 4e-3, 5e-3)] {
+            for (rows, inner, outer) in [(5, 2, 6), (130, 70, 1100)] {
+                let [weight, x, z] = [[outer, inner], [rows, inner], [rows, outer]].map(|s| Tensor::randn(s, (kind, CPU)));
+                let [weight64, x64, z64] = [&weight, &x, &z].map(|t| t.to_kind(Kind::Double));
+                let factor = Factor::new(&weight);
+                let begun = Tensor::randn([outer, inner], (Kind::Float, CPU));
+                let mut sum = begun.copy();
+                add_product(&mut sum, &z, &x);
+                for (found, expected, tolerance) in [
+                    (factor.times_transposed(&x), x64.matmul(&weight64.tr()), tolerance),
+                    (factor.times(&z), z64.matmul(&weight64), tolerance),
+                    (sum, begun.to_kind(Kind::Double) + z64.tr().matmul(&x64), of_sum),
+                ] {
+                    let difference = difference(&found, &expected);
+                    assert!(difference < tolerance, "{kind:?}, {rows} x {inner} x {outer}: {difference}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn cross_entropy_is_its_formula_but_for_rounding() {
         tch::manual_seed(1);
@@ -753,6 +926,9 @@ mod tests {
     fn what_is_not_a_number_stays_so() {
         let nan = Tensor::from_slice(&[0.5f32, f32::NAN, 1.0]);
         assert!(gelu(&nan).double_value(&[1]).is_nan());
+        let x = nan.to_kind(Kind::BFloat16).view([3, 1]) * Tensor::ones([1, 2], (Kind::BFloat16, CPU));
+        let y = linear(&x, &Tensor::ones([2, 2], (Kind::Float, CPU)), None);
+        assert!(y.double_value(&[1, 0]).is_nan() && y.double_value(&[0, 0]) == 1.0 && y.double_value(&[2, 1]) == 2.0);
         if !cpu_kernels() {
             // libtorch's own fused attention gives 0 there, which is for libtorch to mend.
             return skip("avx512-bf16", "the kernels are for processors with AVX-512 and bfloat16");

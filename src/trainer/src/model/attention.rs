@@ -41,7 +41,7 @@ impl Attention {
         Attention {
             query_key_value: Linear::new(&format!("{name}.query_key_value"), weights),
             query_key_norm: norm("query").zip(norm("key")),
-            gate: weights.find(&format!("{name}.gate.weight")).map(|weight| Linear { weight, bias: None }),
+            gate: Linear::find(&format!("{name}.gate"), weights),
             output: Linear::new(&format!("{name}.output"), weights),
             lends_values: config.values == Values::FirstBlock && value_mix.is_none(),
             value_mix,

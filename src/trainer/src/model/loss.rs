@@ -89,14 +89,15 @@ pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> R
         let mut hidden_gradient = x.empty_like();
         let mut weight_gradient = Tensor::zeros(head.weight.size(), (Kind::Float, x.device())); // (V', C)
         let mut loss = Tensor::zeros([], (Kind::Double, x.device()));
-        let chunk = chunk(x.device());
+        let (chunk, weight) = (chunk(x.device()), native::Factor::new(&head.weight));
         for start in (0..b * t).step_by(chunk as usize) {
             let rows = chunk.min(b * t - start);
             let (x, targets) = (x.narrow(0, start, rows), targets.narrow(0, start, rows));
-            let (target_sum, gradient) = logits_gradient(head, &x, &targets)?; // (), (rows, V')
+            let logits = soft_capped(weight.times_transposed(&x), head.soft_cap); // (rows, V')
+            let (target_sum, gradient) = logits_gradient(head, logits, &targets)?; // (), (rows, V')
             loss -= target_sum;
-            hidden_gradient.narrow(0, start, rows).copy_(&gradient.matmul(&head.weight)); // (rows, C)
-            add_product(&mut weight_gradient, &gradient.tr(), &x); // (V', C)
+            hidden_gradient.narrow(0, start, rows).copy_(&weight.times(&gradient)); // (rows, C)
+            native::add_product(&mut weight_gradient, &gradient, &x); // (V', C)
         }
         hidden_gradient *= scale;
         weight_gradient *= scale;
@@ -107,19 +108,10 @@ pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> R
     Ok(loss)
 }
 
-/// Adds the product of two matrices to a float32 one, without a matrix in between where they are float32 too.
-fn add_product(sum: &mut Tensor, a: &Tensor, b: &Tensor) {
-    if a.kind() == Kind::Float {
-        let _ = sum.addmm_(a, b);
-    } else {
-        *sum += a.matmul(b);
-    }
-}
-
-/// For hidden states (rows, C) and targets (rows, 1): the sum of the targets' log-probabilities, and the gradient of
-/// the summed loss with respect to the logits before the cap, (rows, V'), in the data type of the products.
-fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor), Error> {
-    let (padded, v) = (head.padded_logits(x), head.vocabulary_size); // (rows, V')
+/// For logits (rows, V') and targets (rows, 1): the sum of the targets' log-probabilities, and the gradient of the summed
+/// loss with respect to the logits before the cap, (rows, V'), in the data type of the products.
+fn logits_gradient(head: &Head, padded: Tensor, targets: &Tensor) -> Result<(Tensor, Tensor), Error> {
+    let v = head.vocabulary_size;
     if let Some(sum) = native::cross_entropy(&padded, v, targets, head.z_loss, head.soft_cap)? {
         return Ok((Tensor::from(sum), padded));
     }
@@ -131,7 +123,7 @@ fn logits_gradient(head: &Head, x: &Tensor, targets: &Tensor) -> Result<(Tensor,
         let log_z = logits.gather(1, targets, false).to_kind(Kind::Float) - &target_log_p; // (rows, 1)
         p *= log_z * (2.0 * head.z_loss) + 1.0;
     }
-    let minus_one = Tensor::full(targets.size(), -1.0, (Kind::Float, x.device()));
+    let minus_one = Tensor::full(targets.size(), -1.0, (Kind::Float, padded.device()));
     let mut gradient = p.scatter_add_(1, targets, &minus_one); // (rows, V)
     if head.soft_cap > 0.0 {
         gradient *= 1.0 - (logits.to_kind(Kind::Float) / head.soft_cap).square();

@@ -229,11 +229,17 @@ pub struct Linear {
 impl Linear {
     /// The map `name`.
     fn new(name: &str, weights: &Weights<'_>) -> Self {
-        Linear { weight: weights.get(&format!("{name}.weight")), bias: weights.find(&format!("{name}.bias")) }
+        Self::find(name, weights).unwrap_or_else(|| panic!("the model has no map `{name}`"))
+    }
+
+    /// The map `name`, if the model has it.
+    fn find(name: &str, weights: &Weights<'_>) -> Option<Self> {
+        let weight = weights.find_factor(&format!("{name}.weight"))?;
+        Some(Linear { weight, bias: weights.find_factor(&format!("{name}.bias")) })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        native::linear(x, &self.weight, self.bias.as_ref())
     }
 
     /// `forward` of GELU(x), of which the backward pass keeps x alone.

@@ -10,6 +10,7 @@ use harness_core::random::{self, Purpose};
 use tch::{Device, Kind, Tensor};
 
 use super::Transformer;
+use crate::native;
 
 /// The float32 master weights of a model, in the order of the list.
 pub struct Parameters {
@@ -89,6 +90,13 @@ impl Weights<'_> {
     /// The same, if the list has it.
     pub fn find(&self, name: &str) -> Option<Tensor> {
         self.find_float32(name).map(|tensor| tensor.to_kind(self.compute))
+    }
+
+    /// A weight of an affine map, if the list has it: in float32 where [`native::linear`] has a kernel that rounds it.
+    pub fn find_factor(&self, name: &str) -> Option<Tensor> {
+        let master = self.find_float32(name)?;
+        let rounded_later = native::own_products(master.device(), self.compute);
+        Some(if rounded_later { master } else { master.to_kind(self.compute) })
     }
 
     /// A weight in float32, for tables that are looked up rather than multiplied.

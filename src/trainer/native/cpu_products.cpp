@@ -1,0 +1,187 @@
+// Matrix products of any size by panels. See cpu_kernels.h; the products of single tiles are in tiles.h.
+
+#include "cpu_kernels.h"
+#include "tiles.h"
+
+#include <algorithm>
+
+namespace harness {
+
+namespace {
+
+constexpr int64_t DEPTH = 512;        // pairs of a panel that are multiplied at a time: 128 kB, which the second cache holds
+constexpr int64_t NEAR_DEPTH = 256;   // the same where a tile's columns of both factors are to stay in the first cache
+constexpr int64_t TILE_ROWS = 6;      // of the largest tile
+constexpr int64_t TILES = (PANEL + TILE_ROWS - 1) / TILE_ROWS;
+constexpr int64_t BLOCK_ROWS = 20 * TILE_ROWS;
+constexpr int64_t SUMMED_PAIRS = 64;  // pairs of rows summed at a time: sums of sums lose less to rounding
+
+// Sixteen numbers in bfloat16; those beyond the mask are 0.
+inline __m256i rounded(const Bf16* from, __mmask16 mask) { return _mm256_maskz_loadu_epi16(mask, from); }
+inline __m256i rounded(const float* from, __mmask16 mask) { return narrow(load(from, mask)); }
+
+// Thirty-two numbers in bfloat16.
+inline __m512i rounded_pairs(const Bf16* from, __mmask32 mask) { return _mm512_maskz_loadu_epi16(mask, from); }
+inline __m512i rounded_pairs(const float* from, __mmask32 mask) {
+  const Lanes low = load(from, static_cast<__mmask16>(mask)), high = load(from + LANES, static_cast<__mmask16>(mask >> LANES));
+  return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
+
+// The panel of what row(t, n, mask) gives: numbers n to n + 16 of row t.
+template <typename F>
+void pack_with(int64_t rows, int64_t columns, uint32_t* panel, float* sums, F row) {
+  constexpr int64_t PARTS = PANEL / LANES;
+  __mmask16 masks[PARTS];
+  Lanes sum[PARTS], part[PARTS];
+  for (int64_t v = 0; v < PARTS; v++) {
+    masks[v] = v * LANES < columns ? first(columns - v * LANES) : 0;
+    sum[v] = part[v] = splat(0);
+  }
+  for (int64_t p = 0; p < pairs_of(rows); p++) {
+    const bool last = p + 1 == pairs_of(rows), alone = 2 * p + 1 == rows;
+    for (int64_t v = 0; v < PARTS; v++) {
+      const __m256i low = row(2 * p, v * LANES, masks[v]);
+      const __m256i high = alone ? _mm256_setzero_si256() : row(2 * p + 1, v * LANES, masks[v]);
+      _mm512_storeu_si512(panel + p * PANEL + v * LANES, paired(low, high));
+      if (sums != nullptr) part[v] = _mm512_add_ps(part[v], _mm512_add_ps(widen(low), widen(high)));
+    }
+    if (sums == nullptr || !(last || (p + 1) % SUMMED_PAIRS == 0)) continue;
+    for (int64_t v = 0; v < PARTS; v++) {
+      sum[v] = _mm512_add_ps(sum[v], part[v]);
+      part[v] = splat(0);
+      if (last && masks[v] != 0) store(sums + v * LANES, sum[v], masks[v]);
+    }
+  }
+}
+
+// Sixteen rows of sixteen pairs.
+inline void transpose(__m512i (&x)[LANES]) {
+  __m512i y[LANES];
+  for (int i = 0; i < LANES; i += 2) {
+    y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+    y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+  }
+  for (int i = 0; i < LANES; i += 4) {
+    for (int j = 0; j < 2; j++) {
+      x[i + 2 * j] = _mm512_unpacklo_epi64(y[i + j], y[i + j + 2]);
+      x[i + 2 * j + 1] = _mm512_unpackhi_epi64(y[i + j], y[i + j + 2]);
+    }
+  }
+  for (int i = 0; i < LANES; i += 8) {
+    for (int j = 0; j < 4; j++) {
+      y[i + j] = _mm512_shuffle_i32x4(x[i + j], x[i + j + 4], 0x88);
+      y[i + j + 4] = _mm512_shuffle_i32x4(x[i + j], x[i + j + 4], 0xDD);
+    }
+  }
+  for (int j = 0; j < 8; j++) {
+    x[j] = _mm512_shuffle_i32x4(y[j], y[j + 8], 0x88);
+    x[j + 8] = _mm512_shuffle_i32x4(y[j], y[j + 8], 0xDD);
+  }
+}
+
+// The product with each panel: into(row, column, mask, sum) for sixteen columns at a time. Rows go through all panels in
+// blocks, and through one panel by tiles, whose sums stay near, unless the panel is multiplied in several parts.
+template <typename F>
+void multiply_with(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, F into) {
+  alignas(64) float sums[BLOCK_ROWS * PANEL];
+  const int64_t step = pairs > DEPTH ? BLOCK_ROWS : TILE_ROWS;
+  for (int64_t block = 0; block < rows; block += BLOCK_ROWS) {
+    for (int64_t column = 0; column < columns; column += PANEL) {
+      const uint32_t* panel = panels + column * pairs;
+      for (int64_t row = block; row < std::min(rows, block + BLOCK_ROWS); row += step) {
+        const int64_t here = std::min(step, rows - row);
+        for (int64_t p = 0; p < pairs; p += DEPTH)
+          product(ByRows{a.at + row * a.stride + 2 * p, a.stride}, panel + p * PANEL, PANEL, sums, PANEL, here, PANEL,
+                  std::min(DEPTH, pairs - p), p > 0);
+        for (int64_t m = 0; m < here; m++)
+          for (int64_t n = 0; n < PANEL && column + n < columns; n += LANES)
+            into(row + m, column + n, first(columns - column - n), load(sums + m * PANEL + n));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+template <typename T>
+void pack(const T* x, int64_t stride, int64_t rows, int64_t columns, uint32_t* panel, float* sums) {
+  pack_with(rows, columns, panel, sums,
+            [&](int64_t t, int64_t n, __mmask16 mask) { return rounded(x + t * stride + n, mask); });
+}
+
+void pack_gelu(Rows x, int64_t rows, int64_t columns, uint32_t* panel) {
+  pack_with(rows, columns, panel, nullptr,
+            [&](int64_t t, int64_t n, __mmask16 mask) { return narrow(gelu(load(x.at + t * x.stride + n, mask))); });
+}
+
+template <typename T>
+void pack_transposed(const T* x, int64_t stride, int64_t rows, int64_t columns, uint32_t* panel) {
+  const int64_t pairs = pairs_of(columns);
+  for (int64_t n = 0; n < PANEL; n += LANES) {
+    for (int64_t p = 0; p < pairs; p += LANES) {
+      const int64_t left = columns - 2 * p;
+      const __mmask32 mask = left >= 2 * LANES ? ~__mmask32{0} : (__mmask32{1} << left) - 1;
+      __m512i block[LANES];
+      for (int64_t i = 0; i < LANES; i++)
+        block[i] = n + i < rows ? rounded_pairs(x + (n + i) * stride + 2 * p, mask) : _mm512_setzero_si512();
+      transpose(block);
+      for (int64_t i = 0; i < std::min(LANES, pairs - p); i++) _mm512_storeu_si512(panel + (p + i) * PANEL + n, block[i]);
+    }
+  }
+}
+
+void multiply(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, const float* bias, Rows y) {
+  multiply_with(a, rows, panels, pairs, columns, [&](int64_t row, int64_t column, __mmask16 mask, Lanes sum) {
+    if (bias != nullptr) sum = _mm512_add_ps(sum, load(bias + column, mask));
+    store(y.at + row * y.stride + column, sum, mask);
+  });
+}
+
+void multiply_by_gelu_slope(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, Rows x, Rows y) {
+  multiply_with(a, rows, panels, pairs, columns, [&](int64_t row, int64_t column, __mmask16 mask, Lanes sum) {
+    const Lanes slope = gelu_slope(load(x.at + row * x.stride + column, mask));
+    store(y.at + row * y.stride + column, _mm512_mul_ps(slope, sum), mask);
+  });
+}
+
+void multiply_panels(const uint32_t* a, int64_t rows, const uint32_t* b, int64_t pairs, int64_t columns, float* c,
+                     int64_t c_stride, bool add) {
+  // Of A's panel the columns that a tile takes, next to each other.
+  alignas(64) uint32_t parts[TILES][NEAR_DEPTH * TILE_ROWS + LANES];
+  alignas(64) float sums[TILE_ROWS * PANEL];
+  for (int64_t p = 0; p < pairs; p += NEAR_DEPTH) {
+    const int64_t depth = std::min(NEAR_DEPTH, pairs - p);
+    for (int64_t m = 0; m < rows; m += TILE_ROWS)
+      for (int64_t i = 0; i < depth; i++)
+        _mm512_storeu_si512(parts[m / TILE_ROWS] + i * TILE_ROWS,
+                            _mm512_maskz_loadu_epi32(first(std::min(TILE_ROWS, rows - m)), a + (p + i) * PANEL + m));
+    for (int64_t n = 0; n < columns; n += PANEL) {
+      const uint32_t* panel = b + n * pairs + p * PANEL;
+      for (int64_t m = 0; m < rows; m += TILE_ROWS) {
+        const int64_t here = std::min(TILE_ROWS, rows - m);
+        const Transposed part{parts[m / TILE_ROWS], TILE_ROWS};
+        float* at = c + m * c_stride + n;
+        if (n + PANEL <= columns) {
+          product(part, panel, PANEL, at, c_stride, here, PANEL, depth, add || p > 0);
+          continue;
+        }
+        product(part, panel, PANEL, sums, PANEL, here, PANEL, depth, false);
+        for (int64_t i = 0; i < here; i++) {
+          for (int64_t j = 0; j < columns - n; j += LANES) {
+            float* to = at + i * c_stride + j;
+            const __mmask16 mask = first(columns - n - j);
+            const Lanes before = add || p > 0 ? load(to, mask) : splat(0);
+            store(to, _mm512_add_ps(before, load(sums + i * PANEL + j)), mask);
+          }
+        }
+      }
+    }
+  }
+}
+
+template void pack(const float*, int64_t, int64_t, int64_t, uint32_t*, float*);
+template void pack(const Bf16*, int64_t, int64_t, int64_t, uint32_t*, float*);
+template void pack_transposed(const float*, int64_t, int64_t, int64_t, uint32_t*);
+template void pack_transposed(const Bf16*, int64_t, int64_t, int64_t, uint32_t*);
+
+}  // namespace harness
