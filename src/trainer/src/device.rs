@@ -94,6 +94,7 @@ pub fn name(device: Device) -> String {
 
 /// The switches as libtorch has them now; `attention_kernel` as [`crate::native::attention_kernel`] says it.
 pub fn determinism(
+    device: Device,
     precision: Precision,
     attention_kernel: Option<&str>,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -114,6 +115,7 @@ pub fn determinism(
         inter_op_threads: tch::get_num_interop_threads().max(0) as u32,
         cpu_capability: native::cpu_capability(),
         cpu_kernels: native::cpu_kernels(),
+        product_kernel: Some(if native::own_products(device, compute_kind(precision)) { "own" } else { "libtorch" }.to_owned()),
         environment: environment_of_numbers(environment),
     }
 }
@@ -208,10 +210,14 @@ mod tests {
     #[test]
     fn switches_are_read_back_as_they_were_set() {
         configure(&TrainingConfig { threads: 1, tf32: true, ..TrainingConfig::default() }).unwrap();
-        let read = determinism(Precision::Bf16, None, [("OMP_WAIT_POLICY".to_owned(), "passive".to_owned())]);
+        let read = determinism(Device::Cpu, Precision::Bf16, None, [("OMP_WAIT_POLICY".to_owned(), "passive".to_owned())]);
         assert!(read.deterministic_algorithms && !read.cudnn_benchmark);
         assert_eq!((read.intra_op_threads, read.float32_matmul_precision.as_str()), (1, "high"));
         assert_eq!(read.environment, ["OMP_WAIT_POLICY=passive"]);
+        let own = native::own_products(Device::Cpu, Kind::BFloat16);
+        assert_eq!(read.product_kernel.as_deref(), Some(if own { "own" } else { "libtorch" }));
+        let exact = determinism(Device::Cpu, Precision::F32, None, []);
+        assert_eq!(exact.product_kernel.as_deref(), Some("libtorch"));
     }
 
     #[test]

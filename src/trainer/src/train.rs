@@ -138,7 +138,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         flops_per_token: job.model.training_flops_per_token(job.vocabulary_size),
         peak: peak.clone(),
         first_step: position.step,
-        determinism: device::determinism(training.precision, attention_kernel, std::env::vars()),
+        determinism: device::determinism(chosen.device, training.precision, attention_kernel, std::env::vars()),
     })));
 
     let mut run = Run {

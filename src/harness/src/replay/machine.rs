@@ -96,6 +96,9 @@ pub(super) fn differences(open: &Open, host: &Host, recorded: &Started, here: &S
     if let (Some(old), Some(new)) = (&old.attention_kernel, &new.attention_kernel) {
         row("attention", old, new);
     }
+    if let (Some(old), Some(new)) = (&old.product_kernel, &new.product_kernel) {
+        row("matrix products", old, new);
+    }
     // The threads stand above; what the supervisor sets follows from them.
     let environment = |all: &[String]| {
         let counts = |name: &&String| !name.starts_with("OMP_") && !name.starts_with("MKL_NUM_THREADS");
