@@ -16,6 +16,7 @@ mod cases {
     mod diagnose;
     mod error_rates;
     mod exchange;
+    mod go_on;
     mod hostile;
     mod init;
     mod ladder;

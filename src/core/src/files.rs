@@ -129,7 +129,12 @@ fn plain(path: &Path, action: &'static str) -> Result<File> {
 
 /// Opens a file for appending, creating it if needed.
 pub fn open_append(path: &Path) -> Result<File> {
-    OpenOptions::new().create(true).append(true).open(path).map_err(named("open", path))
+    let is_new = !path.exists();
+    let file = OpenOptions::new().create(true).append(true).open(path).map_err(named("open", path))?;
+    if is_new {
+        sync_folder(path.parent()).map_err(named("sync the folder of", path))?;
+    }
+    Ok(file)
 }
 
 /// Creates a file that must not exist yet, for streams into a folder of one's own that is renamed when complete.
@@ -233,10 +238,19 @@ pub fn link(from: &Path, to: &Path) -> Result<()> {
 
 /// Creates a folder and its parents; an existing one is fine.
 pub fn create_folder(path: &Path) -> Result<()> {
-    if path.as_os_str().is_empty() {
+    if path.as_os_str().is_empty() || is_folder(path) {
         return Ok(());
     }
-    fs::create_dir_all(path).map_err(named("create folder", path))
+    if let Some(parent) = path.parent() {
+        create_folder(parent)?;
+    }
+    match fs::create_dir(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_folder(path) => Ok(()),
+        // What is written into it survives the machine only if its own name does.
+        made => made.and_then(|()| sync_folder(path.parent())),
+    }
+    .map_err(named("create folder", path))
 }
 
 /// Creates a folder that must not exist yet (for names that have to be unique).

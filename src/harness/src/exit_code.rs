@@ -12,3 +12,6 @@ pub const INCOMPLETE: u8 = 3;
 pub const UNANCHORED: u8 = 5;
 /// A run was interrupted and sealed as such.
 pub const INTERRUPTED: u8 = 130;
+/// A run was stopped before its end on request of the system (its time ends, or it was preempted) and sealed as such, or
+/// nothing was opened yet: the same command goes on, a run with `--go-on`. It is `EX_TEMPFAIL` of sysexits.h, "try again".
+pub const STOPPED: u8 = 75;

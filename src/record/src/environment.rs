@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::Path;
+use std::process::Command;
 
 use harness_core::Digest;
 use harness_core::build::Build;
@@ -55,6 +56,29 @@ pub fn binaries(
 pub fn home() -> Option<std::path::PathBuf> {
     env::var_os("HOME").filter(|home| !home.is_empty()).map(Into::into)
 }
+
+/// When the machine is taken from this process, where whoever lends it says so: `HARNESS_END_TIME`, in seconds since 1970,
+/// or else the job's end as Slurm tells it.
+pub fn end_time() -> Result<Option<jiff::Timestamp>, EndTimeError> {
+    let at = |text: &str| jiff::Timestamp::from_second(text.trim().parse().ok()?).ok();
+    if let Ok(text) = env::var("HARNESS_END_TIME") {
+        return at(&text).map(Some).ok_or(EndTimeError(text));
+    }
+    let Ok(job) = env::var("SLURM_JOB_ID") else { return Ok(None) };
+    if let Some(told) = env::var("SLURM_JOB_END_TIME").ok().as_deref().and_then(at) {
+        return Ok(Some(told));
+    }
+    // Without a format of its own it tells the time of day where it runs.
+    let mut asked = Command::new("scontrol");
+    let asked = asked.args(["show", "job", "--oneliner", &job]).env("SLURM_TIME_FORMAT", "%s").output();
+    let told = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    Ok(told.split_whitespace().find_map(|field| field.strip_prefix("EndTime=")).and_then(at))
+}
+
+/// `HARNESS_END_TIME` is no time.
+#[derive(Debug, thiserror::Error)]
+#[error("HARNESS_END_TIME is `{0}`\nhint: give the end in seconds since 1970, as `date -d '+2 hours' +%s` prints them")]
+pub struct EndTimeError(String);
 
 /// Now, in UTC, to the second.
 pub fn now() -> jiff::Timestamp {
@@ -112,7 +136,7 @@ fn libc_name() -> String {
     if maps.contains("ld-musl") {
         return "musl".to_owned();
     }
-    let ldd = std::process::Command::new("ldd").arg("--version").output();
+    let ldd = Command::new("ldd").arg("--version").output();
     let text = ldd.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
     text.lines().next().map_or_else(|| "unknown".to_owned(), str::to_owned)
 }

@@ -11,6 +11,7 @@ use harness_core::files::{self, FileError};
 use harness_core::scores::{ActivationStatistics, StepLine, TensorNorms, to_csv};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::anchors;
@@ -65,13 +66,14 @@ impl Table {
         Ok(Table { path, writer: None })
     }
 
-    /// Takes up a table whose writer died: only whole lines count, the last one may be torn.
-    fn reopen(path: PathBuf) -> Result<Self, SealError> {
+    /// Takes up a table whose writer died. Rows count up to the first that is none: the last may be torn, and of what was not
+    /// synced when a machine died any part may be missing.
+    fn reopen<T: DeserializeOwned>(path: PathBuf) -> Result<Self, SealError> {
         if files::is_file(&path) {
-            let rows = files::read_to_string(&path)?;
-            let whole = &rows[..rows.rfind('\n').map_or(0, |at| at + 1)];
-            if whole.len() != rows.len() {
-                files::write(&path, whole.as_bytes())?;
+            let rows = files::read(&path)?;
+            let whole = whole_rows::<T>(&rows);
+            if whole != rows.len() {
+                files::write(&path, &rows[..whole])?;
             }
         }
         Ok(Table { path, writer: None })
@@ -95,6 +97,34 @@ impl Table {
         let flushed = self.writer.as_mut().map_or(Ok(()), csv::Writer::flush);
         Ok(flushed.map_err(|e| FileError::new("write", &self.path, e))?)
     }
+
+    /// Flushes, and waits until the rows would survive the machine.
+    fn sync(&mut self) -> Result<(), SealError> {
+        self.flush()?;
+        let synced = self.writer.as_ref().map_or(Ok(()), |writer| writer.get_ref().sync_data());
+        Ok(synced.map_err(|e| FileError::new("sync", &self.path, e))?)
+    }
+}
+
+/// Bytes of the whole rows at the beginning of a table, with its header.
+fn whole_rows<T: DeserializeOwned>(rows: &[u8]) -> usize {
+    let lines = &rows[..rows.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1)];
+    let mut reader = csv::Reader::from_reader(lines);
+    let Ok(header) = reader.headers().cloned() else { return 0 };
+    let (mut row, mut whole) = (csv::StringRecord::new(), reader.position().byte());
+    while reader.read_record(&mut row).is_ok_and(|is_there| is_there) && row.deserialize::<T>(Some(&header)).is_ok() {
+        whole = reader.position().byte();
+    }
+    whole as usize
+}
+
+/// The whole lines at the beginning of a log. Each was synced before the next was begun, so that only the last can be torn, or
+/// no line at all.
+fn whole_lines(log: &[u8]) -> &[u8] {
+    let whole = &log[..log.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1)];
+    let last = whole.split_inclusive(|&byte| byte == b'\n').next_back().unwrap_or_default();
+    let is_line = serde_json::from_slice::<Value>(last).is_ok_and(|line| line.is_object());
+    if is_line { whole } else { &whole[..whole.len() - last.len()] }
 }
 
 impl Recorder {
@@ -108,13 +138,30 @@ impl Recorder {
     ) -> Result<Self, SealError> {
         let unnamed = folder.with_file_name(format!(".{}", open.run));
         files::create_new_folder(&unnamed)?;
-        let named = Self::fill(&unnamed, open, plan, inherited).and_then(|()| Ok(files::rename(&unnamed, folder)?));
+        let named = Self::fill(&unnamed, open, plan, inherited).and_then(|last| {
+            files::rename(&unnamed, folder)?;
+            Ok(last)
+        });
         // Nothing has been computed yet: a record that cannot be opened (on a full disk, say) leaves nothing behind.
-        named.inspect_err(|_| drop(files::remove_folder(&unnamed)))?;
-        Self::reopen(folder)
+        let (previous, last_at) = named.inspect_err(|_| drop(files::remove_folder(&unnamed)))?;
+        let table = |name: &str| Table { path: folder.join(name), writer: None };
+        Ok(Recorder {
+            folder: folder.to_owned(),
+            steps: table(file::STEPS),
+            tensor_norms: table(file::TENSOR_NORMS),
+            activations: table(file::ACTIVATIONS),
+            previous,
+            last_at,
+        })
     }
 
-    fn fill(folder: &Path, open: &Open, plan: &[(String, Vec<u8>)], inherited: &Inherited) -> Result<(), SealError> {
+    /// Gives digest and time of the last line of the log.
+    fn fill(
+        folder: &Path,
+        open: &Open,
+        plan: &[(String, Vec<u8>)],
+        inherited: &Inherited,
+    ) -> Result<(Digest, Timestamp), SealError> {
         for (path, content) in plan {
             files::write(&folder.join(path), content)?;
         }
@@ -130,26 +177,25 @@ impl Recorder {
             last_at: open.opened_at.parse().unwrap_or_default(),
         };
         recorder.event("opened", json!({ "open_sha256": Digest::of_file(&folder.join(file::OPEN))? }))?;
-        recorder.flush()
+        Ok((recorder.previous, recorder.last_at))
     }
 
     /// Takes up a folder whose supervisor died, to seal it.
     pub fn reopen(folder: &Path) -> Result<Self, SealError> {
-        let log = files::read_to_string(&folder.join(file::LOG))?;
-        // Only whole lines count: the last one may be torn.
-        let whole = &log[..log.rfind('\n').map_or(0, |at| at + 1)];
+        let log = files::read(&folder.join(file::LOG))?;
+        let whole = whole_lines(&log);
         if whole.len() != log.len() {
-            files::write(&folder.join(file::LOG), whole.as_bytes())?;
+            files::write(&folder.join(file::LOG), whole)?;
         }
-        let last = whole.lines().last();
-        let previous = last.map_or_else(|| Digest::of(b""), |line| Digest::of(line.as_bytes()));
-        let last = last.and_then(|line| serde_json::from_str::<Value>(line).ok());
+        let last = whole.trim_ascii_end().split(|&byte| byte == b'\n').next_back().unwrap_or_default();
+        let previous = Digest::of(last);
+        let last = serde_json::from_slice::<Value>(last).ok();
         let last_at = last.and_then(|line| line["at"].as_str()?.parse().ok()).unwrap_or_default();
         Ok(Recorder {
             folder: folder.to_owned(),
-            steps: Table::reopen(folder.join(file::STEPS))?,
-            tensor_norms: Table::reopen(folder.join(file::TENSOR_NORMS))?,
-            activations: Table::reopen(folder.join(file::ACTIVATIONS))?,
+            steps: Table::reopen::<StepLine>(folder.join(file::STEPS))?,
+            tensor_norms: Table::reopen::<TensorNorms>(folder.join(file::TENSOR_NORMS))?,
+            activations: Table::reopen::<ActivationStatistics>(folder.join(file::ACTIVATIONS))?,
             previous,
             last_at,
         })
@@ -172,6 +218,12 @@ impl Recorder {
             Message::Activations { rows } => rows.iter().try_for_each(|row| self.activations.add(row)),
             event => {
                 self.flush()?;
+                if matches!(event, Message::Checkpoint(_)) {
+                    // The line in the log is what makes the checkpoint count, so all that belongs to it is on the disk before.
+                    [&mut self.steps, &mut self.tensor_norms, &mut self.activations]
+                        .into_iter()
+                        .try_for_each(Table::sync)?;
+                }
                 let mut body = serde_json::to_value(event).expect("messages are JSON");
                 let name = body.as_object_mut().expect("messages are objects").remove("event");
                 self.event(name.as_ref().and_then(Value::as_str).unwrap_or("message"), body)
@@ -205,6 +257,10 @@ impl Recorder {
     /// [`Recorder::finish`] makes as it would have been. Gives record and root.
     pub fn seal(mut self, told: Told, mut ended: Ended) -> Result<(Record, Digest), SealError> {
         self.flush()?;
+        // What a killed trainer was writing is as large as a checkpoint, and nobody's.
+        for path in files::list_recursive(&self.folder)?.iter().filter(|path| is_half_written(path)) {
+            files::remove(&self.folder.join(path))?;
+        }
         let digests = self.digests()?;
         let open = files::read(&self.folder.join(file::OPEN))?;
         let open = read_open(&open).map_err(|error| self.unreadable(file::OPEN, error.to_string()))?;
@@ -291,7 +347,13 @@ pub(crate) fn named<'a>(open: &'a Open, told: &'a Told) -> impl Iterator<Item = 
 pub(super) fn is_apart(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let is_anchor = path.strip_prefix(anchors::FOLDER).is_some_and(|rest| rest.starts_with('/'));
-    is_anchor || (name.starts_with('.') && name.ends_with(".tmp")) || is_litter(name)
+    is_anchor || is_half_written(path) || is_litter(name)
+}
+
+/// What a killed write left behind ([`files::write`]).
+fn is_half_written(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.starts_with('.') && name.ends_with(".tmp")
 }
 
 /// What desktops put into every folder that they show.
@@ -302,4 +364,44 @@ pub(super) fn is_litter(name: &str) -> bool {
 /// JSON for people: indented, with a final line end.
 pub fn pretty<T: Serialize>(value: &T) -> String {
     serde_json::to_string_pretty(value).expect("plain structs are JSON") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_table_the_rows_before_the_first_that_is_none_are_whole() {
+        let rows: Vec<StepLine> = (1..4).map(|step| StepLine { step, ..StepLine::default() }).collect();
+        let table = to_csv(&rows);
+        let whole = |bytes: &[u8]| whole_rows::<StepLine>(bytes);
+        assert_eq!((whole(b""), whole(&table)), (0, table.len()));
+        let [header, first, second] = [0, 1, 2].map(|rows| {
+            let ends = table.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+            ends.collect::<Vec<_>>()[rows]
+        });
+        assert_eq!((whole(&table[..header]), whole(&table[..header - 1])), (header, 0));
+        assert_eq!(whole(&table[..table.len() - 1]), second, "a row without its line end may have lost digits");
+        // A block that was never written reads as zeros, whether the line end after it was written or not.
+        for hole in [second..table.len(), second..table.len() - 1, first + 1..second + 1] {
+            let mut holed = table.clone();
+            let from = if hole.start == second { second } else { first };
+            holed[hole].fill(0);
+            assert_eq!(whole(&holed), from);
+        }
+    }
+
+    #[test]
+    fn of_a_log_only_the_last_line_may_be_none() {
+        let log = b"{\"event\":\"opened\"}\n{\"event\":\"started\"}\n";
+        let first = 19;
+        assert_eq!(whole_lines(log), log);
+        for torn in [log.len() - 1, log.len() - 5, first + 1] {
+            assert_eq!(whole_lines(&log[..torn]), &log[..first]);
+        }
+        let mut holed = log.to_vec();
+        holed[first..first + 8].fill(0);
+        assert_eq!(whole_lines(&holed), &log[..first]);
+        assert_eq!(whole_lines(b""), b"");
+    }
 }

@@ -112,7 +112,7 @@ pub fn purpose_of(experiment: &Choices) -> Purpose {
 }
 
 /// What decides the numbers of a run but for its seed, and for the steps where they follow from a budget.
-pub(crate) fn plan_but_seed_and_measured_steps(config: &Choices) -> Digest {
+pub fn plan_but_seed_and_measured_steps(config: &Choices) -> Digest {
     let mut plan = config.clone();
     if plan.training.budget.is_some() {
         plan.training.steps = 0;

@@ -57,13 +57,15 @@ const char* harness_error() { return last_error().c_str(); }
 
 // ---- process -------------------------------------------------------------------------------------------
 
-// SIGINT and SIGTERM ask for an orderly end. A terminal sends SIGINT to parent and child alike.
+// SIGINT, SIGTERM and SIGUSR1 ask for an orderly end. A terminal sends SIGINT to parent and child alike, a queue the others to
+// every process of a job, once or more often.
 void harness_catch_stop_signals() {
   struct sigaction action {};
   action.sa_handler = note_stop;
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGUSR1, &action, nullptr);
 }
 int harness_stop_signalled() { return stop_signals; }
 

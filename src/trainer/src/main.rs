@@ -17,7 +17,8 @@ const HELP: &str = "\
 Trains and evaluates language models for `harness`, which is the program for people.
 
 Usage: harness-trainer run JOB.json   run a job: messages as JSON lines on standard output;
-                                      a line `stop` or the end of standard input ends it in order
+                                      a line `stop`, the end of standard input, SIGINT, SIGTERM or
+                                      SIGUSR1 ends it in order, with a checkpoint after the step
        harness-trainer generate       continue token ids: a job as JSON on standard input, a sample a line out
        harness-trainer about          describe the program, libtorch and the GPUs as JSON
        harness-trainer --version

@@ -1,5 +1,5 @@
 //! The two ends of the pipe to the parent: messages go out as JSON lines on standard output, and a line `stop`,
-//! the end of standard input, SIGINT or SIGTERM comes in as a request to end in order.
+//! the end of standard input, SIGINT, SIGTERM or SIGUSR1 comes in as a request to end in order.
 
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;

@@ -129,13 +129,13 @@ fn pointers(tensors: &[Tensor]) -> Vec<*const C_tensor> {
     tensors.iter().map(Tensor::as_ptr).collect()
 }
 
-/// SIGINT and SIGTERM become a request to stop in order, see [`stop_signalled`].
+/// SIGINT, SIGTERM and SIGUSR1 become a request to stop in order, see [`stop_signalled`].
 pub fn catch_stop_signals() {
     // SAFETY: installs handlers that only set a flag.
     unsafe { harness_catch_stop_signals() }
 }
 
-/// Whether SIGINT or SIGTERM arrived.
+/// Whether one of them arrived.
 pub fn stop_signalled() -> bool {
     // SAFETY: reads a flag.
     unsafe { harness_stop_signalled() != 0 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::{Failure, Outcome, Workplace, audit, report, run, terminal};
-use crate::exit_code;
 use crate::run::Options;
 use harness_analyse::{AgainstChance, RunAnalysis};
 use harness_record::RunSet;
@@ -25,10 +24,9 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let context = workplace.context(arguments.trainer.clone());
     for name in EXPERIMENTS {
         terminal::tell(&format!("\n$ harness run {name}"));
-        match run::one(&context, name, &Options::default())? {
-            Status::Completed => {}
-            Status::Interrupted => return Ok(exit_code::INTERRUPTED),
-            Status::Failed => return Ok(exit_code::CONTRADICTION),
+        let record = run::one(&context, name, &Options::default())?;
+        if record.status != Status::Completed {
+            return Ok(run::code_of(&record));
         }
     }
     gate(workplace)?;

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::run::code_of;
 use super::{Outcome, Workplace, replay, terminal};
-use crate::exit_code;
 use crate::replay::{EvaluatedAgain, evaluate_again, exit_code_of};
 use crate::run::{Options, Question, evaluate};
 use harness_analyse::{CurvePoint, RunAnalysis};
-use harness_record::format::Status;
 use harness_record::{self as record, SealedRun};
 
 /// Evaluate kept checkpoints of a run, and seal the result as a run of its own.
@@ -90,11 +89,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         ));
     }
     terminal::say(&format!("{}  {}", outcome.root, outcome.run));
-    Ok(match outcome.record.status {
-        Status::Completed => exit_code::SUCCESS,
-        Status::Interrupted => exit_code::INTERRUPTED,
-        Status::Failed => exit_code::CONTRADICTION,
-    })
+    Ok(code_of(&outcome.record))
 }
 
 /// Says what came of the evaluation made again.

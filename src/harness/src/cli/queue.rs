@@ -285,6 +285,7 @@ fn start(workplace: &Workplace, queue: &Queue, detached: bool, trainer: Option<P
         // Closing the terminal does not end what has a session of its own. Who leads one already needs none.
         let _ = rustix::process::setsid();
     }
+    terminal::leave_when_system_asks();
     let devices = Devices::of(env::var("CUDA_VISIBLE_DEVICES").ok().as_deref());
     let worker = Worker::new(queue, &workplace.project, &workplace.git, &devices)?;
     // Whoever builds the programs anew meanwhile does not change those that the queue runs.
@@ -306,6 +307,7 @@ fn start(workplace: &Workplace, queue: &Queue, detached: bool, trainer: Option<P
     }
     Ok(match end {
         End::Interrupted => exit_code::INTERRUPTED,
+        End::StoppedBySystem => exit_code::STOPPED,
         End::Done if count(State::Failed) + count(State::Held) > 0 => exit_code::CONTRADICTION,
         End::Done | End::Asked => exit_code::SUCCESS,
     })

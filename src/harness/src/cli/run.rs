@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use super::budget::promised_to_others;
 use super::{Failure, Outcome, Workplace, proposal, terminal};
 use crate::exit_code;
-use crate::run::{self, Options, Resume, RunContext, RunError};
-use harness_record::format::{Purpose, Status};
+use crate::run::{self, GoneOn, Options, Resume, RunContext, RunError};
+use harness_core::names::ExperimentName;
+use harness_record::format::{Purpose, Record, Status};
 use harness_record::load_config;
 use harness_study::seeds::next;
 
@@ -15,6 +16,10 @@ use harness_study::seeds::next;
 /// Makes the corpus and tasks ready, refuses a tree or programs that differ from the commit, opens the record, supervises
 /// the trainer and seals the run. Ctrl-C stops after the current step with a checkpoint; a second one kills the trainer.
 /// Either way the run is sealed, and `--resume` continues it from its last checkpoint.
+///
+/// SIGTERM and SIGUSR1, by which queues take a machine back, stop it in the same way, however often they come, and so does the
+/// end of a Slurm job (or `HARNESS_END_TIME`, in seconds since 1970), early enough for a last checkpoint. The exit code is 75
+/// then: the same command with `--go-on` goes on to the same weights.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The experiment: a folder under experiments/.
@@ -37,6 +42,10 @@ pub(super) struct Arguments {
     /// Resume the latest run that did not complete, from its last checkpoint.
     #[arg(long)]
     resume: bool,
+    /// See to it that the run of this config, seed and purpose completes: start it, go on from its last checkpoint if it was stopped
+    /// or killed, and do nothing if it has completed. Of several that do so at once one runs and the others wait.
+    #[arg(long, conflicts_with = "resume")]
+    go_on: bool,
     /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
     #[arg(long, value_name = "PROGRAM")]
     trainer: Option<PathBuf>,
@@ -66,6 +75,7 @@ impl From<For> for Purpose {
 }
 
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
+    terminal::leave_when_system_asks();
     let project = &workplace.project;
     let name = arguments.name.parse()?;
     let loaded = load_config(project, &name)?;
@@ -73,6 +83,13 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let purpose: Purpose = arguments.purpose.into();
     // What is chosen by, decided or reported takes seeds that nobody chooses.
     let seed = match arguments.seed {
+        None if purpose != Purpose::Explore && arguments.go_on => {
+            return Err(Failure::usage(format!(
+                "which run is to be gone on with is not known: each call would take the next seed to {}\n\
+                 hint: name it with --seed; `harness seeds {name} --list` lists them",
+                purpose.verb()
+            )));
+        }
         None if purpose != Purpose::Explore => Some(next(project, &name, &loaded.experiment, purpose)?),
         chosen => chosen,
     };
@@ -86,16 +103,39 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         over_budget: arguments.over_budget.clone(),
         promised: promised_to_others(workplace, |_| false)?,
     };
-    let outcome = one(&workplace.context(arguments.trainer.clone()), &arguments.name, &options)?;
-    Ok(match outcome {
+    let context = workplace.context(arguments.trainer.clone());
+    if !arguments.go_on {
+        return Ok(code_of(&one(&context, &arguments.name, &options)?));
+    }
+    match run::go_on(&context, &name, &options, &mut terminal::Screen::new())? {
+        GoneOn::Ran(outcome) => {
+            tell_end(&name, &outcome);
+            Ok(code_of(&outcome.record))
+        }
+        GoneOn::Completed(run) => {
+            let id = &run.open.run;
+            terminal::tell(&format!("nothing to do: run {id} of {name} has completed, at {}", run.record.ended_at));
+            if let Some(reason) = &run.open.not_citable_because {
+                terminal::tell(&format!("the paper cannot cite it: {reason}; without --go-on a new run is made"));
+            }
+            terminal::say(&format!("{}  {id}", run.root));
+            Ok(exit_code::SUCCESS)
+        }
+    }
+}
+
+/// The exit code after a run that ended so.
+pub(super) fn code_of(record: &Record) -> u8 {
+    match record.status {
         Status::Completed => exit_code::SUCCESS,
+        Status::Interrupted if record.is_stopped_by_system() => exit_code::STOPPED,
         Status::Interrupted => exit_code::INTERRUPTED,
         Status::Failed => exit_code::CONTRADICTION,
-    })
+    }
 }
 
 /// Runs one experiment and says how it ended.
-pub(super) fn one(context: &RunContext, name: &str, options: &Options) -> Result<Status, Failure> {
+pub(super) fn one(context: &RunContext, name: &str, options: &Options) -> Result<Record, Failure> {
     let mut screen = terminal::Screen::new();
     let name = name.parse()?;
     let outcome = match run::run(context, &name, options, &mut screen) {
@@ -107,6 +147,12 @@ pub(super) fn one(context: &RunContext, name: &str, options: &Options) -> Result
         }
         other => other?,
     };
+    tell_end(&name, &outcome);
+    Ok(outcome.record)
+}
+
+/// Says how a run ended.
+fn tell_end(name: &ExperimentName, outcome: &run::Outcome) {
     let status = outcome.record.status;
     if let Some(failure) = &outcome.record.failure {
         let hint = failure.hint.as_ref().map_or(String::new(), |h| format!("\nhint: {h}"));
@@ -119,5 +165,4 @@ pub(super) fn one(context: &RunContext, name: &str, options: &Options) -> Result
         outcome.record.resources.wall_time_s
     ));
     terminal::say(&format!("{}  {}", outcome.root, outcome.run));
-    Ok(status)
 }

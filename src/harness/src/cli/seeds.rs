@@ -72,6 +72,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         }
         return Ok(exit_code::SUCCESS);
     }
+    terminal::leave_when_system_asks();
     proposal::check(workplace, &loaded)?;
     let is_own = |promise: &Promise| {
         (&promise.experiment, promise.purpose) == (&name, purpose) && missing.contains(&promise.seed)
@@ -87,9 +88,10 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         let resume = there.unfinished.get(&seed).cloned().map(Resume::Of);
         let (over_budget, promised) = (over_budget.clone(), promised.clone());
         let options = Options { seed: Some(seed), purpose, resume, over_budget, promised, ..Options::default() };
-        match run::one(&context, &arguments.name, &options)? {
+        let record = run::one(&context, &arguments.name, &options)?;
+        match record.status {
             Status::Completed => {}
-            Status::Interrupted => return Ok(exit_code::INTERRUPTED),
+            Status::Interrupted => return Ok(run::code_of(&record)),
             Status::Failed => failed = true,
         }
     }

@@ -449,6 +449,7 @@ fn run(
     trainer: Option<PathBuf>,
     json: bool,
 ) -> Outcome {
+    terminal::leave_when_system_asks();
     let project = &workplace.project;
     let study = open_to_run(project, &name.parse()?)?;
     let missing =
@@ -464,6 +465,7 @@ fn run(
     let missing = seen.survey.missing().count();
     Ok(match end {
         End::Interrupted => exit_code::INTERRUPTED,
+        End::StoppedBySystem => exit_code::STOPPED,
         End::Stopped(problem) => {
             return Err(Failure::failed(format!("{problem}\nhint: `harness study run {name}` goes on")));
         }

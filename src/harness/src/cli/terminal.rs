@@ -1,8 +1,8 @@
 //! What the commands share on the terminal: errors, progress, tables.
 
 use std::io::{self, IsTerminal, Write, stderr, stdout};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use comfy_table::presets::NOTHING;
@@ -11,7 +11,7 @@ use harness_core::contract::{Message, Unanswered};
 use harness_core::scores::StepLine;
 use harness_corpus::{Progress, Unit};
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::exit_code;
 use crate::run::{Interrupts, RunError, Watcher, Workload, timed};
@@ -131,44 +131,67 @@ pub(super) fn say_shaded(pieces: &[(String, Shade)]) {
     print(&format!("{line}\n"));
 }
 
-/// Whether a wish to stop is counted; else it ends the program, as it would without us.
-static COUNTING: AtomicBool = AtomicBool::new(false);
+/// What a signal does now.
+static PHASE: AtomicU8 = AtomicU8::new(ENDS);
+/// It ends the program, as it would without us.
+const ENDS: u8 = 0;
+/// The same, but where it is the system's, by the exit code that says that the command can be given again.
+const LEAVES: u8 = 1;
+/// It is kept as a wish to stop.
+const ASKS: u8 = 2;
+/// The system's is put off, so that a run is sealed; a person's ends the program.
+const WAITS: u8 = 3;
+/// Whether the system's signal was put off.
+static IS_PUT_OFF: AtomicBool = AtomicBool::new(false);
 
-/// Counts Ctrl-C, hang-up and termination in what it gives back, until [`COUNTING`] is taken back.
-pub(super) fn count_interrupts() -> Interrupts {
-    static COUNT: OnceLock<Interrupts> = OnceLock::new();
-    let count = COUNT.get_or_init(|| {
-        let count: Interrupts = Arc::default();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            let counter = Arc::clone(&count);
-            // SAFETY: the handler touches atomics, writes a constant to standard error, or restores the default and
-            // raises the signal again: all of it is async-signal-safe.
+/// The wishes to stop of this process, which signals are from the first call on.
+fn wishes() -> &'static Interrupts {
+    static WISHES: OnceLock<Interrupts> = OnceLock::new();
+    WISHES.get_or_init(|| {
+        let wishes = Interrupts::default();
+        for signal in [SIGINT, SIGHUP, SIGTERM, SIGUSR1] {
+            let wishes = wishes.clone();
+            let by_system = matches!(signal, SIGTERM | SIGUSR1);
+            // SAFETY: the handler touches atomics, writes a constant to standard error, exits without cleaning up, or
+            // restores the default and raises the signal again: all of it is async-signal-safe.
             let registered = unsafe {
                 signal_hook::low_level::register(signal, move || {
-                    if !COUNTING.load(Ordering::Relaxed) {
-                        let _ = signal_hook::low_level::emulate_default_handler(signal);
-                        return;
-                    }
-                    let text: &[u8] = if counter.fetch_add(1, Ordering::Relaxed) == 0 {
-                        b"\nstopping after this step and a checkpoint; press again to force it\n"
-                    } else {
-                        b"\nkilling the trainer; the run will be sealed\n"
+                    let text: &[u8] = match (PHASE.load(Ordering::Relaxed), by_system) {
+                        (ASKS, true) if wishes.ask_by_system(signal) => {
+                            b"\nthe system asks to stop: stopping after this step and a checkpoint\n"
+                        }
+                        (ASKS, true) => return,
+                        (ASKS, false) if wishes.ask_by_person() => b"\nkilling the trainer; the run will be sealed\n",
+                        (ASKS, false) => b"\nstopping after this step and a checkpoint; press again to force it\n",
+                        (WAITS, true) => return IS_PUT_OFF.store(true, Ordering::Relaxed),
+                        (LEAVES, true) => signal_hook::low_level::exit(exit_code::STOPPED.into()),
+                        _ => return drop(signal_hook::low_level::emulate_default_handler(signal)),
                     };
                     let _ = rustix::io::write(rustix::stdio::stderr(), text);
                 })
             };
             registered.expect("these signals can be caught");
         }
-        count
-    });
-    count.store(0, Ordering::Relaxed);
-    COUNTING.store(true, Ordering::Relaxed);
-    Arc::clone(count)
+        wishes
+    })
+}
+
+/// From now on a signal of the system ends the program by the exit code that says that the command can be given again.
+pub(super) fn leave_when_system_asks() {
+    wishes();
+    PHASE.store(LEAVES, Ordering::Relaxed);
+}
+
+/// Keeps Ctrl-C, hang-up and the system's signals in what it gives back, until [`stop_counting`].
+pub(super) fn count_interrupts() -> Interrupts {
+    wishes().reset();
+    PHASE.store(ASKS, Ordering::Relaxed);
+    wishes().clone()
 }
 
 /// From now on a wish to stop ends the program again.
 pub(super) fn stop_counting() {
-    COUNTING.store(false, Ordering::Relaxed);
+    PHASE.store(ENDS, Ordering::Relaxed);
 }
 
 /// How often a stage says where it is when it has no terminal to draw on.
@@ -292,13 +315,16 @@ impl Watcher for Screen {
             tell(&format!("the paper cannot cite this run: {reason}"));
         }
         (self.workload, self.rows, self.evaluations) = (workload.clone(), Vec::new(), Vec::new());
+        if IS_PUT_OFF.load(Ordering::Relaxed) {
+            std::process::exit(exit_code::STOPPED.into());
+        }
         self.open_bar(Some(workload.steps), "step {pos}/{len} [{bar:25}] {msg}");
         Ok(count_interrupts())
     }
 
     fn closed(&mut self) {
         self.close();
-        stop_counting();
+        PHASE.store(WAITS, Ordering::Relaxed);
     }
 
     fn message(&mut self, message: &Message) {

@@ -27,6 +27,8 @@ pub enum End {
     Asked,
     /// The run that it was at was interrupted.
     Interrupted,
+    /// The system had the run stopped that it was at.
+    StoppedBySystem,
 }
 
 /// Works a queue off.
@@ -135,6 +137,7 @@ impl<'a> Worker<'a> {
             ));
         }
         match made.map(|outcome| &outcome.record).filter(|_| after.state == State::Waiting) {
+            Some(record) if record.is_stopped_by_system() => Ok(Some(End::StoppedBySystem)),
             Some(record) if record.status == Status::Interrupted => Ok(Some(End::Interrupted)),
             // The run failed for want of room, so that its item waits.
             Some(record) => {

@@ -1,7 +1,6 @@
 //! A job that is run once more, beside the records: what it writes goes into a folder of the store that is removed again.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 use harness_core::contract::{Checkpoint, Closing, Evaluation, Failure, Job, Message, Skipped, Started};
 use harness_core::files;
@@ -89,7 +88,7 @@ pub(super) fn rerun(
                 if until == Some(checkpoint.step) {
                     is_there = true;
                     // What comes after it is not asked for.
-                    interrupts.store(2, Ordering::Relaxed);
+                    interrupts.force();
                 }
             }
             Message::Evaluation(evaluation) => told.evaluations.push(evaluation.clone()),
@@ -100,8 +99,8 @@ pub(super) fn rerun(
     })?;
     progress.end();
     if is_there {
-        interrupts.store(0, Ordering::Relaxed);
-    } else if interrupts.load(Ordering::Relaxed) > 0 {
+        interrupts.reset();
+    } else if interrupts.is_asked() {
         return Err(RunError::Interrupted.into());
     } else {
         told.failure = ended.failure;

@@ -8,6 +8,7 @@ use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, RunId};
 use harness_core::scores::TableError;
 use harness_core::shards::ShardError;
+use harness_record::environment::EndTimeError;
 use harness_record::git::GitError;
 use harness_record::{RecordError, SealError};
 use harness_study::StudyError;
@@ -152,6 +153,24 @@ pub enum RunError {
         /// What can be done.
         hint: String,
     },
+    /// It is not known until when the machine is lent.
+    #[error(transparent)]
+    EndTime(#[from] EndTimeError),
+    /// Run after run ended before its first checkpoint.
+    #[error(
+        "the last {} runs of `{name}` ended before they wrote a checkpoint, the latest {}, so that going on would end so again: {}\nhint: {hint}",
+        runs.len(), last, list_of(runs)
+    )]
+    NoProgress {
+        /// The experiment.
+        name: ExperimentName,
+        /// The runs, latest first.
+        runs: Vec<RunId>,
+        /// How the latest ended.
+        last: String,
+        /// What can be done.
+        hint: String,
+    },
     /// The user wished to stop.
     #[error("interrupted; nothing was written")]
     Interrupted,
@@ -221,6 +240,10 @@ impl RunError {
         }
         matches!(self, RunError::Disk { .. })
     }
+}
+
+fn list_of(runs: &[RunId]) -> String {
+    runs.iter().map(|run| format!("`{run}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn was_or_were(programs: &[&str]) -> String {

@@ -165,6 +165,7 @@ fn ready(
         keep: training.keep,
         // It writes no checkpoint.
         disk: DiskNeed { checkpoint_bytes: 0, checkpoints: 0 },
+        ends_at: environment::end_time()?,
         threads: training.threads,
         deterministic: training.deterministic,
         largest_pass: None,

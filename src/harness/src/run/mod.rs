@@ -6,12 +6,15 @@ pub mod afford;
 mod code_state;
 mod context;
 mod device;
+mod end_time;
 mod error;
 mod evaluate;
 pub mod expected;
 pub mod forecast;
+mod go_on;
 mod job;
 pub mod launch;
+pub mod lease;
 mod plan;
 pub mod probe;
 pub mod processors;
@@ -35,6 +38,7 @@ pub use code_state::{Options, Resume};
 pub use context::RunContext;
 pub use error::RunError;
 pub use evaluate::{Question, evaluate, recorded_data, recorded_job};
+pub use go_on::{GoneOn, go_on};
 pub use launch::{Interrupts, Local, about, trainer_beside};
 pub use plan::Rehearsal;
 pub use resume::seal;
@@ -66,9 +70,28 @@ pub fn run(
     let wanted = Wanted::look(context, name, options, origin)?;
     let prepared = wanted.prepare(context, watcher.progress())?;
     let experiment = with_steps(context, &wanted.experiment, &prepared.corpus, origin, watcher.progress())?;
-    let over_budget = over_budget(context, &wanted, &experiment, options, origin)?;
     let mut plan = wanted.plan(project, &experiment, &prepared, origin)?;
-    plan.open.plan.over_budget = over_budget;
+    let limits = Limits::load(project)?;
+    if !limits.is_empty() || plan.ends_at.is_some() {
+        let left = origin.map_or(1.0, |origin| 1.0 - origin.checkpoint.step as f64 / experiment.training.steps as f64);
+        let expected = Pace::here(project)?.of_resolved(project, &experiment)?;
+        let wish = Wish {
+            name: wanted.name(),
+            config: &experiment,
+            purpose: wanted.purpose(),
+            count: 1,
+            each: expected.as_ref().map(|expected| expected.spent().times(left)),
+        };
+        let reason = options.over_budget.as_deref();
+        if !limits.is_empty() {
+            plan.open.plan.over_budget = afford::check(project, &limits, &wish, &options.promised, reason)?;
+        }
+        let late = plan
+            .ends_at
+            .zip(expected)
+            .and_then(|(ends_at, expected)| end_time::too_late(ends_at, left * expected.seconds));
+        late.iter().for_each(|warning| watcher.progress().note(warning));
+    }
     for lost in origin.iter().flat_map(|origin| &origin.passed_over) {
         let used = plan.open.resumed_from.as_ref().map_or(0, |origin| origin.step);
         let (run, step, problem) = (&lost.run, lost.step, &lost.problem);
@@ -107,31 +130,6 @@ pub fn run_or_resume(
             other => return other,
         }
     }
-}
-
-/// Refuses a run that the budget does not pay for. Gives the reason why it is run all the same, where it needs one.
-fn over_budget(
-    context: &RunContext,
-    wanted: &Wanted,
-    experiment: &Experiment,
-    options: &Options,
-    origin: Option<&Origin>,
-) -> Result<Option<String>, RunError> {
-    let project = context.project;
-    let limits = Limits::load(project)?;
-    if limits.is_empty() {
-        return Ok(None);
-    }
-    let left = origin.map_or(1.0, |origin| 1.0 - origin.checkpoint.step as f64 / experiment.training.steps as f64);
-    let expected = Pace::here(project)?.of_resolved(project, experiment)?;
-    let wish = Wish {
-        name: wanted.name(),
-        config: experiment,
-        purpose: wanted.purpose(),
-        count: 1,
-        each: expected.map(|expected| expected.spent().times(left)),
-    };
-    afford::check(project, &limits, &wish, &options.promised, options.over_budget.as_deref())
 }
 
 /// Refuses what [`run`] would refuse before it makes data ready. Gives the commit and the config with its seed.

@@ -14,6 +14,7 @@ use harness_record::job::{Given, job};
 use harness_record::{self as record, environment, load_config_with};
 use harness_study::points::{Opened, Planned};
 use harness_study::seeds as derived;
+use jiff::Timestamp;
 
 use super::code_state::Options;
 use super::code_state::{CodeState, Files};
@@ -37,6 +38,8 @@ pub(super) struct Ready {
     pub disk: DiskNeed,
     pub threads: u32,
     pub deterministic: bool,
+    /// Until when the machine is lent, if that is known.
+    pub ends_at: Option<Timestamp>,
     /// Stops a trial that falls behind.
     pub pruner: Option<Pruner>,
     /// The most sequences of a pass that fit into this machine's memory by prediction; nothing where nothing is trained.
@@ -93,7 +96,7 @@ pub struct Rehearsal {
 /// The data of a run, made ready.
 pub(super) struct Prepared {
     pub corpus: PreparedCorpus,
-    tasks: Vec<Task>,
+    pub tasks: Vec<Task>,
 }
 
 impl<'a> Wanted<'a> {
@@ -226,6 +229,7 @@ impl<'a> Wanted<'a> {
             jobs: vec![(file::JOB.to_owned(), job)],
             threads: training.threads,
             deterministic: training.deterministic,
+            ends_at: environment::end_time()?,
         })
     }
 

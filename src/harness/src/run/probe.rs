@@ -2,8 +2,6 @@
 //! measured in short runs: batch size, learning rate, warm-up, clipping. Each probe gives points and what they say,
 //! with how sure that is.
 
-use std::sync::atomic::Ordering;
-
 use harness_core::config::Choices;
 use harness_core::names::ExperimentName;
 use harness_record::environment;
@@ -281,8 +279,7 @@ impl Prober<'_> {
     }
 
     fn check_interrupts(&self) -> Result<(), RunError> {
-        let wished = self.interrupts.load(Ordering::Relaxed) > 0;
-        if wished { Err(RunError::Interrupted) } else { Ok(()) }
+        if self.interrupts.is_asked() { Err(RunError::Interrupted) } else { Ok(()) }
     }
 
     fn probe(&self, kind: Kind, key: &'static str, steps: u64, tried: &[(f64, ShortRun)]) -> Result<Probe, RunError> {

@@ -41,13 +41,7 @@ pub(super) fn origin(
         if of.map(|of| of.trial) != options.trial {
             continue;
         }
-        let run = match SealedRun::open(project, name, &id) {
-            Err(RecordError::NotSealed { .. }) => {
-                seal(project, name, &id)?;
-                SealedRun::open(project, name, &id)?
-            }
-            other => other?,
-        };
+        let run = sealed(project, name, &id)?;
         if options.seed.is_some_and(|seed| seed != run.open.plan.seed) {
             continue;
         }
@@ -57,9 +51,13 @@ pub(super) fn origin(
             }
             break;
         }
+        let rows: Vec<StepLine> = read_csv(&run.path(file::STEPS))?;
         let pruned = run.record.retention.as_ref().map(|r| r.pruned.clone()).unwrap_or_default();
         for checkpoint in run.record.checkpoints.iter().rev().filter(|c| !pruned.contains(&c.step)) {
             let problem = match Digest::of_file(&run.path(&checkpoint.file.path)) {
+                Ok(found) if found == checkpoint.file.sha256 && lacks_rows(&run, checkpoint, &rows) => {
+                    format!("rows of steps before it are missing in `{}`", file::STEPS)
+                }
                 Ok(found) if found == checkpoint.file.sha256 => {
                     let checkpoint = checkpoint.clone();
                     return Ok(Origin { run, checkpoint, passed_over });
@@ -76,6 +74,14 @@ pub(super) fn origin(
         [] => format!("`{name}` has no run"),
         tried => format!("no intact checkpoint in {}", tried.join(", ")),
     }))
+}
+
+/// Whether rows of steps before a checkpoint are not there, which a machine that died may have lost though the file is whole.
+fn lacks_rows(run: &SealedRun, checkpoint: &Checkpoint, rows: &[StepLine]) -> bool {
+    let (metrics, steps) = (&run.experiment.metrics, run.experiment.training.steps);
+    let is_skipped = |step: u64| run.record.skipped.iter().any(|skipped| skipped.step == step);
+    let last = (1..=checkpoint.step).rev().find(|&step| metrics.has_row(step, steps) && !is_skipped(step));
+    last > rows.last().map(|row| row.step)
 }
 
 impl Origin {
@@ -190,6 +196,14 @@ pub(super) fn hold(folder: &Path) -> Result<File, RunError> {
     let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
     let _ = rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty());
     Ok(file)
+}
+
+/// A run, which is sealed before if nobody seals it any more.
+pub(super) fn sealed(project: &Project, name: &ExperimentName, run: &RunId) -> Result<SealedRun, RunError> {
+    if let Err(RecordError::NotSealed { .. }) = SealedRun::open(project, name, run) {
+        seal(project, name, run)?;
+    }
+    Ok(SealedRun::open(project, name, run)?)
 }
 
 /// Seals a run that nobody seals any more, from what its log tells: as it ended, where only its seal was cut short, and else as

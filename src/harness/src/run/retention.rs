@@ -69,6 +69,11 @@ impl Keeper {
         Ok(())
     }
 
+    /// How many are there.
+    pub(super) fn count(&self) -> usize {
+        self.present.len()
+    }
+
     /// What the record says of it.
     pub(super) fn retention(&self) -> Retention {
         let kept_as_best = best(self.keep.best, &self.present.keys().copied().collect::<Vec<_>>(), &self.losses);

@@ -1,20 +1,21 @@
 //! One open run: its record is written while a launcher runs its jobs, and sealed whatever happens.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
 use harness_analyse::spikes::{Detector, Spike};
 use harness_core::Digest;
 use harness_core::contract::{Failure, Message, Started};
 use harness_core::names::RunId;
 use harness_corpus::Progress;
-use harness_record::format::{Open, Record};
+use harness_record::format::{Open, PREEMPTED, Record, TIME_LIMIT};
 use harness_record::{Inherited, Recorder, environment, pretty};
+use rustix::process::Signal;
 
 use super::context::RunContext;
 use super::device::{self, Claim};
+use super::end_time::{Deadline, NEAR};
 use super::error::RunError;
-use super::launch::{Ended, Interrupts, Launcher, Start};
+use super::launch::{Asker, Ended, Interrupts, Launcher, Start};
 use super::plan::Ready;
 use super::resume::{self, Origin};
 use super::retention::Keeper;
@@ -69,6 +70,7 @@ pub(super) fn carry_out(
     }
     let ended = session.map(|mut session| {
         let ended = session.run(context.launcher.as_ref(), origin, &interrupts, watcher);
+        session.note_asker(&interrupts);
         (session, ended)
     });
     watcher.closed();
@@ -91,6 +93,8 @@ struct Session {
     keeper: Keeper,
     /// Held while the trainer runs.
     claim: Option<Claim>,
+    /// Where the machine is lent for a time.
+    deadline: Option<Deadline>,
 }
 
 impl Session {
@@ -107,6 +111,7 @@ impl Session {
             spikes: Detector::after(&earlier.steps),
             keeper: Keeper::new(plan.keep, steps),
             claim: None,
+            deadline: plan.ends_at.map(|ends_at| Deadline::new(ends_at, plan.disk.checkpoint_bytes)),
             plan,
         })
     }
@@ -122,6 +127,7 @@ impl Session {
         let folder = self.folder.clone();
         let root = self.root.clone();
         let _lock = resume::hold(&folder)?;
+        self.deadline.iter().for_each(|deadline| interrupts.ask_at(deadline.stops_at()));
         if let Some(origin) = origin {
             for evaluation in origin.copy_evaluations(&folder)? {
                 let message = Message::Evaluation(evaluation);
@@ -186,14 +192,44 @@ impl Session {
             watcher.progress().note(&behind.message);
             self.recorder.event("fallen_behind", serde_json::json!(behind))?;
             self.trainer_log.stopped_because = Some(behind);
-            // As a person's first wish to stop, unless there was one.
-            let _ = interrupts.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+            interrupts.ask();
         }
         for removed in self.keeper.take(message, &self.folder)? {
             let body = serde_json::json!({ "step": removed.step, "path": removed.file.path });
             self.recorder.event("pruned", body)?;
         }
+        if let Some(deadline) = &mut self.deadline {
+            deadline.take(message, self.keeper.count());
+            interrupts.ask_at(deadline.stops_at());
+        }
         Ok(())
+    }
+
+    /// Keeps why the trainer was asked to stop, where that was the system's wish. A signal may also have come to the trainer
+    /// alone, which then stopped without being asked from here.
+    fn note_asker(&mut self, interrupts: &Interrupts) {
+        let left = self.plan.ends_at.map(|ends_at| ends_at.duration_since(environment::now()));
+        let is_near = left.is_some_and(|left| left <= NEAR);
+        let (kind, why) = match interrupts.asker() {
+            Some(Asker::Person) => return,
+            Some(Asker::Program) => (PREEMPTED, "another process has taken the run over".to_owned()),
+            Some(Asker::EndTime) => (TIME_LIMIT, "the time that the machine is lent for ends".to_owned()),
+            Some(Asker::System { signal }) if is_near || (left.is_none() && signal == Signal::USR1.as_raw()) => {
+                (TIME_LIMIT, format!("the system said by signal {signal} that the time ends"))
+            }
+            Some(Asker::System { signal }) => (PREEMPTED, format!("the system asked for it by signal {signal}")),
+            None if is_near => (TIME_LIMIT, "the system ended the trainer's time".to_owned()),
+            None => (PREEMPTED, "the system asked the trainer for it".to_owned()),
+        };
+        let step = self.trainer_log.step;
+        let Open { experiment, plan, evaluates, .. } = &self.plan.open;
+        let hint = match (evaluates, &plan.study) {
+            (Some(earlier), _) => format!("`harness evaluate {}` starts it again", earlier.run),
+            (None, Some(study)) => format!("`harness study run {}` goes on from its checkpoint", study.name),
+            (None, None) => format!("`harness run {experiment} --go-on`, with the same seed and purpose, goes on"),
+        };
+        let (kind, message, hint) = (kind.to_owned(), format!("stopped after step {step}: {why}"), Some(hint));
+        self.trainer_log.stopped_because.get_or_insert(Failure { kind, message, hint, step });
     }
 
     /// Whether the record has a place for a message: with `metrics.step_rows`, not for every step.

@@ -14,6 +14,8 @@ pub(super) struct TrainerLog {
     pub failure: Option<Failure>,
     /// Why it was asked to stop, where that was no person's wish.
     pub stopped_because: Option<Failure>,
+    /// Steps that it had done when it was last heard of.
+    pub step: u64,
     tokens_per_s: Vec<f64>,
 }
 
@@ -26,7 +28,10 @@ impl TrainerLog {
     /// Takes in a message.
     pub(super) fn take(&mut self, message: &Message) {
         match message {
-            Message::Step(line) => self.tokens_per_s.push(line.tokens_per_s),
+            Message::Step(line) => {
+                self.step = line.step;
+                self.tokens_per_s.push(line.tokens_per_s);
+            }
             Message::Failed(failure) => self.failure = Some(failure.clone()),
             other => self.told.take(other),
         }

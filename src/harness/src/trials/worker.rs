@@ -1,18 +1,15 @@
 //! Runs the trials of a study that are missing. Any number of processes may do so at a time.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use harness_core::contract::Message;
-use harness_corpus::Progress;
-use harness_record::format::{Open, Status};
+use harness_record::format::Status;
 use harness_study::points::Opened;
 use harness_study::trials::{PRUNED, Survey};
 
-use super::lease::{Lease, Leases};
-use crate::run::{self, Interrupts, Options, Outcome, Resume, RunContext, RunError, Watcher, Workload};
+use crate::run::lease::{Lease, Leases, Renewed};
+use crate::run::{self, Options, Outcome, Resume, RunContext, RunError, Watcher};
 
 /// How often it is looked whether another process is done with its trial, or dead.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -24,6 +21,8 @@ pub enum End {
     Done,
     /// A person wished it.
     Interrupted,
+    /// The system wished it.
+    StoppedBySystem,
     /// Something stands in the way of every trial.
     Stopped(String),
 }
@@ -52,7 +51,7 @@ pub fn work(
     over_budget: Option<&str>,
     watcher: &mut dyn Watcher,
 ) -> Result<End, RunError> {
-    let leases = Leases::open(context.project, &study.name)?;
+    let leases = Leases::open(context.project.leases(&study.name))?;
     let is_ours = |trial: u64| share.is_none_or(|share| share.has(trial));
     let (mut tried, mut is_told) = (BTreeSet::new(), false);
     loop {
@@ -64,7 +63,7 @@ pub fn work(
         }
         let before = tried.len();
         for number in missing {
-            let Some(lease) = leases.take(number)? else { continue };
+            let Some(lease) = leases.take(&named(number))? else { continue };
             tried.insert(number);
             if let Some(end) = run_one(context, study, number, &lease, over_budget, watcher)? {
                 return Ok(end);
@@ -80,6 +79,11 @@ pub fn work(
     }
 }
 
+/// The name of a trial's lease.
+fn named(trial: u64) -> String {
+    format!("trial-{trial:05}")
+}
+
 /// Runs one trial, once no other process is at it; none if it is done then.
 pub fn one(
     context: &RunContext,
@@ -88,10 +92,10 @@ pub fn one(
     over_budget: Option<&str>,
     watcher: &mut dyn Watcher,
 ) -> Result<Option<Outcome>, RunError> {
-    let leases = Leases::open(context.project, &study.name)?;
+    let leases = Leases::open(context.project.leases(&study.name))?;
     let mut is_told = false;
     loop {
-        if let Some(lease) = leases.take(number)? {
+        if let Some(lease) = leases.take(&named(number))? {
             return attempt(context, study, number, &lease, over_budget, watcher);
         }
         if !is_told {
@@ -119,6 +123,7 @@ fn run_one(
     watcher.progress().note(&format!("trial {number}: {word}, run {run}{why}"));
     Ok(match record.status {
         Status::Interrupted if kind == PRUNED || lease.is_lost() => None,
+        Status::Interrupted if record.is_stopped_by_system() => Some(End::StoppedBySystem),
         Status::Interrupted => Some(End::Interrupted),
         Status::Failed if kind == "disk_full" => Some(End::Stopped(why.trim_start_matches(": ").to_owned())),
         Status::Failed | Status::Completed => None,
@@ -143,36 +148,6 @@ fn attempt(
     let resume = (!trial.runs.is_empty()).then_some(Resume::Of(trial.runs));
     let over_budget = over_budget.map(str::to_owned);
     let options = Options { trial: Some(number), resume, over_budget, ..Options::default() };
-    let mut watcher = Renewed { lease, watcher, interrupts: None };
+    let mut watcher = Renewed::new(lease, watcher);
     run::run_or_resume(context, &study.name, options, &mut watcher).map(Some)
-}
-
-/// Stops a run whose trial another process has taken.
-struct Renewed<'a> {
-    lease: &'a Lease,
-    watcher: &'a mut dyn Watcher,
-    interrupts: Option<Interrupts>,
-}
-
-impl Watcher for Renewed<'_> {
-    fn progress(&mut self) -> &mut dyn Progress {
-        self.watcher.progress()
-    }
-
-    fn opened(&mut self, open: &Open, workload: &Workload) -> Result<Interrupts, RunError> {
-        let interrupts = self.watcher.opened(open, workload)?;
-        self.interrupts = Some(interrupts.clone());
-        Ok(interrupts)
-    }
-
-    fn message(&mut self, message: &Message) {
-        if let (true, Some(interrupts)) = (self.lease.is_lost(), &self.interrupts) {
-            let _ = interrupts.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        self.watcher.message(message);
-    }
-
-    fn closed(&mut self) {
-        self.watcher.closed();
-    }
 }

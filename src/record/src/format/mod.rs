@@ -512,6 +512,11 @@ impl Status {
     }
 }
 
+/// The kind of failure of a run that was stopped because the time ends that its machine is lent for; its status is `interrupted`.
+pub const TIME_LIMIT: &str = "time_limit";
+/// The same of one that was stopped because the system takes the machine back before that, or asked for it without saying why.
+pub const PREEMPTED: &str = "preempted";
+
 /// `record.json`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -547,6 +552,14 @@ pub struct Record {
     /// Every file of the folder that neither `open.json` nor an evaluation nor a checkpoint names; versions before 4 did not
     /// say.
     pub files: Vec<contract::OutputFile>,
+}
+
+impl Record {
+    /// Whether the system had the run stopped, so that nobody decided anything about it.
+    pub fn is_stopped_by_system(&self) -> bool {
+        let kind = self.failure.as_ref().map(|failure| failure.kind.as_str());
+        self.status == Status::Interrupted && matches!(kind, Some(TIME_LIMIT | PREEMPTED))
+    }
 }
 
 /// The body of the last line of the log: how the run ended, and whatever else of `record.json` no line before it tells.

@@ -1,14 +1,13 @@
 //! Watching over a process that speaks the trainer's contract, until it has ended.
 //!
 //! It is a child in a process group of its own, so that Ctrl-C reaches only the supervisor, which passes on the wish:
-//! `stop` on the child's standard input at the first, a kill at the second.
+//! `stop` on the child's standard input at the first, a kill at a person's second.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,11 +38,10 @@ pub(super) fn supervise(
     let (mut step, mut failure, mut closed, mut asked) = (0, None, false, false);
     let mut told = None;
     loop {
-        match interrupts.load(Ordering::Relaxed) {
-            0 => {}
-            1 if !asked => asked = ask_to_stop(&mut input),
-            1 => {}
-            _ => drop(child.kill()),
+        if interrupts.is_forced() {
+            drop(child.kill());
+        } else if !asked && interrupts.is_asked() {
+            asked = ask_to_stop(&mut input);
         }
         let line = match lines.recv_timeout(Duration::from_millis(100)) {
             Ok(line) => line,
@@ -97,13 +95,13 @@ pub(super) fn supervise(
     })
 }
 
-/// Waits for a child that has closed its output; a second wish to stop kills it.
+/// Waits for a child that has closed its output, unless it is to be ended at once.
 fn wait(child: &mut Child, interrupts: &Interrupts) -> std::io::Result<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if interrupts.load(Ordering::Relaxed) > 1 {
+        if interrupts.is_forced() {
             drop(child.kill());
         }
         thread::sleep(Duration::from_millis(5));

@@ -5,21 +5,18 @@
 //! child of this process ([`Local`]) or the first rank of a job on a cluster.
 
 mod child;
+mod interrupts;
 mod local;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use harness_core::contract::{About, Failure, Message};
 use harness_record::format::Launch;
 
 use crate::run::error::RunError;
 
+pub use interrupts::{Asker, Interrupts};
 pub use local::{Local, about, trainer_beside};
-
-/// How many times the user has asked to stop. Signal handlers count it up.
-pub type Interrupts = Arc<AtomicUsize>;
 
 /// Starts the trainer.
 pub trait Launcher {
@@ -32,8 +29,8 @@ pub trait Launcher {
     /// What the program says of itself.
     fn about(&self) -> Result<About, RunError>;
 
-    /// Runs a job to its end, handing each message on. One wish to stop is passed on to the trainer, a second one kills it;
-    /// so does an error of `on_message` (a full disk, say).
+    /// Runs a job to its end, handing each message on. A wish to stop is passed on to the trainer; a person's second one kills
+    /// it, and so does an error of `on_message` (a full disk, say).
     fn launch(
         &self,
         start: &Start<'_>,
