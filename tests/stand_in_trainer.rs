@@ -29,6 +29,7 @@ use harness_core::shards::TokenStream;
 use harness_core::token_losses::TokenLosses;
 use harness_core::weights::{Tensor, Tensors};
 use harness_core::{Digest, files, random, weights};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -62,6 +63,10 @@ fn run(job: &Job) {
         let _ = io::stdin().lock().read_line(&mut String::new());
         flag.store(true, Ordering::Relaxed);
     });
+
+    for signal in [SIGINT, SIGTERM, SIGUSR1] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).unwrap();
+    }
 
     let first_step = job.resume_from.as_ref().map_or(0, |path| step_of(path));
     let parameters = job.model.parameters(job.vocabulary_size);

@@ -50,7 +50,7 @@ fn lent_for(project: &Project, seconds: u64) -> Ran {
 
 #[test]
 fn the_same_command_starts_goes_on_and_then_finds_nothing_to_do() {
-    let project = project(20);
+    let project = project(60);
     let child = project.start("slow", &GO_ON);
     until_checkpoint(&project, 0, 4);
     // Queues ask more than once, and by more than one signal.
@@ -66,12 +66,20 @@ fn the_same_command_starts_goes_on_and_then_finds_nothing_to_do() {
     assert_eq!(first["checkpoints"].as_array().unwrap().last().unwrap()["step"], stopped_at);
     assert_eq!(first["failure"]["step"], stopped_at);
 
-    project.harness(&GO_ON).expect(0);
+    // Where every process of a job is told, the trainer stops by itself.
+    let child = project.start("slow", &GO_ON);
+    until_checkpoint(&project, 1, stopped_at.div_ceil(4).max(2) * 4 + 4);
+    let parent = child.id();
+    let trainer = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    signal(trainer.trim().parse().unwrap(), Signal::USR1);
+    project.wait(child).expect(75);
     assert_eq!(open(&project, 1)["resumed_from"]["step"], stopped_at);
+
+    project.harness(&GO_ON).expect(0);
     let done = project.harness(&GO_ON).expect(0);
     let run = project.latest("tiny").file_name().unwrap().to_str().unwrap().to_owned();
     assert!(done.stderr.contains(&format!("nothing to do: run {run}")) && done.stdout.contains(&run), "{}", done.all());
-    assert_eq!(project.runs("tiny").len(), 2);
+    assert_eq!(project.runs("tiny").len(), 3);
     project.harness(&["audit"]).expect(0);
 
     // Another seed, other data and another purpose are other runs.
@@ -82,8 +90,8 @@ fn the_same_command_starts_goes_on_and_then_finds_nothing_to_do() {
     project.commit("Train on more");
     project.harness(&GO_ON).expect(0);
     project.harness(&["run", "tiny", "--go-on", "--seed", "3", "--purpose", "tune"]).expect(0);
-    assert_eq!(project.runs("tiny").len(), 5);
-    assert!((2..5).all(|at| open(&project, at)["resumed_from"].is_null()));
+    assert_eq!(project.runs("tiny").len(), 6);
+    assert!((3..6).all(|at| open(&project, at)["resumed_from"].is_null()));
 }
 
 #[test]
@@ -123,6 +131,43 @@ fn what_failed_by_itself_is_not_gone_on_with() {
 }
 
 #[test]
+fn a_node_that_dies_loses_at_most_one_interval() {
+    let project = project(100);
+    let mut child = project.start("slow", &GO_ON);
+    until_checkpoint(&project, 0, 12);
+    let parent = child.id();
+    let trainer = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    for pid in [parent, trainer.trim().parse().unwrap()] {
+        signal(pid, Signal::KILL);
+    }
+    child.wait().unwrap();
+    // What was synced last is torn, and of what was not synced any part is missing.
+    let run = project.latest("tiny");
+    let path = |name: &str| run.join(name);
+    let log = fs::read_to_string(path("log.jsonl")).unwrap();
+    let (_, last) = log.rsplit_once("checkpoints/step-").unwrap();
+    let step: u64 = last[..8].parse().unwrap();
+    let last = path(&format!("checkpoints/step-{step:08}.safetensors"));
+    let whole = fs::read(&last).unwrap();
+    fs::write(&last, &whole[..whole.len() - 3]).unwrap();
+    let half = path(&format!("checkpoints/.step-{:08}.safetensors.7.tmp", step + 4));
+    fs::write(&half, "half").unwrap();
+    let steps = fs::read_to_string(path("steps.csv")).unwrap();
+    fs::write(path("steps.csv"), format!("{steps}\0\0\0\0\n{},7", step + 3)).unwrap();
+    fs::write(path("log.jsonl"), format!("{log}\0\0\0,\"event\":\"checkpoint\"}}\n{{\"at\":")).unwrap();
+
+    project.harness(&GO_ON).expect(0);
+    let dead = record(&project, 0);
+    let lost = format!("the checkpoint of step {step} is damaged");
+    assert!(dead["failure"]["kind"] == "abandoned" && dead["failure"]["message"].to_string().contains(&lost), "{dead}");
+    assert!(dead["resources"]["wall_time_s"].as_f64().unwrap() > 0.0, "it has cost what it took: {dead}");
+    assert!(!half.exists() && !last.exists(), "nothing torn is left");
+    assert_eq!(open(&project, 1)["resumed_from"]["step"], step - 4);
+    assert_eq!(record(&project, 1)["status"], "completed");
+    project.harness(&["audit"]).expect(0);
+}
+
+#[test]
 fn a_run_stops_by_itself_before_its_time_ends() {
     let project = project(100);
     let ran = lent_for(&project, 13).expect(75);
@@ -139,7 +184,8 @@ fn a_run_stops_by_itself_before_its_time_ends() {
     let mut command = project.command(&["run", "tiny", "--seed", "4", "--go-on"]);
     let late = Ran::of(command.env("HARNESS_END_TIME", "1000000000").output().unwrap()).expect(75);
     assert!(late.stderr.contains("warning: this takes about"), "{}", late.stderr);
-    let wrong = Ran::of(project.command(&["run", "tiny", "--seed", "5"]).env("HARNESS_END_TIME", "tomorrow").output().unwrap());
+    let wrong =
+        Ran::of(project.command(&["run", "tiny", "--seed", "5"]).env("HARNESS_END_TIME", "tomorrow").output().unwrap());
     assert!(wrong.expect(2).stderr.contains("HARNESS_END_TIME is `tomorrow`"));
 }
 

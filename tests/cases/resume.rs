@@ -7,6 +7,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use crate::common::{Project, signal, trainer};
+use harness_core::files::list_recursive;
 use rustix::process::Signal;
 
 fn start(project: &Project, trainer: &Path, arguments: &[&str]) -> Child {
@@ -46,14 +47,17 @@ fn kill_after_a_checkpoint(project: &Project, harness: &mut Child, earlier_runs:
 
 /// An experiment that is long enough to be killed in the middle, with everything that a resumption has to bring back:
 /// random masks, moments, an average, stages, and documents that do not see each other.
-fn project() -> Project {
+fn project(checkpoint_every: u64) -> Project {
     let training = "steps = 1500\nema_decay = 0.99\ndocument_mask = true\n\
                     batch_size_stages = [{ steps = 300, batch_size = 1 }]\n\
                     sequence_length_stages = [{ steps = 500, sequence_length = 8 }]";
     let config = crate::common::TINY
         .replace("steps = 20", training)
         .replace("context_length = 32", "context_length = 32\ndropout = 0.1")
-        .replace("checkpoint_every = 4", "checkpoint_every = 50\nkeep = { last = 2, best = 1 }")
+        .replace(
+            "checkpoint_every = 4",
+            &format!("checkpoint_every = {checkpoint_every}\nkeep = {{ last = 2, best = 1 }}"),
+        )
         .replace("validation_at = { every = 5 }", "validation_at = { every = 500 }")
         .replace("tasks_at = { every = 10 }\ntasks = [\"grammar-agreement\"]", "");
     let project = Project::new();
@@ -65,7 +69,7 @@ fn project() -> Project {
 #[test]
 fn a_killed_run_that_is_resumed_ends_with_the_same_weights() {
     let Some(trainer) = trainer() else { return };
-    let project = project();
+    let project = project(50);
     assert!(start(&project, &trainer, &["run", "tiny"]).wait().unwrap().success());
     let undisturbed = final_weights(&project);
 
@@ -87,7 +91,7 @@ fn a_killed_run_that_is_resumed_ends_with_the_same_weights() {
 #[ignore = "takes minutes; `make test-resume` runs it"]
 fn twenty_runs_killed_at_random_moments_end_with_the_same_weights() {
     let trainer = trainer().expect("`make test-resume` builds the trainer");
-    let project = project();
+    let project = project(50);
     let begun = Instant::now();
     assert!(start(&project, &trainer, &["run", "tiny"]).wait().unwrap().success());
     let (undisturbed, whole) = (final_weights(&project), begun.elapsed());
@@ -111,4 +115,55 @@ fn twenty_runs_killed_at_random_moments_end_with_the_same_weights() {
     }
     eprintln!("{same} of {killed} bit-identical");
     assert_eq!(same, killed);
+}
+
+/// The processes that a process has started.
+fn children(parent: u32) -> Vec<u32> {
+    let listed = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    listed.split_whitespace().map(|child| child.parse().unwrap()).collect()
+}
+
+/// `make test-resume`: both programs die in the middle of a checkpoint, as they do with their machine.
+#[test]
+#[ignore = "takes minutes; `make test-resume` runs it"]
+fn ten_runs_that_die_while_a_checkpoint_is_written_lose_at_most_one_interval() {
+    const INTERVAL: u64 = 10;
+    let trainer = trainer().expect("`make test-resume` builds the trainer");
+    let project = project(INTERVAL);
+    assert!(start(&project, &trainer, &["run", "tiny"]).wait().unwrap().success());
+    let undisturbed = final_weights(&project);
+
+    let mut random = harness_core::random::Random::new(10);
+    let mut killed = 0;
+    while killed < 10 {
+        let runs = project.runs("tiny").len();
+        let mut harness = start(&project, &trainer, &["run", "tiny"]);
+        let after = INTERVAL * (2 + random.below(100));
+        let half_written = || -> Option<u64> {
+            let names = fs::read_dir(project.runs("tiny").get(runs)?.join("checkpoints")).ok()?;
+            let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            let steps = names.filter_map(|name| name.strip_prefix(".step-")?.get(..8)?.parse().ok());
+            steps.into_iter().find(|step| *step >= after)
+        };
+        let written = loop {
+            match half_written() {
+                None if harness.try_wait().unwrap().is_none() => {}
+                found => break found,
+            }
+        };
+        let Some(step) = written else { continue };
+        for process in children(harness.id()).into_iter().chain([harness.id()]) {
+            signal(process, Signal::KILL);
+        }
+        harness.wait().unwrap();
+        killed += 1;
+        assert!(start(&project, &trainer, &["run", "tiny", "--resume"]).wait().unwrap().success());
+        let from = Project::json(&project.latest("tiny").join("open.json"))["resumed_from"]["step"].as_u64().unwrap();
+        eprintln!("kill {killed}: in the checkpoint of step {step}, resumed from step {from}");
+        assert!((step - INTERVAL..=step).contains(&from));
+        assert_eq!(final_weights(&project), undisturbed);
+        let left = list_recursive(&project.runs("tiny")[runs]).unwrap();
+        assert!(left.iter().all(|path| !path.ends_with(".tmp")), "{left:?}");
+    }
+    project.harness(&["audit"]).expect(0);
 }

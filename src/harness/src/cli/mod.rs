@@ -210,6 +210,7 @@ impl From<crate::run::RunError> for Failure {
                 | E::NoImportedWeights { .. }
                 | E::NothingToEvaluate { .. }
                 | E::DataGone { .. }
+                | E::EndTime(_)
                 | E::Recipe(_)
                 | E::Trainer { .. }
                 | E::NoTrainer { .. }

@@ -128,7 +128,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 pub(super) fn code_of(record: &Record) -> u8 {
     match record.status {
         Status::Completed => exit_code::SUCCESS,
-        Status::Interrupted if record.is_stopped_by_system() => exit_code::STOPPED,
+        _ if record.is_stopped_by_system() => exit_code::STOPPED,
         Status::Interrupted => exit_code::INTERRUPTED,
         Status::Failed => exit_code::CONTRADICTION,
     }

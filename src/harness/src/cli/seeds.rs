@@ -91,6 +91,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         let record = run::one(&context, &arguments.name, &options)?;
         match record.status {
             Status::Completed => {}
+            _ if record.is_stopped_by_system() => return Ok(run::code_of(&record)),
             Status::Interrupted => return Ok(run::code_of(&record)),
             Status::Failed => failed = true,
         }

@@ -113,6 +113,7 @@ impl Item {
             (Status::Completed, _) => self.end(State::Completed, None, record.ended_at.clone()),
             // A run is interrupted by a person, and its disk filled by others: neither speaks against the run.
             (Status::Interrupted, _) => self.wait(),
+            _ if record.is_stopped_by_system() => self.wait(),
             (Status::Failed, Some(failure)) if failure.kind == "disk_full" => self.wait(),
             (Status::Failed, failure) => {
                 let reason = failure.as_ref().map_or("it gave no reason".to_owned(), |f| f.message.clone());

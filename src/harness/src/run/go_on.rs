@@ -6,7 +6,7 @@ use std::thread;
 use harness_core::config::parse_resolved;
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project, RunId};
-use harness_record::format::{self, Open, Record, Status, file};
+use harness_record::format::{self, Open, PREEMPTED, Record, Status, TIME_LIMIT, file};
 use harness_record::{self as record, SealedRun, environment};
 use harness_study::seeds::plan_but_seed_and_measured_steps;
 
@@ -22,7 +22,8 @@ use super::{LOOK_AGAIN, run};
 /// So many runs in a row that wrote no checkpoint are no chance.
 const WITHOUT_PROGRESS: usize = 2;
 /// Kinds of failure that say nothing of the plan: what ended the run lies outside, and it may go on.
-const FROM_OUTSIDE: [&str; 6] = ["killed", "crashed", "abandoned", "supervisor", "disk_full", "device"];
+const FROM_OUTSIDE: [&str; 8] =
+    [PREEMPTED, TIME_LIMIT, "killed", "crashed", "abandoned", "supervisor", "disk_full", "device"];
 
 /// What [`go_on`] found or made.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use harness_core::Digest;
-use harness_core::contract::{Checkpoint, Evaluation, Failure};
+use harness_core::contract::{Checkpoint, Evaluation, Failure, OutputFile};
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::scores::{StepLine, read_csv};
@@ -13,6 +13,7 @@ use rustix::fs::FlockOperation;
 
 use super::code_state::{Options, Resume};
 use super::error::RunError;
+use super::launch::Ended;
 use super::trainer_log::TrainerLog;
 use harness_record::format::{self, Continuation, Open, PassedOver, Record, Retention, Segment, Spent, file};
 use harness_record::{self as record, Inherited, Log, RecordError, Recorder, SealedRun};
@@ -206,6 +207,15 @@ pub(super) fn sealed(project: &Project, name: &ExperimentName, run: &RunId) -> R
     Ok(SealedRun::open(project, name, run)?)
 }
 
+/// Seconds from the first event of a log to the last sign of life: another event, or a step that was done.
+fn lived_s(log: &Log, rows: &[StepLine]) -> f64 {
+    let by_log =
+        log.times.first().zip(log.times.last()).map_or(0.0, |(first, last)| last.duration_since(*first).as_secs_f64());
+    let first_step = log.told.started.as_ref().map_or(0, |started| started.first_step);
+    let by_steps = rows.last().filter(|row| row.step > first_step).map_or(0.0, |row| row.wall_time_s);
+    by_log.max(by_steps)
+}
+
 /// Seals a run that nobody seals any more, from what its log tells: as it ended, where only its seal was cut short, and else as
 /// failed, because its supervisor died.
 pub fn seal(project: &Project, name: &ExperimentName, run: &RunId) -> Result<(Record, Digest), RunError> {
@@ -224,12 +234,27 @@ pub fn seal(project: &Project, name: &ExperimentName, run: &RunId) -> Result<(Re
     })?;
     let rows: Vec<StepLine> = read_csv(&folder.join(file::STEPS))?;
     let step = rows.last().map_or(0, |row| row.step);
-    let message = format!("the supervisor died after step {step}; sealed afterwards, from the log");
+    let lived =
+        Ended { exit_code: None, signal: None, failure: None, wall_time_s: lived_s(&log, &rows), cpu_time_s: 0.0 };
+    recorder.event("abandoned", serde_json::json!({ "step": step }))?;
+    let (mut pruned, mut lost) = (log.pruned, Vec::new());
+    for checkpoint in log.told.checkpoints.iter().filter(|checkpoint| !pruned.contains(&checkpoint.step)) {
+        let OutputFile { path, sha256, .. } = &checkpoint.file;
+        if !Digest::of_file(&folder.join(path)).is_ok_and(|found| found == *sha256) {
+            // What is left of it helps nobody, and would not be what the log names.
+            files::remove(&folder.join(path))?;
+            recorder.event("pruned", serde_json::json!({ "step": checkpoint.step, "path": path }))?;
+            lost.push(checkpoint.step);
+        }
+    }
+    pruned.extend(&lost);
+    let damage = lost.iter().map(|step| format!("; the checkpoint of step {step} is damaged or missing"));
+    let damage: String = damage.collect();
+    let message = format!("the supervisor died after step {step}; sealed afterwards, from the log{damage}");
     let mut trainer_log = TrainerLog::of(log.told);
     trainer_log.failure = Some(Failure { kind: "abandoned".to_owned(), message, hint: None, step });
     let rule = "the supervisor died; `training.keep` of the config says what it followed".to_owned();
-    trainer_log.retention = Some(Retention { rule, best: Vec::new(), pruned: log.pruned });
-    recorder.event("abandoned", serde_json::json!({ "step": step }))?;
-    let (told, ended) = trainer_log.close(None);
+    trainer_log.retention = Some(Retention { rule, best: Vec::new(), pruned });
+    let (told, ended) = trainer_log.close(Some(&lived));
     Ok(recorder.seal(told, ended)?)
 }

@@ -262,6 +262,9 @@ impl Session {
     /// sealed, then the error told.
     fn seal(mut self, ended: Result<Ended, RunError>) -> Result<Outcome, RunError> {
         self.trainer_log.failure = match &ended {
+            Ok(ended) if ended.signal.is_some_and(is_of_system) && self.trainer_log.stopped_because.is_some() => {
+                self.trainer_log.stopped_because.take()
+            }
             Ok(ended) => ended.failure.clone().map(|failure| self.plan.explain(failure)),
             Err(error) => Some(Failure {
                 kind: "supervisor".to_owned(),
@@ -278,6 +281,11 @@ impl Session {
             .map_err(|source| RunError::NotSealed { run: run.clone(), source: Box::new(source) })?;
         ended.map(|_| Outcome { run, record, root })
     }
+}
+
+/// Whether the system stops programs by this signal. A trainer dies of it that has not come so far as to listen.
+fn is_of_system(signal: i32) -> bool {
+    [Signal::TERM, Signal::USR1].iter().any(|known| known.as_raw() == signal)
 }
 
 /// What to say of a precision that the processor has no instructions for.

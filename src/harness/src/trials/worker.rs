@@ -123,7 +123,7 @@ fn run_one(
     watcher.progress().note(&format!("trial {number}: {word}, run {run}{why}"));
     Ok(match record.status {
         Status::Interrupted if kind == PRUNED || lease.is_lost() => None,
-        Status::Interrupted if record.is_stopped_by_system() => Some(End::StoppedBySystem),
+        _ if record.is_stopped_by_system() => Some(End::StoppedBySystem),
         Status::Interrupted => Some(End::Interrupted),
         Status::Failed if kind == "disk_full" => Some(End::Stopped(why.trim_start_matches(": ").to_owned())),
         Status::Failed | Status::Completed => None,

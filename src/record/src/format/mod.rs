@@ -512,7 +512,8 @@ impl Status {
     }
 }
 
-/// The kind of failure of a run that was stopped because the time ends that its machine is lent for; its status is `interrupted`.
+/// The kind of failure of a run that was stopped because the time ends that its machine is lent for; its status is `interrupted`,
+/// or `failed` where its trainer had not come so far as to stop in order.
 pub const TIME_LIMIT: &str = "time_limit";
 /// The same of one that was stopped because the system takes the machine back before that, or asked for it without saying why.
 pub const PREEMPTED: &str = "preempted";
@@ -558,7 +559,7 @@ impl Record {
     /// Whether the system had the run stopped, so that nobody decided anything about it.
     pub fn is_stopped_by_system(&self) -> bool {
         let kind = self.failure.as_ref().map(|failure| failure.kind.as_str());
-        self.status == Status::Interrupted && matches!(kind, Some(TIME_LIMIT | PREEMPTED))
+        matches!(kind, Some(TIME_LIMIT | PREEMPTED))
     }
 }
 
