@@ -80,6 +80,7 @@ fn run(job: &Job) {
         peak: None,
         first_step,
         determinism: Determinism::default(),
+        ranks: None,
     })));
     if job.train_shards.is_empty() {
         return evaluate_only(job);
@@ -167,6 +168,7 @@ fn run(job: &Job) {
         peak_memory_bytes: 1 << 27,
         peak_gpu_memory_bytes: None,
         gpu_energy_j: None,
+        cpu_time_s: None,
     };
     say(&if stopped { Message::Stopped(closing) } else { Message::Finished(closing) });
 }
@@ -191,6 +193,7 @@ fn evaluate_only(job: &Job) {
         peak_memory_bytes: 1 << 27,
         peak_gpu_memory_bytes: None,
         gpu_energy_j: None,
+        cpu_time_s: None,
         skipped_steps: 0,
     }));
 }

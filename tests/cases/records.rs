@@ -73,6 +73,17 @@ fn records_of_version_3_are_verified_and_give_the_numbers_they_gave() {
 }
 
 #[test]
+fn records_of_version_4_are_verified_and_give_the_numbers_they_gave() {
+    let fixture = repository().join("tests/fixtures/record-4");
+    let project = Project::cloned_from(&fixture.join("project.bundle"));
+    let audit = audit_json(&project);
+    assert_eq!(audit["contradictions"], 0, "{audit}");
+    gives_the_numbers(&project, &fixture);
+    flip(&project.latest("wider").join("steps.csv"), 40);
+    project.harness(&["audit", "wider"]).expect(1);
+}
+
+#[test]
 fn a_record_of_a_newer_version_is_not_called_changed() {
     let project = Project::new();
     project.harness(&["run", "tiny"]).expect(0);
@@ -88,12 +99,12 @@ fn a_record_of_a_newer_version_is_not_called_changed() {
     let (open, record) = (run.join("open.json"), run.join("record.json"));
     let before = [&open, &record].map(|path| fs::read(path).unwrap());
     for path in [&open, &record] {
-        replace(path, "\"format\": 4", "\"format\": 5");
+        replace(path, "\"format\": 5", "\"format\": 6");
     }
     seal_again(&run);
     told(project.harness(&["report"]).expect(1));
     let ran = project.harness(&["audit", "tiny"]).expect(3);
-    assert!(ran.stdout.contains("has format 5; this program reads 2 to 4"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("has format 6; this program reads 2 to 5"), "{}", ran.stdout);
     assert!(project.harness(&["runs"]).expect(0).stdout.contains("other version"));
 
     fs::write(&open, &before[0]).unwrap();

@@ -229,7 +229,7 @@ fn every_field_of_the_record_is_documented() {
     let page = "docs/formats/run-records.md";
     let formats = fs::read_to_string(repository().join(page)).unwrap();
     let source = fs::read_to_string(repository().join("src/record/src/format/mod.rs")).unwrap();
-    for name in ["Open", "Record", "Plan", "Launch", "Segment", "Head"] {
+    for name in ["Open", "Record", "Plan", "Launch", "Scheduler", "Segment", "Head"] {
         let body = source.split(&format!("pub struct {name} {{")).nth(1).unwrap().split("\n}").next().unwrap();
         let fields = body.lines().filter_map(|l| l.trim().strip_prefix("pub ")).filter_map(|l| l.split(':').next());
         for field in fields.filter(|f| *f != "format") {

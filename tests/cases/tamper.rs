@@ -722,7 +722,7 @@ fn untouched(count: usize) -> Vec<String> {
     let source = subjects.project.path("").to_str().unwrap().to_owned();
     let fixture =
         |name: &str| repository().join(format!("tests/fixtures/{name}/project.bundle")).to_str().unwrap().to_owned();
-    let sources = [source.clone(), source, fixture("record-2"), fixture("record-3")];
+    let sources = [source.clone(), source, fixture("record-2"), fixture("record-3"), fixture("record-4")];
     let ways = ["clone", "autocrlf", "umask", "folder", "rename"];
     let mut alarms = Vec::new();
     for number in 0..count {

@@ -3,13 +3,15 @@
 //! `harness-trainer run JOB.json` reads a [`Job`] and writes one JSON [`Message`] a line to standard output; what
 //! it writes for people goes to standard error. A line `stop` on its standard input, or the end of that input
 //! (the parent is gone), SIGINT or SIGTERM makes it finish the current step, write a checkpoint and end with
-//! [`Message::Stopped`]. `harness-trainer about` prints an [`About`] and ends;
+//! [`Message::Stopped`]. Started with `WORLD_SIZE` above 1 (or as one of several tasks of `srun`), it is one rank of
+//! those that train together: all read the same job, and rank 0 alone writes messages and files. `harness-trainer about` prints an [`About`] and ends;
 //! `harness-trainer generate` reads a [`GenerateJob`]. Both sides carry [`VERSION`] and refuse another one.
 //!
 //! The trainer sees token ids only, averages nothing but its own training objective, and writes files only below
 //! [`Job::output`]: `checkpoints/step-NNNNNNNN.safetensors`, and in `evaluations/step-NNNNNNNN/` the files
 //! `validation.csv` and `<task>.csv` (formats in [`crate::scores`]) and `validation.tokens` ([`crate::token_losses`]).
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,9 @@ use crate::digest::Digest;
 use crate::scores::{ActivationStatistics, StepLine, TensorNorms};
 
 /// The version of this contract. Raised with every change that an older program would misread.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
+/// The first version whose jobs are written as today's are, and whose trainers count as today's do.
+pub const SINCE: u32 = 4;
 
 /// Exit codes of `harness-trainer`.
 pub mod exit_code {
@@ -29,6 +33,8 @@ pub mod exit_code {
     pub const FAILED: u8 = 1;
     /// The job could not be understood, or the arguments were wrong.
     pub const USAGE: u8 = 2;
+    /// Another rank was lost, and with it the run: that one, or whoever ended it, knows why.
+    pub const RANK_LOST: u8 = 3;
 }
 
 /// Where the trainer writes the checkpoint after a step, relative to [`Job::output`].
@@ -215,6 +221,43 @@ pub struct Started {
     pub first_step: u64,
     /// What a replay may promise.
     pub determinism: Determinism,
+    /// The processes that train together; absent where one trains alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<Ranks>,
+}
+
+impl Started {
+    /// GPUs that compute: those of all ranks, each counted once.
+    pub fn gpus(&self) -> usize {
+        if !self.device.starts_with("cuda") {
+            return 0;
+        }
+        let ranks = self.ranks.iter().flat_map(|ranks| &ranks.each);
+        let gpus: BTreeSet<_> = ranks.map(|rank| (&rank.host_sha256, &rank.device, &rank.gpu_uuid_sha256)).collect();
+        gpus.len().max(1)
+    }
+}
+
+/// The processes that train together, as they found each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ranks {
+    /// How they exchange numbers: `gloo` or `nccl`.
+    pub backend: String,
+    /// Version of NCCL, where it is the backend.
+    pub nccl: Option<String>,
+    /// Each of them, from rank 0 on.
+    pub each: Vec<Rank>,
+}
+
+/// One process of those that train together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rank {
+    /// Digest of the name of its machine.
+    pub host_sha256: Digest,
+    /// `cpu`, or `cuda:0` as its machine counts the GPUs it may see.
+    pub device: String,
+    /// SHA-256 of the UUID of its GPU.
+    pub gpu_uuid_sha256: Option<Digest>,
 }
 
 /// The rate of matrix products that the device could reach.
@@ -428,19 +471,22 @@ pub struct Closing {
     pub wall_time_s: f64,
     /// Seconds spent in optimizer steps alone.
     pub training_time_s: f64,
-    /// Largest resident memory of the process, in bytes.
+    /// Largest resident memory of a process, in bytes.
     pub peak_memory_bytes: u64,
-    /// Largest memory allocated on the GPU, in bytes.
+    /// Largest memory allocated on a GPU by a process, in bytes.
     pub peak_gpu_memory_bytes: Option<u64>,
-    /// Energy of the GPU over this process from NVML's counter, in joules.
+    /// Energy of the GPUs over this process from NVML's counter, in joules; absent where that of one is not known.
     pub gpu_energy_j: Option<f64>,
+    /// Processor seconds of all ranks, user and system; absent where one trains alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_time_s: Option<f64>,
 }
 
 /// Why a run ended early.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// A short stable word: `job`, `data`, `out_of_memory`, `non_finite`, `self_test`, `checkpoint`, `disk_full`, `device`,
-    /// `internal`.
+    /// `rank`, `internal`.
     pub kind: String,
     /// What happened, where and why.
     pub message: String,

@@ -380,6 +380,7 @@ fn started(config: &Experiment) -> Started {
         peak: None,
         first_step: 0,
         determinism,
+        ranks: None,
     }
 }
 
@@ -437,7 +438,7 @@ fn open(
             rustc: "rustc 1.95.0".into(),
             profile: "release".into(),
         },
-        launch: Launch { launcher: Launcher::Local, world_size: 1 },
+        launch: Launch { launcher: Launcher::Local, world_size: 1, scheduler: None },
         host: Host {
             os: "Debian GNU/Linux 12".into(),
             kernel: "6.1".into(),
@@ -505,6 +506,7 @@ fn record(id: &RunId, config: &Experiment, started: Started, evaluations: Vec<Ev
             peak_memory_bytes: 700 << 20,
             peak_gpu_memory_bytes: None,
             gpu_energy_j: None,
+            cpu_time_s: None,
         }),
         resources: Resources {
             wall_time_s: 53.8,

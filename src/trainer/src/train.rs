@@ -139,6 +139,7 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         peak: peak.clone(),
         first_step: position.step,
         determinism: device::determinism(chosen.device, training.precision, attention_kernel, std::env::vars()),
+        ranks: None,
     })));
 
     let mut run = Run {
@@ -594,6 +595,7 @@ impl Run<'_> {
             peak_memory_bytes: device::peak_memory_bytes(),
             peak_gpu_memory_bytes: if cuda { native::cuda_peak_bytes() } else { None },
             gpu_energy_j: energy_before_j.zip(energy_after_j).map(|(before, after)| after - before),
+            cpu_time_s: None,
         }
     }
 }

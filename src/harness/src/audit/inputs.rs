@@ -17,7 +17,7 @@ use harness_analyse::all_measured;
 use harness_build::BUILD;
 use harness_corpus::Store;
 use harness_corpus::tasks::{TaskRecipe, load_items};
-use harness_record::format::{Continuation, Open, PlanFile, Record, Spent, VERSION, file, read_open, read_record};
+use harness_record::format::{Continuation, Open, PlanFile, Record, SINCE, Spent, file, read_open, read_record};
 use harness_record::git::{Git, GitError, Held, is_same_text};
 use harness_record::{Checkpoints, SealedRun, Verified, verify};
 use harness_study::points;
@@ -190,7 +190,7 @@ fn tasks(project: &Project, run: &SealedRun, problems: &mut Vec<String>) {
         match TaskRecipe::parse(name, &planned.path, &text) {
             Ok(recipe) => drop(recipes.insert(name.to_owned(), recipe)),
             // An older program may have read what this one does not.
-            Err(error) if run.open.format == VERSION => problems.push(first_line(&error)),
+            Err(error) if run.open.format >= SINCE => problems.push(first_line(&error)),
             Err(_) => {}
         }
     }
@@ -385,7 +385,7 @@ fn taken_over(open: &Open, earlier: &Path, verified: &Verified, folder: &Path, s
             problems.push("the checkpoints that it evaluates are not those of that run");
         }
         let own = files::read(&folder.join(file::RECORD)).ok().and_then(|json| read_record(&json).ok());
-        let closing = own.filter(|own| own.format == VERSION).and_then(|own| own.closing);
+        let closing = own.filter(|own| own.format >= SINCE).and_then(|own| own.closing);
         let scored = closing.and_then(|closing| Some((closing, record.checkpoints.iter().find(|c| c.step == last)?)));
         if scored.is_some_and(|(closing, checkpoint)| closing.order_sha256 != checkpoint.order_sha256) {
             problems.push("its batches are not those of the run that it evaluates");

@@ -211,7 +211,9 @@ pub fn recorded_job(earlier: &SealedRun) -> Result<Job, RunError> {
     let json = files::read(&earlier.path(&path))?;
     let job: Result<Job, _> = serde_json::from_slice(&json);
     match job {
-        Ok(job) if job.version == contract::VERSION => Ok(job),
+        Ok(job) if (contract::SINCE..=contract::VERSION).contains(&job.version) => {
+            Ok(Job { version: contract::VERSION, ..job })
+        }
         _ => Err(RunError::NothingToEvaluate {
             run: earlier.open.run.clone(),
             problem: "its job was written by another version of harness".to_owned(),

@@ -1,6 +1,6 @@
 //! What the trainer has told of a run, and how the run ended by that.
 
-use harness_core::contract::{Failure, Message};
+use harness_core::contract::{Failure, Message, Started};
 use harness_record::Told;
 use harness_record::format::{self, Resources, Retention, Status};
 
@@ -41,16 +41,18 @@ impl TrainerLog {
     pub(super) fn close(self, ended: Option<&Ended>) -> (Told, format::Ended) {
         let status = self.told.status(self.failure.as_ref());
         let wall_time_s = ended.map_or(0.0, |e| e.wall_time_s);
-        let on_gpu = self.told.started.as_ref().is_some_and(|s| s.device.starts_with("cuda"));
-        let energy_j = self.told.closing.as_ref().and_then(|c| c.gpu_energy_j);
+        let gpus = self.told.started.as_ref().map_or(0, Started::gpus);
+        let closing = self.told.closing.as_ref();
+        let energy_j = closing.and_then(|c| c.gpu_energy_j);
         let resources = Resources {
             wall_time_s,
-            gpu_time_s: if on_gpu { wall_time_s } else { 0.0 },
-            cpu_time_s: ended.map_or(0.0, |e| e.cpu_time_s),
+            gpu_time_s: wall_time_s * gpus as f64,
+            // Of ranks on other machines the trainer alone knows.
+            cpu_time_s: ended.map_or(0.0, |e| e.cpu_time_s).max(closing.and_then(|c| c.cpu_time_s).unwrap_or(0.0)),
             tokens_per_s: (!self.tokens_per_s.is_empty())
                 .then(|| harness_statistics::quantile(&self.tokens_per_s, 0.5)),
             energy_j,
-            energy_source: match (energy_j, on_gpu) {
+            energy_source: match (energy_j, gpus > 0) {
                 (Some(_), _) => "counter of the GPU, read by NVML".to_owned(),
                 (None, true) => "not measured: the GPU's energy counter could not be read".to_owned(),
                 (None, false) => "not measured: this processor's energy was not read".to_owned(),

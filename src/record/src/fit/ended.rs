@@ -7,7 +7,7 @@ use harness_core::scores::{WindowLoss, read_csv};
 use serde_json::Value;
 
 use super::{Jobs, Run, is_near};
-use crate::format::{Ended, Status, VERSION, file};
+use crate::format::{Ended, SINCE, Status, file};
 use crate::log::unknown;
 use crate::seal::named;
 
@@ -46,7 +46,7 @@ fn follows(run: &mut Run<'_>) {
     if let Some(path) = unknown(&ended, &expected) {
         run.wrong(file::LOG, format!("nothing of an event `ended` is called `{path}`"));
     }
-    if let Some(line) = run.log.inexact.filter(|_| record.format == VERSION) {
+    if let Some(line) = run.log.inexact.filter(|_| record.format >= SINCE) {
         run.wrong(file::LOG, format!("line {line} lacks a field that is always written"));
     }
     let mut differs: Vec<&str> = Vec::new();
@@ -76,10 +76,10 @@ fn status(run: &mut Run<'_>) {
         Status::Failed => record.failure.is_some(),
     };
     run.hold(holds, file::RECORD, || format!("is not how a run ends that {}", record.status.word()));
-    let on_gpu = record.started.as_ref().is_some_and(|started| started.device.starts_with("cuda"));
+    let gpus = record.started.as_ref().map_or(0, Started::gpus);
     let resources = &record.resources;
     let energy_j = record.closing.as_ref().and_then(|closing| closing.gpu_energy_j);
-    let holds = resources.gpu_time_s == if on_gpu { resources.wall_time_s } else { 0.0 }
+    let holds = resources.gpu_time_s == resources.wall_time_s * gpus as f64
         && resources.energy_j == energy_j
         && resources.wall_time_s >= 0.0
         && resources.cpu_time_s >= 0.0;
@@ -96,8 +96,9 @@ fn started(run: &mut Run<'_>, jobs: &Jobs) {
         Some(evaluated) => evaluated.checkpoints.last().map_or(0, |checkpoint| checkpoint.step),
         None => run.first_step(),
     };
-    let mut holds = started.about.contract_version == started.version;
-    if run.is_of_today() && started.version == contract::VERSION {
+    let ranks = started.ranks.as_ref().map_or(1, |ranks| ranks.each.len());
+    let mut holds = started.about.contract_version == started.version && ranks == run.open.launch.world_size as usize;
+    if run.is_of_today() && started.version >= contract::SINCE {
         holds &= jobs.iter().all(|job| job.version == started.version)
             && (started.parameters, started.parameters_without_embeddings) == model.parameters(vocabulary)
             && started.flops_per_token == model.training_flops_per_token(vocabulary)
@@ -278,7 +279,12 @@ fn closing(run: &mut Run<'_>) {
     let skipped = record.skipped.len() as u64;
     let is_first = run.open.resumed_from.is_none() && evaluated.is_none();
     holds &= if is_first { closing.skipped_steps == skipped } else { closing.skipped_steps >= skipped };
-    let numbers = [closing.wall_time_s, closing.training_time_s, closing.gpu_energy_j.unwrap_or(0.0)];
+    let numbers = [
+        closing.wall_time_s,
+        closing.training_time_s,
+        closing.gpu_energy_j.unwrap_or(0.0),
+        closing.cpu_time_s.unwrap_or(0.0),
+    ];
     holds &= numbers.iter().all(|number| number.is_finite() && *number >= 0.0);
     run.hold(holds, file::RECORD, || "`closing` is not of the last step and the last checkpoint".to_owned());
     let first = run.first_step();

@@ -20,7 +20,7 @@ use harness_core::files;
 use harness_core::names::Project;
 use serde_json::Value;
 
-use crate::format::{Open, Record, VERSION, file};
+use crate::format::{Open, Record, SINCE, file};
 use crate::log::{Log, unknown};
 use crate::verify::{Finding, Problem, Verified};
 
@@ -42,9 +42,6 @@ struct Run<'a> {
     converted: BTreeSet<&'a str>,
     findings: Vec<Finding>,
 }
-
-/// The first version whose programs count as today's do: what an older one counted otherwise is not held against it.
-const SINCE: u32 = 4;
 
 /// What does not fit. Of a run that is not sealed, or whose files do not hold, nothing is said.
 pub fn fit(project: &Project, folder: &Path, verified: &Verified) -> Vec<Finding> {
@@ -78,7 +75,7 @@ pub fn fit(project: &Project, folder: &Path, verified: &Verified) -> Vec<Finding
         // What was written by today's program has each field that it knows; an older one knew fewer.
         if let Some(path) = unknown(&read, &known) {
             findings.push(Finding::wrong(name, format!("nothing of it is called `{path}`")));
-        } else if version == VERSION && read != known {
+        } else if version >= SINCE && read != known {
             findings.push(Finding::wrong(name, "lacks a field that is always written".to_owned()));
         }
     }

@@ -212,14 +212,14 @@ pub(super) fn jobs(run: &mut Run<'_>) -> Jobs {
         let found = json.as_deref().and_then(|json| serde_json::from_slice::<Value>(json).ok());
         let version = found.as_ref().and_then(|found| found["version"].as_u64());
         let started = run.record.started.as_ref().map(|started| u64::from(started.version));
-        if version.is_some()
-            && version != Some(u64::from(contract::VERSION))
-            && started.is_none_or(|v| Some(v) == version)
-        {
+        let written = (contract::SINCE..=contract::VERSION).find(|&known| Some(u64::from(known)) == version);
+        if version.is_some() && written.is_none() && started.is_none_or(|v| Some(v) == version) {
             problems.push((path.clone(), true, "was written for another trainer, and is not made again".to_owned()));
             jobs.push(candidates[0].clone());
             continue;
         }
+        let as_written = |job: &Job| Job { version: written.unwrap_or(job.version), ..job.clone() };
+        let candidates: Vec<Job> = candidates.iter().map(as_written).collect();
         let same = candidates.iter().find(|job| serde_json::to_value(job).ok() == found);
         if same.is_none() {
             problems.push((path.clone(), false, "is not the job that config, corpus and plan give".to_owned()));

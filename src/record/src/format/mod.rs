@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 /// The version of both files. Raised with every change, new fields too: an older program refuses what it does not know,
 /// and has to be able to say that the record is newer.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
+/// The first version whose programs count as today's do: what an older one counted otherwise is not held against it.
+pub const SINCE: u32 = 4;
 /// The oldest version that is read.
 pub const OLDEST: u32 = 2;
 
@@ -33,7 +35,7 @@ pub enum Unread {
     Wrong(String),
 }
 
-/// Reads `open.json` of any version.
+/// Reads `open.json` of any version; versions 3 to 5 differ in what need not be there.
 pub fn read_open(bytes: &[u8]) -> Result<Open, Unread> {
     match version(bytes)? {
         2 => parse::<v2::Open>(bytes).map(Open::from),
@@ -41,7 +43,7 @@ pub fn read_open(bytes: &[u8]) -> Result<Open, Unread> {
     }
 }
 
-/// Reads `record.json` of any version; versions 2 and 3 have the same fields.
+/// Reads `record.json` of any version; versions 2 and 3 have the same fields, and so have 4 and 5.
 pub fn read_record(bytes: &[u8]) -> Result<Record, Unread> {
     match version(bytes)? {
         2 | 3 => parse::<v3::Record>(bytes).map(Record::from),
@@ -203,8 +205,11 @@ pub struct Head {
 pub struct Launch {
     /// By what.
     pub launcher: Launcher,
-    /// Processes that train together.
+    /// Processes that train together, the ranks. What each of them found is in `started.ranks` of the record.
     pub world_size: u32,
+    /// The queue of a cluster that started the run, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Scheduler>,
 }
 
 /// What starts the trainer.
@@ -213,6 +218,22 @@ pub struct Launch {
 pub enum Launcher {
     /// This program, on its own machine.
     Local,
+    /// Slurm's `srun`, which starts every rank; this program is the first.
+    Srun,
+    /// Somebody who sets `RANK` and `WORLD_SIZE` as torchrun does; this program is rank 0.
+    Torchrun,
+}
+
+/// The queue of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scheduler {
+    /// Which: `slurm`.
+    pub name: String,
+    /// Its id of the job; of a task of an array with the index, `4711_3`.
+    pub job: String,
+    /// How often it has started the job again.
+    pub restarts: u32,
 }
 
 /// The run whose weights an evaluation reads.
@@ -625,9 +646,9 @@ pub struct PassedOver {
 pub struct Resources {
     /// Seconds from the start of the trainer to its end.
     pub wall_time_s: f64,
-    /// GPU seconds: wall time on a GPU, 0 on CPU.
+    /// GPU seconds: wall time times the GPUs, 0 on CPU.
     pub gpu_time_s: f64,
-    /// Processor seconds of the trainer, user and system.
+    /// Processor seconds of the trainer, user and system, of all ranks together.
     pub cpu_time_s: f64,
     /// Median tokens per second over the steps.
     pub tokens_per_s: Option<f64>,
@@ -656,10 +677,10 @@ mod tests {
 
     #[test]
     fn another_version_is_said_to_be_one() {
-        for json in [&b"{\"format\":1}"[..], b"{\"format\":99}", b"{\"format\":4,\"tails\":1}"] {
+        for json in [&b"{\"format\":1}"[..], b"{\"format\":99}", b"{\"format\":5,\"tails\":1}"] {
             assert!(matches!(read_open(json), Err(Unread::OtherVersion(_))));
             assert!(matches!(read_record(json), Err(Unread::OtherVersion(_))));
         }
-        assert!(matches!(read_record(b"{\"format\":4}"), Err(Unread::Wrong(_))));
+        assert!(matches!(read_record(b"{\"format\":5}"), Err(Unread::Wrong(_))));
     }
 }

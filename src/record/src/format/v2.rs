@@ -83,7 +83,7 @@ impl From<Open> for super::Open {
             code: old.code,
             binaries: old.binaries,
             // There was no other way.
-            launch: Launch { launcher: Launcher::Local, world_size: 1 },
+            launch: Launch { launcher: Launcher::Local, world_size: 1, scheduler: None },
             host: old.host,
             data: old.data,
             tasks: old.tasks,

@@ -29,7 +29,7 @@ impl Launcher for Local {
     }
 
     fn recorded(&self) -> Launch {
-        Launch { launcher: format::Launcher::Local, world_size: 1 }
+        Launch { launcher: format::Launcher::Local, world_size: 1, scheduler: None }
     }
 
     fn about(&self) -> Result<About, RunError> {
