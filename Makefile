@@ -18,7 +18,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test error-rates test-hostile test-dashboard test-resume test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build demo test error-rates test-hostile test-dashboard test-resume test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -127,6 +127,10 @@ bench-data: ## time the corpus pipeline against one in Python, in turn (about tw
 bench-data-large: ## 2 GiB of generated text through a whole recipe under a limit of 1 GiB (SIZE_MIB=2048; needs 12 GiB of disk)
 	cargo build --release --locked --package harness --bin harness
 	python3 tests/bench/data/large.py $(RELEASE)/harness experiments/tasks $(or $(SIZE_MIB),2048)
+
+bench-scaling: ## time two processes that share each batch against one, one thread each (minutes after the build)
+	cargo build --release --locked --package harness-trainer
+	python3 tests/bench/scaling.py $(RELEASE)/harness-trainer $(ARGS)
 
 bench-train: ## time training against PyTorch, in turn (about ten minutes after the build; ARGS="--size 124m")
 	setup/peers.sh $(PEERS)

@@ -30,6 +30,7 @@ mod cases {
     mod plot;
     mod prepare;
     mod queue;
+    mod ranks;
     mod records;
     mod replay;
     mod repository;

@@ -6,7 +6,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-const SHIM: [&str; 3] = ["native/shim.cpp", "native/cpu_ops.cpp", "native/cpu_linear.cpp"];
+const SHIM: [&str; 4] = ["native/shim.cpp", "native/cpu_ops.cpp", "native/cpu_linear.cpp", "native/collectives.cpp"];
 const KERNELS: [&str; 3] = ["native/cpu_kernels.cpp", "native/cpu_attention.cpp", "native/cpu_products.cpp"];
 /// For machines that the kernels are not written for: says that there are none.
 const NO_KERNELS: &str = "native/no_cpu_kernels.cpp";
@@ -19,27 +19,55 @@ const INSTALLED: [&str; 2] = ["../../.tools/libtorch/torch/lib", "../../../.tool
 fn main() {
     let libtorch = PathBuf::from(env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys says where libtorch is"));
     compile_shim(&libtorch);
+    if env::var_os("CARGO_FEATURE_NCCL").is_some() {
+        compile_nccl(&libtorch);
+    }
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.display());
     for folder in INSTALLED {
         println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/{folder}");
     }
 }
 
-fn compile_shim(libtorch: &Path) {
-    println!("cargo:rerun-if-changed=native");
+/// A compiler of what includes libtorch.
+fn compiler(libtorch: &Path) -> cc::Build {
     let include = libtorch.with_file_name("include");
-    cc::Build::new()
+    let mut build = cc::Build::new();
+    build
         .cpp(true)
         .std("c++17")
         .opt_level(2)
         .warnings(false) // libtorch's headers warn by the hundred.
         .debug(false) // Their debug information takes longer than all the rest.
+        .include("native") // Where the headers of gloo stand that libtorch lacks.
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .define("_GLIBCXX_USE_CXX11_ABI", "1")
-        .flag("-fopenmp")
-        .files(SHIM)
-        .compile("harness_shim");
+        .define("_GLIBCXX_USE_CXX11_ABI", "1");
+    build
+}
+
+/// NCCL's group of ranks, which names CUDA's types, as a shared object that is loaded where there is a GPU. The headers of CUDA
+/// and NCCL are those that lie beside libtorch, where the wheels of PyTorch put them, and in the folders of `CPATH`.
+fn compile_nccl(libtorch: &Path) {
+    let packages = libtorch.join("../../nvidia");
+    let library = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names it")).join("libharness_nccl.so");
+    let mut build = compiler(libtorch);
+    for folder in ["cu13/include", "cu13/include/cccl", "nccl/include"] {
+        build.include(packages.join(folder));
+    }
+    let mut command = build.pic(true).get_compiler().to_command();
+    command.args(["-shared", "native/nccl_group.cpp", "-o"]).arg(&library).arg(format!("-L{}", libtorch.display()));
+    command.args(["-ltorch_cuda", "-lc10_cuda", "-ltorch_cpu", "-lc10"]);
+    let compiled = command.status().expect("there is a C++ compiler");
+    assert!(
+        compiled.success(),
+        "the feature `nccl` needs the headers of CUDA and NCCL: see docs/guide.md, Several GPUs"
+    );
+    println!("cargo:rustc-env=HARNESS_NCCL_LIBRARY={}", library.display());
+}
+
+fn compile_shim(libtorch: &Path) {
+    println!("cargo:rerun-if-changed=native");
+    compiler(libtorch).flag("-fopenmp").files(SHIM).compile("harness_shim");
     let mut kernels = cc::Build::new();
     kernels.cpp(true).std("c++17").opt_level(3).warnings(false); // GCC 12 warns of its own intrinsics.
     if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {

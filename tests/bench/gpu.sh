@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that has to be shown on a GPU, in one call of under ten minutes, with programs that are built already:
-# correctness against the CPU, resume, the same bits again, and throughput of this trainer (with deterministic
+# correctness against the CPU, resume, the same bits again, two processes that share each batch, and throughput of this trainer (with deterministic
 # algorithms and without) and of PyTorch at two sizes.
 #
 #     tests/bench/gpu.sh [HARNESS_TRAINER [PYTHON]]

@@ -18,6 +18,7 @@ pub mod order;
 pub mod parallel;
 pub mod project_file;
 pub mod random;
+pub mod ranks;
 pub mod scores;
 pub mod seeds;
 pub mod shards;

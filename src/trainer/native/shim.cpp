@@ -24,6 +24,7 @@
 #include <dlfcn.h>
 #include <malloc.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <cstring>
 #include <memory>
@@ -68,6 +69,14 @@ void harness_catch_stop_signals() {
   sigaction(SIGUSR1, &action, nullptr);
 }
 int harness_stop_signalled() { return stop_signals; }
+
+// User and system time so far.
+double harness_cpu_time_s() {
+  struct rusage used {};
+  getrusage(RUSAGE_SELF, &used);
+  const auto seconds = [](const timeval& time) { return time.tv_sec + time.tv_usec * 1e-6; };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
 
 // Large buffers are kept by the allocator instead of going back to the system after each operation, which
 // saves the page faults of getting them again in the next one.
@@ -146,7 +155,7 @@ int harness_wait(c10::Event* arrival) {
 }
 void harness_forget(c10::Event* arrival) { delete arrival; }
 
-// ---- NVML: what the driver knows of the first GPU ------------------------------------------------------
+// ---- NVML: what the driver knows of a GPU --------------------------------------------------------------
 
 struct HarnessGpu {
   char name[128];
@@ -161,7 +170,7 @@ struct HarnessGpu {
 };
 
 // Declared here as in nvml.h, version 2 of each call, which NVIDIA keeps stable.
-int harness_gpu(HarnessGpu* gpu) {
+int harness_gpu(int number, HarnessGpu* gpu) {
   std::memset(gpu, 0, sizeof *gpu);
   gpu->power_limit_w = gpu->energy_j = gpu->power_w = -1;
   void* nvml = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -187,12 +196,12 @@ int harness_gpu(HarnessGpu* gpu) {
     last_error() = "NVML does not answer";
     return 1;
   }
-  // NVML counts all cards; CUDA_VISIBLE_DEVICES renumbers CUDA's. The bus id says which one CUDA's first is.
+  // NVML counts all cards; CUDA_VISIBLE_DEVICES renumbers CUDA's. The bus id says which one of them is meant.
   Handle card = nullptr;
   char bus[64] = {0};
   auto bus_id = reinterpret_cast<int (*)(char*, int, int)>(dlsym(RTLD_DEFAULT, "cudaDeviceGetPCIBusId"));
-  const bool found = bus_id && by_bus && bus_id(bus, sizeof bus, 0) == 0 && by_bus(bus, &card) == 0;
-  if (!found && by_index(0, &card) != 0) {
+  const bool found = bus_id && by_bus && bus_id(bus, sizeof bus, number) == 0 && by_bus(bus, &card) == 0;
+  if (!found && by_index(number, &card) != 0) {
     last_error() = "NVML finds no GPU";
     return 1;
   }

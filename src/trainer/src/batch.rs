@@ -22,6 +22,7 @@ use tch::{Device, Tensor};
 
 use crate::error::Error;
 use crate::native;
+use crate::ranks::Ranks;
 
 /// Batches that wait for their step: one is being made while the other lies ready.
 const AHEAD: usize = 1;
@@ -33,21 +34,25 @@ pub struct Batches {
     vocabulary_size: i64,
     training: TrainingConfig,
     context_length: u32,
+    /// Which rank of how many takes its share.
+    share: (usize, usize),
 }
 
-/// The tokens of one optimizer step.
+/// This rank's share of the tokens of one optimizer step.
 pub struct Batch {
     /// (sequences, T + 1), int64.
     tokens: Tensor,
     /// Sequences of a pass.
     sequences_per_pass: i64,
+    /// Ranks that have a share as large.
+    ranks: u64,
     /// The rolling digest with this batch taken in.
     pub order: RollingDigest,
 }
 
 impl Batches {
-    /// Opens the shards of a job.
-    pub fn open(job: &Job) -> Result<Self, Error> {
+    /// Opens the shards of a job for one of its ranks.
+    pub fn open(job: &Job, ranks: &Ranks) -> Result<Self, Error> {
         let stream = open_stream(&job.train_shards, job.vocabulary_size)?;
         let context_length = job.model.context_length;
         let windows = Order::windows_in(stream.tokens(), u64::from(context_length));
@@ -63,10 +68,11 @@ impl Batches {
             vocabulary_size: i64::from(job.vocabulary_size),
             training: job.training.clone(),
             context_length,
+            share: (ranks.rank as usize, ranks.size as usize),
         })
     }
 
-    /// The batch of a step (from 0) in host memory, taken into the digest of the batches before it.
+    /// The share of the batch of a step (from 0) in host memory, the whole taken into the digest of the batches before it.
     pub fn get(&self, step: u64, mut order: RollingDigest) -> Result<Batch, Error> {
         let (context, batch_size) = (self.context_length as usize, self.training.batch_size_at(step) as usize);
         let mut tokens = vec![0; batch_size * (context + 1)];
@@ -84,14 +90,17 @@ impl Batches {
         order.update(&tokens);
         let length = self.training.sequence_length_at(step, self.context_length) as usize;
         let pieces = context / length;
+        let (rank, ranks) = self.share;
+        let share = batch_size / ranks;
+        tokens = tokens[rank * share * (context + 1)..][..share * (context + 1)].to_vec();
         if pieces > 1 {
             let windows = tokens.chunks_exact(context + 1);
             let cut = |window| (0..pieces).map(move |i| cut_piece(window, i * length, length));
             tokens = windows.flat_map(cut).flatten().copied().collect();
         }
-        let tokens = Tensor::from_slice(&tokens).view([(batch_size * pieces) as i64, length as i64 + 1]);
-        let sequences_per_pass = i64::from(self.training.sequences_per_pass_at(step)) * pieces as i64;
-        Ok(Batch { tokens, sequences_per_pass, order })
+        let tokens = Tensor::from_slice(&tokens).view([(share * pieces) as i64, length as i64 + 1]);
+        let sequences_per_pass = (self.training.sequences_per_pass_at(step) as usize).min(share) * pieces;
+        Ok(Batch { tokens, sequences_per_pass: sequences_per_pass as i64, ranks: ranks as u64, order })
     }
 }
 
@@ -109,10 +118,10 @@ impl Batch {
         self
     }
 
-    /// Tokens that the batch predicts.
+    /// Tokens that the whole batch predicts.
     pub fn predicted_tokens(&self) -> u64 {
         let (sequences, length) = self.tokens.size2().expect("a batch is (sequences, T + 1)");
-        (sequences * (length - 1)) as u64
+        self.ranks * (sequences * (length - 1)) as u64
     }
 
     /// Tokens of a sequence.

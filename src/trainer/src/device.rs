@@ -115,7 +115,9 @@ pub fn determinism(
         inter_op_threads: tch::get_num_interop_threads().max(0) as u32,
         cpu_capability: native::cpu_capability(),
         cpu_kernels: native::cpu_kernels(),
-        product_kernel: Some(if native::own_products(device, compute_kind(precision)) { "own" } else { "libtorch" }.to_owned()),
+        product_kernel: Some(
+            if native::own_products(device, compute_kind(precision)) { "own" } else { "libtorch" }.to_owned(),
+        ),
         environment: environment_of_numbers(environment),
     }
 }
@@ -134,7 +136,7 @@ fn environment_of_numbers(all: impl IntoIterator<Item = (String, String)>) -> Ve
 /// The program and its native libraries; `libraries` as from [`libraries`].
 pub fn about(cuda_absent_because: Option<String>, libraries: Vec<Library>) -> About {
     let (cuda, cudnn) = if cuda_absent_because.is_none() { native::cuda_version() } else { (None, None) };
-    let gpu = if cuda_absent_because.is_none() { native::gpu() } else { None };
+    let gpus = if cuda_absent_because.is_none() { native::cuda_devices().unwrap_or(0) } else { 0 };
     About {
         contract_version: VERSION,
         trainer_version: BUILD.version.to_owned(),
@@ -144,7 +146,7 @@ pub fn about(cuda_absent_because: Option<String>, libraries: Vec<Library>) -> Ab
         libtorch: native::libtorch_version(),
         cuda,
         cudnn,
-        gpus: gpu.map(describe).into_iter().collect(),
+        gpus: (0..gpus).filter_map(native::gpu).map(describe).collect(),
         cuda_absent_because,
         libraries,
     }
@@ -210,7 +212,8 @@ mod tests {
     #[test]
     fn switches_are_read_back_as_they_were_set() {
         configure(&TrainingConfig { threads: 1, tf32: true, ..TrainingConfig::default() }).unwrap();
-        let read = determinism(Device::Cpu, Precision::Bf16, None, [("OMP_WAIT_POLICY".to_owned(), "passive".to_owned())]);
+        let read =
+            determinism(Device::Cpu, Precision::Bf16, None, [("OMP_WAIT_POLICY".to_owned(), "passive".to_owned())]);
         assert!(read.deterministic_algorithms && !read.cudnn_benchmark);
         assert_eq!((read.intra_op_threads, read.float32_matmul_precision.as_str()), (1, "high"));
         assert_eq!(read.environment, ["OMP_WAIT_POLICY=passive"]);

@@ -79,6 +79,9 @@ pub enum Error {
         /// What can be done.
         hint: String,
     },
+    /// Another of the ranks that train together does not answer any more.
+    #[error("another rank was lost: {0}")]
+    Rank(String),
     /// libtorch could not get memory.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
@@ -112,6 +115,8 @@ impl Error {
         let memory = ["out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc"];
         if memory.iter().any(|sign| message.contains(sign)) {
             Error::OutOfMemory(message)
+        } else if ["/gloo/", "NCCL"].iter().any(|sign| message.contains(sign)) {
+            Error::Rank(message)
         } else {
             Error::Libtorch(message)
         }
@@ -143,6 +148,7 @@ impl Error {
             Error::NonFinite { .. } | Error::NotMeasured { .. } => "non_finite",
             Error::SelfTest { .. } => "self_test",
             Error::Device { .. } => "device",
+            Error::Rank(_) => "rank",
             Error::OutOfMemory(_) | Error::PassTooLarge { .. } | Error::EvaluationTooLarge(_) => "out_of_memory",
             Error::Libtorch(_) | Error::Internal(_) => "internal",
         }
@@ -179,6 +185,7 @@ impl Error {
                 "free some space, or write fewer checkpoints with `training.checkpoint_every`; the last checkpoint \
                  is intact"
             }
+            Error::Rank(_) => "see what that rank wrote last; `--resume` continues the run from its last checkpoint",
             Error::Internal(_) => "this is a mistake in the trainer; please report it with the job file",
             _ => return None,
         };

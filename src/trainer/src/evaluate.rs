@@ -18,6 +18,7 @@ use crate::batch::{open_stream, to_device};
 use crate::error::Error;
 use crate::model::mask::Packing;
 use crate::model::{Transformer, loss};
+use crate::ranks::Ranks;
 use crate::reading::{self, Reading};
 use crate::self_test::{batch_tolerance_nats, self_test};
 use crate::span::{self, Span, windows};
@@ -84,16 +85,18 @@ impl Evaluator {
         job: &Job,
         wanted: Wanted,
         at: (u64, u64),
-        device: Device,
-        should_stop: &dyn Fn() -> bool,
+        reader: Reader<'_>,
     ) -> Result<Option<Evaluation>, Error> {
         let start = Instant::now();
         let (step, tokens) = at;
-        let self_test = tested(model, job.vocabulary_size, &job.training, step, device)?;
+        let reader = Reader { batch_size: self.batch_size, ..reader };
+        let self_test = tested(model, job.vocabulary_size, &job.training, step, reader.device)?;
         let (mut written, mut unanswered) = (Vec::new(), Vec::new());
         let mut write = |name: &str, bytes: Vec<u8>, of_rows: Unanswered| -> Result<(), Error> {
             let path = format!("evaluations/step-{step:08}/{name}");
-            files::write(&job.output.join(&path), &bytes)?;
+            if reader.ranks.is_first() {
+                files::write(&job.output.join(&path), &bytes)?;
+            }
             if of_rows.not_finite + of_rows.too_long + of_rows.context_cut > 0 {
                 unanswered.push(Unanswered { path: path.clone(), ..of_rows });
             }
@@ -103,7 +106,7 @@ impl Evaluator {
         if wanted.validation
             && let Some(documents) = &self.documents
         {
-            let found = validation(model, documents, self.context_length, self.batch_size, device, should_stop)?;
+            let found = validation(model, documents, self.context_length, reader)?;
             let Some((rows, tokens)) = found else { return Ok(None) };
             let not_finite = rows.iter().filter(|row| !row.loss_nats.is_finite()).count() as u64;
             let of_rows = Unanswered { rows: rows.len() as u64, not_finite, ..Unanswered::default() };
@@ -114,7 +117,7 @@ impl Evaluator {
         }
         for (task, requests) in self.tasks.iter().filter(|_| wanted.tasks) {
             let windows = Windows { context_length: self.context_length, separator: self.separator, task };
-            let found = task_scores(model, requests, windows, self.batch_size, device, should_stop)?;
+            let found = task_scores(model, requests, windows, reader)?;
             let Some((rows, of_rows)) = found else { return Ok(None) };
             write(&format!("{}.csv", task.id), scores::to_csv(rows), of_rows)?;
         }
@@ -131,7 +134,9 @@ pub fn tested(
     step: u64,
     device: Device,
 ) -> Result<Option<SelfTest>, Error> {
-    let predict = |spans: &[Span]| Ok(predict(model, spans, 0, device, &|| false)?.expect("it is not told to stop"));
+    let alone = Ranks::alone();
+    let reader = Reader { device, batch_size: 0, ranks: &alone, should_stop: &|| Ok(false) };
+    let predict = |spans: &[Span]| Ok(predict(model, spans, reader)?.expect("it is not told to stop"));
     self_test(&predict, (model.context_length(), vocabulary_size), batch_tolerance_nats(training), step)
 }
 
@@ -150,9 +155,7 @@ fn validation(
     model: &Transformer,
     stream: &TokenStream,
     context_length: usize,
-    batch_size: usize,
-    device: Device,
-    should_stop: &dyn Fn() -> bool,
+    reader: Reader<'_>,
 ) -> Result<Option<(Vec<WindowLoss>, TokenLosses)>, Error> {
     let (mut rows, mut spans) = (Vec::new(), Vec::new());
     let mut document = 0;
@@ -167,7 +170,7 @@ fn validation(
             document += 1;
         }
     }
-    let Some(tokens) = predict(model, &spans, batch_size, device, should_stop)? else { return Ok(None) };
+    let Some(tokens) = predict(model, &spans, reader)? else { return Ok(None) };
     for (row, score) in rows.iter_mut().zip(sums(&spans, &tokens)) {
         row.loss_nats = -score.log_probability_nats;
     }
@@ -213,9 +216,7 @@ fn task_scores(
     model: &Transformer,
     requests: &[Request],
     windows: Windows<'_>,
-    batch_size: usize,
-    device: Device,
-    should_stop: &dyn Fn() -> bool,
+    reader: Reader<'_>,
 ) -> Result<Option<(Vec<ChoiceScore>, Unanswered)>, Error> {
     let mut unanswered = Unanswered { rows: requests.len() as u64, ..Unanswered::default() };
     let (mut rows, mut spans, mut owners) = (Vec::new(), Vec::new(), Vec::new());
@@ -242,7 +243,7 @@ fn task_scores(
         owners.extend(with_context.iter().map(|_| (row, true)).chain(without.iter().map(|_| (row, false))));
         spans.extend(with_context.into_iter().chain(without));
     }
-    let Some(scores) = score(model, &spans, batch_size, device, should_stop)? else { return Ok(None) };
+    let Some(scores) = score(model, &spans, reader)? else { return Ok(None) };
     for (&(row, with_context), (span, score)) in owners.iter().zip(spans.iter().zip(scores)) {
         let row = &mut rows[row];
         let sum = if with_context {
@@ -263,15 +264,22 @@ fn task_scores(
     Ok(Some((rows, unanswered)))
 }
 
-/// Scores spans in the order given, `batch_size` at a time. `None` if `should_stop` said so.
-pub fn score(
-    model: &Transformer,
-    spans: &[Span],
-    batch_size: usize,
-    device: Device,
-    should_stop: &dyn Fn() -> bool,
-) -> Result<Option<Vec<SpanScore>>, Error> {
-    Ok(predict(model, spans, batch_size, device, should_stop)?.map(|tokens| sums(spans, &tokens)))
+/// How an evaluation is read.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    /// Where.
+    pub device: Device,
+    /// Sequences at a time; 0 means as many as 4,096 tokens are.
+    pub batch_size: usize,
+    /// Who reads: the batches are those of one process, shared out.
+    pub ranks: &'a Ranks,
+    /// Whether the evaluation should end before it is complete.
+    pub should_stop: &'a dyn Fn() -> Result<bool, Error>,
+}
+
+/// Scores spans in the order given. `None` if `should_stop` said so.
+pub fn score(model: &Transformer, spans: &[Span], reader: Reader<'_>) -> Result<Option<Vec<SpanScore>>, Error> {
+    Ok(predict(model, spans, reader)?.map(|tokens| sums(spans, &tokens)))
 }
 
 /// The score of each span, from those of its targets.
@@ -288,14 +296,9 @@ fn sums(spans: &[Span], tokens: &TokenLosses) -> Vec<SpanScore> {
     spans.iter().map(sum).collect()
 }
 
-/// Predicts the targets of all spans, in their order. `None` if `should_stop` said so.
-fn predict(
-    model: &Transformer,
-    spans: &[Span],
-    batch_size: usize,
-    device: Device,
-    should_stop: &dyn Fn() -> bool,
-) -> Result<Option<TokenLosses>, Error> {
+/// Predicts the targets of all spans, in their order. `None` if `should_stop` said so to any rank.
+fn predict(model: &Transformer, spans: &[Span], reader: Reader<'_>) -> Result<Option<TokenLosses>, Error> {
+    let Reader { device, batch_size, ranks, should_stop } = reader;
     let readings = reading::readings(spans, model.width(), model.context_length());
     let answers = spans.iter().map(|span| span.targets.len()).sum();
     let mut tokens = TokenLosses {
@@ -304,16 +307,24 @@ fn predict(
         first_choice_right: vec![false; answers],
     };
     // From the longest on, so that memory runs out in the first batch or not at all.
-    for same_shape in readings.chunk_by(|a, b| a.shape() == b.shape()).rev() {
+    let batches = readings.chunk_by(|a, b| a.shape() == b.shape()).rev().flat_map(|same_shape| {
         let (length, _) = same_shape[0].shape();
-        let rows = if batch_size == 0 { (BATCH_TOKENS / length).max(1) } else { batch_size };
-        for batch in same_shape.chunks(rows) {
-            if should_stop() {
-                return Ok(None);
-            }
-            predict_batch(model, batch, device, &mut tokens);
+        same_shape.chunks(if batch_size == 0 { (BATCH_TOKENS / length).max(1) } else { batch_size })
+    });
+    let mut stopped = false;
+    for batch in batches.skip(ranks.rank as usize).step_by(ranks.size as usize) {
+        stopped = should_stop()?;
+        if stopped {
+            break;
         }
+        predict_batch(model, batch, device, &mut tokens);
     }
+    if ranks.count(stopped, device)? > 0.0 {
+        return Ok(None);
+    }
+    let mut right: Vec<f32> = tokens.first_choice_right.iter().map(|&right| f32::from(u8::from(right))).collect();
+    ranks.complete(&mut [&mut tokens.loss_nats, &mut tokens.first_choice_probability, &mut right], device)?;
+    tokens.first_choice_right = right.iter().map(|&right| right == 1.0).collect();
     Ok(Some(tokens))
 }
 
@@ -372,6 +383,10 @@ mod tests {
         Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu).model(&config, Kind::Float)
     }
 
+    fn reader<'a>(batch_size: usize, ranks: &'a Ranks, should_stop: &'a dyn Fn() -> Result<bool, Error>) -> Reader<'a> {
+        Reader { device: Device::Cpu, batch_size, ranks, should_stop }
+    }
+
     fn request(context: usize, continuation: usize, salt: usize) -> Request {
         let token = |i: usize| ((i * 31 + salt * 7) % VOCABULARY as usize) as u32;
         Request {
@@ -425,7 +440,8 @@ mod tests {
         }
         let task = JobTask { id: String::new(), requests: "".into(), rolling_stride: None };
         let windows = Windows { context_length: CONTEXT, separator: 0, task: &task };
-        let (rows, unanswered) = task_scores(&model, &requests, windows, 0, Device::Cpu, &|| false).unwrap().unwrap();
+        let (rows, unanswered) =
+            task_scores(&model, &requests, windows, reader(0, &Ranks::alone(), &|| Ok(false))).unwrap().unwrap();
         assert_eq!(rows.len(), requests.len());
         // Of each ten, (30, 6), (100, 24) and no other are cut: 36 and 124 tokens into 25.
         assert_eq!(unanswered, Unanswered { rows: 60, context_cut: 12, ..Unanswered::default() });
@@ -447,16 +463,18 @@ mod tests {
     fn a_score_does_not_depend_on_what_else_is_in_the_batch() {
         let model = model();
         let spans: Vec<Span> = (0..300).map(|i| span(&request(1 + i % 20, 1 + i % 4, i))).collect();
-        let together = score(&model, &spans, 0, Device::Cpu, &|| false).unwrap().unwrap();
+        let together = score(&model, &spans, reader(0, &Ranks::alone(), &|| Ok(false))).unwrap().unwrap();
         for batch_size in [1, 7, 64] {
-            let parts = score(&model, &spans, batch_size, Device::Cpu, &|| false).unwrap().unwrap();
+            let parts = score(&model, &spans, reader(batch_size, &Ranks::alone(), &|| Ok(false))).unwrap().unwrap();
             for (part, whole) in parts.iter().zip(&together) {
                 assert!((part.log_probability_nats - whole.log_probability_nats).abs() < 1e-5, "{batch_size}");
                 assert_eq!(part.greedy, whole.greedy);
             }
         }
         for (span, whole) in spans.iter().zip(&together).step_by(7) {
-            let alone = score(&model, std::slice::from_ref(span), 0, Device::Cpu, &|| false).unwrap().unwrap()[0];
+            let alone = score(&model, std::slice::from_ref(span), reader(0, &Ranks::alone(), &|| Ok(false)))
+                .unwrap()
+                .unwrap()[0];
             assert!((alone.log_probability_nats - whole.log_probability_nats).abs() < 1e-5);
             assert_eq!(alone.greedy, whole.greedy);
         }
@@ -472,7 +490,8 @@ mod tests {
         requests[2].unconditional = (0..CONTEXT as u32 + 1).collect();
         let task = JobTask { id: String::new(), requests: "".into(), rolling_stride: None };
         let windows = Windows { context_length: CONTEXT, separator: 0, task: &task };
-        let (rows, unanswered) = task_scores(&model, &requests, windows, 0, Device::Cpu, &|| false).unwrap().unwrap();
+        let (rows, unanswered) =
+            task_scores(&model, &requests, windows, reader(0, &Ranks::alone(), &|| Ok(false))).unwrap().unwrap();
         for row in &rows[..2] {
             assert_eq!((row.log_probability_nats, row.tokens, row.greedy), (None, 0, false));
         }
@@ -496,7 +515,8 @@ mod tests {
             let requests = [0, 1].map(|choice| Request { choice, continuation: vec![choice], ..request(2, 1, 0) });
             let task = JobTask { id: String::new(), requests: "".into(), rolling_stride: None };
             let windows = Windows { context_length: 8, separator: 0, task: &task };
-            let found = task_scores(&model, &requests, windows, 0, Device::Cpu, &|| false).unwrap().unwrap();
+            let found =
+                task_scores(&model, &requests, windows, reader(0, &Ranks::alone(), &|| Ok(false))).unwrap().unwrap();
             let (rows, unanswered) = found;
             assert!(rows.iter().all(|row| !row.nats().is_finite() && !row.greedy), "{name} {factor}: {rows:?}");
             assert_eq!(unanswered, Unanswered { rows: 2, not_finite: 2, ..Unanswered::default() });
@@ -511,7 +531,7 @@ mod tests {
         tch::no_grad(|| drop(embedding.shallow_clone().fill_(0.0)));
         let model = parameters.model(&config, Kind::Float);
         let span = |target| Span { inputs: vec![1, 2], targets: vec![target] };
-        let scores = score(&model, &[span(0), span(1)], 0, Device::Cpu, &|| false).unwrap().unwrap();
+        let scores = score(&model, &[span(0), span(1)], reader(0, &Ranks::alone(), &|| Ok(false))).unwrap().unwrap();
         assert_eq!((scores[0].greedy, scores[1].greedy), (true, false));
         assert_eq!(scores[0].log_probability_nats, scores[1].log_probability_nats);
     }
@@ -529,7 +549,8 @@ mod tests {
             writer.write(&paths[i]).unwrap();
         }
         let (model, stream) = (model(), TokenStream::open(&paths).unwrap());
-        let (rows, tokens) = validation(&model, &stream, CONTEXT, 0, Device::Cpu, &|| false).unwrap().unwrap();
+        let (rows, tokens) =
+            validation(&model, &stream, CONTEXT, reader(0, &Ranks::alone(), &|| Ok(false))).unwrap().unwrap();
         let places: Vec<(u64, u64, u64)> = rows.iter().map(|r| (r.document, r.first_token, r.tokens)).collect();
         let expected = [(0, 1, 5), (2, 1, 24), (3, 1, 24), (3, 25, 1), (4, 1, 24), (4, 25, 24), (4, 49, 12), (5, 1, 1)];
         assert_eq!(places, expected);
@@ -548,6 +569,6 @@ mod tests {
             let first_choice = logits.get(i as i64).argmax(-1, false).int64_value(&[]);
             assert_eq!(tokens.first_choice_right[at], first_choice == text[25 + i]);
         }
-        assert!(validation(&model, &stream, CONTEXT, 0, Device::Cpu, &|| true).unwrap().is_none());
+        assert!(validation(&model, &stream, CONTEXT, reader(0, &Ranks::alone(), &|| Ok(true))).unwrap().is_none());
     }
 }

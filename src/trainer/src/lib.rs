@@ -3,7 +3,7 @@
 //!
 //! It must never have: clap, tera, git2, tokenizers, or an average of anything but its own objective.
 //!
-//! `device`, `batch`, `model`, `optimizer` and `checkpoint` are what [`train`] puts together;
+//! `device`, `ranks`, `batch`, `model`, `optimizer` and `checkpoint` are what [`train`] puts together;
 //! [`evaluate`] and [`generate`] never use it. The architecture is in [`model`].
 
 pub mod average;
@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod model;
 pub mod native;
 pub mod optimizer;
+pub mod ranks;
 pub mod reading;
 pub mod self_test;
 #[cfg(test)]

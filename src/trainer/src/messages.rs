@@ -17,10 +17,11 @@ pub trait Outside {
     fn should_stop(&self) -> bool;
 }
 
-/// The parent process behind standard input and output.
+/// The parent process behind standard input and output, to which rank 0 alone speaks.
 #[derive(Clone, Default)]
 pub struct Parent {
     stop: Arc<AtomicBool>,
+    is_mute: bool,
 }
 
 impl Parent {
@@ -40,10 +41,19 @@ impl Parent {
         });
         parent
     }
+
+    /// Listens to signals only, and says nothing: what a rank does that is not the first.
+    pub fn mute() -> Self {
+        native::catch_stop_signals();
+        Parent { is_mute: true, ..Parent::default() }
+    }
 }
 
 impl Outside for Parent {
     fn send(&self, message: &Message) {
+        if self.is_mute {
+            return;
+        }
         let mut line = serde_json::to_vec(message).expect("messages are plain structs");
         line.push(b'\n');
         let mut out = io::stdout().lock();

@@ -145,7 +145,7 @@ impl Gauges {
         self.read_at = Some(Instant::now());
         if self.device.is_cuda() {
             self.memory_bytes = native::cuda_bytes().unwrap_or(0);
-            self.power_w = native::gpu().and_then(|gpu| gpu.power_w);
+            self.power_w = native::gpu(0).and_then(|gpu| gpu.power_w);
         } else {
             self.memory_bytes = device::memory_bytes();
         }

@@ -2,6 +2,8 @@
 //! own (`native/cpu_ops.cpp`). A function with a kernel behind it computes the plain formula that it states; where the
 //! kernel does not serve, libtorch's operators do.
 
+pub mod collectives;
+
 use std::ffi::{CStr, CString, c_char, c_double, c_int, c_void};
 
 use tch::{Device, Kind, Tensor};
@@ -26,7 +28,8 @@ unsafe extern "C" {
     fn harness_to_host(tensor: *const C_tensor, host: *mut *mut C_tensor, arrival: *mut *mut c_void) -> c_int;
     fn harness_wait(arrival: *mut c_void) -> c_int;
     fn harness_forget(arrival: *mut c_void);
-    fn harness_gpu(gpu: *mut RawGpu) -> c_int;
+    fn harness_cpu_time_s() -> c_double;
+    fn harness_gpu(number: c_int, gpu: *mut RawGpu) -> c_int;
     fn harness_set_deterministic(on: c_int) -> c_int;
     fn harness_deterministic() -> c_int;
     fn harness_cudnn_benchmark() -> c_int;
@@ -264,7 +267,7 @@ struct RawGpu {
     power_w: f64,
 }
 
-/// What the driver knows of the first GPU.
+/// What the driver knows of a GPU.
 pub struct Gpu {
     /// Marketing name.
     pub name: String,
@@ -284,12 +287,18 @@ pub struct Gpu {
     pub power_w: Option<f64>,
 }
 
-/// The first GPU as NVML describes it.
-pub fn gpu() -> Option<Gpu> {
+/// User and system seconds of this process so far.
+pub fn cpu_time_s() -> f64 {
+    // SAFETY: reads two counters of the system.
+    unsafe { harness_cpu_time_s() }
+}
+
+/// A GPU as NVML describes it, by its number among those that CUDA sees.
+pub fn gpu(number: u64) -> Option<Gpu> {
     // SAFETY: all-zero bytes are a valid `RawGpu`, and the shim terminates its strings.
     let raw = unsafe {
         let mut raw: RawGpu = std::mem::zeroed();
-        check(harness_gpu(&mut raw)).ok()?;
+        check(harness_gpu(number as c_int, &mut raw)).ok()?;
         raw
     };
     Some(Gpu {
@@ -380,6 +389,13 @@ pub fn attention_kernels() -> Vec<String> {
 pub fn backward(output: &Tensor, gradient: &Tensor) -> Result<(), Error> {
     // SAFETY: both tensors outlive the call.
     check(unsafe { harness_backward(output.as_ptr(), gradient.as_ptr()) })
+}
+
+/// The gradient of a parameter, which has none from now on.
+pub fn take_gradient(parameter: &Tensor) -> Result<Tensor, Error> {
+    let gradient = parameter.grad();
+    clear_gradients(std::slice::from_ref(parameter))?;
+    Ok(gradient)
 }
 
 /// Forgets the gradients, so that the next backward stores its own instead of adding to them.
@@ -853,7 +869,10 @@ mod tests {
                 assert_eq!(found[2].kind(), Kind::Float);
                 for (i, tolerance) in tolerances.into_iter().enumerate() {
                     let difference = difference(&found[i], &expected[i]);
-                    assert!(difference < tolerance, "{rows} x {inner} x {outer}, GELU {gelu}, result {i}: {difference}");
+                    assert!(
+                        difference < tolerance,
+                        "{rows} x {inner} x {outer}, GELU {gelu}, result {i}: {difference}"
+                    );
                 }
                 if !ours {
                     continue;
@@ -875,7 +894,8 @@ mod tests {
         tch::manual_seed(1);
         for (kind, tolerance, of_sum) in [(Kind::Float, 2e-6, 2e-6), (Kind::BFloat16, 4e-3, 5e-3)] {
             for (rows, inner, outer) in [(5, 2, 6), (130, 70, 1100)] {
-                let [weight, x, z] = [[outer, inner], [rows, inner], [rows, outer]].map(|s| Tensor::randn(s, (kind, CPU)));
+                let [weight, x, z] =
+                    [[outer, inner], [rows, inner], [rows, outer]].map(|s| Tensor::randn(s, (kind, CPU)));
                 let [weight64, x64, z64] = [&weight, &x, &z].map(|t| t.to_kind(Kind::Double));
                 let factor = Factor::new(&weight);
                 let begun = Tensor::randn([outer, inner], (Kind::Float, CPU));

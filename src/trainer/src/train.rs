@@ -2,16 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness_build::BUILD;
+use harness_core::Digest;
 use harness_core::config::{AttentionKernel, ModelConfig, OnNonFinite, learning_rate};
-use harness_core::contract::{Closing, Evaluation, Job, Message, Peak, Skipped, Started, Unanswered, VERSION};
+use harness_core::contract::{
+    Closing, Evaluation, Job, Message, Peak, Skipped, Started, Unanswered, VERSION, checkpoint_path,
+};
 use harness_core::order::RollingDigest;
 use harness_core::random;
 use harness_core::scores::{ActivationStatistics, StepLine};
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::average::Average;
@@ -19,19 +25,26 @@ use crate::batch::{Batch, Batches, Prefetch};
 use crate::checkpoint::{self, Position};
 use crate::device;
 use crate::error::Error;
-use crate::evaluate::{Evaluator, Wanted};
+use crate::evaluate::{Evaluator, Reader, Wanted};
 use crate::messages::Outside;
 use crate::metrics::{self, Gauges, MeasuredNorms, Probe};
 use crate::model::Transformer;
 use crate::model::extras::kernel;
 use crate::model::weights::Parameters;
-use crate::native::{self, Arriving};
+use crate::native::collectives::Reducer;
+use crate::native::{self, Arriving, Gpu};
 use crate::optimizer::{self, Optimizer};
+use crate::ranks::Ranks;
 
 /// A run in progress.
 struct Run<'a> {
     job: &'a Job,
     outside: &'a dyn Outside,
+    ranks: Ranks,
+    /// Adds up the gradients of the ranks; none where one is alone, or nothing is trained.
+    reducer: Option<Reducer>,
+    /// The ranks agreed to stop.
+    stop: bool,
     steps_done: &'a AtomicU64,
     device: Device,
     compute: Kind,
@@ -61,7 +74,7 @@ struct Run<'a> {
 struct PendingStep {
     step: u64,
     tokens: u64,
-    /// Sum of the losses in nats, and norm of the gradient; shape (2), float64.
+    /// Sum of the losses in nats, norm of the gradient, and how many ranks want to stop; shape (3), float64.
     numbers: Arriving,
     /// Of each tensor; shape (tensors).
     gradient_norms: Tensor,
@@ -76,29 +89,35 @@ struct PendingStep {
 }
 
 impl PendingStep {
-    /// Loss in nats per token and gradient norm. Waits until the device is through with the step.
-    fn read(&self) -> Result<(f64, f64), Error> {
+    /// Loss in nats per token, gradient norm, and whether a rank wants to stop. Waits until the device is through with the
+    /// step.
+    fn read(&self) -> Result<(f64, f64, bool), Error> {
         let numbers = self.numbers.wait()?;
-        Ok((numbers.double_value(&[0]) / self.predicted as f64, numbers.double_value(&[1])))
+        let number = |at: i64| numbers.double_value(&[at]);
+        Ok((number(0) / self.predicted as f64, number(1), number(2) > 0.0))
     }
 }
 
 /// Runs a job to its end or until it is told to stop, and gives the closing message. `steps_done` is kept up to
 /// date, so that a failure can say how far the run came.
-pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<Message, Error> {
+pub fn run(job: &Job, ranks: Ranks, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<Message, Error> {
     let begun = Instant::now();
     let training = &job.training;
-    check(job)?;
+    check(job, ranks.size)?;
     let chosen = device::choose(training.device)?;
     device::configure(training)?;
     device::choose_attention(training.attention_kernel, chosen.device)?;
     // Hashing libtorch takes a third of a second; the model is built meanwhile.
     let paths = device::library_paths()?;
     let libraries = thread::spawn(move || device::libraries(&paths, true));
-    let energy_before_j = native::gpu().filter(|_| chosen.device.is_cuda()).and_then(|gpu| gpu.energy_j);
+    let gpu = chosen.device.is_cuda().then(|| native::gpu(0)).flatten();
 
     let evaluator = Evaluator::open(job)?;
-    let batches = if job.train_shards.is_empty() { None } else { Some(Arc::new(Batches::open(job)?)) };
+    let batches = if job.train_shards.is_empty() { None } else { Some(Arc::new(Batches::open(job, &ranks)?)) };
+    if ranks.size > 1 {
+        ranks.agreed("job", &what_ranks_share(job, chosen.device, gpu.as_ref())?)?;
+    }
+    let found = ranks.connect(chosen.device, gpu.as_ref().map(|gpu| Digest::of(gpu.uuid.as_bytes())))?;
     let compute = device::compute_kind(training.precision);
     let parameters = Parameters::initialize(&job.model, job.vocabulary_size, job.seed, chosen.device);
     if let (Some(weights), None) = (&job.initial_weights, &job.resume_from) {
@@ -122,13 +141,19 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         checkpoint.restore_optimizer(optimizer.as_ref())?;
     }
     steps_done.store(position.step, Ordering::Relaxed);
+    hold_together(&ranks, &parameters, position)?;
+    let reducer = if batches.is_some() { ranks.reducer(parameters.tensors())? } else { None };
 
     let libraries = libraries.join().map_err(|_| Error::Internal("hashing the libraries failed".to_owned()))??;
     let (parameter_count, without_embeddings) = job.model.parameters(job.vocabulary_size);
-    let peak = batches.as_ref().map(|_| metrics::peak(chosen.device, compute));
+    let peak = batches.as_ref().filter(|_| ranks.is_first()).map(|_| metrics::peak(chosen.device, compute));
+    let peak = peak.map(|peak| match ranks.size {
+        1 => peak,
+        n => Peak { flops_per_s: peak.flops_per_s * f64::from(n), source: format!("{}, times {n} ranks", peak.source) },
+    });
     let attention_kernel =
         batches.as_ref().map(|_| attention_kernel(job, &parameters, chosen.device, compute)).transpose()?;
-    let probe = if batches.is_some() { Probe::open(job, chosen.device)? } else { None };
+    let probe = if batches.is_some() && ranks.is_first() { Probe::open(job, chosen.device)? } else { None };
     outside.send(&Message::Started(Box::new(Started {
         version: VERSION,
         about: device::about(chosen.cuda_absent_because, libraries),
@@ -139,12 +164,15 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
         peak: peak.clone(),
         first_step: position.step,
         determinism: device::determinism(chosen.device, training.precision, attention_kernel, std::env::vars()),
-        ranks: None,
+        ranks: found,
     })));
 
     let mut run = Run {
         job,
         outside,
+        ranks,
+        reducer,
+        stop: false,
         steps_done,
         device: chosen.device,
         compute,
@@ -178,7 +206,8 @@ pub fn run(job: &Job, outside: &dyn Outside, steps_done: &AtomicU64) -> Result<M
     if finished && !run.not_finite.is_empty() {
         return Err(run.not_measured());
     }
-    let closing = run.closing(begun, energy_before_j);
+    let closing = run.closing(begun, gpu)?;
+    run.ranks.leave()?;
     Ok(if finished { Message::Finished(closing) } else { Message::Stopped(closing) })
 }
 
@@ -197,6 +226,45 @@ fn attention_kernel(job: &Job, parameters: &Parameters, device: Device, compute:
     })
 }
 
+/// What has to be the same on all ranks that train together, by name.
+fn what_ranks_share(job: &Job, device: Device, gpu: Option<&Gpu>) -> Result<Vec<(String, String)>, Error> {
+    // Each may have it elsewhere.
+    let choices = Job { output: PathBuf::new(), ..job.clone() };
+    let choices = serde_json::to_vec(&choices).expect("a plain struct is JSON");
+    let processor = match gpu {
+        Some(gpu) => format!("{} ({})", gpu.name, gpu.compute_capability),
+        None => {
+            let products = native::own_products(device, device::compute_kind(job.training.precision));
+            let kernels = native::cpu_kernels();
+            format!("{}, own kernels: {kernels}, own products: {products}", native::cpu_capability())
+        }
+    };
+    let kind = if device.is_cuda() { "a GPU" } else { "the CPU" };
+    let mut shared = vec![
+        ("the job".to_owned(), Digest::of(&choices).to_string()),
+        ("the sources of the trainer".to_owned(), BUILD.source_sha256.to_owned()),
+        ("the version of libtorch".to_owned(), native::libtorch_version()),
+        ("the device".to_owned(), kind.to_owned()),
+        ("the processor".to_owned(), processor),
+    ];
+    let read = job.train_shards.iter().chain(&job.validation_shards).chain(job.tasks.iter().map(|task| &task.requests));
+    for path in read {
+        shared.push((format!("the content of `{}`", path.display()), Digest::of_file(path)?.to_string()));
+    }
+    Ok(shared)
+}
+
+/// Refuses ranks that stand elsewhere than rank 0 does.
+fn hold_together(ranks: &Ranks, parameters: &Parameters, position: Position) -> Result<(), Error> {
+    if ranks.size == 1 {
+        return Ok(());
+    }
+    let (weights, order) = (checkpoint::weights_digest(parameters), position.order.digest());
+    let at = |what: &str| format!("the digest of {what} after step {}", position.step);
+    let stands = [(at("the weights"), weights.to_string()), (at("the batches"), order.to_string())];
+    ranks.agreed(&format!("step/{}", position.step), &stands)
+}
+
 /// The error for a job of another contract version.
 pub fn wrong_version(version: u64) -> Error {
     Error::Job {
@@ -205,7 +273,7 @@ pub fn wrong_version(version: u64) -> Error {
     }
 }
 
-fn check(job: &Job) -> Result<(), Error> {
+fn check(job: &Job, ranks: u32) -> Result<(), Error> {
     let refuse = |problem: String| Err(Error::Job { problem, hint: None });
     if job.version != VERSION {
         return Err(wrong_version(u64::from(job.version)));
@@ -226,6 +294,11 @@ fn check(job: &Job) -> Result<(), Error> {
             job.training.sequences_per_pass()
         ));
     }
+    if !job.train_shards.is_empty()
+        && let Some(problem) = job.training.not_shared_out(ranks)
+    {
+        return refuse(problem);
+    }
     if job.model.layers == 0 || job.model.context_length == 0 || job.vocabulary_size == 0 {
         return refuse("the model needs at least one layer, one position and one token".to_owned());
     }
@@ -245,11 +318,12 @@ impl Run<'_> {
     fn train(&mut self, batches: Arc<Batches>) -> Result<bool, Error> {
         let job = self.job;
         let (first, order) = (self.position.step, self.position.order);
+        self.warm_up()?;
         let batches = Prefetch::start(batches, first, job.training.steps, order, self.device);
         loop {
             let step = self.position.step;
             let last = step >= job.training.steps;
-            let stop = self.outside.should_stop() && !last;
+            let stop = (if self.ranks.size == 1 { self.outside.should_stop() } else { self.stop }) && !last;
             // A resumed run evaluates again where it starts: the segment before may have ended in the middle of it.
             let wanted = Wanted {
                 validation: job.validation_steps.contains(&step),
@@ -279,15 +353,35 @@ impl Run<'_> {
         }
     }
 
+    /// A backward pass that leaves no trace but the order of the reducer's buckets, which is that of the gradients in the first
+    /// one. With it the order of every sum is the same in a run that goes on.
+    fn warm_up(&self) -> Result<(), Error> {
+        let Some(reducer) = &self.reducer else { return Ok(()) };
+        let tokens = Tensor::zeros([1, i64::from(self.job.model.context_length)], (Kind::Int64, self.device));
+        let packing = metrics::packing(self.job, &tokens);
+        reducer.announce()?;
+        let model = self.parameters.model(&self.job.model, self.compute);
+        let _loss = model.backward(&tokens, &tokens, packing.as_ref(), 0.0, self.job.model.dropout)?;
+        native::clear_gradients(self.parameters.tensors())
+    }
+
     /// One optimizer step: passes forward and backward, norm, update.
     fn step(&mut self, batches: &Prefetch) -> Result<(), Error> {
         let (job, step) = (self.job, self.position.step);
         let (batch, waited) = batches.next()?;
         if job.model.dropout > 0.0 {
-            tch::manual_seed(random::seed(job.seed, step, random::Purpose::Dropout) as i64);
+            // Rank 0 draws what one process would; the others have sequences of their own, and draws.
+            let seed = match self.ranks.rank {
+                0 => job.seed,
+                rank => random::seed(job.seed, u64::from(rank), random::Purpose::Dropout),
+            };
+            tch::manual_seed(random::seed(seed, step, random::Purpose::Dropout) as i64);
         }
         let loss_sum = self.passes(&batch, batch.passes(), batch.sequences_per_pass());
         let loss_sum = loss_sum.map_err(|error| self.with_what_fits(error, &batch))?;
+        let wants_to_stop = f64::from(u8::from(self.ranks.size > 1 && self.outside.should_stop()));
+        let of_all = Tensor::stack(&[loss_sum, Tensor::full([], wants_to_stop, (Kind::Double, self.device))], 0);
+        self.ranks.sum(&of_all)?;
 
         let gradients: Vec<Tensor> = self.parameters.tensors().iter().map(Tensor::grad).collect();
         let gradient = native::gradient_norm(&gradients, job.optimizer.gradient_clip_norm)?;
@@ -295,7 +389,10 @@ impl Run<'_> {
         let mut pending = PendingStep {
             step: step + 1,
             tokens: self.position.tokens + batch.predicted_tokens(),
-            numbers: Arriving::from(&Tensor::stack(&[loss_sum, gradient.norm.to_kind(Kind::Double)], 0))?,
+            numbers: Arriving::from(&Tensor::stack(
+                &[of_all.get(0), gradient.norm.to_kind(Kind::Double), of_all.get(1)],
+                0,
+            ))?,
             gradient_norms: gradient.of_tensors,
             tensor_norms: None,
             learning_rate: rate,
@@ -313,7 +410,8 @@ impl Run<'_> {
         self.position.order = batch.order;
         if let Some((what, value)) = broken {
             self.read_back()?;
-            let diagnosis = self.diagnosis(&pending, Some(&batch));
+            self.stop |= pending.read()?.2;
+            let diagnosis = self.diagnosis(&pending, Some(&batch))?;
             native::clear_gradients(self.parameters.tensors())?;
             return self.stop_or_skip(pending.step, what, value, diagnosis);
         }
@@ -344,10 +442,22 @@ impl Run<'_> {
             let model = self.parameters.model(&job.model, self.compute);
             let scale = 1.0 / batch.predicted_tokens() as f64;
             let mut loss_sum = Tensor::zeros([], (Kind::Double, self.device));
+            let tied =
+                self.parameters.named().find(|(name, _)| job.model.tied_embeddings && *name == "token_embedding");
             for pass in 0..passes {
+                // The ranks add up what each of them has added up over its passes.
+                let reducer = self.reducer.as_ref().filter(|_| pass + 1 == passes);
+                reducer.map_or(Ok(()), Reducer::announce)?;
+                // The embedding that is the head as well gets its gradient in two parts. Those of one pass are added before they
+                // come to the earlier ones, so that two passes give the bits of two ranks with a pass each.
+                let apart = tied.filter(|_| pass > 0 && reducer.is_none()).map(|(_, embedding)| embedding);
+                let earlier = apart.map(native::take_gradient).transpose()?;
                 let (inputs, targets) = batch.sequences(pass * sequences, sequences); // (b, T), (b, T)
                 let packing = metrics::packing(job, &inputs);
                 loss_sum += model.backward(&inputs, &targets, packing.as_ref(), scale, job.model.dropout)?;
+                if let (Some(embedding), Some(earlier)) = (apart, earlier) {
+                    native::add_gradient(embedding, &earlier)?;
+                }
             }
             Ok(loss_sum)
         };
@@ -358,6 +468,10 @@ impl Run<'_> {
     /// Completes an error of a pass that could not get memory: tries which smaller one can.
     fn with_what_fits(&self, error: Error, batch: &Batch) -> Error {
         let Error::OutOfMemory(problem) = error else { return error };
+        if self.reducer.is_some() {
+            // The others are waiting for gradients: nothing can be tried here any more.
+            return Error::OutOfMemory(problem);
+        }
         let (training, context) = (&self.job.training, i64::from(self.job.model.context_length));
         let each = context / i64::from(batch.sequence_length()); // sequences of a window
         let most = batch.sequences_per_pass() / each;
@@ -376,12 +490,13 @@ impl Run<'_> {
     /// that is queued behind it.
     fn read_back(&mut self) -> Result<(), Error> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
-        let (loss_nats, gradient_norm) = pending.read()?;
+        let (loss_nats, gradient_norm, stop) = pending.read()?;
+        self.stop |= stop;
         let duration_s = self.step_begun.elapsed().as_secs_f64();
         self.step_begun = Instant::now();
-        if let Some((what, value)) = non_finite((loss_nats, gradient_norm)) {
+        if let Some((what, value)) = non_finite((loss_nats, gradient_norm, stop)) {
             // The update has been made with these gradients: there is no way to skip it any more.
-            let diagnosis = self.diagnosis(&pending, None);
+            let diagnosis = self.diagnosis(&pending, None)?;
             return Err(self.non_finite_error(pending.step, what, value, diagnosis));
         }
         self.training_time_s += duration_s;
@@ -464,7 +579,7 @@ impl Run<'_> {
 
     /// Where numbers are not finite: the first place of the forward pass over the batch, if the weights are still
     /// those that it was computed with, and the tensors by their gradients; and what was largest when last measured.
-    fn diagnosis(&self, pending: &PendingStep, batch: Option<&Batch>) -> String {
+    fn diagnosis(&self, pending: &PendingStep, batch: Option<&Batch>) -> Result<String, Error> {
         let mut parts = Vec::new();
         if let Some(batch) = batch {
             let model = self.model();
@@ -474,9 +589,11 @@ impl Run<'_> {
                 let rows = metrics::look_inside(&model, &inputs, packing.as_ref(), pending.step);
                 rows.into_iter().find(|row| !metrics::is_finite(row))
             });
-            parts.push(match places {
-                Some(row) => {
-                    format!("in the forward pass the first numbers that are not finite are at `{}`", row.place)
+            let places = self.ranks.gather(&format!("place/{}", pending.step), &places.map(|row| row.place))?;
+            parts.push(match (0..).zip(places).find_map(|(rank, place)| Some((rank, place?))) {
+                Some((rank, place)) => {
+                    let whose = if self.ranks.size > 1 { format!(" of rank {rank}") } else { String::new() };
+                    format!("in the forward pass{whose} the first numbers that are not finite are at `{place}`")
                 }
                 None => "every place of the forward pass is finite".to_owned(),
             });
@@ -502,7 +619,7 @@ impl Run<'_> {
                 row.step, row.maximum, row.place
             ));
         }
-        parts.join("; ")
+        Ok(parts.join("; "))
     }
 
     /// Evaluates the current weights. `false` if the run was told to stop before the end.
@@ -510,8 +627,10 @@ impl Run<'_> {
         let weights = self.average.as_ref().map_or(&self.parameters, Average::weights);
         let model = tch::no_grad(|| weights.model(&self.job.model, self.compute));
         let at = (self.position.step, self.position.tokens);
-        let should_stop = || self.outside.should_stop();
-        let run = || self.evaluator.run(&model, self.job, wanted, at, self.device, &should_stop);
+        let should_stop = || self.ranks.stop(self.outside.should_stop());
+        let (device, ranks) = (self.device, &self.ranks);
+        let reader = Reader { device, batch_size: 0, ranks, should_stop: &should_stop };
+        let run = || self.evaluator.run(&model, self.job, wanted, at, reader);
         // Tasks are read with masks, which not every kernel serves: the one of training is chosen for training alone.
         device::choose_attention(AttentionKernel::Auto, self.device)?;
         let evaluation = panic::catch_unwind(AssertUnwindSafe(run));
@@ -571,20 +690,34 @@ impl Run<'_> {
         if self.last_checkpoint.as_ref().is_some_and(|(step, _)| *step == self.position.step) {
             return Ok(());
         }
-        let written = {
+        let step = self.position.step;
+        hold_together(&self.ranks, &self.parameters, self.position)?;
+        self.last_checkpoint = Some((step, checkpoint_path(step)));
+        if self.ranks.is_first() {
             let average = self.average.as_ref().map(Average::weights);
-            checkpoint::write(self.job, &self.parameters, average, self.optimizer.as_ref(), self.position)?
-        };
-        self.last_checkpoint = Some((written.step, written.file.path.clone()));
-        self.outside.send(&Message::Checkpoint(written));
+            let optimizer = self.optimizer.as_ref();
+            let written = checkpoint::write(self.job, &self.parameters, average, optimizer, self.position)?;
+            self.outside.send(&Message::Checkpoint(written));
+        }
         self.step_begun = Instant::now();
         Ok(())
     }
 
-    fn closing(&self, begun: Instant, energy_before_j: Option<f64>) -> Closing {
+    /// The closing figures; `gpu` as it was in the beginning.
+    fn closing(&self, begun: Instant, gpu: Option<Gpu>) -> Result<Closing, Error> {
         let cuda = self.device.is_cuda();
-        let energy_after_j = native::gpu().filter(|_| cuda).and_then(|gpu| gpu.energy_j);
-        Closing {
+        let energy_after_j = gpu.as_ref().and_then(|_| native::gpu(0)?.energy_j);
+        let used = Used {
+            peak_memory_bytes: device::peak_memory_bytes(),
+            peak_gpu_memory_bytes: if cuda { native::cuda_peak_bytes() } else { None },
+            gpu: gpu.as_ref().map(|gpu| gpu.uuid.clone()),
+            gpu_energy_j: gpu.and_then(|gpu| gpu.energy_j).zip(energy_after_j).map(|(before, after)| after - before),
+            cpu_time_s: native::cpu_time_s(),
+        };
+        let all = self.ranks.gather("closing", &used)?;
+        // Ranks that share a GPU count its energy once.
+        let energies: BTreeMap<_, _> = all.iter().map(|used| (&used.gpu, used.gpu_energy_j)).collect();
+        Ok(Closing {
             step: self.position.step,
             tokens: self.position.tokens,
             weights_sha256: checkpoint::weights_digest(&self.parameters),
@@ -592,16 +725,27 @@ impl Run<'_> {
             skipped_steps: self.position.skipped_steps,
             wall_time_s: begun.elapsed().as_secs_f64(),
             training_time_s: self.training_time_s,
-            peak_memory_bytes: device::peak_memory_bytes(),
-            peak_gpu_memory_bytes: if cuda { native::cuda_peak_bytes() } else { None },
-            gpu_energy_j: energy_before_j.zip(energy_after_j).map(|(before, after)| after - before),
-            cpu_time_s: None,
-        }
+            peak_memory_bytes: all.iter().map(|used| used.peak_memory_bytes).max().unwrap_or(0),
+            peak_gpu_memory_bytes: all.iter().filter_map(|used| used.peak_gpu_memory_bytes).max(),
+            gpu_energy_j: energies.into_values().sum(),
+            cpu_time_s: (self.ranks.size > 1).then(|| all.iter().map(|used| used.cpu_time_s).sum()),
+        })
     }
 }
 
+/// What a rank took.
+#[derive(Clone, Serialize, Deserialize)]
+struct Used {
+    peak_memory_bytes: u64,
+    peak_gpu_memory_bytes: Option<u64>,
+    /// UUID of its GPU.
+    gpu: Option<String>,
+    gpu_energy_j: Option<f64>,
+    cpu_time_s: f64,
+}
+
 /// Which of loss and gradient norm is not a finite number.
-fn non_finite((loss_nats, gradient_norm): (f64, f64)) -> Option<(&'static str, f64)> {
+fn non_finite((loss_nats, gradient_norm, _): (f64, f64, bool)) -> Option<(&'static str, f64)> {
     let numbers = [("loss", loss_nats), ("gradient norm", gradient_norm)];
     numbers.into_iter().find(|(_, value)| !value.is_finite())
 }

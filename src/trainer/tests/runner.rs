@@ -4,6 +4,7 @@ mod support;
 
 mod cases {
     mod parity;
+    mod ranks;
     mod run;
     mod training_loop;
 }

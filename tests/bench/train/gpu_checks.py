@@ -1,4 +1,5 @@
-"""Correctness on a GPU, for tests/bench/gpu.sh: the same numbers as on the CPU, the same bits again, exact resume.
+"""Correctness on a GPU, for tests/bench/gpu.sh: the same numbers as on the CPU, the same bits again, exact resume, and two
+processes that share each batch (on one GPU, where it is all there is).
 
 usage: gpu_checks.py HARNESS_TRAINER [--device cuda|cpu]
 
@@ -8,8 +9,10 @@ the checks out where there is no GPU.
 
 import argparse
 import json
+import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,19 +24,38 @@ STEPS = 30
 TOLERANCE = {"f32": 1e-4, "bf16": 1e-2}
 
 
-def run(trainer: pathlib.Path, path: pathlib.Path, kill_at: int | None = None) -> list[dict]:
-    """The messages of a run; with `kill_at` it is killed when that step is reported."""
-    process = subprocess.Popen([trainer, "run", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def run(trainer: pathlib.Path, path: pathlib.Path, kill_at: int | None = None, ranks: int = 1) -> list[dict]:
+    """The messages of a run of so many processes; with `kill_at` it is killed when that step is reported."""
+    # One GPU unless more are named: processes then share it, over Gloo.
+    cards = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    meeting = {"CUDA_VISIBLE_DEVICES": cards, "WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started = [
+        subprocess.Popen(
+            [trainer, "run", path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(ranks)
+    ]
+    process = started[0]
     messages = []
     for line in process.stdout:
         messages.append(json.loads(line))
         if kill_at is not None and messages[-1].get("event") == "step" and messages[-1]["step"] >= kill_at:
             process.send_signal(signal.SIGKILL)
             break
-    process.wait()
+    for rank in started:
+        rank.wait()
     if messages[-1]["event"] == "failed":
         sys.exit(f"error: {messages[-1]['message']}")
     return messages
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def losses(messages: list[dict]) -> list[float]:
@@ -64,10 +86,12 @@ def main() -> None:
         job["checkpoint_steps"] = [10, 20, STEPS]
         job["model"]["dropout"] = 0.1
 
-        def trained(name: str, kill_at: int | None = None, resume_from: pathlib.Path | None = None, **training: object):
+        def trained(
+            name: str, kill_at: int | None = None, resume_from: pathlib.Path | None = None, ranks: int = 1, **training: object
+        ) -> list[dict]:
             with_resume = {**job, "resume_from": resume_from and str(resume_from)}
             path = bench.write_job(folder / f"{name}.json", with_resume, folder / name, steps=STEPS, **training)
-            return run(trainer, path, kill_at)
+            return run(trainer, path, kill_at, ranks)
 
         for precision, tolerance in TOLERANCE.items():
             job["model"]["dropout"] = 0.0  # the generators of the two devices give other numbers
@@ -83,6 +107,11 @@ def main() -> None:
             checkpoint = folder / f"killed-{precision}" / "checkpoints" / "step-00000010.safetensors"
             resumed = weights(trained(f"resumed-{precision}", resume_from=checkpoint, precision=precision))
             check(f"{precision}: the same bits after a kill at step 15", whole == resumed, resumed[:12])
+            job["model"]["dropout"] = 0.0  # each process draws for its own sequences
+            passes = weights(trained(f"passes-{precision}", precision=precision, micro_batch_size=4))
+            shared = trained(f"shared-{precision}", ranks=2, precision=precision)
+            backend = next(message for message in shared if message["event"] == "started")["ranks"]["backend"]
+            check(f"{precision}: two processes over {backend} as two passes of one", passes == weights(shared), passes[:12])
     sys.exit(1 if failed else 0)
 
 

@@ -52,7 +52,8 @@ pub use study::{
 pub use tensors::{Init, Role, TensorSpec};
 pub use toml::Table;
 pub use training::{
-    AttentionKernel, BatchSizeStage, Device, Keep, OnNonFinite, Precision, SequenceLengthStage, TrainingConfig,
+    AllDevices, AttentionKernel, BatchSizeStage, Device, Devices, Keep, OnNonFinite, Precision, SequenceLengthStage,
+    TrainingConfig,
 };
 
 use crate::digest::Digest;
@@ -186,8 +187,8 @@ impl Choices {
         toml::to_string(self).expect("a config of plain values is TOML")
     }
 
-    /// Digest of what decides the numbers, without the prose (title, question, parent, and what the [`Proposal`] holds) and
-    /// without the scale, whose sizes are written out. Two experiments with the same plan digest and code give the same run.
+    /// Digest of what decides the numbers, without the prose (title, question, parent, and what the [`Proposal`] holds),
+    /// without the scale, whose sizes are written out, and without the number of processes that share the work. Two experiments with the same plan digest and code give the same run.
     pub fn plan_digest(&self) -> Digest {
         let mut plan = self.clone();
         plan.title.clear();
@@ -199,6 +200,7 @@ impl Choices {
         (plan.expect, plan.seeds, plan.decide) = (None, 0, DecideConfig::default());
         plan.extends = None;
         plan.scale = None;
+        plan.training.devices = Devices::default();
         let text = plan.to_toml();
         let lines = text.split_inclusive('\n').filter(|line| !LATER_DEFAULTS.contains(&line.trim_end()));
         Digest::of(lines.collect::<String>().as_bytes())

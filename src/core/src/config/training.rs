@@ -1,5 +1,7 @@
 //! `[training]`: batch, steps, precision, device.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,37 @@ pub enum Device {
     Cpu,
     /// The first GPU; an error without one.
     Cuda,
+}
+
+/// Processes that train together on this machine, each on its share of every batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Devices {
+    /// So many: each on a GPU of its own, or all on the CPU.
+    Count(NonZeroU32),
+    /// One for each GPU; one where there is none.
+    All(AllDevices),
+}
+
+/// The word of [`Devices::All`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AllDevices {
+    /// `"all"`
+    All,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Devices::Count(NonZeroU32::MIN)
+    }
+}
+
+impl Devices {
+    /// One process, as where nothing is stated.
+    pub fn is_one(&self) -> bool {
+        *self == Devices::default()
+    }
 }
 
 /// Which kernel computes attention. Another kernel gives other last bits.
@@ -134,7 +167,11 @@ pub struct TrainingConfig {
     pub precision: Precision,
     /// Where to train.
     pub device: Device,
-    /// CPU threads of libtorch. Part of the plan, because another number gives other last bits.
+    /// Processes that train together: a number, or `"all"` for one on each GPU. No part of the plan: a batch is the same
+    /// sequences however many share it, and the record says how many did. `srun` and torchrun decide it themselves.
+    #[serde(skip_serializing_if = "Devices::is_one")]
+    pub devices: Devices,
+    /// CPU threads of libtorch in each process. Part of the plan, because another number gives other last bits.
     pub threads: u32,
     /// Matrix products of float32 may round their factors to TF32 on a GPU (10 bits of mantissa instead of 23).
     pub tf32: bool,
@@ -166,6 +203,7 @@ impl Default for TrainingConfig {
             micro_batch_size: 0,
             precision: Precision::F32,
             device: Device::Auto,
+            devices: Devices::default(),
             threads: 2,
             tf32: false,
             attention_kernel: AttentionKernel::Auto,
@@ -201,6 +239,23 @@ impl TrainingConfig {
         let stages = self.batch_size_stages.iter().map(|stage| stage.batch_size);
         let splits = |batch_size: u32| batch_size.is_multiple_of(sequences.min(batch_size));
         sequences > 0 && stages.chain([self.batch_size]).filter(|&size| size > 0).all(splits)
+    }
+
+    /// Why so many ranks cannot each take an equal share of every batch, those of the stages too, in whole passes; nothing
+    /// where they can.
+    pub fn not_shared_out(&self, ranks: u32) -> Option<String> {
+        let sizes = self.batch_size_stages.iter().filter(|stage| stage.steps > 0).map(|stage| stage.batch_size);
+        let cannot = |size: &u32| {
+            let share = size / ranks;
+            let pass = if self.micro_batch_size == 0 { share } else { self.micro_batch_size.min(share) };
+            !size.is_multiple_of(ranks) || pass == 0 || !share.is_multiple_of(pass)
+        };
+        let size = sizes.chain([self.batch_size]).find(cannot)?;
+        let passes = match self.micro_batch_size {
+            0 => String::new(),
+            pass => format!(" in passes of {pass}"),
+        };
+        Some(format!("a batch of {size} sequences cannot be shared out equally among {ranks} processes{passes}"))
     }
 
     /// Sequences of `context_length` tokens of step `step` (from 0).

@@ -214,6 +214,9 @@ impl From<crate::run::RunError> for Failure {
                 | E::Recipe(_)
                 | E::Trainer { .. }
                 | E::NoTrainer { .. }
+                | E::TooFewGpus { .. }
+                | E::NotSharedOut { .. }
+                | E::Ranks { .. }
         );
         if wrong_input { Failure::usage(error) } else { Failure::failed(error) }
     }

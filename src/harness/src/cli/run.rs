@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use super::budget::promised_to_others;
-use super::{Failure, Outcome, Workplace, proposal, terminal};
+use super::{Failure, Outcome, Workplace, chosen_trainer, proposal, terminal};
 use crate::exit_code;
+use crate::run::launch::Outside;
 use crate::run::{self, GoneOn, Options, Resume, RunContext, RunError};
 use harness_core::names::ExperimentName;
+use harness_core::ranks::Place;
 use harness_record::format::{Purpose, Record, Status};
 use harness_record::load_config;
 use harness_study::seeds::next;
@@ -16,6 +18,9 @@ use harness_study::seeds::next;
 /// Makes the corpus and tasks ready, refuses a tree or programs that differ from the commit, opens the record, supervises
 /// the trainer and seals the run. Ctrl-C stops after the current step with a checkpoint; a second one kills the trainer.
 /// Either way the run is sealed, and `--resume` continues it from its last checkpoint.
+///
+/// `training.devices` says how many processes of this machine share each batch. Started as several tasks of `srun`, or with
+/// the variables of torchrun, the first keeps the record and the others take their share (docs/guide.md, Several GPUs).
 ///
 /// SIGTERM and SIGUSR1, by which queues take a machine back, stop it in the same way, however often they come, and so does the
 /// end of a Slurm job (or `HARNESS_END_TIME`, in seconds since 1970), early enough for a last checkpoint. The exit code is 75
@@ -77,6 +82,12 @@ impl From<For> for Purpose {
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     terminal::leave_when_system_asks();
     let project = &workplace.project;
+    let environment = |name: &str| std::env::var(name).ok();
+    let place = Place::of(&environment).map_err(|problem| RunError::Ranks { problem })?;
+    let outside = place.map(|place| (place.rank, Outside::new(chosen_trainer(arguments.trainer.clone()), place)));
+    if let Some((1.., outside)) = &outside {
+        return Err(outside.join(project.home()).into());
+    }
     let name = arguments.name.parse()?;
     let loaded = load_config(project, &name)?;
     proposal::check(workplace, &loaded)?;
@@ -103,7 +114,10 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         over_budget: arguments.over_budget.clone(),
         promised: promised_to_others(workplace, |_| false)?,
     };
-    let context = workplace.context(arguments.trainer.clone());
+    let mut context = workplace.context(arguments.trainer.clone());
+    if let Some((_, outside)) = outside {
+        context.launcher = Box::new(outside);
+    }
     if !arguments.go_on {
         return Ok(code_of(&one(&context, &arguments.name, &options)?));
     }

@@ -330,12 +330,13 @@ impl Watcher for Screen {
     fn message(&mut self, message: &Message) {
         match message {
             Message::Started(started) => {
+                let (dtype, threads) = (&started.determinism.compute_dtype, started.determinism.intra_op_threads);
+                let ranks = started.ranks.as_ref().map_or(String::new(), |ranks| {
+                    format!(" in {} processes over {}", ranks.each.len(), ranks.backend)
+                });
                 let text = format!(
-                    "training {} parameters on {} ({}, {} threads)",
-                    started.parameters,
-                    started.device,
-                    started.determinism.compute_dtype,
-                    started.determinism.intra_op_threads
+                    "training {} parameters on {}{ranks} ({dtype}, {threads} threads)",
+                    started.parameters, started.device
                 );
                 self.line(&text);
             }

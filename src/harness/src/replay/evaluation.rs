@@ -107,7 +107,7 @@ pub fn evaluate_again(
     let about = context.about()?;
     let trainer = Trainer::of(context.launcher.program(), &about.source_sha256, &run.open.binaries)?;
     let scratch = Scratch::new(context)?;
-    let told = rerun(context, job, &scratch, None, interrupts, progress)?;
+    let told = rerun(context, (job, 1), &scratch, None, interrupts, progress)?;
     if let Some(failure) = told.failure {
         return Err(missing(
             format!("the evaluation could not be made: {}", failure.message),

@@ -70,6 +70,11 @@ pub(super) fn differences(open: &Open, host: &Host, recorded: &Started, here: &S
     let (old, new) = (&recorded.determinism, &here.determinism);
     let sources = |sha256: &str| sha256.get(..12).unwrap_or("unknown").to_owned();
     row("sources of the trainer", &sources(&recorded.about.source_sha256), &sources(&here.about.source_sha256));
+    let ranks = |started: &Started| match &started.ranks {
+        Some(ranks) => format!("{} over {}", ranks.each.len(), ranks.backend),
+        None => "1".to_owned(),
+    };
+    row("processes", &ranks(recorded), &ranks(here));
     row("threads", &old.intra_op_threads, &new.intra_op_threads);
     row("threads across operations", &old.inter_op_threads, &new.inter_op_threads);
     row("device", &kind(&recorded.device), &kind(&here.device));

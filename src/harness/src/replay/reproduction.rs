@@ -100,7 +100,7 @@ pub fn reproduce(
     if parts.iter().all(|part| part.verdict == Verdict::Identical) {
         // The trainer writes a checkpoint after the last step by itself.
         let job = Job { checkpoint_steps: Vec::new(), ..rehearsal.job };
-        let told = rerun(&there, job, &scratch, None, interrupts, progress)?;
+        let told = rerun(&there, (job, open.launch.world_size), &scratch, None, interrupts, progress)?;
         if let (Some(recorded), Some(here)) = (&run.record.started, &told.started) {
             differences = machine::differences(open, &environment::host(), recorded, here);
         }

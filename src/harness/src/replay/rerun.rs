@@ -47,10 +47,10 @@ impl Drop for Scratch {
     }
 }
 
-/// Runs a job in `scratch`, at most to the checkpoint after step `until`: there the trainer is ended.
+/// Runs a job in `scratch` with so many ranks, at most to the checkpoint after step `until`: there the trainer is ended.
 pub(super) fn rerun(
     context: &RunContext,
-    job: Job,
+    (job, ranks): (Job, u32),
     scratch: &Scratch,
     until: Option<u64>,
     interrupts: &Interrupts,
@@ -63,8 +63,10 @@ pub(super) fn rerun(
         root: context.project.home(),
         job: path,
         folder: scratch.path(),
+        ranks,
         threads: job.training.threads,
         deterministic: job.training.deterministic,
+        follows: false,
     };
     let (mut told, mut is_there) = (Told::default(), false);
     let ended = context.launcher.launch(&start, interrupts, &mut |message| {

@@ -236,7 +236,8 @@ pub fn replay(
             ..job.clone()
         };
         let close = close(job.training.precision);
-        let told = rerun(context, job, &Scratch::new(context)?, Some(to), interrupts, progress)?;
+        let told =
+            rerun(context, (job, run.open.launch.world_size), &Scratch::new(context)?, Some(to), interrupts, progress)?;
         if let (Some(recorded), Some(here)) = (&run.record.started, &told.started) {
             replay.differences = machine::differences(&run.open, &environment::host(), recorded, here);
         }

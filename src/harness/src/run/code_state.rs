@@ -6,7 +6,7 @@ use harness_core::contract::OutputFile;
 use harness_core::names::{Project, RunId};
 use harness_core::{Digest, build, files};
 use harness_record::environment;
-use harness_record::format::{Binaries, Code, Launch, Open, PlanFile, Purpose, file};
+use harness_record::format::{Binaries, Code, Open, PlanFile, Purpose, file};
 use harness_record::git::{Git, Held, State};
 use harness_study::ledger::Spent;
 
@@ -63,8 +63,6 @@ pub(super) struct CodeState<'a> {
     state: State,
     /// The programs that will run.
     pub binaries: Binaries,
-    /// How the trainer is started.
-    pub launch: Launch,
 }
 
 impl<'a> CodeState<'a> {
@@ -86,7 +84,7 @@ impl<'a> CodeState<'a> {
         if !programs.is_empty() && !sources_differ && !options.allow_stale {
             return Err(RunError::Stale { programs });
         }
-        Ok(CodeState { project, git, state, binaries, launch: context.launcher.recorded() })
+        Ok(CodeState { project, git, state, binaries })
     }
 
     /// The commit that is checked out.

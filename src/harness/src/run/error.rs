@@ -113,6 +113,42 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// There are fewer GPUs than processes that want one.
+    #[error(
+        "`training.devices` asks for {wanted} GPUs, and this machine has {gpus}\nhint: set it to \"all\" or to a number up to {gpus}"
+    )]
+    TooFewGpus {
+        /// Processes.
+        wanted: u32,
+        /// GPUs that CUDA sees.
+        gpus: u32,
+    },
+    /// A batch cannot be shared out among the ranks.
+    #[error(
+        "{problem}\nhint: make `training.batch_size` (and each of `training.batch_size_stages`) a multiple of {ranks} times the sequences of a pass (`training.micro_batch_size`), or start fewer processes (`training.devices`)"
+    )]
+    NotSharedOut {
+        /// Which batch.
+        problem: String,
+        /// Processes.
+        ranks: u32,
+    },
+    /// The processes that train together have no place to meet.
+    #[error(
+        "the processes that train together cannot meet on this machine: {source}\nhint: `training.devices = 1` needs no meeting"
+    )]
+    NoMeeting {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The variables that tell ranks apart contradict each other.
+    #[error(
+        "this program seems to be one of several ranks, but {problem}\nhint: `srun` and torchrun set these variables; for one process alone unset `WORLD_SIZE`"
+    )]
+    Ranks {
+        /// What is wrong with them.
+        problem: String,
+    },
     /// The checkpoints will not fit on the disk.
     #[error(
         "the checkpoints of this run need {} MiB ({count} × {} MiB), but only {} MiB are free\nhint: keep fewer (`training.keep`), write fewer (`training.checkpoint_every`), or free up disk space",

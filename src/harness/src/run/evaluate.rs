@@ -146,7 +146,7 @@ fn ready(
         },
         code: code_state.code(&mut written)?,
         binaries: code_state.binaries.clone(),
-        launch: code_state.launch.clone(),
+        launch: context.launcher.recorded(1),
         host: environment::host(),
         data: earlier.open.data.clone(),
         tasks,
@@ -165,6 +165,7 @@ fn ready(
         keep: training.keep,
         // It writes no checkpoint.
         disk: DiskNeed { checkpoint_bytes: 0, checkpoints: 0 },
+        ranks: 1,
         ends_at: environment::end_time()?,
         threads: training.threads,
         deterministic: training.deterministic,

@@ -9,7 +9,7 @@ use harness_core::names::{ExperimentName, Project};
 use harness_core::{Digest, files, order};
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{PreparedCorpus, Progress, Recipe};
-use harness_record::format::{self, Data, Open, Plan, PlanFile, Purpose, SeedRule, Task, Trial, file};
+use harness_record::format::{self, Data, Launch, Open, Plan, PlanFile, Purpose, SeedRule, Task, Trial, file};
 use harness_record::job::{Given, job};
 use harness_record::{self as record, environment, load_config_with};
 use harness_study::points::{Opened, Planned};
@@ -36,6 +36,7 @@ pub(super) struct Ready {
     pub jobs: Vec<(String, Job)>,
     pub keep: Keep,
     pub disk: DiskNeed,
+    pub ranks: u32,
     pub threads: u32,
     pub deterministic: bool,
     /// Until when the machine is lent, if that is known.
@@ -67,6 +68,7 @@ pub(super) struct Wanted<'a> {
     purpose: Purpose,
     seed_rule: SeedRule,
     code_state: CodeState<'a>,
+    launch: Launch,
     recipe: Recipe,
     task_recipes: Vec<TaskRecipe>,
 }
@@ -115,6 +117,10 @@ impl<'a> Wanted<'a> {
         let seed = trial.as_ref().map(|(_, trial)| trial.seed).or(options.seed).or(origin.map(|o| o.open().plan.seed));
         let experiment = seed.map_or(loaded.experiment.clone(), |seed| loaded.experiment.clone().with_seed(seed));
         let code_state = CodeState::look(context, options)?;
+        let ranks = context.launcher.ranks(&experiment.training)?;
+        if let Some(problem) = experiment.training.not_shared_out(ranks) {
+            return Err(RunError::NotSharedOut { problem, ranks });
+        }
         let recipe = Recipe::load(project, &experiment.corpus)?;
         let task_recipes = experiment.evaluation.tasks.iter().map(|task| TaskRecipe::load(project, task));
         let task_recipes = task_recipes.collect::<Result<Vec<_>, _>>()?;
@@ -135,7 +141,8 @@ impl<'a> Wanted<'a> {
             (None, Some(_)) => SeedRule::CommandLine,
             (None, None) => SeedRule::Config,
         };
-        Ok(Wanted { loaded, trial, experiment, purpose, seed_rule, code_state, recipe, task_recipes })
+        let launch = context.launcher.recorded(ranks);
+        Ok(Wanted { loaded, trial, experiment, purpose, seed_rule, code_state, launch, recipe, task_recipes })
     }
 
     /// The experiment.
@@ -203,7 +210,7 @@ impl<'a> Wanted<'a> {
             },
             code: self.code_state.code(&mut written)?,
             binaries: self.code_state.binaries.clone(),
-            launch: self.code_state.launch.clone(),
+            launch: self.launch.clone(),
             host: environment::host(),
             data: data(project, &experiment.corpus, corpus)?,
             tasks: tasks.clone(),
@@ -221,9 +228,14 @@ impl<'a> Wanted<'a> {
         });
         Ok(Ready {
             pruner,
-            largest_pass: largest_pass(experiment, vocabulary_size, open.host.memory_bytes),
+            largest_pass: largest_pass(
+                experiment,
+                vocabulary_size,
+                open.host.memory_bytes / u64::from(open.launch.world_size),
+            ),
             keep: training.keep,
             disk: DiskNeed::of(experiment, parameters),
+            ranks: open.launch.world_size,
             open,
             files: written,
             jobs: vec![(file::JOB.to_owned(), job)],

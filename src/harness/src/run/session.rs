@@ -142,8 +142,10 @@ impl Session {
                 root: &root,
                 job: job.strip_prefix(&root).unwrap_or(&job).to_owned(),
                 folder: &folder,
+                ranks: self.plan.ranks,
                 threads: self.plan.threads,
                 deterministic: self.plan.deterministic,
+                follows: false,
             };
             let ended = launcher.launch(&start, interrupts, &mut |message| self.take(message, interrupts, watcher));
             if self.plan.open.plan.study.is_some()
@@ -247,7 +249,8 @@ impl Session {
             return;
         }
         let Open { run, experiment, .. } = &self.plan.open;
-        let (claim, others) = device::claim(started, self.plan.threads, &format!("run {run} of {experiment}"));
+        let (claim, others) =
+            device::claim(started, self.plan.threads * self.plan.ranks, &format!("run {run} of {experiment}"));
         self.claim = claim;
         if !others.is_empty() {
             progress.note(&format!(

@@ -105,8 +105,10 @@ impl<'a> Bench<'a> {
             root: project.home(),
             job: path,
             folder: &folder,
+            ranks: self.context.launcher.ranks(&experiment.training)?,
             threads: experiment.training.threads,
             deterministic: experiment.training.deterministic,
+            follows: true,
         };
         let (mut rows, mut started, mut closing) = (Vec::new(), None, None);
         let ended = self.context.launcher.launch(&start, interrupts, &mut |message| {

@@ -18,6 +18,7 @@ use super::soft_capped;
 use super::weights::Weights;
 use crate::error::Error;
 use crate::native;
+use crate::native::collectives::gradient_complete;
 
 /// The rows of the head in products are a multiple of this.
 const ROWS: i64 = HEAD_ROWS as i64;
@@ -29,6 +30,8 @@ pub struct Head {
     vocabulary_size: i64,
     /// The float32 parameter behind it, which gets the gradient.
     master: Tensor,
+    /// It is the token embedding, to which the backward pass comes last.
+    is_tied: bool,
     soft_cap: f64,
     z_loss: f64,
 }
@@ -44,9 +47,15 @@ impl Head {
             weight: if missing == 0 { weight } else { weight.constant_pad_nd([0, 0, 0, missing]) }, // (V', C)
             vocabulary_size,
             master,
+            is_tied: config.tied_embeddings,
             soft_cap: config.logit_soft_cap,
             z_loss: config.z_loss,
         }
+    }
+
+    /// Nothing more comes to its gradient in this pass but what the backward pass may bring.
+    pub fn is_complete(&self) -> Result<(), Error> {
+        if self.is_tied { Ok(()) } else { gradient_complete(&self.master) }
     }
 
     /// Logits (.., V) of hidden states (.., C), in the data type of the products.
@@ -81,17 +90,26 @@ fn chunk(device: Device) -> i64 {
 /// times the sum of the losses. Gradients add up in the parameters. Returns the unscaled sum in nats, shape (),
 /// without the z-loss.
 pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> Result<Tensor, Error> {
-    let (b, t, c) = hidden.size3().expect("hidden states are (B, T, C)");
-    let hidden = hidden.view([b * t, c]); // (N, C) with N = B T
-    let targets = targets.reshape([b * t, 1]); // (N, 1)
-    let (loss, hidden_gradient) = tch::no_grad(|| {
+    let hidden = hidden.flatten(0, 1); // (N, C) with N = B T
+    let (loss, gradient) = gradients(head, &hidden, targets, scale)?; // (), (N, C)
+    head.is_complete()?;
+    native::backward(&hidden, &gradient)?;
+    Ok(loss)
+}
+
+/// The loss of hidden states (N, C) against targets of as many positions, as [`backward`] gives it, and the gradient with
+/// respect to the hidden states, (N, C). That of the head is added up in its parameter.
+pub fn gradients(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> Result<(Tensor, Tensor), Error> {
+    let n = hidden.size()[0];
+    let targets = targets.reshape([n, 1]); // (N, 1)
+    tch::no_grad(|| {
         let x = hidden.detach(); // (N, C)
         let mut hidden_gradient = x.empty_like();
         let mut weight_gradient = Tensor::zeros(head.weight.size(), (Kind::Float, x.device())); // (V', C)
         let mut loss = Tensor::zeros([], (Kind::Double, x.device()));
         let (chunk, weight) = (chunk(x.device()), native::Factor::new(&head.weight));
-        for start in (0..b * t).step_by(chunk as usize) {
-            let rows = chunk.min(b * t - start);
+        for start in (0..n).step_by(chunk as usize) {
+            let rows = chunk.min(n - start);
             let (x, targets) = (x.narrow(0, start, rows), targets.narrow(0, start, rows));
             let logits = soft_capped(weight.times_transposed(&x), head.soft_cap); // (rows, V')
             let (target_sum, gradient) = logits_gradient(head, logits, &targets)?; // (), (rows, V')
@@ -102,10 +120,8 @@ pub fn backward(head: &Head, hidden: &Tensor, targets: &Tensor, scale: f64) -> R
         hidden_gradient *= scale;
         weight_gradient *= scale;
         native::add_gradient(&head.master, &weight_gradient.narrow(0, 0, head.vocabulary_size))?;
-        Ok::<_, Error>((loss, hidden_gradient))
-    })?;
-    native::backward(&hidden, &hidden_gradient)?;
-    Ok(loss)
+        Ok((loss, hidden_gradient))
+    })
 }
 
 /// For logits (rows, V') and targets (rows, 1): the sum of the targets' log-probabilities, and the gradient of the summed

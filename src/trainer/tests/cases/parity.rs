@@ -13,8 +13,9 @@ use harness_core::hugging_face::{config, tensors};
 use harness_core::shards::ShardWriter;
 use harness_core::weights::{self, Tensors};
 use harness_trainer::checkpoint;
-use harness_trainer::evaluate;
+use harness_trainer::evaluate::{self, Reader};
 use harness_trainer::model::weights::Parameters;
+use harness_trainer::ranks::Ranks;
 use harness_trainer::span::Span;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
@@ -97,7 +98,9 @@ fn lm_evaluation_harness_gives_the_same_scores(name: &str) {
     let recorded = &peer.recorded.requests;
     let spans: Vec<Span> = recorded.iter().map(span).collect();
     for batch_size in [0, 1, 7] {
-        let scores = evaluate::score(&model_of, &spans, batch_size, Device::Cpu, &|| false).unwrap().unwrap();
+        let alone = Ranks::alone();
+        let reader = Reader { device: Device::Cpu, batch_size, ranks: &alone, should_stop: &|| Ok(false) };
+        let scores = evaluate::score(&model_of, &spans, reader).unwrap().unwrap();
         for (score, theirs) in scores.iter().zip(recorded) {
             let difference = (score.log_probability_nats - theirs.log_probability_nats).abs();
             assert!(difference < 1e-4, "{difference:e} nats");

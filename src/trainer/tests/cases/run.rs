@@ -9,7 +9,7 @@ use harness_core::scores::{self, ChoiceScore, WindowLoss};
 use harness_core::token_losses::TokenLosses;
 use harness_core::{Digest, files};
 
-use crate::support::{Place, program, run, start, start_file};
+use crate::support::{Place, program, run, signal, start, start_file};
 
 #[test]
 fn a_whole_run_keeps_the_contract() {
@@ -321,9 +321,4 @@ fn the_command_line_is_small_and_says_what_it_is() {
     let wrong = output("train");
     assert_eq!(wrong.status.code(), Some(i32::from(exit_code::USAGE)));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("hint: "));
-}
-
-fn signal(process: u32, name: &str) {
-    let status = std::process::Command::new("kill").args(["-s", name, &process.to_string()]).status();
-    assert!(status.unwrap().success());
 }

@@ -1,6 +1,7 @@
 //! Runs the real program on small jobs: shards of a simple language, a job, and what came back.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -129,10 +130,15 @@ pub(crate) fn program() -> Command {
     command
 }
 
-pub(crate) fn start(job: &Job) -> Running {
+/// Writes a job beside its output folder.
+pub(crate) fn written(job: &Job) -> PathBuf {
     let path = job.output.with_extension("job.json");
     files::write(&path, &serde_json::to_vec(job).unwrap()).unwrap();
-    start_file(&path)
+    path
+}
+
+pub(crate) fn start(job: &Job) -> Running {
+    start_file(&written(job))
 }
 
 pub(crate) fn start_file(path: &Path) -> Running {
@@ -143,8 +149,7 @@ pub(crate) fn start_file(path: &Path) -> Running {
 
 /// Starts a job with so much address space at most.
 pub(crate) fn start_with_memory(job: &Job, bytes: u64) -> Running {
-    let path = job.output.with_extension("job.json");
-    files::write(&path, &serde_json::to_vec(job).unwrap()).unwrap();
+    let path = written(job);
     let mut command = Command::new("sh");
     command.env("OMP_WAIT_POLICY", "passive");
     command.args(["-c", "ulimit -v \"$1\" && exec \"$2\" run \"$3\"", "sh", &(bytes / 1024).to_string()]);
@@ -152,12 +157,61 @@ pub(crate) fn start_with_memory(job: &Job, bytes: u64) -> Running {
     spawn(command)
 }
 
-fn spawn(mut command: Command) -> Running {
+pub(crate) fn spawn(mut command: Command) -> Running {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let stdin = child.stdin.take();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     Running { child, stdin, lines, messages: Vec::new() }
+}
+
+/// The program as one of the ranks that meet at a port.
+pub(crate) fn rank(port: u16, rank: usize, size: usize) -> Command {
+    let mut command = program();
+    command.env("RANK", rank.to_string()).env("WORLD_SIZE", size.to_string()).env("LOCAL_RANK", rank.to_string());
+    command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
+    command
+}
+
+/// A port that nobody listens at.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Ranks that train together.
+pub(crate) struct Together(Vec<Running>);
+
+impl Together {
+    /// One for each job; all the same, as a rule.
+    pub(crate) fn start(jobs: &[&Job]) -> Self {
+        Self::start_with(jobs, |_, _| {})
+    }
+
+    /// The same with what a rank has of its own.
+    pub(crate) fn start_with(jobs: &[&Job], change: impl Fn(usize, &mut Command)) -> Self {
+        let port = free_port();
+        let start = |(number, job): (usize, &&Job)| {
+            let mut command = rank(port, number, jobs.len());
+            command.arg("run").arg(written(job));
+            change(number, &mut command);
+            spawn(command)
+        };
+        Together(jobs.iter().enumerate().map(start).collect())
+    }
+
+    pub(crate) fn get(&mut self, rank: usize) -> &mut Running {
+        &mut self.0[rank]
+    }
+
+    /// Waits for the end of all.
+    pub(crate) fn end(self) -> Vec<Outcome> {
+        self.0.into_iter().map(Running::end).collect()
+    }
+}
+
+pub(crate) fn signal(process: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &process.to_string()]).status();
+    assert!(status.unwrap().success());
 }
 
 impl Running {
@@ -203,7 +257,15 @@ impl Running {
         let mut stderr = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         let code = self.child.wait().unwrap().code();
-        Outcome { messages: self.messages, code, stderr }
+        Outcome { messages: std::mem::take(&mut self.messages), code, stderr }
+    }
+}
+
+impl Drop for Running {
+    /// A test that fails leaves nothing behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

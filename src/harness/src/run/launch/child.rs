@@ -1,7 +1,7 @@
-//! Watching over a process that speaks the trainer's contract, until it has ended.
+//! Watching over a process that speaks the trainer's contract, and over those that share its job, until all have ended.
 //!
-//! It is a child in a process group of its own, so that Ctrl-C reaches only the supervisor, which passes on the wish:
-//! `stop` on the child's standard input at the first, a kill at a person's second.
+//! Each is a child in a process group of its own, so that Ctrl-C reaches only the supervisor, which passes on the wish:
+//! `stop` on the standard input of rank 0 at the first, a kill of all at a person's second.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -20,28 +20,45 @@ use harness_record::format::file;
 use super::{Ended, Interrupts, Start};
 use crate::run::error::RunError;
 
-/// Runs `command` to its end, handing each message on. An error of `on_message` (a full disk, say) kills it.
+/// How long the other ranks have to end by themselves once one of them has ended: whoever loses one may say so.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Runs `commands` to their end, rank 0 and those that share its job, handing on each message of rank 0. The end of one ends
+/// all; so does an error of `on_message` (a full disk, say).
 pub(super) fn supervise(
-    command: &mut Command,
+    commands: &mut [Command],
     start: &Start<'_>,
     interrupts: &Interrupts,
     on_message: &mut dyn FnMut(&Message) -> Result<(), RunError>,
 ) -> Result<Ended, RunError> {
     let begun = Instant::now();
-    let program = Path::new(command.get_program()).to_owned();
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().map_err(|source| RunError::Trainer { path: program.clone(), source })?;
-    let mut input = child.stdin.take();
-    let lines = read_lines(child.stdout.take().expect("standard output is piped"));
-    let complaints = collect(child.stderr.take().expect("standard error is piped"));
+    let program = Path::new(commands[0].get_program()).to_owned();
+    let mut ranks = Ranks(Vec::new());
+    for (rank, command) in commands.iter_mut().enumerate() {
+        let (input, output) = if rank == 0 { (Stdio::piped(), Stdio::piped()) } else { (Stdio::null(), Stdio::null()) };
+        command.stdin(input).stdout(output).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().map_err(|source| RunError::Trainer { path: program.clone(), source })?;
+        let complaints = collect(child.stderr.take().expect("standard error is piped"));
+        ranks.0.push(Rank { child, complaints: Some(complaints), cpu_time_s: 0.0, ended: None, is_killed: false });
+    }
+    let first = &mut ranks.0[0].child;
+    let mut input = first.stdin.take();
+    let lines = read_lines(first.stdout.take().expect("standard output is piped"));
 
     let (mut step, mut failure, mut closed, mut asked) = (0, None, false, false);
-    let mut told = None;
+    let (mut told, mut lost) = (None, None);
     loop {
         if interrupts.is_forced() {
-            drop(child.kill());
+            ranks.kill();
         } else if !asked && interrupts.is_asked() {
             asked = ask_to_stop(&mut input);
+        }
+        // The end of the only one shows at once, as the end of its output.
+        if ranks.0.len() > 1 {
+            lost = lost.or_else(|| ranks.lost().map(|rank| (rank, Instant::now())));
+        }
+        if lost.as_ref().is_some_and(|(_, since)| since.elapsed() > LAST_WORDS) {
+            ranks.kill();
         }
         let line = match lines.recv_timeout(Duration::from_millis(100)) {
             Ok(line) => line,
@@ -53,7 +70,7 @@ pub(super) fn supervise(
                 match &message {
                     Message::Started(s) if s.version != contract::VERSION => {
                         failure = Some(version_failure(s.version));
-                        drop(child.kill());
+                        ranks.kill();
                     }
                     Message::Step(line) => step = line.step,
                     Message::Finished(_) | Message::Stopped(_) => closed = true,
@@ -63,48 +80,128 @@ pub(super) fn supervise(
                 if told.is_none()
                     && let Err(error) = on_message(&message)
                 {
-                    drop(child.kill());
+                    ranks.kill();
                     told = Some(error);
                 }
             }
             // Libraries may write to standard output; only what looks like a message has to be one.
             Err(error) if line.starts_with('{') => {
                 failure = Some(contract_failure(&error, step));
-                drop(child.kill());
+                ranks.kill();
             }
             Err(_) => {}
         }
     }
-    let cpu_time_s = cpu_time_s(child.id());
-    let status = wait(&mut child, interrupts).map_err(|e| FileError::new("wait for", &program, e))?;
-    let complaints = complaints.join().unwrap_or_default();
+    ranks.wait(interrupts).map_err(|e| FileError::new("wait for", &program, e))?;
+    let complaints: Vec<String> = ranks.0.iter_mut().map(Rank::complaints).collect();
     write_complaints(start, &complaints)?;
     if let Some(error) = told {
         return Err(error);
     }
+    let status = ranks.0[0].ended.expect("it was waited for");
     // A crash after the closing message is a crash all the same: what it closed with cannot be relied on.
     if failure.is_none() && !(closed && status.success()) {
-        failure = Some(death(status.code(), status.signal(), step, &complaints));
+        failure = Some(death("the trainer", status, step, &complaints[0]));
+    }
+    // Who lost another rank knows less of it than that one.
+    let knows_less = failure.as_ref().is_none_or(|failure| failure.kind == RANK) || ranks.0[0].is_killed;
+    let lost = lost.map(|(rank, _)| rank).or_else(|| ranks.lost());
+    if let (Some(rank), true) = (lost.filter(|&rank| rank > 0), knows_less) {
+        let status = ranks.0[rank].ended.expect("it was waited for");
+        failure = Some(death_of_rank(rank, status, step, &complaints[rank]));
     }
     Ok(Ended {
         exit_code: status.code(),
         signal: status.signal(),
         failure,
         wall_time_s: begun.elapsed().as_secs_f64(),
-        cpu_time_s,
+        cpu_time_s: ranks.0.iter().map(|rank| rank.cpu_time_s).sum(),
     })
 }
 
-/// Waits for a child that has closed its output, unless it is to be ended at once.
-fn wait(child: &mut Child, interrupts: &Interrupts) -> std::io::Result<ExitStatus> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
+/// A process of those that share a job.
+struct Rank {
+    child: Child,
+    complaints: Option<thread::JoinHandle<String>>,
+    /// As last seen.
+    cpu_time_s: f64,
+    ended: Option<ExitStatus>,
+    /// By the supervisor.
+    is_killed: bool,
+}
+
+impl Rank {
+    /// Looks whether it has ended.
+    fn look(&mut self) -> std::io::Result<bool> {
+        if self.ended.is_none() {
+            self.cpu_time_s = cpu_time_s(self.child.id()).max(self.cpu_time_s);
+            self.ended = self.child.try_wait()?;
         }
-        if interrupts.is_forced() {
-            drop(child.kill());
+        Ok(self.ended.is_some())
+    }
+
+    fn kill(&mut self) {
+        if !self.look().unwrap_or(false) {
+            self.is_killed = true;
+            drop(self.child.kill());
         }
-        thread::sleep(Duration::from_millis(5));
+    }
+
+    /// What it wrote for people, once it has ended.
+    fn complaints(&mut self) -> String {
+        self.complaints.take().and_then(|reader| reader.join().ok()).unwrap_or_default()
+    }
+
+    /// Whether it was the end of the others, too: it ended otherwise than in order, and nobody before it.
+    fn is_to_blame(&self) -> bool {
+        let for_others = i32::from(contract::exit_code::RANK_LOST);
+        self.ended.is_some_and(|status| !status.success() && status.code() != Some(for_others)) && !self.is_killed
+    }
+}
+
+/// All of them; none outlives this.
+struct Ranks(Vec<Rank>);
+
+impl Ranks {
+    fn kill(&mut self) {
+        self.0.iter_mut().for_each(Rank::kill);
+    }
+
+    /// The first that has ended and is to blame.
+    fn lost(&mut self) -> Option<usize> {
+        self.0.iter_mut().for_each(|rank| drop(rank.look()));
+        self.0.iter().position(Rank::is_to_blame)
+    }
+
+    /// Waits for all, after rank 0 has closed its output; a wish to end at once kills them, and so does an end of rank 0 that
+    /// they do not follow.
+    fn wait(&mut self, interrupts: &Interrupts) -> std::io::Result<()> {
+        let mut since = None;
+        loop {
+            let mut all = true;
+            for rank in &mut self.0 {
+                all &= rank.look()?;
+            }
+            if all {
+                return Ok(());
+            }
+            if self.0[0].ended.is_some() {
+                since.get_or_insert_with(Instant::now);
+            }
+            if interrupts.is_forced() || since.is_some_and(|since| since.elapsed() > LAST_WORDS) {
+                self.kill();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Ranks {
+    fn drop(&mut self) {
+        for rank in self.0.iter_mut().filter(|rank| rank.ended.is_none()) {
+            drop(rank.child.kill());
+            drop(rank.child.wait());
+        }
     }
 }
 
@@ -149,11 +246,16 @@ fn collect(mut output: impl std::io::Read + Send + 'static) -> thread::JoinHandl
     })
 }
 
-fn write_complaints(start: &Start<'_>, text: &str) -> Result<(), RunError> {
+/// Lines of ranks after the first say whose they are.
+fn write_complaints(start: &Start<'_>, complaints: &[String]) -> Result<(), RunError> {
+    let others = (1..).zip(&complaints[1..]).flat_map(|(rank, text): (usize, &String)| {
+        text.lines().map(move |line| format!("[rank {rank}] {line}\n")).collect::<Vec<_>>()
+    });
+    let text = complaints[0].clone() + &others.collect::<String>();
     if text.is_empty() {
         return Ok(());
     }
-    let text = environment::scrub(text, start.root);
+    let text = environment::scrub(&text, start.root);
     Ok(files::write(&start.folder.join(file::TRAINER_OUTPUT), text.as_bytes())?)
 }
 
@@ -190,28 +292,40 @@ pub(super) const KILLED: &str = "killed";
 const OUT_OF_MEMORY_HINT: &str = "`--resume` continues the run; if nobody killed it, the system ran out of memory: free \
                                   some first, or start a new run with a smaller `training.micro_batch_size`";
 
-fn death(exit_code: Option<i32>, signal: Option<i32>, step: u64, complaints: &str) -> Failure {
+/// The kind of failure of a run that lost a rank.
+const RANK: &str = "rank";
+
+fn death(who: &str, status: ExitStatus, step: u64, complaints: &str) -> Failure {
     let last = complaints.lines().rev().find(|line| !line.trim().is_empty());
     let said = last.map_or(String::new(), |line| format!("; its last output: {}", line.trim()));
-    let (kind, message, hint) = match (signal, exit_code) {
-        (Some(9), _) => {
-            (KILLED, format!("the trainer was killed (signal 9) after step {step}{said}"), OUT_OF_MEMORY_HINT)
-        }
+    let (kind, message, hint) = match (status.signal(), status.code()) {
+        (Some(9), _) => (KILLED, format!("{who} was killed (signal 9) after step {step}{said}"), OUT_OF_MEMORY_HINT),
         (Some(signal), _) => (
             "crashed",
-            format!("the trainer was killed by signal {signal} after step {step}{said}"),
+            format!("{who} was killed by signal {signal} after step {step}{said}"),
             "see trainer.log in the run folder; `--resume` continues the run",
         ),
         (None, code) => (
             "crashed",
-            format!(
-                "the trainer exited with code {} after step {step}, without a closing message{said}",
-                code.unwrap_or(-1)
-            ),
+            format!("{who} exited with code {} after step {step}, without a closing message{said}", code.unwrap_or(-1)),
             "see trainer.log in the run folder",
         ),
     };
     Failure { kind: kind.to_owned(), message, hint: Some(hint.to_owned()), step }
+}
+
+/// Why a rank after the first has ended: what it said itself, where it could.
+fn death_of_rank(rank: usize, status: ExitStatus, step: u64, complaints: &str) -> Failure {
+    let after = |sign: &str| complaints.lines().rev().find_map(|line| line.strip_prefix(sign));
+    match after("error: ") {
+        Some(problem) if status.code().is_some() => Failure {
+            kind: RANK.to_owned(),
+            message: format!("rank {rank}: {problem}"),
+            hint: after("hint: ").map(str::to_owned),
+            step,
+        },
+        _ => death(&format!("rank {rank}"), status, step, complaints),
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
-//! The trainer as a child on this machine.
+//! The trainer on this machine: one child, or several that share the job.
 
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use harness_core::config::{AllDevices, Device, Devices, TrainingConfig};
 use harness_core::contract::{self, About, Message};
 use harness_record::format::{self, Launch};
 
@@ -28,8 +32,25 @@ impl Launcher for Local {
         &self.trainer
     }
 
-    fn recorded(&self) -> Launch {
-        Launch { launcher: format::Launcher::Local, world_size: 1, scheduler: None }
+    fn ranks(&self, training: &TrainingConfig) -> Result<u32, RunError> {
+        if training.devices.is_one() {
+            return Ok(1);
+        }
+        let gpus = match training.device {
+            Device::Cpu => 0,
+            Device::Auto | Device::Cuda => self.about()?.gpus.len() as u32,
+        };
+        match training.devices {
+            Devices::All(AllDevices::All) => Ok(gpus.max(1)),
+            Devices::Count(count) if gpus > 0 && count.get() > gpus => {
+                Err(RunError::TooFewGpus { wanted: count.get(), gpus })
+            }
+            Devices::Count(count) => Ok(count.get()),
+        }
+    }
+
+    fn recorded(&self, ranks: u32) -> Launch {
+        Launch { launcher: format::Launcher::Local, world_size: ranks, scheduler: None }
     }
 
     fn about(&self) -> Result<About, RunError> {
@@ -42,16 +63,47 @@ impl Launcher for Local {
         interrupts: &Interrupts,
         on_message: &mut dyn FnMut(&Message) -> Result<(), RunError>,
     ) -> Result<Ended, RunError> {
-        let mut command = Command::new(&self.trainer);
-        command.arg("run").arg(&start.job).current_dir(start.root);
-        // Waiting threads that spin steal the cores from those that work, many times over on a busy machine.
-        command.env("OMP_WAIT_POLICY", "passive");
-        command.env("OMP_NUM_THREADS", start.threads.to_string()).env("MKL_NUM_THREADS", start.threads.to_string());
-        if start.deterministic {
-            command.env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
-        }
-        supervise(&mut command, start, interrupts, on_message)
+        let one = |_| {
+            let mut command = command(&self.trainer, start);
+            // Not to be taken for a rank of those that may have started this program.
+            command.env("WORLD_SIZE", start.ranks.to_string());
+            command
+        };
+        let mut commands: Vec<Command> = (0..start.ranks).map(one).collect();
+        // They meet at a port of this machine that nobody else can reach. Rank 0 is given the socket, so that nobody else can
+        // take the port either.
+        let meeting = if start.ranks > 1 { Some(meet(&mut commands)?) } else { None };
+        let ended = supervise(&mut commands, start, interrupts, on_message);
+        drop(meeting);
+        ended
     }
+}
+
+/// Tells ranks where they meet. Gives the socket that rank 0 inherits.
+fn meet(commands: &mut [Command]) -> Result<TcpListener, RunError> {
+    let failed = |source: io::Error| RunError::NoMeeting { source };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).map_err(|error| failed(error.into()))?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    for (rank, command) in commands.iter_mut().enumerate() {
+        command.env("RANK", rank.to_string()).env("LOCAL_RANK", rank.to_string());
+        command.env("MASTER_ADDR", Ipv4Addr::LOCALHOST.to_string()).env("MASTER_PORT", port.to_string());
+    }
+    commands[0].env("HARNESS_LISTENING", listener.as_raw_fd().to_string());
+    Ok(listener)
+}
+
+/// The trainer on a job, in the environment that it needs.
+pub(super) fn command(trainer: &Path, start: &Start<'_>) -> Command {
+    let mut command = Command::new(trainer);
+    command.arg("run").arg(&start.job).current_dir(start.root);
+    // Waiting threads that spin steal the cores from those that work, many times over on a busy machine.
+    command.env("OMP_WAIT_POLICY", "passive");
+    command.env("OMP_NUM_THREADS", start.threads.to_string()).env("MKL_NUM_THREADS", start.threads.to_string());
+    if start.deterministic {
+        command.env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+    }
+    command
 }
 
 /// What a trainer says of itself.

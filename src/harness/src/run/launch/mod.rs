@@ -2,14 +2,16 @@
 //!
 //! Comes in: a [`Start`], which names a job in an open run folder. Goes out: the trainer's messages in their order, and
 //! an [`Ended`]. A launcher owes that and nothing else, so a session neither knows nor asks whether the trainer is a
-//! child of this process ([`Local`]) or the first rank of a job on a cluster.
+//! child of this process, alone or with others ([`Local`]), or the first of ranks that somebody else has started ([`Outside`]).
 
 mod child;
 mod interrupts;
 mod local;
+mod outside;
 
 use std::path::{Path, PathBuf};
 
+use harness_core::config::TrainingConfig;
 use harness_core::contract::{About, Failure, Message};
 use harness_record::format::Launch;
 
@@ -17,14 +19,18 @@ use crate::run::error::RunError;
 
 pub use interrupts::{Asker, Interrupts};
 pub use local::{Local, about, trainer_beside};
+pub use outside::Outside;
 
 /// Starts the trainer.
 pub trait Launcher {
     /// The program, whose digest stands in the record.
     fn program(&self) -> &Path;
 
-    /// How it starts the trainer, for the record.
-    fn recorded(&self) -> Launch;
+    /// How many ranks a run of these choices has.
+    fn ranks(&self, training: &TrainingConfig) -> Result<u32, RunError>;
+
+    /// How it starts so many, for the record.
+    fn recorded(&self, ranks: u32) -> Launch;
 
     /// What the program says of itself.
     fn about(&self) -> Result<About, RunError>;
@@ -48,10 +54,14 @@ pub struct Start<'a> {
     pub job: PathBuf,
     /// The run folder.
     pub folder: &'a Path,
+    /// Processes that share the job.
+    pub ranks: u32,
     /// Threads of each process.
     pub threads: u32,
     /// Whether the same job is to give the same bits.
     pub deterministic: bool,
+    /// Another job follows when this one has finished: ranks that were started from outside stay.
+    pub follows: bool,
 }
 
 /// How the trainer ended.

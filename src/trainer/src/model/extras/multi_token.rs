@@ -32,14 +32,15 @@ pub fn backward(head: &Head, states: &[Tensor], targets: &Tensor, scale: f64, we
     let (_, t) = targets.size2().expect("targets are (B, T)");
     let (mut sums, mut outputs, mut gradients) = (Vec::new(), Vec::new(), Vec::new());
     for (ahead, state) in (0..).zip(states) {
-        let state = state.narrow(1, 0, t - ahead).contiguous(); // (B, T - ahead, C)
-        // The blocks share their input, so the loss stops here and all states go back in one pass below.
-        let leaf = state.detach().set_requires_grad(true);
+        let state = state.narrow(1, 0, t - ahead).contiguous().flatten(0, 1); // (B (T - ahead), C)
         let scale = if ahead == 0 { scale } else { scale * weight };
-        sums.push(loss::backward(head, &leaf, &targets.narrow(1, ahead, t - ahead), scale)?);
-        outputs.push(state.flatten(0, 1)); // (B (T - ahead), C)
-        gradients.push(leaf.grad().flatten(0, 1));
+        let (sum, gradient) = loss::gradients(head, &state, &targets.narrow(1, ahead, t - ahead), scale)?;
+        sums.push(sum);
+        outputs.push(state);
+        gradients.push(gradient);
     }
+    head.is_complete()?;
+    // The blocks share their input, so all states go back in one pass.
     native::backward(&Tensor::cat(&outputs, 0), &Tensor::cat(&gradients, 0))?;
     Ok(sums.swap_remove(0))
 }
