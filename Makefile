@@ -68,7 +68,7 @@ test-dashboard: ## open the dashboard in headless Chromium and use it (screensho
 
 schemas: build ## write again the JSON Schemas by which editors complete experiments and recipes
 	mkdir -p experiments/schema
-	for kind in experiment study corpus task project budget change; do $(BIN)/harness schema $$kind > experiments/schema/$$kind.json; done
+	for kind in experiment study corpus task project budget change cluster; do $(BIN)/harness schema $$kind > experiments/schema/$$kind.json; done
 
 check: setup ## check format and lints, warnings denied
 	cargo fmt --all --check

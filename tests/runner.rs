@@ -40,6 +40,7 @@ mod cases {
     mod seal;
     mod slices;
     mod study;
+    mod submit;
     mod tamper;
     mod tasks;
     mod trials;

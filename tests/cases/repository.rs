@@ -175,8 +175,20 @@ fn imports_between_rooms(folder: &str) -> BTreeMap<(String, String), String> {
 
 #[test]
 fn rooms_import_only_what_is_to_their_left() {
-    let order =
-        ["anchor", "run", "replay", "trials", "queue", "watch", "exchange", "dashboard", "audit", "bundle", "cli"];
+    let order = [
+        "anchor",
+        "run",
+        "replay",
+        "trials",
+        "cluster",
+        "queue",
+        "watch",
+        "exchange",
+        "dashboard",
+        "audit",
+        "bundle",
+        "cli",
+    ];
     let place = |room: &str| order.iter().position(|r| *r == room);
     let imports = imports_between_rooms("src/harness/src");
     assert!(imports.contains_key(&("cli".to_owned(), "run".to_owned())), "{imports:?}");

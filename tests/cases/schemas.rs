@@ -43,7 +43,7 @@ fn files(folder: &str, is_of_kind: IsOfKind) -> Vec<(String, String)> {
 #[test]
 fn committed_schemas_are_those_of_the_program() {
     let project = Project::new();
-    for (kind, _) in KINDS {
+    for kind in KINDS.map(|(kind, _)| kind).into_iter().chain(["cluster"]) {
         let printed = project.harness(&["schema", kind]).expect(0).stdout;
         let path = repository().join(format!("experiments/schema/{kind}.json"));
         let committed = fs::read_to_string(path).unwrap_or_default();
@@ -67,6 +67,21 @@ fn every_committed_file_names_its_schema_and_fits_it() {
             schemas.validate(&value, index).unwrap_or_else(|e| panic!("{path}: {e}"));
         }
     }
+}
+
+#[test]
+fn a_new_cluster_file_names_its_schema_and_fits_it() {
+    let project = Project::new();
+    let (schemas, index) = compiled("cluster");
+    for scheduler in ["slurm", "htcondor"] {
+        project.harness(&["submit", "--init", scheduler]).expect(0);
+        let text = fs::read_to_string(project.path("cluster.toml")).unwrap();
+        assert!(text.starts_with("#:schema experiments/schema/cluster.json\n"), "{text}");
+        schemas.validate(&toml::from_str(&text).unwrap(), index).unwrap();
+        fs::remove_file(project.path("cluster.toml")).unwrap();
+    }
+    let wrong: Value = toml::from_str("partitions = 1").unwrap();
+    assert!(schemas.validate(&wrong, index).is_err());
 }
 
 #[test]

@@ -154,6 +154,11 @@ impl Project {
         self.home.join("experiments/budget.toml")
     }
 
+    /// `cluster.toml`: that of the working tree, which says where runs of any commit are submitted to.
+    pub fn cluster_file(&self) -> PathBuf {
+        self.home.join("cluster.toml")
+    }
+
     /// `experiments/<name>/`
     pub fn experiment(&self, name: &ExperimentName) -> PathBuf {
         self.experiments().join(name.as_str())
@@ -217,6 +222,11 @@ impl Project {
     /// `.harness/queue/`: the runs that wait for their turn.
     pub fn queue(&self) -> PathBuf {
         self.store().join("queue")
+    }
+
+    /// `.harness/cluster/`: what was submitted to a cluster, a folder each.
+    pub fn submissions(&self) -> PathBuf {
+        self.store().join("cluster")
     }
 
     /// `.harness/worktrees/<commit>/`: a checkout of a commit, which queued runs are planned from.

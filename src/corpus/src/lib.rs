@@ -49,7 +49,7 @@ pub use error::CorpusError;
 pub use fetch::{FetchError, Fetched, Fetcher, HubAccess, Origin, Proxies};
 pub use item::Item;
 pub use overlap::overlap;
-pub use prepare::prepare;
+pub use prepare::{prepare, undamaged};
 pub use prepared::PreparedCorpus;
 pub use progress::{Progress, Silent, Unit};
 pub use recipe::{LockFile, Recipe, UnlockedRecipe};

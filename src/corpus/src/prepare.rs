@@ -127,7 +127,7 @@ fn across_split(
 }
 
 /// The prepared corpus, if it is there and every file is as its manifest says.
-fn undamaged(recipe: &Recipe, store: &Store) -> Result<Option<PreparedCorpus>, CorpusError> {
+pub fn undamaged(recipe: &Recipe, store: &Store) -> Result<Option<PreparedCorpus>, CorpusError> {
     match PreparedCorpus::open(store, recipe) {
         Ok(prepared) if prepared.verify().is_ok() => Ok(Some(prepared)),
         Err(CorpusError::NotPrepared { .. } | CorpusError::Damaged { .. }) | Ok(_) => Ok(None),

@@ -4,7 +4,7 @@
 //! Comes in: a command line, in the folder of a project. Goes out: run folders, pages, checks, text for a terminal. It
 //! must never have: tch, libtorch.
 //!
-//! In the order of the flow: [`anchor`] ties a run to the world outside, [`run`] makes a record, [`replay`] computes it again, [`queue`] one after the other, [`trials`] those of a study; [`watch`] looks at it while it grows; [`exchange`] hands models to
+//! In the order of the flow: [`anchor`] ties a run to the world outside, [`run`] makes a record, [`replay`] computes it again, [`trials`] those of a study, [`cluster`] hands them to a scheduler, [`queue`] runs them one after the other; [`watch`] looks at it while it grows; [`exchange`] hands models to
 //! other programs; [`dashboard`] shows every run; [`audit`] follows every number back; [`bundle`] packs what the paper rests on; [`cli`] is the only room that
 //! prints. What is computed and shown comes from the crates `harness-analyse`, `harness-figure` and `harness-report`.
 
@@ -12,6 +12,7 @@ pub mod anchor;
 pub mod audit;
 pub mod bundle;
 pub mod cli;
+pub mod cluster;
 pub mod dashboard;
 pub mod exchange;
 pub mod exit_code;

@@ -110,6 +110,7 @@ fn is_apart(path: &str) -> bool {
     matches!(
         (parts.next(), parts.next(), parts.next()),
         (Some("report"), _, _)
+            | (Some("cluster.toml"), None, None)
             | (Some("experiments"), Some("budget.toml"), None)
             | (Some("experiments"), Some(_), Some("runs" | "probes" | "notes.md"))
     )
@@ -598,6 +599,7 @@ mod tests {
         assert!(is_apart("report/sections/data.typ"));
         assert!(is_apart("experiments/baseline/notes.md"));
         assert!(is_apart("experiments/budget.toml"));
+        assert!(is_apart("cluster.toml") && !is_apart("src/cluster.toml"));
         assert!(!is_apart("experiments/project.toml"));
         assert!(!is_apart("experiments/baseline/experiment.toml"));
         assert!(!is_apart("src/core/src/lib.rs"));

@@ -7,6 +7,7 @@
 
 mod budget;
 mod check;
+mod cluster;
 mod describe;
 mod error;
 mod evaluation;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use toml::Value;
 
 pub use budget::{Budget, BudgetError};
+pub use cluster::{Cluster, Scheduler, clock, cluster_template};
 pub use error::{ConfigError, Wrong, nearest, place_of};
 pub use evaluation::{EvaluationConfig, Steps};
 pub use imported::ImportedConfig;

@@ -24,7 +24,7 @@ pub use draft::{DataFile, DraftError, draft};
 pub use pattern::{Pattern, PatternKind};
 pub use prepare::load_items;
 pub(crate) use prepare::load_items_to_look_for;
-pub use prepare::{PreparedTask, PreparedTasks, TaskError, prepare};
+pub use prepare::{PreparedTask, PreparedTasks, TaskError, prepare, undamaged};
 pub use recipe::{ItemRule, RecordFormat, Subtask, TextRecords};
 pub(crate) use recipe::{TaskFile, TaskText};
 

@@ -156,6 +156,25 @@ impl PreparedTasks {
     }
 }
 
+/// The folder of a task for a tokenizer and a limit, and the key that names it.
+fn folder_of(recipe: &TaskRecipe, tokenizer: &Tokenizer, items_per_task: u64, store: &Store) -> (PathBuf, Digest) {
+    let tokens = (tokenizer.sha256(), tokenizer.separator());
+    let depends_on = (recipe.name(), &**recipe, tokens, items_per_task, grammar::VERSION, ITEMS_VERSION);
+    let key = key("task", &depends_on);
+    (store.tasks(recipe.name()).join(key.short()), key)
+}
+
+/// The prepared task, if it is there and every file is as it says.
+pub fn undamaged(
+    recipe: &TaskRecipe,
+    tokenizer: &Tokenizer,
+    items_per_task: u64,
+    store: &Store,
+) -> Option<PreparedTasks> {
+    let (folder, _) = folder_of(recipe, tokenizer, items_per_task, store);
+    PreparedTasks::open(&folder).ok().filter(|prepared| prepared.verify().is_ok())
+}
+
 /// Prepares a task for a tokenizer. With a limit above 0, at most so many items of each subtask are taken, spread
 /// evenly over it. Does nothing if that was done before.
 pub fn prepare(
@@ -165,14 +184,11 @@ pub fn prepare(
     store: &Store,
     progress: &mut dyn Progress,
 ) -> Result<PreparedTasks, TaskError> {
-    let tokens = (tokenizer.sha256(), tokenizer.separator());
-    let depends_on = (recipe.name(), &**recipe, tokens, items_per_task, grammar::VERSION, ITEMS_VERSION);
-    let key = key("task", &depends_on);
-    let folder = store.tasks(recipe.name()).join(key.short());
-    let found = || PreparedTasks::open(&folder).ok().filter(|prepared| prepared.verify().is_ok());
+    let found = || undamaged(recipe, tokenizer, items_per_task, store);
     if let Some(prepared) = found() {
         return Ok(prepared);
     }
+    let (folder, key) = folder_of(recipe, tokenizer, items_per_task, store);
     let _lock = store.lock(&format!("task-{}-{}", recipe.name(), key.short()), progress)?;
     if let Some(prepared) = found() {
         return Ok(prepared);

@@ -1,12 +1,20 @@
 //! `harness export`: a trained model, the curves of its training, or where it comes from, for other programs.
 
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
+use super::budget::Standing;
+use super::queue::Seeds;
+use super::run::For;
+use super::submit::{Asked, clean};
 use super::{Failure, Outcome, Workplace, terminal};
-use crate::{exchange, exit_code};
+use crate::cluster::skypilot::{BUNDLE, Rental, affordable_s, bundle};
+use crate::{cluster, exchange, exit_code};
+use harness_core::config::Cluster;
 use harness_core::files;
-use harness_record::{self as record, RecordError, SealedRun};
+use harness_record::{self as record, RecordError, SealedRun, load_config};
 use harness_report::{PAPER_PDF, PAPER_PROOF};
+use harness_study::budget::Line;
+use harness_study::ledger::phase_of;
 
 /// Write a trained model, the curves of its training, or where it comes from, for other programs.
 #[derive(clap::Args)]
@@ -55,6 +63,29 @@ enum Form {
         /// The file to write.
         file: PathBuf,
     },
+    /// A task of SkyPilot, for a rented machine: a folder with the commit, the scripts and task.yaml.
+    ///
+    /// The runs are made one after the other and go on where they were when the machine was taken away. What a run asks for stands in
+    /// cluster.toml; what experiments/budget.toml pays for is counted over all starts, and ends them. Exit codes: 0 written; 2 files differ
+    /// from the commit, or the budget does not pay; 3 data are not ready.
+    Skypilot {
+        /// The experiment.
+        name: String,
+        /// Where to write; a new or empty folder.
+        folder: PathBuf,
+        /// The first so many seeds that are derived for the purpose and nobody chooses, without those that are completed.
+        #[arg(long, value_name = "COUNT", conflicts_with = "chosen", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        seeds: Option<u32>,
+        /// This seed instead of the config's; may be repeated, for a run each.
+        #[arg(long = "seed", value_name = "SEED", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+        chosen: Vec<u64>,
+        /// What the runs are for [default: explore; with --seeds, `decide.purpose`].
+        #[arg(long, value_enum)]
+        purpose: Option<For>,
+        /// Even though experiments/budget.toml does not pay for them; the reason goes into their records.
+        #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        over_budget: Option<String>,
+    },
     /// The metadata of an RO-Crate over every sealed run, for archives such as Zenodo or WorkflowHub.
     ///
     /// Put beside `experiments/`, as `ro-crate-metadata.json`, it makes the folder a crate; paths in it are relative to the project.
@@ -77,6 +108,15 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             let run = record::choose(&workplace.project, run)?;
             return write(file, &exchange::in_toto(&run));
         }
+        Form::Skypilot { name, folder, seeds, chosen, purpose, over_budget } => {
+            let seeds = match seeds {
+                Some(count) => Seeds::Derived(*count),
+                None if chosen.is_empty() => Seeds::Config,
+                None => Seeds::Chosen(chosen.clone()),
+            };
+            let (purpose, over_budget) = (purpose.map(Into::into), over_budget.as_deref());
+            return skypilot(workplace, &Asked { names: vec![name], seeds, purpose, over_budget }, folder);
+        }
         Form::RoCrate { file } => return write(file, &ro_crate(workplace)?),
     };
     let run = record::choose(&workplace.project, run)?;
@@ -86,6 +126,53 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     for file in &exported.files {
         terminal::say(&folder.join(file).display().to_string());
     }
+    Ok(exit_code::SUCCESS)
+}
+
+fn skypilot(workplace: &Workplace, asked: &Asked, folder: &Path) -> Outcome {
+    let project = &workplace.project;
+    if files::list(folder).is_ok_and(|there| !there.is_empty()) {
+        return Err(Failure::usage(format!("`{}` is not empty\nhint: name a new folder", folder.display())));
+    }
+    let commit = clean(workplace)?;
+    let (_, configs) = asked.look(workplace, |name| Ok((commit.clone(), load_config(project, name)?.experiment)))?;
+    let tasks = asked.tasks(workplace, &configs)?;
+    if tasks.is_empty() {
+        terminal::say("nothing is missing");
+        return Ok(exit_code::SUCCESS);
+    }
+    let cluster = Cluster::load(project)?.unwrap_or_default();
+    let mut data = Vec::new();
+    for config in configs.values() {
+        for path in cluster::data(project, config, &mut terminal::Screen::new())? {
+            let in_store = path.strip_prefix(project.store()).unwrap_or(&path).to_owned();
+            data.push((path, in_store));
+        }
+    }
+    let standing = Standing::of(workplace)?;
+    let phase = phase_of(tasks[0].purpose, configs.values().any(|config| config.extends.is_some()));
+    let lines: Vec<Line> = standing.lines.into_iter().filter(|line| line.phase.is_none_or(|of| of == phase)).collect();
+    let limit_s = match asked.over_budget {
+        None => affordable_s(&standing.limits, &lines, cluster.gpus),
+        Some(_) => None,
+    };
+    files::create_folder(folder)?;
+    let rental = Rental {
+        cluster: &cluster,
+        limits: &standing.limits,
+        folder: path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),
+        project: workplace.git.project_in(Path::new("")),
+        commit: &commit,
+        data,
+        limit_s,
+        tasks: &tasks,
+    };
+    bundle(project, &rental.folder.join(BUNDLE))?;
+    for (name, text) in rental.files() {
+        files::write(&folder.join(name), text.as_bytes())?;
+        terminal::say(&folder.join(name).display().to_string());
+    }
+    terminal::tell(&format!("hint: sky jobs launch {}", folder.join("task.yaml").display()));
     Ok(exit_code::SUCCESS)
 }
 

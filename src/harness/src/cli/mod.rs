@@ -6,6 +6,7 @@ mod anchor;
 mod audit;
 mod budget;
 mod bundle;
+mod cancel;
 mod compare;
 mod completions;
 mod dashboard;
@@ -19,9 +20,11 @@ mod doctor;
 mod drop;
 mod evaluate;
 mod export;
+mod fetch_runs;
 mod generate;
 mod import;
 mod init;
+mod jobs;
 mod ladder;
 mod leave_one_out;
 mod library;
@@ -47,6 +50,7 @@ mod show;
 mod slices;
 mod status;
 mod study;
+mod submit;
 mod task;
 mod terminal;
 mod trace;
@@ -92,6 +96,10 @@ enum Command {
     Probe(probe::Arguments),
     Run(run::Arguments),
     Queue(queue::Arguments),
+    Submit(submit::Arguments),
+    Jobs(jobs::Arguments),
+    Cancel(cancel::Arguments),
+    FetchRuns(fetch_runs::Arguments),
     Seeds(seeds::Arguments),
     Decide(decide::Arguments),
     Adopt(adopt::Arguments),
@@ -249,10 +257,35 @@ impl From<crate::queue::QueueError> for Failure {
         match error {
             E::Run(refused) => Failure { message, ..Failure::from(refused) },
             E::Git(error) => error.into(),
+            E::Cluster(error) => error.into(),
             E::File(_) | E::Stopped { .. } => Failure::failed(error),
             E::Unreadable { .. } | E::Taken { .. } | E::Unknown { .. } | E::Running { .. } | E::NoWorker => {
                 Failure::usage(error)
             }
+        }
+    }
+}
+
+impl From<crate::cluster::ClusterError> for Failure {
+    fn from(error: crate::cluster::ClusterError) -> Self {
+        use crate::cluster::ClusterError as E;
+        let message = error.to_string();
+        match error {
+            E::Run(refused) => Failure { message, ..Failure::from(refused) },
+            E::Record(error) => error.into(),
+            E::NotReady { .. } => Failure { message, exit_code: exit_code::INCOMPLETE },
+            E::There { exit_code, .. } => {
+                Failure { message, exit_code: u8::try_from(exit_code).unwrap_or(exit_code::CONTRADICTION) }
+            }
+            E::File(_) | E::Outside { .. } => Failure::failed(message),
+            E::Config(_)
+            | E::Recipe(_)
+            | E::Git(_)
+            | E::NoCluster
+            | E::Unfit { .. }
+            | E::NoProgram { .. }
+            | E::Unreadable { .. }
+            | E::Unknown { .. } => Failure::usage(message),
         }
     }
 }
@@ -311,6 +344,13 @@ impl Workplace {
         Ok(Workplace { project: Project::at(root), git })
     }
 
+    /// The same project with its plans as they are in a commit, in a checkout that the store keeps.
+    fn at(&self, commit: &str) -> Result<Self, Failure> {
+        let commit = self.git.resolve(commit)?;
+        let git = self.git.snapshot(&commit, &self.project.snapshot(&commit))?;
+        Ok(Workplace { project: self.project.seen_in(git.root()), git })
+    }
+
     fn fetcher(&self) -> Fetcher {
         fetcher(&self.project)
     }
@@ -366,6 +406,10 @@ pub fn main() -> ExitCode {
         Command::Probe(a) => workplace().and_then(|w| probe::execute(&w, &a)),
         Command::Run(a) => workplace().and_then(|w| run::execute(&w, &a)),
         Command::Queue(a) => workplace().and_then(|w| queue::execute(&w, &a)),
+        Command::Submit(a) => workplace().and_then(|w| submit::execute(&w, &a)),
+        Command::Jobs(a) => workplace().and_then(|w| jobs::execute(&w, &a)),
+        Command::Cancel(a) => workplace().and_then(|w| cancel::execute(&w, &a)),
+        Command::FetchRuns(a) => workplace().and_then(|w| fetch_runs::execute(&w, &a)),
         Command::Seeds(a) => workplace().and_then(|w| seeds::execute(&w, &a)),
         Command::Study(a) => workplace().and_then(|w| study::execute(&w, &a)),
         Command::Decide(a) => workplace().and_then(|w| decide::execute(&w, &a)),

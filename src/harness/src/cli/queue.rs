@@ -163,7 +163,7 @@ fn print(json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) {
 }
 
 /// The seeds that each experiment is to be run with.
-enum Seeds {
+pub(super) enum Seeds {
     /// That of its config.
     Config,
     /// These.
@@ -175,7 +175,17 @@ enum Seeds {
 }
 
 impl Seeds {
-    fn of(
+    /// What they are for where nobody says.
+    pub(super) fn purpose(&self, asked: Option<Purpose>, experiment: &Checked) -> Purpose {
+        match self {
+            Seeds::Trials => Purpose::Tune,
+            Seeds::Derived(_) => asked.unwrap_or_else(|| purpose_of(experiment)),
+            Seeds::Config | Seeds::Chosen(_) => asked.unwrap_or(Purpose::Explore),
+        }
+    }
+
+    /// Each with the trial that has it, if they are those of trials.
+    pub(super) fn of(
         &self,
         project: &Project,
         name: &ExperimentName,
@@ -216,11 +226,7 @@ fn add(
         let name: ExperimentName = name.parse()?;
         proposal::check(workplace, &load_config(&workplace.project, &name)?)?;
         let (commit, experiment) = run::check(&context, &name, &Options::default()).map_err(QueueError::from)?;
-        let purpose = match seeds {
-            Seeds::Trials => Purpose::Tune,
-            Seeds::Derived(_) => asked.unwrap_or_else(|| purpose_of(&experiment)),
-            Seeds::Config | Seeds::Chosen(_) => asked.unwrap_or(Purpose::Explore),
-        };
+        let purpose = seeds.purpose(asked, &experiment);
         let seeds = seeds.of(&workplace.project, &name, &experiment, purpose, &traces)?;
         wanted.extend(seeds.into_iter().map(|(trial, seed)| Item {
             id: 0,

@@ -3,15 +3,19 @@
 use std::path::PathBuf;
 
 use super::budget::promised_to_others;
+use super::study::open_to_run;
 use super::{Failure, Outcome, Workplace, chosen_trainer, proposal, terminal};
 use crate::exit_code;
+use crate::queue::Promise;
 use crate::run::launch::Outside;
 use crate::run::{self, GoneOn, Options, Resume, RunContext, RunError};
+use crate::trials::worker;
 use harness_core::names::ExperimentName;
 use harness_core::ranks::Place;
 use harness_record::format::{Purpose, Record, Status};
 use harness_record::load_config;
 use harness_study::seeds::next;
+use harness_study::trials::decided;
 
 /// Train and evaluate an experiment, and seal its record.
 ///
@@ -35,6 +39,12 @@ pub(super) struct Arguments {
     /// What the run is for. Runs of one purpose are compared; those for tuning count for nothing else.
     #[arg(long, value_enum, default_value = "explore", conflicts_with = "resume")]
     purpose: For,
+    /// The trial of the experiment's study, in place of a seed; nothing is done if it has its result.
+    #[arg(long, conflicts_with_all = ["seed", "purpose", "resume"])]
+    trial: Option<u64>,
+    /// The experiment as it is in this commit, from a checkout that .harness/ keeps, whatever the working tree holds.
+    #[arg(long, value_name = "COMMIT")]
+    commit: Option<String>,
     /// Run even though files differ from the commit; they are recorded, but the paper cannot cite the run.
     #[arg(long)]
     allow_dirty: bool,
@@ -81,6 +91,8 @@ impl From<For> for Purpose {
 
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     terminal::leave_when_system_asks();
+    let of_commit = arguments.commit.as_ref().map(|commit| workplace.at(commit)).transpose()?;
+    let workplace = of_commit.as_ref().unwrap_or(workplace);
     let project = &workplace.project;
     let environment = |name: &str| std::env::var(name).ok();
     let place = Place::of(&environment).map_err(|problem| RunError::Ranks { problem })?;
@@ -91,6 +103,9 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let name = arguments.name.parse()?;
     let loaded = load_config(project, &name)?;
     proposal::check(workplace, &loaded)?;
+    if let Some(trial) = arguments.trial {
+        return one_trial(workplace, &name, trial, arguments);
+    }
     let purpose: Purpose = arguments.purpose.into();
     // What is chosen by, decided or reported takes seeds that nobody chooses.
     let seed = match arguments.seed {
@@ -104,6 +119,9 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         None if purpose != Purpose::Explore => Some(next(project, &name, &loaded.experiment, purpose)?),
         chosen => chosen,
     };
+    // The task of a cluster that this is the run of has been promised it.
+    let own = (&name, seed.unwrap_or(loaded.experiment.seed), purpose);
+    let is_own = |other: &Promise| other.task.is_some() && (&other.experiment, other.seed, other.purpose) == own;
     let options = Options {
         seed,
         purpose,
@@ -112,7 +130,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         resume: arguments.resume.then_some(Resume::Latest),
         trial: None,
         over_budget: arguments.over_budget.clone(),
-        promised: promised_to_others(workplace, |_| false)?,
+        promised: promised_to_others(workplace, is_own)?,
     };
     let mut context = workplace.context(arguments.trainer.clone());
     if let Some((_, outside)) = outside {
@@ -145,6 +163,23 @@ pub(super) fn code_of(record: &Record) -> u8 {
         _ if record.is_stopped_by_system() => exit_code::STOPPED,
         Status::Interrupted => exit_code::INTERRUPTED,
         Status::Failed => exit_code::CONTRADICTION,
+    }
+}
+
+/// Runs a trial of a study, unless it has its result, and says how it ended.
+fn one_trial(workplace: &Workplace, name: &ExperimentName, trial: u64, arguments: &Arguments) -> Outcome {
+    let study = open_to_run(&workplace.project, name)?;
+    let context = workplace.context(arguments.trainer.clone());
+    let mut screen = terminal::Screen::new();
+    match worker::one(&context, &study, trial, arguments.over_budget.as_deref(), &mut screen)? {
+        Some(outcome) => {
+            tell_end(name, &outcome);
+            Ok(if decided(&outcome.record).is_some() { exit_code::SUCCESS } else { code_of(&outcome.record) })
+        }
+        None => {
+            terminal::tell(&format!("nothing to do: trial {trial} of `{name}` has its result"));
+            Ok(exit_code::SUCCESS)
+        }
     }
 }
 

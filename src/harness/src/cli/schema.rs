@@ -3,8 +3,8 @@
 use super::{Outcome, terminal};
 use crate::exit_code;
 
-/// Print the JSON Schema of an experiment, a study, a corpus recipe, a task recipe, the project's file, its budget or a change of
-/// the library.
+/// Print the JSON Schema of an experiment, a study, a corpus recipe, a task recipe, the project's file, its budget, a change of
+/// the library, or the cluster.
 ///
 /// An editor with a TOML language server (Even Better TOML, Taplo) completes keys, shows what they mean and marks
 /// mistakes in a file whose first line names its schema: #:schema ../schema/experiment.json
@@ -30,6 +30,8 @@ enum Kind {
     Budget,
     /// experiments/library/NAME.toml
     Change,
+    /// cluster.toml
+    Cluster,
 }
 
 pub(super) fn execute(arguments: &Arguments) -> Outcome {
@@ -40,6 +42,7 @@ pub(super) fn execute(arguments: &Arguments) -> Outcome {
         Kind::Task => harness_corpus::tasks::TaskRecipe::schema(),
         Kind::Change => harness_core::config::library::card_schema(),
         Kind::Project => harness_core::config::schema_of::<harness_core::project_file::ProjectFile>(),
+        Kind::Cluster => harness_core::config::schema_of::<harness_core::config::Cluster>(),
         Kind::Budget => harness_core::config::schema_of::<harness_core::config::Limits>(),
     };
     terminal::say(&serde_json::to_string_pretty(&schema).expect("a schema is JSON"));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use harness_core::files::FileError;
 use harness_record::git::GitError;
 
+use crate::cluster::ClusterError;
 use crate::run::RunError;
 
 /// Why a queue could not be changed or worked off.
@@ -19,6 +20,9 @@ pub enum QueueError {
     /// A run was refused.
     #[error("{}", .0.without_allowances())]
     Run(#[from] RunError),
+    /// What was submitted to a cluster could not be read.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The file of the queue is not one that this program reads.
     #[error("`{}` cannot be read: {problem}\nhint: {hint}", path.display())]
     Unreadable {

@@ -2,17 +2,17 @@
 
 use harness_core::names::Project;
 use harness_record::git::Git;
-use harness_record::{self as record, environment, load_config, load_config_with};
+use harness_record::{environment, load_config, load_config_with};
 use harness_study::ledger::Spent;
 use harness_study::points::Opened;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use super::error::QueueError;
 use super::item::{Item, State};
 use super::list::Content;
 use crate::run::RunError;
-use crate::run::expected::{Expected, Pace};
+use crate::run::expected::{Expected, Pace, spent_s};
 
 /// What is known of the time of an item.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -63,8 +63,9 @@ impl Estimates {
             let plans = project.seen_in(git.project_in(&project.snapshot(&item.commit)));
             // Without its checkout, which the next start makes again, nothing is known of an item.
             let expected = expected(&plans, item, pace).ok().flatten();
-            let seconds_left =
-                expected.as_ref().map(|expected| (expected.seconds - spent_s(project, item, now)).max(0.0));
+            let run = item.runs.last().filter(|_| item.state == State::Running);
+            let spent_s = spent_s(project, &item.experiment, run, now);
+            let seconds_left = expected.as_ref().map(|expected| (expected.seconds - spent_s).max(0.0));
             if let (Some(expected), Some(left)) = (&expected, seconds_left) {
                 let share = if expected.seconds > 0.0 { left / expected.seconds } else { 0.0 };
                 let add = |sum: &mut Option<f64>, amount: Option<f64>| {
@@ -98,14 +99,4 @@ fn expected(plans: &Project, item: &Item, pace: &Pace) -> Result<Option<Expected
     let Some(planned) = study.trials.iter().find(|planned| planned.trial == trial) else { return Ok(None) };
     let settings = planned.settings(&study.study, &study.base);
     pace.of(plans, &load_config_with(plans, &item.experiment, &settings)?.experiment)
-}
-
-/// Seconds that the runs of an item have taken, up to the checkpoint that the last goes on from, and since that was opened
-/// if it runs.
-fn spent_s(project: &Project, item: &Item, now: Timestamp) -> f64 {
-    let opened = item.runs.last().and_then(|run| record::opened(project, &item.experiment, run));
-    let Some(open) = opened.filter(|_| item.state == State::Running) else { return 0.0 };
-    let before = open.resumed_from.as_ref().map_or(0.0, |from| from.spent.wall_time_s);
-    let since = open.opened_at.parse::<Timestamp>().map_or(0.0, |at| now.duration_since(at).as_secs_f64());
-    before + since
 }

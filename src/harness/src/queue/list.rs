@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::QueueError;
 use super::item::{Devices, Item, State, WorkerEntry};
+use crate::cluster::commits_in_use;
 
 /// Version of the file.
 pub const FORMAT: u32 = 1;
@@ -205,13 +206,14 @@ impl Queue {
         })
     }
 
-    /// Removes the checkouts of commits that no open item is of.
+    /// Removes the checkouts of commits that no open item is of, and no task of a cluster.
     pub fn prune(&self, git: &Git) -> Result<(), QueueError> {
         self.update(|content| {
             let open = content.items.iter().filter(|item| item.is_open());
-            let needed: BTreeSet<&str> = open.map(|item| item.commit.as_str()).collect();
+            let mut needed = commits_in_use(&self.project)?;
+            needed.extend(open.map(|item| item.commit.clone()));
             let folder = self.project.store().join("worktrees");
-            for commit in files::list(&folder)?.iter().filter(|commit| !needed.contains(commit.as_str())) {
+            for commit in files::list(&folder)?.iter().filter(|commit| !needed.contains(*commit)) {
                 git.remove_snapshot(&folder.join(commit));
             }
             Ok(())

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::error::QueueError;
 use super::estimate::Estimates;
 use super::list::Content;
+use crate::cluster;
 use crate::run::expected::Pace;
 
 /// A run that is promised.
@@ -26,8 +27,10 @@ pub struct Promise {
     pub purpose: Purpose,
     /// What it is spent on.
     pub phase: Phase,
-    /// Whether it waits in the queue; else a proposal has registered its seed.
+    /// Whether it waits or runs, in the queue or on a cluster; else a proposal has registered its seed.
     pub is_queued: bool,
+    /// The task of a cluster that it is, such as `4711_3`; null of the others.
+    pub task: Option<String>,
     /// What is still to be spent on it; null where no run on this machine says.
     pub cost: Option<Spent>,
 }
@@ -49,14 +52,14 @@ pub fn promised(
                 |other: &Promise| (&other.experiment, other.seed, other.purpose) == (&experiment, seed, purpose);
             if !promises.iter().any(is_same) {
                 let (experiment, phase) = (experiment.clone(), phase_of(purpose, true));
-                promises.push(Promise { experiment, seed, purpose, phase, is_queued: false, cost });
+                promises.push(Promise { experiment, seed, purpose, phase, is_queued: false, task: None, cost });
             }
         }
     }
     Ok(promises)
 }
 
-/// What waits or runs in the queue.
+/// What waits or runs, in the queue and on a cluster.
 pub fn queued(project: &Project, git: &Git, content: &Content, pace: &Pace) -> Result<Vec<Promise>, QueueError> {
     let estimates = Estimates::of(project, git, content, pace)?;
     let promise = |estimate: &super::estimate::Estimate| {
@@ -69,8 +72,18 @@ pub fn queued(project: &Project, git: &Git, content: &Content, pace: &Pace) -> R
             purpose: item.purpose,
             phase: phase_of(item.purpose, changes_another),
             is_queued: true,
+            task: None,
             cost: estimate.left(),
         })
     };
-    Ok(estimates.items.iter().filter_map(promise).collect())
+    let submitted = cluster::owed(project)?.into_iter().map(|owed| Promise {
+        experiment: owed.task.experiment,
+        seed: owed.task.seed,
+        purpose: owed.task.purpose,
+        phase: owed.phase,
+        is_queued: true,
+        task: Some(format!("{}_{}", owed.job, owed.task.task)),
+        cost: owed.cost,
+    });
+    Ok(estimates.items.iter().filter_map(promise).chain(submitted).collect())
 }

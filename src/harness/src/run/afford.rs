@@ -60,13 +60,23 @@ pub fn several(
     promised: &[(Phase, Spent)],
     reason: Option<&str>,
 ) -> Result<Option<Spent>, RunError> {
+    let each = Pace::here(project)?.of(project, config)?.map(|expected| expected.spent());
+    wished(project, &Wish { name, config, purpose, count, each }, promised, reason)
+}
+
+/// The same where it is known what each takes.
+pub fn wished(
+    project: &Project,
+    wish: &Wish,
+    promised: &[(Phase, Spent)],
+    reason: Option<&str>,
+) -> Result<Option<Spent>, RunError> {
     let limits = Limits::load(project)?;
-    if limits.is_empty() || count == 0 {
+    if limits.is_empty() || wish.count == 0 {
         return Ok(None);
     }
-    let each = Pace::here(project)?.of(project, config)?.map(|expected| expected.spent());
-    check(project, &limits, &Wish { name, config, purpose, count, each }, promised, reason)?;
-    Ok(each.map(|each| each.times(count as f64)))
+    check(project, &limits, wish, promised, reason)?;
+    Ok(wish.each.map(|each| each.times(wish.count as f64)))
 }
 
 /// Refuses what cannot be paid. Where there is a reason to run it all the same, and it is needed, gives that.

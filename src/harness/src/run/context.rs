@@ -31,6 +31,10 @@ impl RunContext<'_> {
 
     /// The corpus of a recipe, made ready.
     pub(super) fn corpus(&self, recipe: &Recipe, progress: &mut dyn Progress) -> Result<PreparedCorpus, RunError> {
+        // What is ready needs none of the files that it was made from: a node of a cluster has neither them nor a network.
+        if let Some(ready) = harness_corpus::undamaged(recipe, &Store::of(self.project))? {
+            return Ok(ready);
+        }
         self.fetcher.fetch(&recipe.remotes(), progress)?;
         Ok(harness_corpus::prepare(recipe, &Store::of(self.project), progress)?)
     }
@@ -46,8 +50,13 @@ impl RunContext<'_> {
         let store = Store::of(self.project);
         let mut records = Vec::new();
         for recipe in recipes {
-            self.fetcher.fetch(&recipe.remotes(), progress)?;
-            let prepared = tasks::prepare(recipe, tokenizer, items_per_task, &store, progress)?;
+            let prepared = match tasks::undamaged(recipe, tokenizer, items_per_task, &store) {
+                Some(ready) => ready,
+                None => {
+                    self.fetcher.fetch(&recipe.remotes(), progress)?;
+                    tasks::prepare(recipe, tokenizer, items_per_task, &store, progress)?
+                }
+            };
             records.extend(prepared.tasks().iter().map(|task| Task {
                 id: task.id.clone(),
                 group: (task.group != task.id).then(|| task.group.clone()),

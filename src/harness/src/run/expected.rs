@@ -3,10 +3,11 @@
 
 use harness_core::config::{Checked, Experiment};
 use harness_core::files::FileError;
-use harness_core::names::Project;
-use harness_record::format::Status;
+use harness_core::names::{ExperimentName, Project, RunId};
+use harness_record::format::{Host, Status};
 use harness_record::{self as record, SealedRun, environment};
 use harness_study::ledger::Spent;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::error::RunError;
@@ -65,7 +66,7 @@ impl Done {
     }
 }
 
-/// What runs on this machine took.
+/// What runs on this machine, or on a cluster, took.
 pub struct Pace {
     /// Oldest first.
     done: Vec<Done>,
@@ -76,13 +77,22 @@ pub struct Pace {
 impl Pace {
     /// Of the complete training runs of this machine.
     pub fn here(project: &Project) -> Result<Self, FileError> {
-        let host = environment::host().hostname_sha256;
+        let own = environment::host().hostname_sha256;
+        Self::on(project, |host| host.hostname_sha256 == own)
+    }
+
+    /// Of the complete training runs that Slurm started, whichever node they ran on.
+    pub fn on_cluster(project: &Project) -> Result<Self, FileError> {
+        Self::on(project, |host| host.slurm_job_id.is_some())
+    }
+
+    fn on(project: &Project, is_there: impl Fn(&Host) -> bool) -> Result<Self, FileError> {
         let mut done = Vec::new();
         for experiment in record::experiments_with_runs(project)? {
             for run in record::runs(project, &experiment)? {
                 // A run that cannot be read says nothing of time; `harness runs` tells of it.
                 let Ok(run) = SealedRun::open(project, &experiment, &run) else { continue };
-                if run.record.status == Status::Completed && run.open.host.hostname_sha256 == host {
+                if run.record.status == Status::Completed && is_there(&run.open.host) {
                     done.push(Done::of(run));
                 }
             }
@@ -120,6 +130,14 @@ impl Pace {
         let flops = flops(plans, experiment)?;
         Ok(self.seconds_per_flop.map(|pace| latest.expected(pace * flops, 0)))
     }
+}
+
+/// Seconds that a run has taken so far, up to the checkpoint that it goes on from and since it was opened; none of no run.
+pub fn spent_s(project: &Project, experiment: &ExperimentName, run: Option<&RunId>, now: Timestamp) -> f64 {
+    let Some(open) = run.and_then(|run| record::opened(project, experiment, run)) else { return 0.0 };
+    let before = open.resumed_from.as_ref().map_or(0.0, |from| from.spent.wall_time_s);
+    let since = open.opened_at.parse::<Timestamp>().map_or(0.0, |at| now.duration_since(at).as_secs_f64());
+    before + since
 }
 
 /// FLOPs of a run with its evaluations, as far as its data are here.
