@@ -9,8 +9,11 @@ PEERS ?= .tools/peers
 # with what an audit sets the paper again, wherever its program was built
 export HARNESS_TOOLS ?= $(CURDIR)/.tools
 
-RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
-BIN = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release
+# yes where a class has built the programs of these sources already
+PREBUILT := $(shell setup/prebuilt.sh)
+BIN = $(if $(PREBUILT),.tools/bin,$(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE)))
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test --lib --bins --tests)
 
 # Cargo takes LIBTORCH for a folder, so only a folder may reach it; else .cargo/config.toml has it.
@@ -18,20 +21,24 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build demo test error-rates test-hostile test-dashboard test-resume test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build dist demo test error-rates test-hostile test-dashboard test-resume test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install into .tools/ what is missing (LIBTORCH=cpu or LIBTORCH=cuda picks the set)
-	@setup/needs.sh
+	@setup/needs.sh $(PREBUILT)
 	@setup/libtorch.sh $(LIBTORCH)
 	@setup/typst.sh
 	@setup/fonts.sh
 
 build: setup ## build harness and harness-trainer (PROFILE=release for long training)
-	cargo build --workspace --bins --locked --profile $(PROFILE)
+	$(if $(PREBUILT),@true,cargo build --workspace --bins --locked --profile $(PROFILE))
+
+dist: setup ## pack both programs for a class, whose students then need no Rust (target/dist)
+	HARNESS_RELOCATABLE=1 cargo build --workspace --bins --locked --release
+	setup/dist.sh $(RELEASE) $(TARGET)/dist
 
 demo: build ## the whole job in minutes: corpus, two experiments, paper, audit
 	$(BIN)/harness demo
@@ -101,7 +108,7 @@ audit: build ## trace every number of the paper to its run (ARGS=<run, value or 
 	$(BIN)/harness audit $(ARGS)
 
 doctor: ## say what is there, what is missing, and what mends it
-	@cargo run --quiet --locked --profile $(PROFILE) --bin harness -- doctor
+	@$(if $(PREBUILT),$(BIN)/harness,cargo run --quiet --locked --profile $(PROFILE) --bin harness --) doctor
 
 ci: ## all that continuous integration does
 	.ci/run

@@ -28,6 +28,11 @@ fail() {
 # digest FILE...: one digest of what is to be installed, to compare with the stamp of what is.
 digest() { cat "$@" | sha256sum | cut -c 1-64; }
 
+# The digest of the program's sources, as src/core/src/build.rs defines it.
+source_digest() {
+  find src Cargo.toml Cargo.lock -type f | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum | cut -c 1-64
+}
+
 stamp_is() { [ "$(cat "$TOOLS/stamps/$1" 2>/dev/null)" = "$2" ]; }
 write_stamp() { echo "$2" >"$TOOLS/stamps/$1"; }
 

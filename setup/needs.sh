@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # Looks for the few programs that the set-up itself needs; everything else it installs into .tools/.
+#
+#     setup/needs.sh [yes]
+#
+# yes  the programs are here already (setup/prebuilt.sh), so that nothing has to be compiled
 set -euo pipefail
 
+needs=(git python3)
+[ "${1:-}" = yes ] || needs+=(c++ cargo)
 missing=()
-for program in git c++ python3 cargo; do
+for program in "${needs[@]}"; do
   command -v "$program" >/dev/null || missing+=("$program")
 done
 [ ${#missing[@]} -eq 0 ] && exit

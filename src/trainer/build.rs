@@ -12,9 +12,12 @@ const KERNELS: [&str; 3] = ["native/cpu_kernels.cpp", "native/cpu_attention.cpp"
 const NO_KERNELS: &str = "native/no_cpu_kernels.cpp";
 const KERNEL_FLAGS: [&str; 6] =
     ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-fno-math-errno"];
-/// Where `setup/libtorch.sh` installs libtorch, seen from a program in `target/<profile>/` and from a test
-/// in `target/<profile>/deps/`.
-const INSTALLED: [&str; 2] = ["../../.tools/libtorch/torch/lib", "../../../.tools/libtorch/torch/lib"];
+/// Where `setup/libtorch.sh` installs libtorch, seen from a program in `target/<profile>/`, from a test in
+/// `target/<profile>/deps/`, and from a program in `.tools/bin/`.
+const INSTALLED: [&str; 3] =
+    ["../../.tools/libtorch/torch/lib", "../../../.tools/libtorch/torch/lib", "../libtorch/torch/lib"];
+/// Set for programs that go to other machines: they do not name the folder of this one's libtorch.
+const RELOCATABLE: &str = "HARNESS_RELOCATABLE";
 
 fn main() {
     let libtorch = PathBuf::from(env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys says where libtorch is"));
@@ -22,7 +25,10 @@ fn main() {
     if env::var_os("CARGO_FEATURE_NCCL").is_some() {
         compile_nccl(&libtorch);
     }
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.display());
+    println!("cargo:rerun-if-env-changed={RELOCATABLE}");
+    if env::var_os(RELOCATABLE).is_none() {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.display());
+    }
     for folder in INSTALLED {
         println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/{folder}");
     }

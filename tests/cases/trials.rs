@@ -51,6 +51,27 @@ fn json(project: &Project, arguments: &[&str]) -> Value {
 }
 
 #[test]
+fn an_open_study_is_suggested_until_it_is_closed() {
+    let project = project(STUDY);
+    let suggested = || {
+        let next = json(&project, &["next", "--json"]);
+        let all = next["suggestions"].as_array().unwrap().iter();
+        let of_study = all.filter(|s| s["command"][0] == "study").map(|s| (s["kind"].clone(), s["command"].clone()));
+        of_study.collect::<Vec<_>>()
+    };
+    assert_eq!(suggested(), [("trials".into(), serde_json::json!(["study", "run", "tiny"]))]);
+    project.harness(&["study", "run", "tiny"]).expect(0);
+    let done = suggested();
+    assert!(done.len() == 1 && done[0].0 == "study_done", "{done:?}");
+    let command: Vec<&str> = done[0].1.as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    project.harness(&command).expect(0);
+    if command[1] != "close" {
+        project.harness(&["study", "close", "tiny"]).expect(0);
+    }
+    assert!(suggested().is_empty());
+}
+
+#[test]
 fn a_study_is_written_and_planned_before_anything_is_spent() {
     let project = Project::new();
     project.write("experiments/project.toml", "id = \"test\"\n");

@@ -23,8 +23,11 @@ use crate::adoption::Adoption;
 use crate::decide::{Action, Decision, Verdict, decide_by};
 use crate::design::Design;
 use crate::evidence::Evidence;
+use crate::checks::findings;
 use crate::ledger::{Ledger, Spent, State, phase_of};
+use crate::points::Opened;
 use crate::seeds::{derived, plan_but_seed_and_measured_steps};
+use crate::trials::Survey;
 
 /// Version of the JSON form.
 pub const FORMAT: u32 = 1;
@@ -55,12 +58,16 @@ pub enum Kind {
     Queue,
     /// A proposal that is decided, and of which nobody has written down what becomes of it.
     Decided,
+    /// A study whose trials are all done, and that nobody has closed.
+    StudyDone,
     /// Registered seeds without a run.
     MissingSeeds,
     /// A baseline with too few seeds to know its noise.
     Noise,
     /// A learning rate that nobody has probed.
     Probe,
+    /// Trials of a study that are left to be run.
+    Trials,
     /// A change that was never run.
     Untried,
     /// A config that no run follows any more.
@@ -81,10 +88,10 @@ impl Kind {
     /// How likely it changes what is done afterwards, where nothing more is known.
     fn worth(self) -> f64 {
         match self {
-            Kind::FirstRun | Kind::Decided => 1.0,
+            Kind::FirstRun | Kind::Decided | Kind::StudyDone => 1.0,
             Kind::Resume | Kind::Queue | Kind::MissingSeeds => 0.9,
             Kind::Noise => 0.8,
-            Kind::Probe | Kind::Untried | Kind::Failed => 0.5,
+            Kind::Probe | Kind::Trials | Kind::Untried | Kind::Failed => 0.5,
             Kind::Change => 0.4,
             Kind::Stale | Kind::Undecided | Kind::Finding => 0.3,
             Kind::Paper => 0.2,
@@ -232,6 +239,7 @@ impl Search<'_> {
                 let why = "its config was changed after its runs: no run is of what it says now".to_owned();
                 all.push(self.run(Kind::Stale, format!("run `{name}` as it is now"), why, name, loaded));
             }
+            all.extend(self.study(name, loaded)?);
             if is_baseline(self.evidence, name) && !runs.is_empty() {
                 all.extend(self.noise(name, loaded, runs.len())?);
                 all.extend(self.tuning(name, loaded, runs.last(), &library)?);
@@ -355,6 +363,44 @@ impl Search<'_> {
             });
         }
         Ok(suggestions)
+    }
+
+    /// What the study of an experiment still lacks. One that cannot be read is told by `harness study`.
+    fn study(&self, name: &ExperimentName, loaded: &Loaded) -> Result<Option<Suggestion>, StudyError> {
+        let project = self.evidence.project;
+        if !files::is_file(&project.study(name)) || files::is_file(&project.study_close(name)) {
+            return Ok(None);
+        }
+        let Ok(study) = Opened::of(project, name) else { return Ok(None) };
+        let survey = Survey::of(project, &study)?;
+        let (all, left) = (survey.trials.len(), survey.missing().count());
+        if left > 0 {
+            let is_queued = |queued: &Queued| queued.experiment == *name && queued.purpose == Purpose::Tune;
+            if self.queued.iter().any(is_queued) {
+                return Ok(None);
+            }
+            let cost = (self.cost)(loaded).map(|each| each.times(left as f64));
+            let what = format!("run the {left} trials of the study of `{name}` that are left");
+            let why = match all - left {
+                0 => study.study.goal.clone(),
+                done => format!("{done} of {all} are done, and before the others are it says nothing: {}", study.study.goal),
+            };
+            let run = free(Kind::Trials, what, why, &["study", "run", name.as_str()]);
+            return Ok(Some(Suggestion { cost, whole_cost: cost, phase: Phase::Tune, ..run }));
+        }
+        let suggestion = match findings(&study, &survey.trials).as_slice() {
+            [] => {
+                let what = format!("close the study of `{name}`, and take over what it found");
+                let why = format!("all its {all} trials are done, and nothing speaks against believing them");
+                free(Kind::StudyDone, what, why, &["study", "close", name.as_str()])
+            }
+            [first, ..] => {
+                let what = format!("look at what speaks against believing the study of `{name}`, then close it");
+                let why = format!("all its {all} trials are done; {}: {}", first.check, first.text);
+                free(Kind::StudyDone, what, why, &["study", "show", name.as_str()])
+            }
+        };
+        Ok(Some(suggestion))
     }
 
     /// How many of these seeds to confirm no run has, nor will have by the queue.

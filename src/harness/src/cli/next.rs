@@ -18,8 +18,8 @@ use crate::run::expected::Pace;
 
 /// Suggest what is worth doing now, with what it costs, what it can show, and the command.
 ///
-/// From runs that were interrupted or failed, seeds that proposals registered, baselines whose noise is not known, learning rates
-/// that nobody probed, what `harness diagnose` finds in baselines, configs without a run, and the paper. First comes what is
+/// From runs that were interrupted or failed, seeds that proposals registered, studies that are open, baselines whose noise is not
+/// known, learning rates that nobody probed, what `harness diagnose` finds in baselines, configs without a run, and the paper. First comes what is
 /// worth most for its time (docs/guide.md has the rule), last what the budget does not pay for.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
