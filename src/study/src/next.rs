@@ -20,10 +20,10 @@ use serde::Serialize;
 
 use crate::StudyError;
 use crate::adoption::Adoption;
+use crate::checks::findings;
 use crate::decide::{Action, Decision, Verdict, decide_by};
 use crate::design::Design;
 use crate::evidence::Evidence;
-use crate::checks::findings;
 use crate::ledger::{Ledger, Spent, State, phase_of};
 use crate::points::Opened;
 use crate::seeds::{derived, plan_but_seed_and_measured_steps};
@@ -383,7 +383,9 @@ impl Search<'_> {
             let what = format!("run the {left} trials of the study of `{name}` that are left");
             let why = match all - left {
                 0 => study.study.goal.clone(),
-                done => format!("{done} of {all} are done, and before the others are it says nothing: {}", study.study.goal),
+                done => {
+                    format!("{done} of {all} are done, and before the others are it says nothing: {}", study.study.goal)
+                }
             };
             let run = free(Kind::Trials, what, why, &["study", "run", name.as_str()]);
             return Ok(Some(Suggestion { cost, whole_cost: cost, phase: Phase::Tune, ..run }));

@@ -147,3 +147,79 @@ proptest! {
         }
     }
 }
+
+/// What stands in a recipe where something else should: numbers at their ends, other types, text that opens and never closes.
+const OUT_OF_PLACE: [&str; 24] = [
+    "-1",
+    "0",
+    "nan",
+    "inf",
+    "1e999",
+    "9223372036854775807",
+    "99999999999999999999",
+    "0.5",
+    "true",
+    "''",
+    "[]",
+    "{}",
+    "[[source]]\n",
+    "\"",
+    "'''",
+    "{",
+    "]",
+    "\u{0}",
+    "\u{202e}",
+    "../..",
+    "=",
+    "\n\n",
+    "\u{feff}",
+    "[choices.x]\n",
+];
+
+/// The recipes of the repository: name and text.
+fn recipes(kind: &str) -> Vec<(String, String)> {
+    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments")).join(kind);
+    let files = files::list(&folder).unwrap().into_iter().filter(|file| file.ends_with(".toml"));
+    files.map(|file| (file.clone(), files::read_to_string(&folder.join(file)).unwrap())).collect()
+}
+
+/// A text with pieces taken out, put in and doubled; each edit is (where, how much, what).
+fn damaged(text: &str, edits: &[(prop::sample::Index, usize, prop::sample::Index)]) -> String {
+    let mut text: Vec<char> = text.chars().collect();
+    for (at, length, what) in edits {
+        let at = at.index(text.len() + 1);
+        let end = (at + length).min(text.len());
+        let what = what.index(OUT_OF_PLACE.len() + 1);
+        let new: Vec<char> = match OUT_OF_PLACE.get(what) {
+            Some(piece) => piece.chars().collect(),
+            None => text[at..end].iter().chain(&text[at..end]).copied().collect(),
+        };
+        text.splice(at..end, new);
+    }
+    text.into_iter().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whatever a recipe holds, it is understood, or refused in words that name its file.
+    #[test]
+    fn a_damaged_recipe_is_refused_by_name_or_means_something(
+        which: prop::sample::Index,
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0usize..12, any::<prop::sample::Index>()), 1..6),
+    ) {
+        let (corpora, tasks) = (recipes("corpora"), recipes("tasks"));
+        let at = which.index(corpora.len() + tasks.len());
+        let refused = match corpora.get(at) {
+            Some((file, text)) => Recipe::parse("any", file, &damaged(text, &edits)).err().map(|e| (file, e.to_string())),
+            None => {
+                let (file, text) = &tasks[at - corpora.len()];
+                let parsed = harness_corpus::tasks::TaskRecipe::parse("any", file, &damaged(text, &edits));
+                parsed.err().map(|e| (file, e.to_string()))
+            }
+        };
+        if let Some((file, error)) = refused {
+            prop_assert!(error.contains(file.as_str()) && error.len() < 4000, "{error}");
+        }
+    }
+}
