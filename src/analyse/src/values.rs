@@ -102,8 +102,8 @@ pub fn show(number: f64, unit: Unit) -> String {
 }
 
 /// The same of a number that is known to within this, half of its 95 % interval: with two significant digits of that, however
-/// many that makes behind the point, but at most two more than the unit's rule has. What is a count or was set, and a number
-/// without an interval, is shown under the unit's rule.
+/// many that makes behind the point, but at most one more than the unit's rule has: the interval of one run knows nothing of
+/// other seeds. What is a count or was set, and a number without an interval, is shown under the unit's rule.
 pub fn show_known(number: f64, unit: Unit, half_width: Option<f64>) -> String {
     let (scale, places) = match unit {
         Unit::BitsPerByte | Unit::NatsPerToken => (1.0, 3),
@@ -119,7 +119,7 @@ pub fn show_known(number: f64, unit: Unit, half_width: Option<f64>) -> String {
     let rounded = format!("{half_width:.1e}");
     let exponent = rounded.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok()).unwrap_or(0);
     let known = usize::try_from(1 - exponent).unwrap_or(0);
-    grouped_to(number * scale, known.min(places + 2))
+    grouped_to(number * scale, known.min(places + 1))
 }
 
 fn grouped(number: f64) -> String {
@@ -698,12 +698,13 @@ mod tests {
             // To two digits this is 0.10.
             (1.234_56, Unit::BitsPerByte, 0.099_6, "1.23"),
             (1.234_56, Unit::BitsPerByte, 0.099_4, "1.235"),
-            // At most two digits more than the unit has.
-            (1.234_567_8, Unit::BitsPerByte, 1e-9, "1.23457"),
+            // At most one digit more than the unit has.
+            (1.234_567_8, Unit::BitsPerByte, 1e-9, "1.2346"),
             (0.512_34, Unit::Share, 0.021, "51.2"),
             (0.512_34, Unit::Share, 0.12, "51"),
             (0.512_34, Unit::Share, 0.002_1, "51.23"),
             (1234.56, Unit::Perplexity, 0.31, "1,234.56"),
+            (1234.567, Unit::Perplexity, 0.031, "1,234.57"),
             (1234.56, Unit::Perplexity, 31.0, "1,235"),
             (-0.001, Unit::NatsPerToken, 0.5, "0.00"),
             // None at all, a spread of nothing, and what is whole or written by hand.

@@ -120,12 +120,23 @@ fn key_of(program: &str, figure: &FigureRef, kind: Kind, shown: &[Shown]) -> Opt
     Some(Digest::of(format!("{program}\n{figure:?}\n{}", shown.join("\n")).as_bytes()))
 }
 
-/// The file of a figure.
+/// The file of a figure. A file system takes 255 bytes of a name, and fifty experiments have more.
 pub(super) fn file_name(figure: &FigureRef) -> String {
+    const LONGEST: usize = 120;
     let over = figure.over.iter().map(|axis| format!("over-{axis}"));
-    let parts: Vec<String> =
-        std::iter::once(figure.kind.clone()).chain(over).chain(figure.experiments.clone()).collect();
-    format!("{}.svg", parts.join("."))
+    let of = |experiments: &[String]| -> String {
+        let kind = std::iter::once(figure.kind.clone()).chain(over.clone());
+        kind.chain(experiments.iter().cloned()).collect::<Vec<_>>().join(".")
+    };
+    let whole = of(&figure.experiments);
+    match figure.experiments.as_slice() {
+        [first, others @ ..] if whole.len() > LONGEST && !others.is_empty() => {
+            let digest = Digest::of(whole.as_bytes()).short();
+            let first: String = first.chars().take(LONGEST / 2).collect();
+            format!("{}.and-{}-more-{digest}.svg", of(&[first]), others.len())
+        }
+        _ => format!("{whole}.svg"),
+    }
 }
 
 /// The table that a figure is drawn from, relative to the build folder.
@@ -242,4 +253,25 @@ fn shown<'a>(entry: &Entry<'a>, looks: &[String]) -> Shown<'a> {
     let others = entry.runs.iter().filter(is_other).map(|run| &run.run).collect();
     let look = looks.iter().position(|name| name == entry.name()).unwrap_or_default();
     Shown { subject: Subject { name: entry.name().to_owned(), look }, runs, others }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figure_of_many_experiments_has_a_name_that_a_file_system_takes() {
+        let figure = |count: usize| FigureRef {
+            kind: "budget".to_owned(),
+            over: None,
+            experiments: (0..count).map(|at| format!("experiment-{at}")).collect(),
+        };
+        assert_eq!(file_name(&figure(2)), "budget.experiment-0.experiment-1.svg");
+        let [many, more] = [50, 51].map(|count| file_name(&figure(count)));
+        assert!(many.starts_with("budget.experiment-0.and-49-more-") && many.len() < 200, "{many}");
+        let mut other = figure(50);
+        other.experiments[40] = "another".to_owned();
+        assert!(many != more && many != file_name(&other), "{many}");
+        assert_eq!(data_name(&figure(50)), format!("figures/{}", many.replace(".svg", ".csv")));
+    }
 }

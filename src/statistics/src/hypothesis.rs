@@ -44,13 +44,19 @@ pub fn over_seeds(first: &[f64], second: &[f64], shared: bool) -> Option<(SeedTe
     if shared {
         return Some((SeedTest::Blocks, blocks(first, second)?));
     }
-    let (pooled, welch) = (pooled_t(first, second)?, welch(first, second)?);
+    let (test, statistic) = over_unshared_seeds(first, second)?;
+    Some((test, statistic.test(LEVEL)))
+}
+
+/// The same for seeds that are not shared, without its interval, which takes most of the time.
+pub(crate) fn over_unshared_seeds(first: &[f64], second: &[f64]) -> Option<(SeedTest, TStatistic)> {
+    let (pooled, welch) = (pooled_statistic(first, second)?, welch_statistic(first, second)?);
     let by_variance = [variance(first), variance(second)];
     let (larger, smaller) = if by_variance[0] > by_variance[1] { (0, 1) } else { (1, 0) };
     let df = [first.len() as f64 - 1.0, second.len() as f64 - 1.0];
     let ratio = by_variance[larger] / by_variance[smaller];
     let far = ratio > FARTHEST_VARIANCES && 2.0 * f_at_least(ratio, df[larger], df[smaller]) <= 0.01;
-    let cautious = first.len() != second.len() && welch.p_value > pooled.p_value;
+    let cautious = first.len() != second.len() && welch.p_value() > pooled.p_value();
     Some(if far || cautious { (SeedTest::Welch, welch) } else { (SeedTest::Pooled, pooled) })
 }
 
@@ -70,27 +76,55 @@ pub fn blocks(first: &[f64], second: &[f64]) -> Option<TTest> {
 /// Welch's t test for unequal variances, with the degrees of freedom of Welch and Satterthwaite (Welch 1947,
 /// Biometrika 34:28). `None` unless each side has two values and some value differs within a side.
 pub fn welch(first: &[f64], second: &[f64]) -> Option<TTest> {
+    welch_statistic(first, second).map(|statistic| statistic.test(LEVEL))
+}
+
+fn welch_statistic(first: &[f64], second: &[f64]) -> Option<TStatistic> {
     let parts = [first, second].map(|values| (variance(values) / values.len() as f64, values.len() as f64 - 1.0));
     let squared_error: f64 = parts.iter().map(|(part, _)| part).sum();
     if parts.iter().any(|(_, df)| *df < 1.0) || !(squared_error > 0.0 && squared_error.is_finite()) {
         return None;
     }
     let df = squared_error * squared_error / parts.iter().map(|(part, df)| part * part / df).sum::<f64>();
-    Some(t_test(mean(second) - mean(first), libm::sqrt(squared_error), df, LEVEL))
+    let (difference, standard_error) = (mean(second) - mean(first), libm::sqrt(squared_error));
+    Some(TStatistic { difference, standard_error, df })
 }
 
 /// Student's t test with one pooled variance. `None` unless each side has two values and some value differs within a side.
 pub fn pooled_t(first: &[f64], second: &[f64]) -> Option<TTest> {
+    pooled_statistic(first, second).map(|statistic| statistic.test(LEVEL))
+}
+
+fn pooled_statistic(first: &[f64], second: &[f64]) -> Option<TStatistic> {
     let counts = [first.len() as f64, second.len() as f64];
-    let error = pooled_deviation(first, second)? * libm::sqrt(1.0 / counts[0] + 1.0 / counts[1]);
-    (error > 0.0 && error.is_finite())
-        .then(|| t_test(mean(second) - mean(first), error, counts[0] + counts[1] - 2.0, LEVEL))
+    let standard_error = pooled_deviation(first, second)? * libm::sqrt(1.0 / counts[0] + 1.0 / counts[1]);
+    let (difference, df) = (mean(second) - mean(first), counts[0] + counts[1] - 2.0);
+    (standard_error > 0.0 && standard_error.is_finite()).then_some(TStatistic { difference, standard_error, df })
 }
 
 /// The standard deviation within two sides, taken to be one for both. `None` unless each side has two values.
 pub fn pooled_deviation(first: &[f64], second: &[f64]) -> Option<f64> {
     let squares = [first, second].map(|v| (v.len() > 1).then(|| variance(v) * (v.len() as f64 - 1.0)));
     Some(libm::sqrt((squares[0]? + squares[1]?) / ((first.len() + second.len()) as f64 - 2.0)))
+}
+
+/// What a t test is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TStatistic {
+    difference: f64,
+    standard_error: f64,
+    df: f64,
+}
+
+impl TStatistic {
+    /// Two-sided.
+    pub(crate) fn p_value(&self) -> f64 {
+        t_two_sided(self.difference / self.standard_error, self.df)
+    }
+
+    fn test(&self, level: f64) -> TTest {
+        t_test(self.difference, self.standard_error, self.df, level)
+    }
 }
 
 /// The t test of a difference with its standard error above 0 and its degrees of freedom, with the interval of 1 - `level`: that

@@ -10,7 +10,7 @@ use super::distribution::{
     t_quantile,
 };
 use super::dunnett::{Dunnett, Family};
-use super::hypothesis::{LEVEL, Stratified, over_seeds};
+use super::hypothesis::{LEVEL, Stratified, over_unshared_seeds};
 use super::{mean, variance};
 
 /// The share of true differences of that size that the test finds.
@@ -70,7 +70,7 @@ pub fn seeds_needed(effect: f64, most: usize, detectable: impl Fn(usize) -> Opti
     (1..=most).find(|&seeds| detectable(seeds).is_some_and(|smallest| smallest <= effect))
 }
 
-/// Smallest difference of means, in standard deviations over seeds, that [`over_seeds`] finds with `first` and `second`
+/// Smallest difference of means, in standard deviations over seeds, that [`over_seeds`](super::hypothesis::over_seeds) finds with `first` and `second`
 /// values a side that share no seeds; `None` where it does not test.
 pub fn detectable_over_seeds(first: usize, second: usize, level: f64) -> Option<f64> {
     if first.min(second) < 2 {
@@ -86,7 +86,7 @@ pub fn detectable_over_seeds(first: usize, second: usize, level: f64) -> Option<
     let samples: Vec<[Vec<f64>; 2]> = (0..SIMULATIONS).map(|_| [draw(first), draw(second)]).collect();
     Some(smallest_found(&samples, |[first, second], shift| {
         let shifted: Vec<f64> = second.iter().map(|value| value + shift).collect();
-        over_seeds(first, &shifted, false).is_some_and(|(_, test)| test.p_value <= level)
+        over_unshared_seeds(first, &shifted).is_some_and(|(_, statistic)| statistic.p_value() <= level)
     }))
 }
 

@@ -14,6 +14,8 @@ mod rows;
 mod side;
 mod tokens;
 
+use std::collections::BTreeMap;
+
 use harness_core::names::ExperimentName;
 use harness_core::scores::TableError;
 use serde::Serialize;
@@ -286,7 +288,11 @@ pub(crate) enum Power {
 impl Power {
     /// The smallest difference that the test finds with 80 % power at a level, and the range that follows from how well its
     /// standard deviation over seeds is known.
-    fn smallest(self, level: f64) -> (Option<f64>, Option<[f64; 2]>) {
+    fn smallest(
+        self,
+        level: f64,
+        unshared: &mut dyn FnMut(usize, usize) -> Option<f64>,
+    ) -> (Option<f64>, Option<[f64; 2]>) {
         let over_seeds = |effect: Option<f64>, deviation: f64, df: f64| {
             let range = |effect: f64| deviation_range(deviation, df).map(|end| effect * end);
             (effect.map(|effect| effect * deviation), effect.map(range))
@@ -306,7 +312,7 @@ impl Power {
             }
             Power::Seeds { first, second, deviation } => {
                 let df = (first + second) as f64 - 2.0;
-                over_seeds(detectable_over_seeds(first, second, level), deviation, df)
+                over_seeds(unshared(first, second), deviation, df)
             }
         }
     }
@@ -561,6 +567,8 @@ pub fn judge(comparisons: &mut [Comparison]) {
     let mut families: Vec<String> = members.iter().map(|(_, effect)| effect.family.clone()).collect();
     families.sort();
     families.dedup();
+    // Unequal numbers of seeds are simulated, which takes longer than all else here.
+    let mut simulated: BTreeMap<(usize, usize, u64), Option<f64>> = BTreeMap::new();
     for family in families {
         let mut of_family: Vec<&mut (bool, &mut Effect)> =
             members.iter_mut().filter(|(_, effect)| effect.family == family).collect();
@@ -576,7 +584,12 @@ pub fn judge(comparisons: &mut [Comparison]) {
                 (true, true, true) => Verdict::Better,
                 (true, true, false) => Verdict::Worse,
             };
-            (effect.smallest_detectable, effect.smallest_detectable_range) = effect.power.smallest(level);
+            let mut unshared = |first: usize, second: usize| {
+                let known = simulated.entry((first, second, level.to_bits()));
+                *known.or_insert_with(|| detectable_over_seeds(first, second, level))
+            };
+            (effect.smallest_detectable, effect.smallest_detectable_range) =
+                effect.power.smallest(level, &mut unshared);
         }
     }
 }
