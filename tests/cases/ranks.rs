@@ -86,7 +86,7 @@ fn a_killed_process_ends_the_run_within_seconds_and_a_resumption_gives_the_same_
 fn a_run_goes_on_with_another_number_of_processes_and_its_record_says_so() {
     let Some(trainer) = trainer() else { return };
     let project = Project::new();
-    with_training(&project, "steps = 2000\ndevices = 2\nkeep = { last = 2 }\n");
+    with_training(&project, "steps = 500\ndevices = 2\nkeep = { last = 2 }\n");
     let mut command = project.command(&["run", "tiny"]);
     command.env("HARNESS_TRAINER", &trainer).stdout(Stdio::piped()).stderr(Stdio::piped());
     let stopped = command.spawn().unwrap();
@@ -97,7 +97,7 @@ fn a_run_goes_on_with_another_number_of_processes_and_its_record_says_so() {
     signal(stopped.id(), Signal::INT);
     Ran::of(stopped.wait_with_output().unwrap()).expect(130);
     let step = record(&project.latest("tiny"))["closing"]["step"].as_u64().unwrap();
-    with_training(&project, "steps = 2000\ndevices = 1\nkeep = { last = 2 }\n");
+    with_training(&project, "steps = 500\ndevices = 1\nkeep = { last = 2 }\n");
     project.harness_with_trainer(&trainer, &["run", "tiny", "--resume"]).expect(0);
     let run = project.latest("tiny");
     assert_eq!(open(&run)["launch"]["world_size"], 1);

@@ -442,21 +442,22 @@ impl Run<'_> {
             let model = self.parameters.model(&job.model, self.compute);
             let scale = 1.0 / batch.predicted_tokens() as f64;
             let mut loss_sum = Tensor::zeros([], (Kind::Double, self.device));
-            let tied =
-                self.parameters.named().find(|(name, _)| job.model.tied_embeddings && *name == "token_embedding");
+            let head = if job.model.tied_embeddings { "token_embedding" } else { "head" };
+            let in_parts = job.model.tied_embeddings || job.model.multi_token_prediction > 0;
+            let head = self.parameters.named().find(|(name, _)| in_parts && *name == head);
             for pass in 0..passes {
                 // The ranks add up what each of them has added up over its passes.
                 let reducer = self.reducer.as_ref().filter(|_| pass + 1 == passes);
                 reducer.map_or(Ok(()), Reducer::announce)?;
-                // The embedding that is the head as well gets its gradient in two parts. Those of one pass are added before they
-                // come to the earlier ones, so that two passes give the bits of two ranks with a pass each.
-                let apart = tied.filter(|_| pass > 0 && reducer.is_none()).map(|(_, embedding)| embedding);
+                // A head that is the embedding as well, or predicts several tokens, gets its gradient in parts. Those of one pass are
+                // added before they come to the earlier ones, so that two passes give the bits of two ranks with a pass each.
+                let apart = head.filter(|_| pass > 0 && reducer.is_none()).map(|(_, head)| head);
                 let earlier = apart.map(native::take_gradient).transpose()?;
                 let (inputs, targets) = batch.sequences(pass * sequences, sequences); // (b, T), (b, T)
                 let packing = metrics::packing(job, &inputs);
                 loss_sum += model.backward(&inputs, &targets, packing.as_ref(), scale, job.model.dropout)?;
-                if let (Some(embedding), Some(earlier)) = (apart, earlier) {
-                    native::add_gradient(embedding, &earlier)?;
+                if let (Some(head), Some(earlier)) = (apart, earlier) {
+                    native::add_gradient(head, &earlier)?;
                 }
             }
             Ok(loss_sum)

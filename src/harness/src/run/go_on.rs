@@ -22,8 +22,8 @@ use super::{LOOK_AGAIN, run};
 /// So many runs in a row that wrote no checkpoint are no chance.
 const WITHOUT_PROGRESS: usize = 2;
 /// Kinds of failure that say nothing of the plan: what ended the run lies outside, and it may go on.
-const FROM_OUTSIDE: [&str; 8] =
-    [PREEMPTED, TIME_LIMIT, "killed", "crashed", "abandoned", "supervisor", "disk_full", "device"];
+const FROM_OUTSIDE: [&str; 9] =
+    [PREEMPTED, TIME_LIMIT, "killed", "crashed", "rank", "abandoned", "supervisor", "disk_full", "device"];
 
 /// What [`go_on`] found or made.
 #[derive(Debug)]

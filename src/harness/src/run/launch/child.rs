@@ -292,8 +292,9 @@ pub(super) const KILLED: &str = "killed";
 const OUT_OF_MEMORY_HINT: &str = "`--resume` continues the run; if nobody killed it, the system ran out of memory: free \
                                   some first, or start a new run with a smaller `training.micro_batch_size`";
 
-/// The kind of failure of a run that lost a rank.
+/// The kind of failure of a run that lost a rank, and of one whose lost rank said why.
 const RANK: &str = "rank";
+const RANK_FAILED: &str = "rank_failed";
 
 fn death(who: &str, status: ExitStatus, step: u64, complaints: &str) -> Failure {
     let last = complaints.lines().rev().find(|line| !line.trim().is_empty());
@@ -319,7 +320,7 @@ fn death_of_rank(rank: usize, status: ExitStatus, step: u64, complaints: &str) -
     let after = |sign: &str| complaints.lines().rev().find_map(|line| line.strip_prefix(sign));
     match after("error: ") {
         Some(problem) if status.code().is_some() => Failure {
-            kind: RANK.to_owned(),
+            kind: RANK_FAILED.to_owned(),
             message: format!("rank {rank}: {problem}"),
             hint: after("hint: ").map(str::to_owned),
             step,
