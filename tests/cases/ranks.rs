@@ -125,7 +125,7 @@ fn ranks_that_somebody_else_starts_are_one_run() {
     let project = Project::new();
     let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let start = |rank: &str| {
-        let mut command = project.command(&["run", "tiny"]);
+        let mut command = project.command(&["run", "tiny", "--go-on"]);
         command.env("HARNESS_TRAINER", &trainer).env("RANK", rank).env("WORLD_SIZE", "2").env("LOCAL_RANK", rank);
         command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -141,4 +141,10 @@ fn ranks_that_somebody_else_starts_are_one_run() {
     assert_eq!((launch["launcher"].as_str(), launch["world_size"].as_u64()), (Some("torchrun"), Some(2)));
     assert_eq!(record(&run)["started"]["ranks"]["each"].as_array().unwrap().len(), 2);
     project.harness(&["audit", "tiny"]).expect(0);
+    // There is nothing left to do: who waits for a job is sent home.
+    let [second, first] = [start("1"), start("0")];
+    let first = Ran::of(first.wait_with_output().unwrap()).expect(0);
+    assert!(first.stderr.contains("nothing to do"), "{}", first.stderr);
+    Ran::of(second.wait_with_output().unwrap()).expect(0);
+    assert_eq!(project.runs("tiny").len(), 1);
 }

@@ -31,6 +31,7 @@ Usage: harness-trainer run JOB.json   run a job: messages as JSON lines on stand
                                       a line `stop`, the end of standard input, SIGINT, SIGTERM or
                                       SIGUSR1 ends it in order, with a checkpoint after the step
        harness-trainer join           be a rank that takes its jobs from rank 0
+       harness-trainer dismiss        as rank 0: there is no job, and those that wait for one end
        harness-trainer generate       continue token ids: a job as JSON on standard input, a sample a line out
        harness-trainer about          describe the program, libtorch and the GPUs as JSON
        harness-trainer --version
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     ExitCode::from(match words.as_slice() {
         ["run", job] => run(meeting, Some(Path::new(job))),
         ["join"] => run(meeting, None),
+        ["dismiss"] => dismiss(meeting),
         ["about"] => about(),
         ["generate"] => generate(),
         ["--version" | "-V"] => {
@@ -65,7 +67,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "error: expected `run JOB.json`, `join`, `generate` or `about`\nhint: `harness-trainer --help` says more"
+                "error: expected `run JOB.json`, `join`, `dismiss`, `generate` or `about`\nhint: `harness-trainer --help` says more"
             );
             exit_code::USAGE
         }
@@ -81,12 +83,13 @@ fn run(meeting: Result<Option<Meeting>, Error>, path: Option<&Path>) -> u8 {
     panic::set_hook(Box::new(|_| {}));
     let mut follows = false;
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-        let (job, ranks);
-        (job, ranks, follows) = meet(meeting?, path)?;
-        train::run(&job, ranks, &parent, &steps_done)
+        let Some((job, ranks, another)) = meet(meeting?, path)? else { return Ok(None) };
+        follows = another;
+        train::run(&job, ranks, &parent, &steps_done).map(Some)
     }));
     let error = match outcome {
-        Ok(Ok(closing)) => {
+        Ok(Ok(None)) => return exit_code::SUCCESS,
+        Ok(Ok(Some(closing))) => {
             parent.send(&closing);
             if follows && matches!(closing, Message::Finished(_)) {
                 eprintln!("error: the next job cannot be joined: {}", join_next());
@@ -109,16 +112,36 @@ fn run(meeting: Result<Option<Meeting>, Error>, path: Option<&Path>) -> u8 {
     code
 }
 
+/// Tells the ranks that wait for a job that there is none.
+fn dismiss(meeting: Result<Option<Meeting>, Error>) -> u8 {
+    let told = Told { job: None, follows: false };
+    let dismissed = meeting.and_then(|meeting| {
+        let Some(meeting) = meeting else { return Ok(()) };
+        let ranks = Ranks::join(&meeting, START)?;
+        ranks.post("job", &serde_json::to_string(&told).expect("plain values are JSON"))?;
+        ranks.leave()
+    });
+    match dismissed {
+        Ok(()) => exit_code::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.to_failure(0).message);
+            exit_code::FAILED
+        }
+    }
+}
+
 /// What rank 0 tells ranks that have no file of the job.
 #[derive(Serialize, Deserialize)]
 struct Told {
-    job: String,
+    /// None where there is none.
+    job: Option<String>,
     /// When it has finished, another one follows.
     follows: bool,
 }
 
-/// The job, the ranks that run it, and whether this process is to join in another one afterwards.
-fn meet(meeting: Option<Meeting>, path: Option<&Path>) -> Result<(Job, Ranks, bool), Error> {
+/// The job, the ranks that run it, and whether this process is to join in another one afterwards; nothing where rank 0 has no
+/// job.
+fn meet(meeting: Option<Meeting>, path: Option<&Path>) -> Result<Option<(Job, Ranks, bool)>, Error> {
     let Some(path) = path else {
         let meeting = meeting.filter(|meeting| meeting.rank > 0).ok_or_else(|| Error::Job {
             problem: "`join` is for ranks after the first of those that are started together".to_owned(),
@@ -136,17 +159,21 @@ fn meet(meeting: Option<Meeting>, path: Option<&Path>) -> Result<(Job, Ranks, bo
         };
         let unreadable = |e| Error::Job { problem: format!("what rank 0 tells is unreadable: {e}"), hint: None };
         let told: Told = serde_json::from_str(&told).map_err(unreadable)?;
-        return Ok((parse_job(&told.job, "the job of rank 0")?, ranks, told.follows));
+        let Some(job) = told.job else {
+            ranks.leave()?;
+            return Ok(None);
+        };
+        return Ok(Some((parse_job(&job, "the job of rank 0")?, ranks, told.follows)));
     };
     let text = files::read_to_string(path).map_err(|e| Error::Job { problem: e.to_string(), hint: None })?;
     let job = parse_job(&text, &format!("`{}`", path.display()))?;
-    let Some(meeting) = meeting else { return Ok((job, Ranks::alone(), false)) };
+    let Some(meeting) = meeting else { return Ok(Some((job, Ranks::alone(), false))) };
     let ranks = Ranks::join(&meeting, START)?;
     if ranks.is_first() {
-        let told = Told { job: text, follows: std::env::var_os("HARNESS_FOLLOWS").is_some() };
+        let told = Told { job: Some(text), follows: std::env::var_os("HARNESS_FOLLOWS").is_some() };
         ranks.post("job", &serde_json::to_string(&told).expect("plain values are JSON"))?;
     }
-    Ok((job, ranks, false))
+    Ok(Some((job, ranks, false)))
 }
 
 /// Becomes a fresh process for the next job. Gives the error if it cannot.

@@ -103,8 +103,12 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let name = arguments.name.parse()?;
     let loaded = load_config(project, &name)?;
     proposal::check(workplace, &loaded)?;
+    let mut context = workplace.context(arguments.trainer.clone());
+    if let Some((_, outside)) = outside {
+        context.launcher = Box::new(outside);
+    }
     if let Some(trial) = arguments.trial {
-        return one_trial(workplace, &name, trial, arguments);
+        return one_trial(&context, &name, trial, arguments);
     }
     let purpose: Purpose = arguments.purpose.into();
     // What is chosen by, decided or reported takes seeds that nobody chooses.
@@ -132,10 +136,6 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         over_budget: arguments.over_budget.clone(),
         promised: promised_to_others(workplace, is_own)?,
     };
-    let mut context = workplace.context(arguments.trainer.clone());
-    if let Some((_, outside)) = outside {
-        context.launcher = Box::new(outside);
-    }
     if !arguments.go_on {
         return Ok(code_of(&one(&context, &arguments.name, &options)?));
     }
@@ -145,6 +145,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             Ok(code_of(&outcome.record))
         }
         GoneOn::Completed(run) => {
+            context.launcher.dismiss()?;
             let id = &run.open.run;
             terminal::tell(&format!("nothing to do: run {id} of {name} has completed, at {}", run.record.ended_at));
             if let Some(reason) = &run.open.not_citable_because {
@@ -167,16 +168,16 @@ pub(super) fn code_of(record: &Record) -> u8 {
 }
 
 /// Runs a trial of a study, unless it has its result, and says how it ended.
-fn one_trial(workplace: &Workplace, name: &ExperimentName, trial: u64, arguments: &Arguments) -> Outcome {
-    let study = open_to_run(&workplace.project, name)?;
-    let context = workplace.context(arguments.trainer.clone());
+fn one_trial(context: &RunContext, name: &ExperimentName, trial: u64, arguments: &Arguments) -> Outcome {
+    let study = open_to_run(context.project, name)?;
     let mut screen = terminal::Screen::new();
-    match worker::one(&context, &study, trial, arguments.over_budget.as_deref(), &mut screen)? {
+    match worker::one(context, &study, trial, arguments.over_budget.as_deref(), &mut screen)? {
         Some(outcome) => {
             tell_end(name, &outcome);
             Ok(if decided(&outcome.record).is_some() { exit_code::SUCCESS } else { code_of(&outcome.record) })
         }
         None => {
+            context.launcher.dismiss()?;
             terminal::tell(&format!("nothing to do: trial {trial} of `{name}` has its result"));
             Ok(exit_code::SUCCESS)
         }

@@ -35,6 +35,11 @@ pub trait Launcher {
     /// What the program says of itself.
     fn about(&self) -> Result<About, RunError>;
 
+    /// There is no job: sends home who waits for one.
+    fn dismiss(&self) -> Result<(), RunError> {
+        Ok(())
+    }
+
     /// Runs a job to its end, handing each message on. A wish to stop is passed on to the trainer; a person's second one kills
     /// it, and so does an error of `on_message` (a full disk, say).
     fn launch(

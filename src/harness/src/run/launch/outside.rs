@@ -62,6 +62,16 @@ impl Launcher for Outside {
         about(&self.trainer)
     }
 
+    fn dismiss(&self) -> Result<(), RunError> {
+        let trainer = |source| RunError::Trainer { path: self.trainer.clone(), source };
+        let output = Command::new(&self.trainer).arg("dismiss").output().map_err(trainer)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
+        Err(RunError::Ranks { problem: format!("the other ranks could not be sent home: {said}") })
+    }
+
     fn launch(
         &self,
         start: &Start<'_>,
