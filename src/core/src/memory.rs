@@ -153,10 +153,9 @@ fn block_bytes_per_token(model: &ModelConfig, e: u64) -> u64 {
         AttentionGate::Channel => 2 * c,
     };
     elements += match model.feed_forward {
-        // GELU is computed again in the backward pass.
-        FeedForward::Gelu => f,
-        FeedForward::ReluSquared => 2 * f,
-        FeedForward::Swiglu => 4 * f,
+        // The activation is computed again in the backward pass.
+        FeedForward::Gelu | FeedForward::ReluSquared => f,
+        FeedForward::Swiglu => 2 * f,
     };
     let mut bytes = elements * e;
     if model.attention_soft_cap > 0.0 || dropout {

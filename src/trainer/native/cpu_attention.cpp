@@ -88,7 +88,7 @@ void weigh(Blocks& s, int64_t rows, int64_t seen, Lanes scale, float* output, in
     const float kept = _mm512_cvtss_f32(exp2(splat(s.largest[m] - now)));
     Lanes total = splat(0);
     for (int64_t n = 0; n < BLOCK / LANES; n++) {
-      const Lanes p = exp2(_mm512_sub_ps(part[n], splat(now)));
+      const Lanes p = exp2_for<Bf16>(_mm512_sub_ps(part[n], splat(now)));
       total = _mm512_add_ps(total, p);
       store(s.weights + m * BLOCK + n * LANES, p);
     }
@@ -110,7 +110,7 @@ void gradients_of_scores(Blocks& s, int64_t keys, int64_t queries, int64_t ahead
       __m256i gradient[2];
       for (int64_t r = 0; r < 2; r++) {
         const int64_t here = (m + r) * BLOCK + n;
-        Lanes p = exp2(_mm512_fmsub_ps(load(s.scores + here), scale2, load(lse + n)));
+        Lanes p = exp2_for<Bf16>(_mm512_fmsub_ps(load(s.scores + here), scale2, load(lse + n)));
         Lanes ds = _mm512_mul_ps(_mm512_mul_ps(p, scale), _mm512_sub_ps(load(s.gradients + here), load(delta + n)));
         if (MASKED) {
           const int64_t unseen = std::clamp<int64_t>(ahead + m + r - n, 0, LANES), exist = std::clamp<int64_t>(queries - n, 0, LANES);

@@ -16,11 +16,30 @@ struct Bf16 {
 // Whether this processor can run them.
 bool has_cpu_kernels();
 
-// y = GELU(x) in its tanh form; dx = GELU'(x) dy.
+// What a feed-forward layer does between its products, from a wide row to an active row: GELU(x) in its tanh form,
+// silu(x) y for the first and the second half of a row that is twice as wide, or max(x, 0)^2.
+enum class Activation { GELU, SWIGLU, RELU_SQUARED };
+
+// One row: y (width) from x, and dx from dy (width).
 template <typename T>
-void gelu(const T* x, T* y, int64_t count);
+void activate(Activation activation, const T* x, T* y, int64_t width);
 template <typename T>
-void gelu_backward(const T* x, const T* dy, T* dx, int64_t count);
+void activate_backward(Activation activation, const T* x, const T* dy, T* dx, int64_t width);
+
+// One row x: y = (x - mean) scale gain + bias with scale = 1 / sqrt(variance + epsilon), or, if not centered,
+// y = x scale gain + bias with scale = 1 / sqrt(mean of squares + epsilon) and mean = 0. The bias may be null.
+struct Moments {
+  float mean, scale;
+};
+template <typename T>
+Moments normalize(const T* x, const float* gain, const float* bias, bool centered, double epsilon, T* y, int64_t count);
+// Its gradients: dx, and what is added to those of gain and bias (which may be null).
+template <typename T>
+void normalize_backward(const T* x, const T* dy, const float* gain, Moments moments, bool centered, T* dx, float* of_gain,
+                        float* of_bias, int64_t count);
+
+// The sum of the squares.
+double sum_of_squares(const float* x, int64_t count);
 
 // One row of logits z: returns the log-probability of `target`, and replaces z by the gradient of the cross-entropy
 // plus z_loss (log Z)^2 with respect to it. With a soft cap z is the capped logit, and the gradient is the one before
@@ -48,23 +67,24 @@ struct Rows {
 constexpr int64_t PANEL = 64;
 constexpr int64_t pairs_of(int64_t rows) { return (rows + 1) / 2; }
 
-// The panel of x (rows, columns), with at most 64 columns; x is rounded to bfloat16. `sums`, if not null, are those of the
-// columns.
+// The panel of x (rows, columns), with at most 64 columns; x is rounded to bfloat16.
 template <typename T>
-void pack(const T* x, int64_t stride, int64_t rows, int64_t columns, uint32_t* panel, float* sums);
-// The panel of GELU(x).
-void pack_gelu(Rows x, int64_t rows, int64_t columns, uint32_t* panel);
+void pack(const T* x, int64_t stride, int64_t rows, int64_t columns, uint32_t* panel);
+// The panel of the active rows of wide rows x, from `column` on.
+void pack_activated(Activation activation, Rows x, int64_t rows, int64_t width, int64_t column, uint32_t* panel);
 // The panel of the transpose of x (rows, columns), with at most 64 rows.
 template <typename T>
 void pack_transposed(const T* x, int64_t stride, int64_t rows, int64_t columns, uint32_t* panel);
 
 // y (rows, columns) = a B + bias for a (rows, 2 pairs), the panels of B, and a bias that may be null.
 void multiply(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, const float* bias, Rows y);
-// The same without bias, times GELU'(x), element by element.
-void multiply_by_gelu_slope(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, Rows x, Rows y);
-// c (rows, columns) = or += A^T B for one panel of A, so that there are at most 64 rows, and the panels of B.
-void multiply_panels(const uint32_t* a, int64_t rows, const uint32_t* b, int64_t pairs, int64_t columns, float* c,
-                     int64_t c_stride, bool add);
+// The gradient dx with respect to wide rows x, from that of the active rows: a B, with so many columns.
+void multiply_by_slopes(Activation activation, Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, Rows x,
+                        Rows dx);
+// c (rows, columns) = or += A^T B for A (inner, rows), with at most 64 rows, and the panels of B. `sums`, if not null, are
+// those of A's columns.
+void multiply_transposed(Rows a, int64_t inner, int64_t rows, const uint32_t* panels, int64_t columns, float* c,
+                         int64_t c_stride, bool add, float* sums);
 
 // Causal attention of one head, bfloat16: y = softmax(scale q k^T + mask) v, all (length, width), with a width that is
 // a multiple of 16. `lse` is the logarithm to base 2 of each query's denominator, which the backward pass needs.

@@ -64,20 +64,21 @@ void with_type(const at::Tensor& x, F body) {
   }
 }
 
-// x (rows, columns), bfloat16 or float32, as a right factor; `sums`, if not null, are those of its columns.
-at::Tensor packed(const at::Tensor& x, float* sums = nullptr) {
+// x (rows, columns), bfloat16 or float32, as a right factor.
+at::Tensor packed(const at::Tensor& x) {
   const at::Tensor panels = in_panels(x.size(0), x.size(1));
   with_type(x, [&](auto* at_x) {
     for_each_panel(panels, x.size(1), [&](uint32_t* panel, int64_t column, int64_t columns) {
-      harness::pack(at_x + column, x.stride(0), x.size(0), columns, panel, sums == nullptr ? nullptr : sums + column);
+      harness::pack(at_x + column, x.stride(0), x.size(0), columns, panel);
     });
   });
   return panels;
 }
-at::Tensor packed_gelu(const at::Tensor& x) {
-  const at::Tensor panels = in_panels(x.size(0), x.size(1));
-  for_each_panel(panels, x.size(1), [&](uint32_t* panel, int64_t column, int64_t columns) {
-    harness::pack_gelu({rows_of(x).at + column, x.stride(0)}, x.size(0), columns, panel);
+// The active rows of wide rows x.
+at::Tensor packed_active(harness::Activation activation, const at::Tensor& x, int64_t width) {
+  const at::Tensor panels = in_panels(x.size(0), width);
+  for_each_panel(panels, width, [&](uint32_t* panel, int64_t column, int64_t) {
+    harness::pack_activated(activation, rows_of(x), x.size(0), width, column, panel);
   });
   return panels;
 }
@@ -112,40 +113,44 @@ at::Tensor product(const at::Tensor& a, const at::Tensor& panels, int64_t column
   });
   return y;
 }
-// GELU(a) instead of a, which exists for a block of rows at a time.
-at::Tensor product_of_gelu(const at::Tensor& a, const at::Tensor& panels, int64_t columns, const float* bias) {
-  const at::Tensor y = at::empty({a.size(0), columns}, a.options());
-  const int64_t inner = a.size(1);
-  in_rows(a.size(0), [&](int64_t begin, int64_t end) {
-    std::vector<harness::Bf16> active(BLOCK_OF_ROWS * inner);
+// The same for the active rows of wide rows x, which exist for a block at a time.
+at::Tensor product_of_active(harness::Activation activation, const at::Tensor& x, int64_t width, const at::Tensor& panels,
+                             int64_t columns, const float* bias) {
+  const at::Tensor y = at::empty({x.size(0), columns}, x.options());
+  in_rows(x.size(0), [&](int64_t begin, int64_t end) {
+    std::vector<harness::Bf16> active(BLOCK_OF_ROWS * width);
     for (int64_t row = begin; row < end; row += BLOCK_OF_ROWS) {
       const int64_t rows = std::min(BLOCK_OF_ROWS, end - row);
-      harness::gelu<harness::Bf16>(from(rows_of(a), row).at, active.data(), rows * inner);
-      harness::multiply({active.data(), inner}, rows, panel_of(panels, 0), panels.size(1), columns, bias, from(rows_of(y), row));
+      for (int64_t i = 0; i < rows; i++)
+        harness::activate<harness::Bf16>(activation, from(rows_of(x), row + i).at, active.data() + i * width, width);
+      harness::multiply({active.data(), width}, rows, panel_of(panels, 0), panels.size(1), columns, bias, from(rows_of(y), row));
     }
   });
   return y;
 }
-// (a B) GELU'(x).
-at::Tensor product_by_gelu_slope(const at::Tensor& a, const at::Tensor& panels, const at::Tensor& x) {
-  const at::Tensor y = at::empty_like(x);
+// The gradient of wide rows x, whose active rows have the gradient a B with so many columns.
+at::Tensor product_by_slopes(harness::Activation activation, const at::Tensor& a, const at::Tensor& panels, int64_t columns,
+                             const at::Tensor& x) {
+  const at::Tensor dx = at::empty_like(x);
   in_rows(a.size(0), [&](int64_t begin, int64_t end) {
-    harness::multiply_by_gelu_slope(from(rows_of(a), begin), end - begin, panel_of(panels, 0), panels.size(1), x.size(1),
-                                    from(rows_of(x), begin), from(rows_of(y), begin));
+    harness::multiply_by_slopes(activation, from(rows_of(a), begin), end - begin, panel_of(panels, 0), panels.size(1), columns,
+                                from(rows_of(x), begin), from(rows_of(dx), begin));
   });
-  return y;
+  return dx;
 }
 
-// sum (rows, columns) = or += A^T B for the panels of A and of B. A thread takes the blocks of a panel of A in a row.
-void product_of_panels(const at::Tensor& a, const at::Tensor& b, const at::Tensor& sum, bool add) {
-  const int64_t rows = sum.size(0), columns = sum.size(1), across = b.size(0);
-  at::parallel_for(0, a.size(0) * across, 1, [&](int64_t begin, int64_t end) {
+// sum (rows, columns) = or += A^T B for A (inner, rows) and the panels of B. Threads share out the blocks of sums, and take
+// those of the same columns of A in a row. `sums`, if not null, are those of A's columns.
+void add_transposed_product(const at::Tensor& a, const at::Tensor& panels, const at::Tensor& sum, bool add, float* sums = nullptr) {
+  const int64_t rows = sum.size(0), columns = sum.size(1), across = panels.size(0);
+  at::parallel_for(0, panels_of(rows) * across, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin, next; block < end; block = next) {
       next = std::min(end, (block / across + 1) * across);
       const int64_t row = block / across * PANEL, column = block % across * PANEL;
-      harness::multiply_panels(panel_of(a, block / across), std::min(PANEL, rows - row), panel_of(b, block % across), a.size(1),
-                               std::min((next - block) * PANEL, columns - column), sum.data_ptr<float>() + row * columns + column,
-                               columns, add);
+      harness::multiply_transposed({rows_of(a).at + row, a.stride(0)}, a.size(0), std::min(PANEL, rows - row),
+                                   panel_of(panels, block % across), std::min((next - block) * PANEL, columns - column),
+                                   sum.data_ptr<float>() + row * columns + column, columns, add,
+                                   sums != nullptr && column == 0 ? sums + row : nullptr);
     }
   });
 }
@@ -157,31 +162,35 @@ std::vector<int64_t> with_columns(const at::Tensor& x, int64_t columns) {
   return sizes;
 }
 
-// x W^T + b, or GELU(x) W^T + b, for x in bfloat16, and W and b in float32, which get their gradients in float32. Only x
-// is kept for the backward pass, which computes GELU(x) again.
+constexpr int64_t NO_ACTIVATION = -1;
+
+// x W^T + b, or the same with the active rows of x, for x in bfloat16, and W and b in float32, which get their gradients in
+// float32. Only x is kept for the backward pass, which computes the active rows again.
 struct Linear : torch::autograd::Function<Linear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const std::optional<at::Tensor>& bias, bool gelu) {
+                            const std::optional<at::Tensor>& bias, int64_t activation) {
     context->save_for_backward({x, weight});
     context->saved_data["bias"] = bias.has_value();
-    context->saved_data["gelu"] = gelu;
-    const at::Tensor panels = packed_transpose(weight), b = bias ? bias->contiguous() : at::Tensor();
+    context->saved_data["activation"] = activation;
+    const at::Tensor panels = packed_transpose(weight), rows = as_rows(x), b = bias ? bias->contiguous() : at::Tensor();
     const float* at_bias = bias ? b.const_data_ptr<float>() : nullptr;
-    const at::Tensor rows = as_rows(x);
-    const int64_t columns = weight.size(0);
-    return (gelu ? product_of_gelu(rows, panels, columns, at_bias) : product(rows, panels, columns, at_bias))
-        .view(with_columns(x, columns));
+    const int64_t columns = weight.size(0), width = weight.size(1);
+    const at::Tensor y = activation == NO_ACTIVATION
+                             ? product(rows, panels, columns, at_bias)
+                             : product_of_active(harness::Activation(activation), rows, width, panels, columns, at_bias);
+    return y.view(with_columns(x, columns));
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto saved = context->get_saved_variables();
     const at::Tensor x = as_rows(saved[0]), dy = as_rows(gradients[0]), &weight = saved[1];
-    const bool gelu = context->saved_data["gelu"].toBool();
+    const int64_t activation = context->saved_data["activation"].toInt(), width = weight.size(1);
     const at::Tensor of_bias = context->saved_data["bias"].toBool() ? at::empty({weight.size(0)}, weight.options()) : at::Tensor();
     const at::Tensor of_weight = at::empty_like(weight);
-    product_of_panels(packed(dy, of_bias.defined() ? of_bias.data_ptr<float>() : nullptr), gelu ? packed_gelu(x) : packed(x),
-                      of_weight, /*add=*/false);
+    const bool plain = activation == NO_ACTIVATION;
+    add_transposed_product(dy, plain ? packed(x) : packed_active(harness::Activation(activation), x, width), of_weight,
+                           /*add=*/false, of_bias.defined() ? of_bias.data_ptr<float>() : nullptr);
     const at::Tensor panels = packed(weight);
-    const at::Tensor of_x = gelu ? product_by_gelu_slope(dy, panels, x) : product(dy, panels, weight.size(1));
+    const at::Tensor of_x = plain ? product(dy, panels, width) : product_by_slopes(harness::Activation(activation), dy, panels, width, x);
     return {of_x.view_as(saved[0]), of_weight, of_bias, at::Tensor()};
   }
 };
@@ -190,11 +199,11 @@ struct Linear : torch::autograd::Function<Linear> {
 
 extern "C" {
 
-// `bias` may be null. Both sides of the weight are even.
-int harness_linear(at::Tensor* x, at::Tensor* weight, at::Tensor* bias, int gelu, at::Tensor** y) {
+// `bias` may be null, `activation` may be -1 for none. Both sides of the weight are even.
+int harness_linear(at::Tensor* x, at::Tensor* weight, at::Tensor* bias, int activation, at::Tensor** y) {
   return guarded([&] {
     const at::Tensor w = weight->contiguous();
-    *y = new at::Tensor(Linear::apply(*x, w, bias ? std::optional(*bias) : std::nullopt, gelu != 0));
+    *y = new at::Tensor(Linear::apply(*x, w, bias ? std::optional(*bias) : std::nullopt, activation));
   });
 }
 
@@ -211,7 +220,7 @@ int harness_product(at::Tensor* a, at::Tensor* panels, int64_t columns, at::Tens
 }
 // sum (a's columns, b's columns), float32, += A^T B for a and b in bfloat16.
 int harness_add_product(at::Tensor* sum, at::Tensor* a, at::Tensor* b) {
-  return guarded([&] { product_of_panels(packed(a->contiguous()), packed(b->contiguous()), *sum, /*add=*/true); });
+  return guarded([&] { add_transposed_product(a->contiguous(), packed(b->contiguous()), *sum, /*add=*/true); });
 }
 
 }  // extern "C"

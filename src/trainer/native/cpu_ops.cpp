@@ -6,12 +6,15 @@
 #include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/Version.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "cpu_ops.h"
 #include "guarded.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <numeric>
@@ -54,13 +57,13 @@ T* data(const at::Tensor& x) {
   return static_cast<T*>(x.data_ptr());
 }
 
-// Calls body(x + begin, begin, count) for the stretches of a contiguous tensor, in parallel.
+// Calls body(pointer of x's type, row) for each of so many rows of `width` elements, in parallel.
 template <typename F>
-void in_stretches(const at::Tensor& x, F body) {
+void in_rows(const at::Tensor& x, int64_t rows, int64_t width, F body) {
   with_type(x, [&](auto* type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    at::parallel_for(0, x.numel(), GRAIN,
-                     [&](int64_t begin, int64_t end) { body(data<T>(x) + begin, begin, end - begin); });
+    at::parallel_for(0, rows, 1 + GRAIN / width, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; row++) body(type, row);
+    });
   });
 }
 
@@ -69,39 +72,112 @@ bool served(const at::Tensor& x) {
   return harness_cpu_kernels() && x.is_cpu() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kFloat);
 }
 
-at::Tensor tanh_gelu(const at::Tensor& input) {
-  if (!served(input)) return at::gelu(input, "tanh");
-  const at::Tensor x = input.contiguous(), y = at::empty_like(x);
-  in_stretches(x, [&](auto* at_x, int64_t begin, int64_t count) {
-    harness::gelu(at_x, data<std::remove_pointer_t<decltype(at_x)>>(y) + begin, count);
+using harness::Activation;
+
+// The active rows (.., width) of x (.., width or 2 width).
+at::Tensor activated(Activation activation, const at::Tensor& input) {
+  const auto halves = [&] { return input.chunk(2, -1); };
+  if (!served(input)) {
+    switch (activation) {
+      case Activation::GELU: return at::gelu(input, "tanh");
+      case Activation::SWIGLU: return at::silu(halves()[0]) * halves()[1];
+      case Activation::RELU_SQUARED: return input.relu().square();
+    }
+  }
+  const at::Tensor x = input.contiguous();
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() /= activation == Activation::SWIGLU ? 2 : 1;
+  const at::Tensor y = at::empty(sizes, x.options());
+  const int64_t wide = x.size(-1), width = sizes.back();
+  in_rows(x, x.numel() / std::max<int64_t>(wide, 1), wide, [&](auto* type, int64_t row) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    harness::activate(activation, data<T>(x) + row * wide, data<T>(y) + row * width, width);
   });
   return y;
 }
-at::Tensor tanh_gelu_backward(const at::Tensor& input, const at::Tensor& gradient) {
-  if (!served(input)) return at::gelu_backward(gradient, input, "tanh");
+at::Tensor activated_backward(Activation activation, const at::Tensor& input, const at::Tensor& gradient) {
+  if (!served(input)) {
+    switch (activation) {
+      case Activation::GELU: return at::gelu_backward(gradient, input, "tanh");
+      case Activation::SWIGLU: {
+        const auto halves = input.chunk(2, -1);
+        return at::cat({at::silu_backward(gradient * halves[1], halves[0]), gradient * at::silu(halves[0])}, -1);
+      }
+      case Activation::RELU_SQUARED: return gradient * input.relu() * 2;
+    }
+  }
   const at::Tensor x = input.contiguous(), dy = gradient.contiguous(), dx = at::empty_like(x);
-  in_stretches(x, [&](auto* at_x, int64_t begin, int64_t count) {
-    using T = std::remove_pointer_t<decltype(at_x)>;
-    harness::gelu_backward(at_x, data<T>(dy) + begin, data<T>(dx) + begin, count);
+  const int64_t wide = x.size(-1), width = dy.size(-1);
+  in_rows(x, x.numel() / std::max<int64_t>(wide, 1), wide, [&](auto* type, int64_t row) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    harness::activate_backward(activation, data<T>(x) + row * wide, data<T>(dy) + row * width, data<T>(dx) + row * wide, width);
   });
   return dx;
 }
 
-// Only x is kept for the backward pass, which computes GELU(x) again.
-struct GeluLinear : torch::autograd::Function<GeluLinear> {
+// Only x is kept for the backward pass, which computes the active rows again.
+struct ActivatedLinear : torch::autograd::Function<ActivatedLinear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const std::optional<at::Tensor>& bias) {
+                            const std::optional<at::Tensor>& bias, int64_t activation) {
     context->save_for_backward({x, weight});
     context->saved_data["bias"] = bias.has_value();
-    return at::linear(tanh_gelu(x), weight, bias);
+    context->saved_data["activation"] = activation;
+    return at::linear(activated(Activation(activation), x), weight, bias);
   }
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1];
-    const at::Tensor dy = gradients[0].reshape({-1, gradients[0].size(-1)});
-    const at::Tensor of_weight = dy.t().mm(tanh_gelu(x).reshape({-1, x.size(-1)}));
+    const Activation activation{static_cast<int>(context->saved_data["activation"].toInt())};
+    const at::Tensor dy = gradients[0].reshape({-1, gradients[0].size(-1)}), rows = x.reshape({-1, x.size(-1)});
+    const at::Tensor of_weight = dy.t().mm(activated(activation, rows));
     const at::Tensor of_bias = context->saved_data["bias"].toBool() ? dy.sum(0) : at::Tensor();
-    return {tanh_gelu_backward(x, dy.mm(weight).view_as(x)), of_weight, of_bias};
+    return {activated_backward(activation, rows, dy.mm(weight)).view_as(x), of_weight, of_bias, at::Tensor()};
+  }
+};
+
+// Rows that share a partial sum of the gradients of gain and bias: fixed, so that the sums are the same for any number of threads.
+constexpr int64_t SUMMED_ROWS = 64;
+
+// Layer norm, or RMS norm if not centered, over the last dimension; gain and bias, and their gradients, in float32.
+struct Norm : torch::autograd::Function<Norm> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& gain,
+                            const std::optional<at::Tensor>& bias, bool centered, double epsilon) {
+    const at::Tensor x = input.contiguous(), y = at::empty_like(x), g = gain.contiguous(), b = bias ? bias->contiguous() : at::Tensor();
+    const int64_t count = x.size(-1), rows = x.numel() / count;
+    const at::Tensor moments = at::empty({rows, 2}, x.options().dtype(at::kFloat));
+    in_rows(x, rows, count, [&](auto* type, int64_t row) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      const harness::Moments found =
+          harness::normalize(data<T>(x) + row * count, data<float>(g), bias ? data<float>(b) : nullptr, centered, epsilon,
+                             data<T>(y) + row * count, count);
+      data<float>(moments)[2 * row] = found.mean;
+      data<float>(moments)[2 * row + 1] = found.scale;
+    });
+    context->save_for_backward({x, g, moments});
+    context->saved_data["bias"] = bias.has_value();
+    context->saved_data["centered"] = centered;
+    return y;
+  }
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &gain = saved[1], &moments = saved[2], dy = gradients[0].contiguous(), dx = at::empty_like(x);
+    const bool bias = context->saved_data["bias"].toBool(), centered = context->saved_data["centered"].toBool();
+    const int64_t count = x.size(-1), rows = x.numel() / count, parts = (rows + SUMMED_ROWS - 1) / SUMMED_ROWS;
+    const at::Tensor sums = at::zeros({parts, 2, count}, gain.options());
+    in_rows(x, parts, SUMMED_ROWS * count, [&](auto* type, int64_t part) {
+      using T = std::remove_pointer_t<decltype(type)>;
+      float* of_gain = data<float>(sums) + part * 2 * count;
+      for (int64_t row = part * SUMMED_ROWS; row < std::min(rows, (part + 1) * SUMMED_ROWS); row++) {
+        const float* at = data<float>(moments) + 2 * row;
+        harness::normalize_backward(data<T>(x) + row * count, data<T>(dy) + row * count, data<float>(gain), {at[0], at[1]}, centered,
+                                    data<T>(dx) + row * count, of_gain, bias ? of_gain + count : nullptr, count);
+      }
+    });
+    const at::Tensor total = at::zeros({2, count}, gain.options());
+    float* into = data<float>(total);
+    for (int64_t part = 0; part < parts; part++)
+      for (int64_t i = 0; i < 2 * count; i++) into[i] += data<float>(sums)[part * 2 * count + i];
+    return {dx, total[0], bias ? total[1] : at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -154,14 +230,43 @@ struct Attention : torch::autograd::Function<Attention> {
 
 }  // namespace
 
+bool harness::l2_norms(const std::vector<at::Tensor>& tensors, float* norms) {
+  // Elements whose squares one thread sums: fixed, so that the sums are the same for any number of threads.
+  constexpr int64_t STRETCH = 1 << 16;
+  auto serves = [](const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous(); };
+  if (!harness_cpu_kernels() || !std::all_of(tensors.begin(), tensors.end(), serves)) return false;
+  std::vector<std::pair<size_t, int64_t>> stretches;  // tensor and first element
+  for (size_t i = 0; i < tensors.size(); i++)
+    for (int64_t begin = 0; begin < tensors[i].numel(); begin += STRETCH) stretches.emplace_back(i, begin);
+  std::vector<double> sums(stretches.size()), totals(tensors.size());
+  at::parallel_for(0, stretches.size(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t which = begin; which < end; which++) {
+      const auto [i, first] = stretches[which];
+      sums[which] = harness::sum_of_squares(data<float>(tensors[i]) + first, std::min(STRETCH, tensors[i].numel() - first));
+    }
+  });
+  for (size_t which = 0; which < stretches.size(); which++) totals[stretches[which].first] += sums[which];
+  for (size_t i = 0; i < tensors.size(); i++) norms[i] = static_cast<float>(std::sqrt(totals[i]));
+  return true;
+}
+
 extern "C" {
 
-// `bias` may be null.
-int harness_gelu_linear(at::Tensor* x, at::Tensor* weight, at::Tensor* bias, at::Tensor** y) {
-  return guarded([&] { *y = new at::Tensor(GeluLinear::apply(*x, *weight, bias ? std::optional(*bias) : std::nullopt)); });
+// `bias` may be null; gain and bias are float32.
+int harness_norm(at::Tensor* x, at::Tensor* gain, at::Tensor* bias, int centered, double epsilon, at::Tensor** y) {
+  return guarded([&] {
+    *y = new at::Tensor(Norm::apply(*x, *gain, bias ? std::optional(*bias) : std::nullopt, centered != 0, epsilon));
+  });
 }
-int harness_gelu(at::Tensor* x, at::Tensor** y) {
-  return guarded([&] { *y = new at::Tensor(tanh_gelu(*x)); });
+
+// `bias` may be null.
+int harness_activated_linear(at::Tensor* x, at::Tensor* weight, at::Tensor* bias, int activation, at::Tensor** y) {
+  return guarded([&] {
+    *y = new at::Tensor(ActivatedLinear::apply(*x, *weight, bias ? std::optional(*bias) : std::nullopt, activation));
+  });
+}
+int harness_activated(at::Tensor* x, int activation, at::Tensor** y) {
+  return guarded([&] { *y = new at::Tensor(activated(Activation(activation), *x)); });
 }
 
 // q, k, v: (B, H, T, D), bfloat16.

@@ -1,5 +1,6 @@
 // Matrix products of any size by panels. See cpu_kernels.h; the products of single tiles are in tiles.h.
 
+#include "activations.h"
 #include "cpu_kernels.h"
 #include "tiles.h"
 
@@ -14,7 +15,6 @@ constexpr int64_t NEAR_DEPTH = 256;   // the same where a tile's columns of both
 constexpr int64_t TILE_ROWS = 6;      // of the largest tile
 constexpr int64_t TILES = (PANEL + TILE_ROWS - 1) / TILE_ROWS;
 constexpr int64_t BLOCK_ROWS = 20 * TILE_ROWS;
-constexpr int64_t SUMMED_PAIRS = 64;  // pairs of rows summed at a time: sums of sums lose less to rounding
 
 // Sixteen numbers in bfloat16; those beyond the mask are 0.
 inline __m256i rounded(const Bf16* from, __mmask16 mask) { return _mm256_maskz_loadu_epi16(mask, from); }
@@ -29,28 +29,31 @@ inline __m512i rounded_pairs(const float* from, __mmask32 mask) {
 
 // The panel of what row(t, n, mask) gives: numbers n to n + 16 of row t.
 template <typename F>
-void pack_with(int64_t rows, int64_t columns, uint32_t* panel, float* sums, F row) {
+void pack_with(int64_t rows, int64_t columns, uint32_t* panel, F row) {
   constexpr int64_t PARTS = PANEL / LANES;
   __mmask16 masks[PARTS];
-  Lanes sum[PARTS], part[PARTS];
-  for (int64_t v = 0; v < PARTS; v++) {
-    masks[v] = v * LANES < columns ? first(columns - v * LANES) : 0;
-    sum[v] = part[v] = splat(0);
-  }
+  for (int64_t v = 0; v < PARTS; v++) masks[v] = v * LANES < columns ? first(columns - v * LANES) : 0;
   for (int64_t p = 0; p < pairs_of(rows); p++) {
-    const bool last = p + 1 == pairs_of(rows), alone = 2 * p + 1 == rows;
+    const bool alone = 2 * p + 1 == rows;
     for (int64_t v = 0; v < PARTS; v++) {
       const __m256i low = row(2 * p, v * LANES, masks[v]);
       const __m256i high = alone ? _mm256_setzero_si256() : row(2 * p + 1, v * LANES, masks[v]);
       _mm512_storeu_si512(panel + p * PANEL + v * LANES, paired(low, high));
-      if (sums != nullptr) part[v] = _mm512_add_ps(part[v], _mm512_add_ps(widen(low), widen(high)));
     }
-    if (sums == nullptr || !(last || (p + 1) % SUMMED_PAIRS == 0)) continue;
-    for (int64_t v = 0; v < PARTS; v++) {
-      sum[v] = _mm512_add_ps(sum[v], part[v]);
-      part[v] = splat(0);
-      if (last && masks[v] != 0) store(sums + v * LANES, sum[v], masks[v]);
+  }
+}
+
+// Adds what is in a panel to the sums of its columns; sums of sums lose less to rounding.
+void add_sums(const uint32_t* panel, int64_t pairs, int64_t columns, float* sums) {
+  for (int64_t n = 0; n < columns; n += LANES) {
+    Lanes sum = splat(0);
+    for (int64_t p = 0; p < pairs; p++) {
+      const __m512i both = _mm512_loadu_si512(panel + p * PANEL + n);
+      const __m512i low = _mm512_slli_epi32(both, 16), high = _mm512_and_si512(both, _mm512_set1_epi32(0xFFFF0000));
+      sum = _mm512_add_ps(sum, _mm512_add_ps(_mm512_castsi512_ps(low), _mm512_castsi512_ps(high)));
     }
+    const __mmask16 mask = first(columns - n);
+    store(sums + n, _mm512_add_ps(load(sums + n, mask), sum), mask);
   }
 }
 
@@ -79,24 +82,36 @@ inline void transpose(__m512i (&x)[LANES]) {
   }
 }
 
-// The product with each panel: into(row, column, mask, sum) for sixteen columns at a time. Rows go through all panels in
-// blocks, and through one panel by tiles, whose sums stay near, unless the panel is multiplied in several parts.
+// The product with each panel: into(row, column, mask, sums) for sixteen columns at a time. Rows go through all panels in
+// blocks.
 template <typename F>
 void multiply_with(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, F into) {
   alignas(64) float sums[BLOCK_ROWS * PANEL];
-  const int64_t step = pairs > DEPTH ? BLOCK_ROWS : TILE_ROWS;
   for (int64_t block = 0; block < rows; block += BLOCK_ROWS) {
+    const int64_t here = std::min(BLOCK_ROWS, rows - block);
     for (int64_t column = 0; column < columns; column += PANEL) {
+      // All but the last part of a deep panel are summed up first.
+      const int64_t last = (pairs - 1) / DEPTH * DEPTH;
       const uint32_t* panel = panels + column * pairs;
-      for (int64_t row = block; row < std::min(rows, block + BLOCK_ROWS); row += step) {
-        const int64_t here = std::min(step, rows - row);
-        for (int64_t p = 0; p < pairs; p += DEPTH)
-          product(ByRows{a.at + row * a.stride + 2 * p, a.stride}, panel + p * PANEL, PANEL, sums, PANEL, here, PANEL,
-                  std::min(DEPTH, pairs - p), p > 0);
-        for (int64_t m = 0; m < here; m++)
-          for (int64_t n = 0; n < PANEL && column + n < columns; n += LANES)
-            into(row + m, column + n, first(columns - column - n), load(sums + m * PANEL + n));
-      }
+      for (int64_t p = 0; p < last; p += DEPTH)
+        product(ByRows{a.at + block * a.stride + 2 * p, a.stride}, panel + p * PANEL, PANEL, sums, PANEL, here, PANEL, DEPTH, p > 0);
+      auto finish = [&](int64_t m, auto tile_rows) {
+        constexpr int M = decltype(tile_rows)::value;
+        auto row_into = [&](int i, int v, Lanes sum) {
+          const int64_t n = column + v * LANES;
+          if (n < columns) into(block + m + i, n, first(columns - n), sum);
+        };
+        const ByRows left{a.at + (block + m) * a.stride + 2 * last, a.stride};
+        if (last > 0) {
+          tile<M, PANEL / LANES>(left, panel + last * PANEL, PANEL, sums + m * PANEL, PANEL, pairs - last, row_into);
+        } else {
+          tile<M, PANEL / LANES>(left, panel, PANEL, nullptr, 0, pairs, row_into);
+        }
+      };
+      int64_t m = 0;
+      for (; m + 6 <= here; m += 6) finish(m, std::integral_constant<int, 6>());
+      for (; m + 4 <= here; m += 4) finish(m, std::integral_constant<int, 4>());
+      for (; m < here; m++) finish(m, std::integral_constant<int, 1>());
     }
   }
 }
@@ -104,14 +119,19 @@ void multiply_with(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, 
 }  // namespace
 
 template <typename T>
-void pack(const T* x, int64_t stride, int64_t rows, int64_t columns, uint32_t* panel, float* sums) {
-  pack_with(rows, columns, panel, sums,
-            [&](int64_t t, int64_t n, __mmask16 mask) { return rounded(x + t * stride + n, mask); });
+void pack(const T* x, int64_t stride, int64_t rows, int64_t columns, uint32_t* panel) {
+  pack_with(rows, columns, panel, [&](int64_t t, int64_t n, __mmask16 mask) { return rounded(x + t * stride + n, mask); });
 }
 
-void pack_gelu(Rows x, int64_t rows, int64_t columns, uint32_t* panel) {
-  pack_with(rows, columns, panel, nullptr,
-            [&](int64_t t, int64_t n, __mmask16 mask) { return narrow(gelu(load(x.at + t * x.stride + n, mask))); });
+void pack_activated(Activation activation, Rows x, int64_t rows, int64_t width, int64_t column, uint32_t* panel) {
+  with_activation<Bf16>(activation, [&](auto form) {
+    using A = decltype(form);
+    pack_with(rows, std::min(PANEL, width - column), panel, [&](int64_t t, int64_t n, __mmask16 mask) {
+      Lanes parts[A::PARTS];
+      load_parts<A>(x.at + t * x.stride, width, column + n, mask, parts);
+      return narrow(A::value(parts));
+    });
+  });
 }
 
 template <typename T>
@@ -137,26 +157,35 @@ void multiply(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64
   });
 }
 
-void multiply_by_gelu_slope(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, Rows x, Rows y) {
-  multiply_with(a, rows, panels, pairs, columns, [&](int64_t row, int64_t column, __mmask16 mask, Lanes sum) {
-    const Lanes slope = gelu_slope(load(x.at + row * x.stride + column, mask));
-    store(y.at + row * y.stride + column, _mm512_mul_ps(slope, sum), mask);
+void multiply_by_slopes(Activation activation, Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, Rows x,
+                        Rows dx) {
+  with_activation<Bf16>(activation, [&](auto form) {
+    using A = decltype(form);
+    multiply_with(a, rows, panels, pairs, columns, [&](int64_t row, int64_t column, __mmask16 mask, Lanes sum) {
+      Lanes parts[A::PARTS];
+      load_parts<A>(x.at + row * x.stride, columns, column, mask, parts);
+      store_gradients<A>(dx.at + row * dx.stride, columns, column, mask, parts, sum);
+    });
   });
 }
 
-void multiply_panels(const uint32_t* a, int64_t rows, const uint32_t* b, int64_t pairs, int64_t columns, float* c,
-                     int64_t c_stride, bool add) {
-  // Of A's panel the columns that a tile takes, next to each other.
-  alignas(64) uint32_t parts[TILES][NEAR_DEPTH * TILE_ROWS + LANES];
-  alignas(64) float sums[TILE_ROWS * PANEL];
+void multiply_transposed(Rows a, int64_t inner, int64_t rows, const uint32_t* panels, int64_t columns, float* c,
+                         int64_t c_stride, bool add, float* sums) {
+  // Some of A in pairs of rows, and then the columns that a tile takes next to each other.
+  alignas(64) uint32_t some[NEAR_DEPTH * PANEL], parts[TILES][NEAR_DEPTH * TILE_ROWS + LANES];
+  alignas(64) float of_tile[TILE_ROWS * PANEL];
+  if (sums != nullptr) std::fill(sums, sums + rows, 0.0f);
+  const int64_t pairs = pairs_of(inner);
   for (int64_t p = 0; p < pairs; p += NEAR_DEPTH) {
     const int64_t depth = std::min(NEAR_DEPTH, pairs - p);
+    pack(a.at + 2 * p * a.stride, a.stride, std::min(2 * NEAR_DEPTH, inner - 2 * p), rows, some);
+    if (sums != nullptr) add_sums(some, depth, rows, sums);
     for (int64_t m = 0; m < rows; m += TILE_ROWS)
       for (int64_t i = 0; i < depth; i++)
         _mm512_storeu_si512(parts[m / TILE_ROWS] + i * TILE_ROWS,
-                            _mm512_maskz_loadu_epi32(first(std::min(TILE_ROWS, rows - m)), a + (p + i) * PANEL + m));
+                            _mm512_maskz_loadu_epi32(first(std::min(TILE_ROWS, PANEL - m)), some + i * PANEL + m));
     for (int64_t n = 0; n < columns; n += PANEL) {
-      const uint32_t* panel = b + n * pairs + p * PANEL;
+      const uint32_t* panel = panels + n * pairs + p * PANEL;
       for (int64_t m = 0; m < rows; m += TILE_ROWS) {
         const int64_t here = std::min(TILE_ROWS, rows - m);
         const Transposed part{parts[m / TILE_ROWS], TILE_ROWS};
@@ -165,13 +194,13 @@ void multiply_panels(const uint32_t* a, int64_t rows, const uint32_t* b, int64_t
           product(part, panel, PANEL, at, c_stride, here, PANEL, depth, add || p > 0);
           continue;
         }
-        product(part, panel, PANEL, sums, PANEL, here, PANEL, depth, false);
+        product(part, panel, PANEL, of_tile, PANEL, here, PANEL, depth, false);
         for (int64_t i = 0; i < here; i++) {
           for (int64_t j = 0; j < columns - n; j += LANES) {
             float* to = at + i * c_stride + j;
             const __mmask16 mask = first(columns - n - j);
             const Lanes before = add || p > 0 ? load(to, mask) : splat(0);
-            store(to, _mm512_add_ps(before, load(sums + i * PANEL + j)), mask);
+            store(to, _mm512_add_ps(before, load(of_tile + i * PANEL + j)), mask);
           }
         }
       }
@@ -179,8 +208,8 @@ void multiply_panels(const uint32_t* a, int64_t rows, const uint32_t* b, int64_t
   }
 }
 
-template void pack(const float*, int64_t, int64_t, int64_t, uint32_t*, float*);
-template void pack(const Bf16*, int64_t, int64_t, int64_t, uint32_t*, float*);
+template void pack(const float*, int64_t, int64_t, int64_t, uint32_t*);
+template void pack(const Bf16*, int64_t, int64_t, int64_t, uint32_t*);
 template void pack_transposed(const float*, int64_t, int64_t, int64_t, uint32_t*);
 template void pack_transposed(const Bf16*, int64_t, int64_t, int64_t, uint32_t*);
 

@@ -7,6 +7,8 @@
 
 #include <immintrin.h>
 
+#include <type_traits>
+
 namespace harness {
 
 using Lanes = __m512;
@@ -37,40 +39,28 @@ inline void store(Bf16* into, Lanes x, __mmask16 mask) {
   _mm256_mask_storeu_epi16(into, mask, narrow(x));
 }
 
-// 2^x to 2e-7, relative. The fractional part in [-1/2, 1/2] goes through the Taylor polynomial of degree 7, whose
-// remainder there is 6e-9; what is left is rounding. Below 2^-200 it is 0, above 2^200 infinity; NaN stays NaN.
+// 2^x, relative to 2e-7, or to 5e-5 with 4 terms, which is a fortieth of what bfloat16 resolves. The fractional part in
+// [-1/2, 1/2] goes through the Taylor polynomial of that degree, whose remainder there is 6e-9, or 4e-5. Below 2^-200 it is 0,
+// above 2^200 infinity; NaN stays NaN.
+template <int TERMS = 7>
 inline Lanes exp2(Lanes x) {
+  // ln(2)^n / n!
+  constexpr float TAYLOR[] = {1, 6.9314718e-1f, 2.4022651e-1f, 5.5504109e-2f, 9.6181291e-3f, 1.3333558e-3f, 1.5403530e-4f, 1.5252734e-5f};
   x = _mm512_min_ps(splat(200), _mm512_max_ps(splat(-200), x));  // of two operands the second wins where one is NaN
   const Lanes whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const Lanes f = _mm512_sub_ps(x, whole);
-  Lanes y = splat(1.5252734e-5f);  // ln(2)^7 / 7!
-  y = _mm512_fmadd_ps(y, f, splat(1.5403530e-4f));
-  y = _mm512_fmadd_ps(y, f, splat(1.3333558e-3f));
-  y = _mm512_fmadd_ps(y, f, splat(9.6181291e-3f));
-  y = _mm512_fmadd_ps(y, f, splat(5.5504109e-2f));
-  y = _mm512_fmadd_ps(y, f, splat(2.4022651e-1f));
-  y = _mm512_fmadd_ps(y, f, splat(6.9314718e-1f));
-  y = _mm512_fmadd_ps(y, f, splat(1));
+  Lanes y = splat(TAYLOR[TERMS]);
+  for (int n = TERMS - 1; n >= 0; n--) y = _mm512_fmadd_ps(y, f, splat(TAYLOR[n]));
   return _mm512_scalef_ps(y, whole);
 }
 constexpr float LOG2_E = 1.44269504f;
 
-constexpr float SQRT_2_OVER_PI = 0.79788456f;
-constexpr float CUBIC = 0.044715f;
-
-// GELU(x) = x s with s = (1 + tanh u) / 2 = 1 / (1 + exp(-2 u)) and u = sqrt(2 / pi) (x + 0.044715 x^3).
-inline Lanes gelu_gate(Lanes x, Lanes square) {
-  const Lanes u = _mm512_mul_ps(x, _mm512_fmadd_ps(square, splat(SQRT_2_OVER_PI * CUBIC), splat(SQRT_2_OVER_PI)));
-  return _mm512_div_ps(splat(1), _mm512_add_ps(splat(1), exp2(_mm512_mul_ps(u, splat(-2 * LOG2_E)))));
-}
-
-inline Lanes gelu(Lanes x) { return _mm512_mul_ps(x, gelu_gate(x, _mm512_mul_ps(x, x))); }
-
-// GELU'(x) = s + x s (1 - s) 2 u'.
-inline Lanes gelu_slope(Lanes x) {
-  const Lanes square = _mm512_mul_ps(x, x), s = gelu_gate(x, square);
-  const Lanes slope = _mm512_fmadd_ps(square, splat(6 * SQRT_2_OVER_PI * CUBIC), splat(2 * SQRT_2_OVER_PI));
-  return _mm512_fmadd_ps(_mm512_mul_ps(_mm512_mul_ps(x, s), _mm512_sub_ps(splat(1), s)), slope, s);
+// Of numbers that are rounded to T in the end.
+template <typename T>
+constexpr bool is_short = std::is_same_v<T, Bf16>;
+template <typename T>
+inline Lanes exp2_for(Lanes x) {
+  return exp2<is_short<T> ? 4 : 7>(x);
 }
 
 }  // namespace harness

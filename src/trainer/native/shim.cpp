@@ -19,6 +19,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/api/include/torch/version.h>
 
+#include "cpu_ops.h"
 #include "guarded.h"
 
 #include <dlfcn.h>
@@ -39,6 +40,12 @@ std::vector<at::Tensor> tensors(at::Tensor* const* pointers, int64_t count) {
   list.reserve(count);
   for (int64_t i = 0; i < count; i++) list.push_back(*pointers[i]);
   return list;
+}
+
+// norms[i] <- L2 norm of tensor i.
+void l2_norms(const std::vector<at::Tensor>& list, at::Tensor& norms) {
+  if (norms.is_cpu() && harness::l2_norms(list, norms.data_ptr<float>())) return;
+  norms.copy_(at::stack(at::_foreach_norm(list, 2)));
 }
 
 void copy_text(const std::string& text, char* out, size_t capacity) {
@@ -302,7 +309,7 @@ int harness_clear_gradients(at::Tensor* const* parameters, int64_t count) {
 int harness_norms(at::Tensor* const* list, int64_t count, at::Tensor* norms) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    norms->copy_(at::stack(at::_foreach_norm(tensors(list, count), 2)));
+    l2_norms(tensors(list, count), *norms);
   });
 }
 
@@ -312,7 +319,7 @@ int harness_gradient_norm(at::Tensor* const* gradients, int64_t count, double ma
                           at::Tensor* norm, at::Tensor* divisor) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    norms->copy_(at::stack(at::_foreach_norm(tensors(gradients, count), 2)));
+    l2_norms(tensors(gradients, count), *norms);
     auto total = at::linalg_vector_norm(*norms, 2);
     norm->copy_(total);
     if (max_norm > 0) {

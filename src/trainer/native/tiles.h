@@ -34,14 +34,15 @@ struct Transposed {
   int32_t pair(int64_t m, int64_t p) const { return static_cast<int32_t>(at[p * stride + m]); }
 };
 
-// M rows and 16 V columns of C += A B, or C = A B.
-template <int M, int V, bool ADD, typename A>
-void tile(A a, const uint32_t* b, int64_t b_stride, float* c, int64_t c_stride, int64_t pairs) {
+// M rows and 16 V columns of C += A B, or of A B: into(m, v, sums) gets the sums of sixteen columns. The loops are unrolled
+// early, so that the sums stay in registers.
+template <int M, int V, typename A, typename F>
+inline void tile(A a, const uint32_t* b, int64_t b_stride, const float* c, int64_t c_stride, int64_t pairs, F into) {
   Lanes sum[M][V];
 #pragma GCC unroll 8
   for (int m = 0; m < M; m++)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; v++) sum[m][v] = ADD ? load(c + m * c_stride + v * LANES) : splat(0);
+    for (int v = 0; v < V; v++) sum[m][v] = c == nullptr ? splat(0) : load(c + m * c_stride + v * LANES);
   for (int64_t p = 0; p < pairs; p++) {
     __m512bh right[V];
 #pragma GCC unroll 8
@@ -56,13 +57,18 @@ void tile(A a, const uint32_t* b, int64_t b_stride, float* c, int64_t c_stride, 
 #pragma GCC unroll 8
   for (int m = 0; m < M; m++)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; v++) store(c + m * c_stride + v * LANES, sum[m][v]);
+    for (int v = 0; v < V; v++) into(m, v, sum[m][v]);
 }
 
+// The same into C.
 template <int M, int V, typename A>
 void tile(A a, const uint32_t* b, int64_t b_stride, float* c, int64_t c_stride, int64_t pairs, bool add) {
-  // Apart, so that the sums never leave the registers.
-  (add ? tile<M, V, true, A> : tile<M, V, false, A>)(a, b, b_stride, c, c_stride, pairs);
+  auto into = [&](int m, int v, Lanes sums) { store(c + m * c_stride + v * LANES, sums); };
+  if (add) {
+    tile<M, V>(a, b, b_stride, c, c_stride, pairs, into);
+  } else {
+    tile<M, V>(a, b, b_stride, nullptr, 0, pairs, into);
+  }
 }
 
 template <int V, typename A>

@@ -207,6 +207,7 @@ pub fn first_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::native::{self, Activation};
 
     #[test]
     fn a_panic_of_tch_becomes_the_first_line_of_its_cause() {
@@ -222,7 +223,7 @@ mod tests {
         let float = (tch::Kind::Float, tch::Device::Cpu);
         let of_tch = || tch::Tensor::zeros([1 << 46], float);
         // No number is read: one of them stands for all.
-        let of_ours = || crate::native::gelu(&tch::Tensor::zeros([1], float).expand([1 << 46], false));
+        let of_ours = || native::activated(Activation::Gelu, &tch::Tensor::zeros([1], float).expand([1 << 46], false));
         for payload in [std::panic::catch_unwind(of_tch).unwrap_err(), std::panic::catch_unwind(of_ours).unwrap_err()] {
             let failure = Error::from_panic(payload).to_failure(0);
             assert_eq!(failure.kind, "out_of_memory", "{}", failure.message);

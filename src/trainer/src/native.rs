@@ -71,17 +71,26 @@ unsafe extern "C" {
         x: *const C_tensor,
         weight: *const C_tensor,
         bias: *const C_tensor,
-        gelu: c_int,
+        activation: c_int,
         y: *mut *mut C_tensor,
     ) -> c_int;
     fn harness_pack(x: *const C_tensor, transposed: c_int, panels: *mut *mut C_tensor) -> c_int;
     fn harness_product(a: *const C_tensor, panels: *const C_tensor, columns: i64, y: *mut *mut C_tensor) -> c_int;
     fn harness_add_product(sum: *const C_tensor, a: *const C_tensor, b: *const C_tensor) -> c_int;
-    fn harness_gelu(x: *const C_tensor, y: *mut *mut C_tensor) -> c_int;
-    fn harness_gelu_linear(
+    fn harness_norm(
+        x: *const C_tensor,
+        gain: *const C_tensor,
+        bias: *const C_tensor,
+        centered: c_int,
+        epsilon: c_double,
+        y: *mut *mut C_tensor,
+    ) -> c_int;
+    fn harness_activated(x: *const C_tensor, activation: c_int, y: *mut *mut C_tensor) -> c_int;
+    fn harness_activated_linear(
         x: *const C_tensor,
         weight: *const C_tensor,
         bias: *const C_tensor,
+        activation: c_int,
         y: *mut *mut C_tensor,
     ) -> c_int;
     fn harness_attention(
@@ -519,11 +528,42 @@ fn made(make: impl FnOnce(*mut *mut C_tensor) -> c_int) -> Tensor {
     unsafe { Tensor::from_ptr(tensor) }
 }
 
-/// GELU in its tanh form, element by element: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
-/// (Hendrycks and Gimpel 2016). Any shape; without gradients.
-pub fn gelu(x: &Tensor) -> Tensor {
+/// Whether [`norm`] has a kernel for this device and data type, which takes gain and bias in float32.
+pub fn own_norm(device: Device, kind: Kind) -> bool {
+    device == Device::Cpu && [Kind::Float, Kind::BFloat16].contains(&kind) && cpu_kernels()
+}
+
+/// (x - mean) / sqrt(variance + epsilon) g + b over the last dimension of x (.., C), for g and b (C); with `centered` off,
+/// x / sqrt(mean of squares + epsilon) g. Gain and bias are of x's data type, or of float32 where there is a kernel
+/// ([`own_norm`]), and so are their gradients.
+pub fn norm(x: &Tensor, gain: &Tensor, bias: Option<&Tensor>, centered: bool, epsilon: f64) -> Tensor {
+    if own_norm(x.device(), x.kind()) && gain.kind() == Kind::Float {
+        let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
+        // SAFETY: the tensors outlive the call, and the shim takes a null pointer for no bias.
+        return made(|y| unsafe { harness_norm(x.as_ptr(), gain.as_ptr(), bias, c_int::from(centered), epsilon, y) });
+    }
+    match bias {
+        _ if centered => x.layer_norm(gain.size(), Some(gain), bias, epsilon, false),
+        Some(bias) => x.rms_norm(gain.size(), Some(gain), epsilon) + bias,
+        None => x.rms_norm(gain.size(), Some(gain), epsilon),
+    }
+}
+
+/// What is done to a wide row between two affine maps. The numbers are those of the shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, (.., F) to (.., F).
+    Gelu = 0,
+    /// x / (1 + exp(-x)) y for the first and the second half of a row, (.., 2 F) to (.., F).
+    Swiglu = 1,
+    /// max(x, 0)^2, (.., F) to (.., F).
+    ReluSquared = 2,
+}
+
+/// The activation of wide rows, without gradients.
+pub fn activated(activation: Activation, x: &Tensor) -> Tensor {
     // SAFETY: the tensor outlives the call.
-    made(|y| unsafe { harness_gelu(x.as_ptr(), y) })
+    made(|y| unsafe { harness_activated(x.as_ptr(), activation as c_int, y) })
 }
 
 /// Whether products of bfloat16 matrices are made by our kernels: on processors with AVX-512 and bfloat16 that have no tiles
@@ -547,25 +587,26 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     if !in_pairs(x, weight) {
         return x.linear(&weight.to_kind(x.kind()), bias.map(|bias| bias.to_kind(x.kind())).as_ref());
     }
-    own_linear(x, weight, bias, false)
+    own_linear(x, weight, bias, -1)
 }
 
-/// GELU(x) W^T + b, otherwise as [`linear`]. Of the two wide tensors only x is kept for the backward pass, which computes
-/// the other again.
-pub fn gelu_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+/// [`activated`] x times W^T, plus b, otherwise as [`linear`]. Of the wide tensors only x is kept for the backward pass, which
+/// computes the active one again.
+pub fn activated_linear(activation: Activation, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     if weight.kind() != x.kind() && in_pairs(x, weight) {
-        return own_linear(x, weight, bias, true);
+        return own_linear(x, weight, bias, activation as c_int);
     }
     let (weight, bias) = (weight.to_kind(x.kind()), bias.map(|bias| bias.to_kind(x.kind())));
     let bias = bias.as_ref().map_or(std::ptr::null(), Tensor::as_ptr);
     // SAFETY: the tensors outlive the call, and the shim takes a null pointer for no bias.
-    made(|y| unsafe { harness_gelu_linear(x.as_ptr(), weight.as_ptr(), bias, y) })
+    made(|y| unsafe { harness_activated_linear(x.as_ptr(), weight.as_ptr(), bias, activation as c_int, y) })
 }
 
-fn own_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, gelu: bool) -> Tensor {
+/// `activation` is its number, or -1 for none.
+fn own_linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: c_int) -> Tensor {
     let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
     // SAFETY: the tensors outlive the call, and the shim takes a null pointer for no bias.
-    made(|y| unsafe { harness_linear(x.as_ptr(), weight.as_ptr(), bias, c_int::from(gelu), y) })
+    made(|y| unsafe { harness_linear(x.as_ptr(), weight.as_ptr(), bias, activation, y) })
 }
 
 /// A matrix W (O, I) made ready for many products without gradients.
@@ -810,27 +851,63 @@ mod tests {
         }
     }
 
+    const ACTIVATIONS: [Activation; 3] = [Activation::Gelu, Activation::Swiglu, Activation::ReluSquared];
+
+    fn plain_activation(activation: Activation, x: &Tensor) -> Tensor {
+        let halves = x.chunk(2, -1);
+        match activation {
+            Activation::Gelu => x.gelu("tanh"),
+            Activation::Swiglu => (halves[0].sigmoid() * &halves[0]) * &halves[1],
+            Activation::ReluSquared => x.clamp_min(0.0).square(),
+        }
+    }
+
     #[test]
-    fn gelu_and_the_product_after_it_are_their_formulas_but_for_rounding() {
+    fn activations_and_the_products_after_them_are_their_formulas_but_for_rounding() {
         tch::manual_seed(1);
         let double = (Kind::Double, CPU);
-        let (x, weight, bias) =
-            (Tensor::randn([3, 7, 1001], double) * 4.0, Tensor::randn([20, 1001], double), Tensor::randn([20], double));
-        let of_value = Tensor::randn([3, 7, 20], double);
-        for (kind, tolerance) in [(Kind::Float, 5e-6), (Kind::BFloat16, 1e-2)] {
-            let inputs = [&x, &weight, &bias].map(|input| input.to_kind(kind).to_kind(Kind::Double));
-            let of_value = of_value.to_kind(kind).to_kind(Kind::Double);
-            let single = difference(&gelu(&inputs[0].to_kind(kind)), &inputs[0].gelu("tanh"));
-            assert!(single < tolerance, "{kind:?}: {single}");
-            for inputs in [&inputs[..], &inputs[..2]] {
-                let run = || with_gradients(inputs, &of_value, |x| gelu_linear(&x[0], &x[1], x.get(2)), kind);
-                let plain = |x: &[Tensor]| x[0].gelu("tanh").linear(&x[1], x.get(2));
-                let (found, expected) = (run(), with_gradients(inputs, &of_value, plain, Kind::Double));
-                for (found, expected) in found.iter().zip(&expected) {
-                    assert!(difference(found, expected) < tolerance, "{kind:?}: {}", difference(found, expected));
+        for activation in ACTIVATIONS {
+            let wide = if activation == Activation::Swiglu { 2002 } else { 1001 };
+            let (x, weight, bias) = (
+                Tensor::randn([3, 7, wide], double) * 4.0,
+                Tensor::randn([20, 1001], double),
+                Tensor::randn([20], double),
+            );
+            let of_value = Tensor::randn([3, 7, 20], double);
+            for (kind, tolerance) in [(Kind::Float, 5e-6), (Kind::BFloat16, 1e-2)] {
+                let inputs = [&x, &weight, &bias].map(|input| input.to_kind(kind).to_kind(Kind::Double));
+                let of_value = of_value.to_kind(kind).to_kind(Kind::Double);
+                let single = difference(
+                    &activated(activation, &inputs[0].to_kind(kind)),
+                    &plain_activation(activation, &inputs[0]),
+                );
+                assert!(single < tolerance, "{activation:?}, {kind:?}: {single}");
+                for inputs in [&inputs[..], &inputs[..2]] {
+                    let ours = |x: &[Tensor]| activated_linear(activation, &x[0], &x[1], x.get(2));
+                    let run = || with_gradients(inputs, &of_value, ours, kind);
+                    let plain = |x: &[Tensor]| plain_activation(activation, &x[0]).linear(&x[1], x.get(2));
+                    let (found, expected) = (run(), with_gradients(inputs, &of_value, plain, Kind::Double));
+                    for (found, expected) in found.iter().zip(&expected) {
+                        let difference = difference(found, expected);
+                        assert!(difference < tolerance, "{activation:?}, {kind:?}: {difference}");
+                    }
+                    assert!(found.iter().zip(run()).all(|(a, b)| a.equal(&b)));
                 }
-                assert!(found.iter().zip(run()).all(|(a, b)| a.equal(&b)));
             }
+        }
+    }
+
+    /// In bfloat16 the exponential and the division are coarser than in float32, but by far finer than the result.
+    #[test]
+    fn activations_in_bfloat16_are_hardly_off_but_for_their_last_rounding() {
+        let x = Tensor::arange(8000, (Kind::Float, CPU)) / 400.0 - 10.0;
+        let x = x.to_kind(Kind::BFloat16);
+        for activation in ACTIVATIONS {
+            let wide = if activation == Activation::Swiglu { Tensor::cat(&[&x, &x.ones_like()], 0) } else { x.copy() };
+            let expected = plain_activation(activation, &wide.to_kind(Kind::Double));
+            let off = (activated(activation, &wide).to_kind(Kind::Double) - &expected).abs() / (expected.abs() + 1e-30);
+            let largest = off.masked_fill(&expected.abs().lt(1e-4), 0.0).max().double_value(&[]);
+            assert!(largest < 0.5 / 128.0 + 3e-4, "{activation:?}: {largest}");
         }
     }
 
@@ -842,10 +919,16 @@ mod tests {
         let bf16 = (Kind::BFloat16, CPU);
         for (rows, inner, outer) in [(1, 16, 16), (131, 98, 70), (67, 1160, 130), (1100, 64, 192), (9, 7, 5)] {
             let float = (Kind::Float, CPU);
-            let (x, of_value) = (Tensor::randn([1, rows, inner], bf16), Tensor::randn([1, rows, outer], bf16));
             let (weight, bias) = (Tensor::randn([outer, inner], float), Tensor::randn([outer], float));
-            for (gelu, with_bias) in [(false, false), (false, true), (true, true)] {
-                let map = if gelu { gelu_linear } else { linear };
+            let of_value = Tensor::randn([1, rows, outer], bf16);
+            let activations = ACTIVATIONS.map(|activation| (Some(activation), true));
+            for (activation, with_bias) in [(None, false), (None, true)].into_iter().chain(activations) {
+                let parts = if activation == Some(Activation::Swiglu) { 2 } else { 1 };
+                let x = Tensor::randn([1, rows, parts * inner], bf16);
+                let map = |x: &Tensor, weight: &Tensor, bias: Option<&Tensor>| match activation {
+                    Some(activation) => activated_linear(activation, x, weight, bias),
+                    None => linear(x, weight, bias),
+                };
                 let run = || {
                     let [x, weight, bias] = [&x, &weight, &bias].map(|input| input.copy().set_requires_grad(true));
                     let value = map(&x, &weight, with_bias.then_some(&bias));
@@ -854,24 +937,24 @@ mod tests {
                     [value.detach(), x.grad(), weight.grad(), bias]
                 };
                 let plain = |inputs: &[Tensor]| {
-                    let active = if gelu { inputs[0].gelu("tanh") } else { inputs[0].shallow_clone() };
+                    let active = activation.map_or(inputs[0].shallow_clone(), |a| plain_activation(a, &inputs[0]));
                     let product = active.matmul(&inputs[1].tr());
                     if with_bias { product + &inputs[2] } else { product + &inputs[2] * 0.0 }
                 };
                 let inputs = [&x, &weight.to_kind(Kind::BFloat16), &bias].map(|input| input.to_kind(Kind::Double));
                 let (found, expected) = (run(), with_gradients(&inputs, &of_value, plain, Kind::Double));
                 let ours = own_products(CPU, Kind::BFloat16) && inner % 2 == 0;
-                let tolerances = match (ours, gelu) {
+                let tolerances = match (ours, activation) {
                     (false, _) => [1e-2; 4],
-                    (true, false) => [4e-3, 4e-3, 3e-6, 3e-6], // sums of exact products in float32
-                    (true, true) => [4e-3, 4e-3, 4e-3, 3e-6],
+                    (true, None) => [4e-3, 4e-3, 3e-6, 3e-6], // sums of exact products in float32
+                    (true, Some(_)) => [8e-3, 4e-3, 8e-3, 3e-6], // the active row is rounded before the product
                 };
                 assert_eq!(found[2].kind(), Kind::Float);
                 for (i, tolerance) in tolerances.into_iter().enumerate() {
                     let difference = difference(&found[i], &expected[i]);
                     assert!(
                         difference < tolerance,
-                        "{rows} x {inner} x {outer}, GELU {gelu}, result {i}: {difference}"
+                        "{rows} x {inner} x {outer}, {activation:?}, result {i}: {difference}"
                     );
                 }
                 if !ours {
@@ -887,6 +970,67 @@ mod tests {
                 assert!(alone.equal(&found[0].narrow(1, rows - 1, 1)));
             }
         }
+    }
+
+    /// The same inputs give the same bits with any number of threads.
+    #[test]
+    fn norms_are_their_formulas_but_for_rounding() {
+        tch::manual_seed(1);
+        let (float, double) = ((Kind::Float, CPU), Kind::Double);
+        for (kind, tolerance, of_sums) in [(Kind::Float, 3e-6, 3e-6), (Kind::BFloat16, 4e-3, 3e-6)] {
+            for (rows, count) in [(1, 16), (3, 100), (700, 33)] {
+                let x = (Tensor::randn([rows, count], float) * 3.0 + 1.0).to_kind(kind);
+                let of_value = Tensor::randn([rows, count], float).to_kind(kind);
+                let (gain, bias) = (Tensor::randn([count], float), Tensor::randn([count], float));
+                for (centered, with_bias) in [(true, true), (true, false), (false, true), (false, false)] {
+                    if !own_norm(CPU, kind) {
+                        return skip("avx512-bf16", "the kernels are for processors with AVX-512 and bfloat16");
+                    }
+                    let run = || {
+                        let [x, gain, bias] = [&x, &gain, &bias].map(|input| input.copy().set_requires_grad(true));
+                        let value = norm(&x, &gain, with_bias.then_some(&bias), centered, 1e-5);
+                        backward(&value, &of_value).unwrap();
+                        let bias = if with_bias { bias.grad() } else { Tensor::zeros([count], float) };
+                        [value.detach(), x.grad(), gain.grad(), bias]
+                    };
+                    let plain = |inputs: &[Tensor]| {
+                        let mean = inputs[0].mean_dim([-1].as_slice(), true, double) * f64::from(u8::from(centered));
+                        let difference = &inputs[0] - mean;
+                        let variance = difference.square().mean_dim([-1].as_slice(), true, double);
+                        let with_gain = difference / (variance + 1e-5).sqrt() * &inputs[1];
+                        if with_bias { with_gain + &inputs[2] } else { with_gain + &inputs[2] * 0.0 }
+                    };
+                    let inputs = [&x, &gain, &bias].map(|input| input.to_kind(double));
+                    let (found, expected) = (run(), with_gradients(&inputs, &of_value, plain, double));
+                    for (i, tolerance) in [tolerance, tolerance, of_sums, of_sums].into_iter().enumerate() {
+                        let difference = difference(&found[i], &expected[i]);
+                        assert!(difference < tolerance, "{kind:?}, {rows} x {count}, result {i}: {difference}");
+                    }
+                    let threads = tch::get_num_threads();
+                    for other in [1, 2] {
+                        tch::set_num_threads(other);
+                        assert!(found.iter().zip(run()).all(|(a, b)| a.equal(&b)), "{other} threads");
+                    }
+                    tch::set_num_threads(threads);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn norms_of_gradients_are_those_of_float64_for_any_number_of_threads() {
+        tch::manual_seed(1);
+        let gradients: Vec<Tensor> =
+            [1, 16, 70_001, 300_000].map(|n| Tensor::randn([n], (Kind::Float, CPU))).into_iter().collect();
+        let found = norms(&gradients).unwrap();
+        for (i, gradient) in gradients.iter().enumerate() {
+            let expected = gradient.to_kind(Kind::Double).norm().double_value(&[]);
+            assert!((found.double_value(&[i as i64]) - expected).abs() < 1e-6 * expected);
+        }
+        let threads = tch::get_num_threads();
+        tch::set_num_threads(1);
+        assert!(!cpu_kernels() || norms(&gradients).unwrap().equal(&found));
+        tch::set_num_threads(threads);
     }
 
     #[test]
@@ -945,7 +1089,11 @@ mod tests {
     #[test]
     fn what_is_not_a_number_stays_so() {
         let nan = Tensor::from_slice(&[0.5f32, f32::NAN, 1.0]);
-        assert!(gelu(&nan).double_value(&[1]).is_nan());
+        for activation in [Activation::Gelu, Activation::ReluSquared] {
+            assert!(activated(activation, &nan).double_value(&[1]).is_nan());
+        }
+        let ones = Tensor::ones([3], (Kind::Float, CPU));
+        assert!(norm(&nan, &ones, None, true, 1e-5).double_value(&[0]).is_nan());
         let x = nan.to_kind(Kind::BFloat16).view([3, 1]) * Tensor::ones([1, 2], (Kind::BFloat16, CPU));
         let y = linear(&x, &Tensor::ones([2, 2], (Kind::Float, CPU)), None);
         assert!(y.double_value(&[1, 0]).is_nan() && y.double_value(&[0, 0]) == 1.0 && y.double_value(&[2, 1]) == 2.0);

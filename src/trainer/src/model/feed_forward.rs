@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::Linear;
 use super::extras::observe;
 use super::weights::Weights;
-use crate::native;
+use crate::native::{self, Activation};
 
 /// The feed-forward layer of one block.
 pub struct FeedForward {
@@ -29,24 +29,18 @@ impl FeedForward {
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let wide = self.input.forward(x); // (B, T, F or 2 F)
         match self.form {
-            // Hendrycks and Gimpel 2016, in the tanh form that GPT-2 uses; together with the output, to save memory.
-            Form::Gelu => {
-                observe::units(|| native::gelu(&wide));
-                self.output.forward_gelu(&wide)
-            }
+            // Hendrycks and Gimpel 2016, in the tanh form that GPT-2 uses.
+            Form::Gelu => self.narrow(Activation::Gelu, &wide),
             // Shazeer 2020, equation 6: the first half is the gate.
-            Form::Swiglu => {
-                let halves = wide.chunk(2, -1);
-                self.narrow(halves[0].silu() * &halves[1])
-            }
+            Form::Swiglu => self.narrow(Activation::Swiglu, &wide),
             // So et al. 2021, Primer, section 4.
-            Form::ReluSquared => self.narrow(wide.relu().square()),
+            Form::ReluSquared => self.narrow(Activation::ReluSquared, &wide),
         }
     }
 
-    /// From active units (B, T, F) back to (B, T, C).
-    fn narrow(&self, active: Tensor) -> Tensor {
-        observe::units(|| active.shallow_clone());
-        self.output.forward(&active)
+    /// From wide rows (B, T, F or 2 F) to (B, T, C). Activation and output are one step, to save memory.
+    fn narrow(&self, activation: Activation, wide: &Tensor) -> Tensor {
+        observe::units(|| native::activated(activation, wide)); // (B, T, F)
+        self.output.forward_activated(activation, wide)
     }
 }

@@ -25,7 +25,7 @@ use harness_core::config::ModelConfig;
 use tch::{Kind, Tensor};
 
 use crate::error::Error;
-use crate::native;
+use crate::native::{self, Activation};
 use attention::Attention;
 use extras::smear::Smear;
 use extras::{bigram, multi_token, observe};
@@ -234,17 +234,17 @@ impl Linear {
 
     /// The map `name`, if the model has it.
     fn find(name: &str, weights: &Weights<'_>) -> Option<Self> {
-        let weight = weights.find_factor(&format!("{name}.weight"))?;
-        Some(Linear { weight, bias: weights.find_factor(&format!("{name}.bias")) })
+        let find = |which: &str| weights.find_for(&format!("{name}.{which}"), native::own_products);
+        Some(Linear { weight: find("weight")?, bias: find("bias") })
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
         native::linear(x, &self.weight, self.bias.as_ref())
     }
 
-    /// `forward` of GELU(x), of which the backward pass keeps x alone.
-    fn forward_gelu(&self, x: &Tensor) -> Tensor {
-        native::gelu_linear(x, &self.weight, self.bias.as_ref())
+    /// `forward` of what an activation makes of x, of which the backward pass keeps x alone.
+    fn forward_activated(&self, activation: Activation, x: &Tensor) -> Tensor {
+        native::activated_linear(activation, x, &self.weight, self.bias.as_ref())
     }
 }
 

@@ -4,6 +4,7 @@ use harness_core::config::Norm as Form;
 use tch::Tensor;
 
 use super::weights::Weights;
+use crate::native;
 
 /// Added to the variance or mean square, as in GPT-2.
 const EPSILON: f64 = 1e-5;
@@ -23,15 +24,12 @@ impl Norm {
 
     /// The norm `name`, if the model has it.
     pub fn find(form: Form, name: &str, weights: &Weights<'_>) -> Option<Self> {
-        let weight = weights.find(&format!("{name}.weight"))?;
-        Some(Norm { form, weight, bias: weights.find(&format!("{name}.bias")) })
+        let find = |which: &str| weights.find_for(&format!("{name}.{which}"), native::own_norm);
+        Some(Norm { form, weight: find("weight")?, bias: find("bias") })
     }
 
     /// Normalizes the last dimension.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        match self.form {
-            Form::Layer => x.layer_norm(self.weight.size(), Some(&self.weight), self.bias.as_ref(), EPSILON, false),
-            Form::Rms => x.rms_norm(self.weight.size(), Some(&self.weight), EPSILON),
-        }
+        native::norm(x, &self.weight, self.bias.as_ref(), self.form == Form::Layer, EPSILON)
     }
 }

@@ -10,7 +10,6 @@ use harness_core::random::{self, Purpose};
 use tch::{Device, Kind, Tensor};
 
 use super::Transformer;
-use crate::native;
 
 /// The float32 master weights of a model, in the order of the list.
 pub struct Parameters {
@@ -92,11 +91,11 @@ impl Weights<'_> {
         self.find_float32(name).map(|tensor| tensor.to_kind(self.compute))
     }
 
-    /// A weight of an affine map, if the list has it: in float32 where [`native::linear`] has a kernel that rounds it.
-    pub fn find_factor(&self, name: &str) -> Option<Tensor> {
+    /// A weight, if the list has it, for a function of [`native`](crate::native): in float32 where it has a kernel that wants it
+    /// so.
+    pub fn find_for(&self, name: &str, wants_float32: impl Fn(Device, Kind) -> bool) -> Option<Tensor> {
         let master = self.find_float32(name)?;
-        let rounded_later = native::own_products(master.device(), self.compute);
-        Some(if rounded_later { master } else { master.to_kind(self.compute) })
+        Some(if wants_float32(master.device(), self.compute) { master } else { master.to_kind(self.compute) })
     }
 
     /// A weight in float32, for tables that are looked up rather than multiplied.
