@@ -21,7 +21,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build dist demo test error-rates test-hostile test-dashboard test-resume test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build dist demo test error-rates test-hostile test-dashboard test-resume test-cluster test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -52,9 +52,14 @@ error-rates: setup ## measure how often the tests of `harness compare` err: the 
 	cargo test --package harness-statistics --test error_rates --locked -- --ignored --nocapture
 	cargo test --package harness-study --lib --locked -- --ignored --nocapture
 
-test-resume: setup ## kill 20 runs at random moments and resume them: bit-identical? (minutes)
+test-resume: setup ## kill 20 runs at random moments, 10 while they write a checkpoint, and resume them: bit-identical? (minutes)
 	cargo build --workspace --bins --locked
 	cargo test --package harness --test runner --locked -- cases::resume --ignored --nocapture
+
+test-cluster: setup ## eight runs in a throwaway Slurm: a node killed, a job preempted, one over its time (as root; minutes)
+	cargo build --workspace --bins --locked
+	cargo build --package harness --all-targets --locked
+	cargo test --package harness --test runner --locked -- cases::cluster --include-ignored --nocapture
 
 test-tamper: setup ## edit every field, row and file of sealed runs: what is found at which level? (minutes)
 	cargo build --package harness --all-targets --locked

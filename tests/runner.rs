@@ -10,6 +10,7 @@ mod cases {
     mod audit;
     mod budget;
     mod bundle;
+    mod cluster;
     mod compare;
     mod dashboard;
     mod data;

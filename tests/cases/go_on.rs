@@ -203,6 +203,8 @@ fn a_run_that_never_comes_to_a_checkpoint_is_not_started_for_ever() {
     // Another job of a queue may have more time.
     let mut again = project.command(&GO_ON);
     Ran::of(again.env("SLURM_JOB_ID", "7").output().unwrap()).expect(0);
+    let scheduler = serde_json::json!({ "name": "slurm", "job": "7", "restarts": 0 });
+    assert_eq!(open(&project, 2)["launch"]["scheduler"], scheduler);
 }
 
 #[test]

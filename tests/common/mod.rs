@@ -2,6 +2,7 @@
 
 pub(crate) mod hub;
 mod skip;
+pub(crate) mod slurm;
 
 use std::fs;
 use std::path::{Path, PathBuf};

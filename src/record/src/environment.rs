@@ -10,7 +10,7 @@ use harness_core::build::Build;
 use harness_core::files::{self, FileError};
 use harness_core::names::RunId;
 
-use super::format::{Binaries, Host};
+use super::format::{Binaries, Host, Scheduler};
 
 /// The machine this process runs on.
 pub fn host() -> Host {
@@ -55,6 +55,15 @@ pub fn binaries(
 /// The folder of the user.
 pub fn home() -> Option<std::path::PathBuf> {
     env::var_os("HOME").filter(|home| !home.is_empty()).map(Into::into)
+}
+
+/// The queue of a cluster that started this process, if one did.
+pub fn scheduler() -> Option<Scheduler> {
+    let set = |name: &str| env::var(name).ok();
+    let of_array = || Some(format!("{}_{}", set("SLURM_ARRAY_JOB_ID")?, set("SLURM_ARRAY_TASK_ID")?));
+    let job = of_array().or_else(|| set("SLURM_JOB_ID"))?;
+    let restarts = set("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
+    Some(Scheduler { name: "slurm".to_owned(), job, restarts })
 }
 
 /// When the machine is taken from this process, where whoever lends it says so: `HARNESS_END_TIME`, in seconds since 1970,

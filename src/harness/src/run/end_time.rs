@@ -14,7 +14,7 @@ const LATE_STEPS: usize = 32;
 const BYTES_PER_S: f64 = 50e6;
 /// What is left over for all else: the end of the trainer, the record, the exit of a script around the program.
 const MARGIN: Duration = Duration::from_secs(10);
-/// A wish of the system so short before the end is taken for the end's: queues signal minutes ahead where they are asked to.
+/// SIGUSR1 so short before the end is taken for its warning: queues signal minutes ahead where they are asked to.
 pub(super) const NEAR: SignedDuration = SignedDuration::from_mins(10);
 
 /// Follows a run's messages and says when it has to be asked to stop.

@@ -142,12 +142,12 @@ fn ended_by_itself(record: &Record) -> bool {
 /// Refuses to go on where the last runs of this job all ended before a checkpoint, though nobody stopped them: a queue that
 /// starts them again would do so for ever. A new job may have more time.
 fn check_progress(name: &ExperimentName, unfinished: &[SealedRun]) -> Result<(), RunError> {
-    let job = environment::host().slurm_job_id;
+    let job = environment::scheduler().map(|scheduler| scheduler.job);
     let in_vain = |run: &&SealedRun| {
         let by_person = run.record.status == Status::Interrupted && run.record.failure.is_none();
         let first = run.open.resumed_from.as_ref().map_or(0, |from| from.step);
         let stands_still = run.record.checkpoints.iter().all(|checkpoint| checkpoint.step <= first);
-        stands_still && !by_person && run.open.host.slurm_job_id == job
+        stands_still && !by_person && run.open.launch.scheduler.as_ref().map(|scheduler| &scheduler.job) == job.as_ref()
     };
     let in_vain: Vec<&SealedRun> = unfinished.iter().rev().take_while(in_vain).collect();
     let Some(latest) = in_vain.first().filter(|_| in_vain.len() >= WITHOUT_PROGRESS) else { return Ok(()) };

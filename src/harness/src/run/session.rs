@@ -210,17 +210,16 @@ impl Session {
     /// Keeps why the trainer was asked to stop, where that was the system's wish. A signal may also have come to the trainer
     /// alone, which then stopped without being asked from here.
     fn note_asker(&mut self, interrupts: &Interrupts) {
-        let left = self.plan.ends_at.map(|ends_at| ends_at.duration_since(environment::now()));
-        let is_near = left.is_some_and(|left| left <= NEAR);
+        // A known end asks by itself before the system does by SIGTERM; SIGUSR1 is what queues are told to warn by.
+        let is_near = || self.plan.ends_at.is_none_or(|ends_at| ends_at.duration_since(environment::now()) <= NEAR);
         let (kind, why) = match interrupts.asker() {
             Some(Asker::Person) => return,
             Some(Asker::Program) => (PREEMPTED, "another process has taken the run over".to_owned()),
             Some(Asker::EndTime) => (TIME_LIMIT, "the time that the machine is lent for ends".to_owned()),
-            Some(Asker::System { signal }) if is_near || (left.is_none() && signal == Signal::USR1.as_raw()) => {
+            Some(Asker::System { signal }) if signal == Signal::USR1.as_raw() && is_near() => {
                 (TIME_LIMIT, format!("the system said by signal {signal} that the time ends"))
             }
             Some(Asker::System { signal }) => (PREEMPTED, format!("the system asked for it by signal {signal}")),
-            None if is_near => (TIME_LIMIT, "the system ended the trainer's time".to_owned()),
             None => (PREEMPTED, "the system asked the trainer for it".to_owned()),
         };
         let step = self.trainer_log.step;

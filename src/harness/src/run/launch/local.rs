@@ -8,6 +8,7 @@ use std::process::Command;
 
 use harness_core::config::{AllDevices, Device, Devices, TrainingConfig};
 use harness_core::contract::{self, About, Message};
+use harness_record::environment;
 use harness_record::format::{self, Launch};
 
 use super::child::supervise;
@@ -50,7 +51,7 @@ impl Launcher for Local {
     }
 
     fn recorded(&self, ranks: u32) -> Launch {
-        Launch { launcher: format::Launcher::Local, world_size: ranks, scheduler: None }
+        Launch { launcher: format::Launcher::Local, world_size: ranks, scheduler: environment::scheduler() }
     }
 
     fn about(&self) -> Result<About, RunError> {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use harness_core::config::TrainingConfig;
 use harness_core::contract::{About, Message};
 use harness_core::ranks::{Place, StartedBy};
+use harness_record::environment;
 use harness_record::format::{self, Launch};
 
 use super::child::supervise;
@@ -55,7 +56,7 @@ impl Launcher for Outside {
             StartedBy::Srun => format::Launcher::Srun,
             StartedBy::Torchrun => format::Launcher::Torchrun,
         };
-        Launch { launcher, world_size: ranks, scheduler: None }
+        Launch { launcher, world_size: ranks, scheduler: environment::scheduler() }
     }
 
     fn about(&self) -> Result<About, RunError> {
