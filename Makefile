@@ -56,10 +56,12 @@ test-resume: setup ## kill 20 runs at random moments, 10 while they write a chec
 	cargo build --workspace --bins --locked
 	cargo test --package harness --test runner --locked -- cases::resume --ignored --nocapture
 
-test-cluster: setup ## eight runs in a throwaway Slurm: a node killed, a job preempted, one over its time (as root; minutes)
+test-cluster: setup ## in a throwaway Slurm: eight runs, a node killed, one preempted, one over its time; a laptop and back (as root; minutes)
 	cargo build --workspace --bins --locked
 	cargo build --package harness --all-targets --locked
 	cargo test --package harness --test runner --locked -- cases::cluster --include-ignored --nocapture
+	SLURMBOX=$$(mktemp -d /tmp/slurm.XXXXXX) sh -c 'trap "tests/cluster/slurmbox stop; rm -rf $$SLURMBOX" EXIT; \
+	  tests/cluster/slurmbox start && SLURM_CONF=$$SLURMBOX/slurm.conf tests/cluster/walk.sh $(BIN)'
 
 test-tamper: setup ## edit every field, row and file of sealed runs: what is found at which level? (minutes)
 	cargo build --package harness --all-targets --locked

@@ -571,6 +571,9 @@ fn a_rented_machine_goes_on_where_the_one_before_it_was_taken_away() {
         return;
     }
     let (project, place) = (project(), Box::new());
+    // Ten seconds where each step takes its time: long enough to be taken away in the middle.
+    project.write("experiments/tiny/experiment.toml", &TINY.replace("steps = 20", "steps = 200"));
+    project.commit("Train longer");
     project.write("experiments/budget.toml", "cpu_hours = 2.0\n");
     let folder = place.path("task");
     let export = ["export", "skypilot", "tiny", folder.to_str().unwrap(), "--seed", "1", "--seed", "2"];
@@ -634,8 +637,11 @@ fn a_rented_machine_goes_on_where_the_one_before_it_was_taken_away() {
     std::os::unix::process::CommandExt::process_group(&mut machine, 0);
     let machine = machine.env("STAND_IN", "slow").spawn().unwrap();
     until("a checkpoint is kept", || {
-        let log = kept().first().and_then(|run| fs::read_to_string(run.join("log.jsonl")).ok());
-        log.is_some_and(|log| log.contains("\"event\":\"checkpoint\""))
+        let Some(run) = kept().into_iter().next() else { return false };
+        let log = fs::read_to_string(run.join("log.jsonl")).unwrap_or_default();
+        // Of two the first is there to its last byte, and the log that tells of it is too.
+        let files = fs::read_dir(run.join("checkpoints")).map_or(0, Iterator::count);
+        files > 1 && log.contains("\"event\":\"checkpoint\"")
     });
     let group = rustix::process::Pid::from_raw(i32::try_from(machine.id()).unwrap()).unwrap();
     rustix::process::kill_process_group(group, Signal::KILL).unwrap();

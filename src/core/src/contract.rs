@@ -365,9 +365,9 @@ pub struct Determinism {
     /// The trainer's own CPU kernels are used where they serve.
     #[serde(default)]
     pub cpu_kernels: bool,
-    /// Who multiplies the matrices of the model: `own` for the trainer's own kernels, or `libtorch`. Null in records of trainers
+    /// Who multiplies the matrices of the model: `own` for the trainer's own kernels, or `libtorch`. Absent in records of trainers
     /// that had none of their own.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub product_kernel: Option<String>,
     /// Environment variables from an allow-list that change numbers or speed, as `NAME=value`, sorted.
     pub environment: Vec<String>,
