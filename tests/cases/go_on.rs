@@ -53,8 +53,10 @@ fn the_same_command_starts_goes_on_and_then_finds_nothing_to_do() {
     let project = project(60);
     let child = project.start("slow", &GO_ON);
     until_checkpoint(&project, 0, 4);
-    // Queues ask more than once, and by more than one signal.
-    for again in [Signal::TERM, Signal::TERM, Signal::USR1, Signal::TERM] {
+    // Queues ask more than once, and by more than one signal; of those that wait together the kernel hands over USR1 first.
+    signal(child.id(), Signal::TERM);
+    std::thread::sleep(Duration::from_millis(50));
+    for again in [Signal::TERM, Signal::USR1, Signal::TERM] {
         signal(child.id(), again);
     }
     let ran = project.wait(child).expect(75);

@@ -636,12 +636,16 @@ fn a_rented_machine_goes_on_where_the_one_before_it_was_taken_away() {
     let mut machine = script("run.sh");
     std::os::unix::process::CommandExt::process_group(&mut machine, 0);
     let machine = machine.env("STAND_IN", "slow").spawn().unwrap();
+    // With the rows of its steps, that is: they are kept in the same round as the log that tells of it, whose end `seconds` shows.
+    let rounds =
+        || fs::read_to_string(place.path("kept/seconds")).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let mut told_at = None;
     until("a checkpoint is kept", || {
-        let Some(run) = kept().into_iter().next() else { return false };
-        let log = fs::read_to_string(run.join("log.jsonl")).unwrap_or_default();
-        // Of two the first is there to its last byte, and the log that tells of it is too.
-        let files = fs::read_dir(run.join("checkpoints")).map_or(0, Iterator::count);
-        files > 1 && log.contains("\"event\":\"checkpoint\"")
+        let log = kept().first().and_then(|run| fs::read_to_string(run.join("log.jsonl")).ok());
+        if told_at.is_none() && log.is_some_and(|log| log.contains("\"event\":\"checkpoint\"")) {
+            told_at = rounds();
+        }
+        told_at.is_some_and(|then| rounds() > Some(then + 1))
     });
     let group = rustix::process::Pid::from_raw(i32::try_from(machine.id()).unwrap()).unwrap();
     rustix::process::kill_process_group(group, Signal::KILL).unwrap();
@@ -649,11 +653,11 @@ fn a_rented_machine_goes_on_where_the_one_before_it_was_taken_away() {
     // The trainer has a group of its own; it ends when nobody reads what it says.
     fs::remove_dir_all(place.path("repository")).unwrap();
     Ran::of(script("setup.sh").output().unwrap()).expect(0);
-    Ran::of(script("run.sh").output().unwrap()).expect(0);
+    let went_on = Ran::of(script("run.sh").output().unwrap()).expect(0);
     let runs = kept();
     assert_eq!(runs.len(), 3, "{runs:?}");
     let second = Project::json(&runs[1].join("open.json"));
-    assert_eq!(second["resumed_from"]["run"].as_str(), runs[0].file_name().unwrap().to_str());
+    assert_eq!(second["resumed_from"]["run"].as_str(), runs[0].file_name().unwrap().to_str(), "{}", went_on.all());
     assert_eq!((status(&runs[1]), status(&runs[2])), ("completed".to_owned(), "completed".to_owned()));
     assert!(fs::read_to_string(place.path("kept/seconds")).unwrap().trim().parse::<u64>().unwrap() >= 2);
 
