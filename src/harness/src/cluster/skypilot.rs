@@ -185,9 +185,15 @@ impl Rental<'_> {
              spent_s=$(cat \"$kept/seconds\" 2>/dev/null || echo 0)\n\
              worst=0\n\
              \n\
+             # What names other files is put there last, and as it was before those were copied, so that nothing is named that\n\
+             # is not there, whenever the machine is taken away.\n\
+             only() {{ rsync --archive --prune-empty-dirs --include='*/' --include=\"$1\" --exclude='*' \"$2\" \"$3\"; }}\n\
              keep() {{\n    \
+             for name in MANIFEST record.json log.jsonl; do only \"$name\" experiments \"$kept/.round/\"; done\n    \
              find experiments -mindepth 2 -maxdepth 2 -name runs -print0 |\n        \
-             rsync --archive --recursive --inplace --from0 --files-from=- . \"$kept/\"\n    \
+             rsync --archive --recursive --inplace --from0 --files-from=- --exclude=MANIFEST --exclude=.MANIFEST.tmp \\\n        \
+             --exclude=record.json --exclude=log.jsonl . \"$kept/\"\n    \
+             for name in log.jsonl record.json MANIFEST; do only \"$name\" \"$kept/.round/experiments\" \"$kept/\"; done\n    \
              echo \"$spent_s\" >\"$kept/seconds\"\n\
              }}\n\
              \n\
