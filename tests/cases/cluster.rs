@@ -235,6 +235,6 @@ fn an_array_of_eight_comes_through_a_killed_node_a_preemption_and_a_time_limit()
     check_ledger(&project);
     project.harness(&["audit"]).expect(0);
     let listed: Value = serde_json::from_str(&project.harness(&["runs", "tiny", "--json"]).expect(0).stdout).unwrap();
-    let counted = listed["runs"].as_array().unwrap().iter().filter(|run| run["left_out"].is_null()).count();
+    let counted = listed.as_array().unwrap().iter().filter(|run| run["left_out"].is_null()).count();
     assert_eq!(counted, 8, "a chain of runs is one training: {listed}");
 }
