@@ -63,13 +63,12 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         host.follow(project, &mut submissions)?;
     }
     Queue::of(project).prune(&workplace.git)?;
-    if arguments.json {
-        let value = json!({ "format": FORMAT, "cancelled": taken_back });
-        terminal::say(&serde_json::to_string_pretty(&value).expect("plain values are JSON"));
-    } else if taken_back.is_empty() {
-        terminal::say("nothing of it is open");
-    } else {
-        terminal::say(&format!("cancelled: {}", taken_back.join(", ")));
-    }
+    terminal::say_as(arguments.json, &json!({ "format": FORMAT, "cancelled": taken_back }), || {
+        if taken_back.is_empty() {
+            "nothing of it is open".to_owned()
+        } else {
+            format!("cancelled: {}", taken_back.join(", "))
+        }
+    });
     Ok(exit_code::SUCCESS)
 }

@@ -3,8 +3,7 @@
 use std::path::{self, Path, PathBuf};
 
 use super::budget::Standing;
-use super::queue::Seeds;
-use super::run::For;
+use super::queue::Which;
 use super::submit::{Asked, clean};
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::cluster::skypilot::{BUNDLE, Rental, affordable_s, bundle};
@@ -73,18 +72,8 @@ enum Form {
         name: String,
         /// Where to write; a new or empty folder.
         folder: PathBuf,
-        /// The first so many seeds that are derived for the purpose and nobody chooses, without those that are completed.
-        #[arg(long, value_name = "COUNT", conflicts_with = "chosen", value_parser = clap::value_parser!(u32).range(1..=1000))]
-        seeds: Option<u32>,
-        /// This seed instead of the config's; may be repeated, for a run each.
-        #[arg(long = "seed", value_name = "SEED", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-        chosen: Vec<u64>,
-        /// What the runs are for [default: explore; with --seeds, `decide.purpose`].
-        #[arg(long, value_enum)]
-        purpose: Option<For>,
-        /// Even though experiments/budget.toml does not pay for them; the reason goes into their records.
-        #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-        over_budget: Option<String>,
+        #[command(flatten)]
+        which: Which,
     },
     /// The metadata of an RO-Crate over every sealed run, for archives such as Zenodo or WorkflowHub.
     ///
@@ -108,13 +97,8 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             let run = record::choose(&workplace.project, run)?;
             return write(file, &exchange::in_toto(&run));
         }
-        Form::Skypilot { name, folder, seeds, chosen, purpose, over_budget } => {
-            let seeds = match seeds {
-                Some(count) => Seeds::Derived(*count),
-                None if chosen.is_empty() => Seeds::Config,
-                None => Seeds::Chosen(chosen.clone()),
-            };
-            let (purpose, over_budget) = (purpose.map(Into::into), over_budget.as_deref());
+        Form::Skypilot { name, folder, which } => {
+            let (seeds, purpose, over_budget) = (which.seeds(false), which.purpose(), which.reason());
             return skypilot(workplace, &Asked { names: vec![name], seeds, purpose, over_budget }, folder);
         }
         Form::RoCrate { file } => return write(file, &ro_crate(workplace)?),

@@ -32,12 +32,8 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         )
     })?;
     let fetched = host.fetch(&workplace.project, arguments.checkpoints)?;
-    if arguments.json {
-        let value = json!({ "format": FORMAT, "host": host.name(), "runs": fetched });
-        terminal::say(&serde_json::to_string_pretty(&value).expect("plain values are JSON"));
-    } else {
-        terminal::say(&shown(&fetched, host.name()));
-    }
+    let value = json!({ "format": FORMAT, "host": host.name(), "runs": fetched });
+    terminal::say_as(arguments.json, &value, || shown(&fetched, host.name()));
     for refused in &fetched.refused {
         terminal::complain(&format!("run {} of `{}`: {}", refused.run, refused.experiment, refused.problem));
     }

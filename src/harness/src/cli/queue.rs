@@ -47,22 +47,11 @@ enum Command {
         /// The experiments.
         #[arg(required = true)]
         names: Vec<String>,
-        /// Use this seed instead of the config's; may be repeated, for a run each.
-        #[arg(long = "seed", value_name = "SEED", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-        chosen: Vec<u64>,
-        /// Use the first so many seeds that are derived for the purpose and nobody chooses, without those that are completed.
-        #[arg(long, value_name = "COUNT", conflicts_with = "chosen", value_parser = clap::value_parser!(u32).range(1..=1000))]
-        seeds: Option<u32>,
+        #[command(flatten)]
+        which: Which,
         /// The trials of each experiment's study that are missing.
         #[arg(long, conflicts_with_all = ["chosen", "seeds", "purpose"])]
         trials: bool,
-        /// What the runs are for. Runs of one purpose are compared; those for tuning count for nothing else [default: explore;
-        /// with --seeds, `decide.purpose`].
-        #[arg(long, value_enum)]
-        purpose: Option<For>,
-        /// Add them even though experiments/budget.toml does not pay for them; the reason goes into their records.
-        #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-        over_budget: Option<String>,
         /// The trainer program [default: harness-trainer beside this program, or $HARNESS_TRAINER].
         #[arg(long, value_name = "PROGRAM")]
         trainer: Option<PathBuf>,
@@ -123,15 +112,9 @@ enum Command {
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let queue = Queue::of(&workplace.project);
     match &arguments.command {
-        Command::Add { names, chosen, seeds, trials, purpose, over_budget, trainer, json } => {
-            let purpose = purpose.map(Into::into);
-            let seeds = match seeds {
-                _ if *trials => Seeds::Trials,
-                Some(count) => Seeds::Derived(*count),
-                None if chosen.is_empty() => Seeds::Config,
-                None => Seeds::Chosen(chosen.clone()),
-            };
-            add(workplace, &queue, names, &seeds, (purpose, over_budget.as_deref()), trainer.clone(), *json)
+        Command::Add { names, which, trials, trainer, json } => {
+            let seeds = which.seeds(*trials);
+            add(workplace, &queue, names, &seeds, (which.purpose(), which.reason()), trainer.clone(), *json)
         }
         Command::Start { detach: true, trainer, .. } => start_detached(workplace, trainer.clone()),
         Command::Start { detached, trainer, json, .. } => start(workplace, &queue, *detached, trainer.clone(), *json),
@@ -139,7 +122,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         Command::Remove { which, ended, json } => {
             let gone = queue.remove(which, *ended)?;
             queue.prune(&workplace.git)?;
-            print(*json, &json!({ "format": 1, "removed": gone }), || match gone.as_slice() {
+            terminal::say_as(*json, &json!({ "format": 1, "removed": gone }), || match gone.as_slice() {
                 [] => "nothing has ended".to_owned(),
                 gone => gone.iter().map(|item| format!("removed: {}", item.title())).collect::<Vec<_>>().join("\n"),
             });
@@ -147,7 +130,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         }
         Command::Stop { now, json } => {
             let workers = queue.stop(*now)?;
-            print(*json, &json!({ "format": 1, "workers": workers }), || {
+            terminal::say_as(*json, &json!({ "format": 1, "workers": workers }), || {
                 let when = if *now { "after this step and a checkpoint" } else { "after its run" };
                 let stops = workers.iter().map(|worker| format!("process {} stops {when}", worker.pid));
                 stops.collect::<Vec<_>>().join("\n")
@@ -158,8 +141,44 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 }
 
 /// Prints JSON, or what `text` says.
-fn print(json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) {
-    terminal::say(&if json { serde_json::to_string_pretty(value).expect("plain values are JSON") } else { text() });
+/// Which runs of an experiment are wanted, as `queue add`, `submit` and `export skypilot` are told.
+#[derive(clap::Args)]
+pub(super) struct Which {
+    /// Use this seed instead of the config's; may be repeated, for a run each.
+    #[arg(long = "seed", value_name = "SEED", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    chosen: Vec<u64>,
+    /// Use the first so many seeds that are derived for the purpose and nobody chooses, without those that are completed.
+    #[arg(long, value_name = "COUNT", conflicts_with = "chosen", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    seeds: Option<u32>,
+    /// What the runs are for. Runs of one purpose are compared; those for tuning count for nothing else [default: explore;
+    /// with --seeds, `decide.purpose`].
+    #[arg(long, value_enum)]
+    purpose: Option<For>,
+    /// Run them even though experiments/budget.toml does not pay for them; the reason goes into their records.
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    over_budget: Option<String>,
+}
+
+impl Which {
+    /// The seeds, or `trials`.
+    pub(super) fn seeds(&self, trials: bool) -> Seeds {
+        match self.seeds {
+            _ if trials => Seeds::Trials,
+            Some(count) => Seeds::Derived(count),
+            None if self.chosen.is_empty() => Seeds::Config,
+            None => Seeds::Chosen(self.chosen.clone()),
+        }
+    }
+
+    /// What the runs are for, where that is said.
+    pub(super) fn purpose(&self) -> Option<Purpose> {
+        self.purpose.map(Into::into)
+    }
+
+    /// Why, although the budget does not pay for them.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.over_budget.as_deref()
+    }
 }
 
 /// The seeds that each experiment is to be run with.
@@ -253,7 +272,7 @@ fn add(
         "format": 1,
         "items": added.iter().map(|(added, item)| json!({ "added": added, "item": item })).collect::<Vec<_>>(),
     });
-    print(json, &value, || {
+    terminal::say_as(json, &value, || {
         let line = |(added, item): &(Added, Item)| match added {
             Added::New => format!("added: {}", item.title()),
             Added::Again => format!("waits again: {}", item.title()),
@@ -348,7 +367,7 @@ fn list(workplace: &Workplace, queue: &Queue, json: bool) -> Outcome {
         "workers": content.workers,
         "estimates": estimates,
     });
-    print(json, &value, || shown(&content, &estimates));
+    terminal::say_as(json, &value, || shown(&content, &estimates));
     Ok(exit_code::SUCCESS)
 }
 

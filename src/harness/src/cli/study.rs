@@ -146,10 +146,6 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 }
 
 /// Prints JSON, or what `text` says.
-fn print(json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) {
-    terminal::say(&if json { serde_json::to_string_pretty(value).expect("plain values are JSON") } else { text() });
-}
-
 fn write_new(workplace: &Workplace, new: &New) -> Outcome {
     let project = &workplace.project;
     let name: ExperimentName = new.name.parse()?;
@@ -187,7 +183,7 @@ fn write_new(workplace: &Workplace, new: &New) -> Outcome {
         files::write(&path, text.as_bytes())?;
         written.push(path.strip_prefix(project.root()).unwrap_or(&path).display().to_string());
     }
-    print(new.json, &json!({ "format": 1, "written": written }), || written.join("\n"));
+    terminal::say_as(new.json, &json!({ "format": 1, "written": written }), || written.join("\n"));
     terminal::tell(&format!("hint: look through the ranges, commit, then `harness study plan {name}`"));
     Ok(exit_code::SUCCESS)
 }
@@ -288,7 +284,7 @@ fn plan(workplace: &Workplace, name: &str, gpu: Option<&str>, json: bool) -> Out
         "trials": trials,
         "cost": cost,
     });
-    print(json, &value, || {
+    terminal::say_as(json, &value, || {
         let mut lines = vec![study.study.goal.clone(), String::new(), trial_table(&study, &study.trials)];
         lines.push(format!(
             "\n{} trials: {} of each value, judged by {}, {} is better",
@@ -461,7 +457,7 @@ fn run(
     let end = work(&context, &study, share, over_budget, &mut terminal::Screen::new())?;
     let seen = Seen::of(workplace, name)?;
     terminal::tell(&format!("study `{name}`: {}", seen.counts()));
-    print(json, &seen.json(), || value_table(&seen));
+    terminal::say_as(json, &seen.json(), || value_table(&seen));
     let missing = seen.survey.missing().count();
     Ok(match end {
         End::Interrupted => exit_code::INTERRUPTED,
@@ -476,7 +472,7 @@ fn run(
 
 fn check(workplace: &Workplace, name: &str, json: bool) -> Outcome {
     let seen = Seen::of(workplace, name)?;
-    print(json, &seen.json(), || {
+    terminal::say_as(json, &seen.json(), || {
         let mut lines = vec![format!("{} trials: {}", seen.survey.trials.len(), seen.counts())];
         lines.extend(finding_lines(&seen));
         if seen.findings.is_empty() {
@@ -523,7 +519,7 @@ fn value_table(seen: &Seen) -> String {
 
 fn show(workplace: &Workplace, name: &str, json: bool) -> Outcome {
     let seen = Seen::of(workplace, name)?;
-    print(json, &seen.json(), || {
+    terminal::say_as(json, &seen.json(), || {
         let study = &seen.study.study;
         let mut lines = vec![study.goal.clone(), format!("{} trials: {}", seen.survey.trials.len(), seen.counts())];
         lines.push(format!("\n{} of each value at its best ({} is better):", study.metric, study.direction.word()));
@@ -610,7 +606,7 @@ fn close(workplace: &Workplace, name: &str, because: Option<&str>, write: Option
     }
     let shown = |path: &PathBuf| path.strip_prefix(project.root()).unwrap_or(path).display().to_string();
     let names: Vec<String> = written.iter().map(|(path, _)| shown(path)).collect();
-    print(json, &json!({ "format": 1, "written": names, "closed": closed }), || names.join("\n"));
+    terminal::say_as(json, &json!({ "format": 1, "written": names, "closed": closed }), || names.join("\n"));
     terminal::tell("hint: git add --all experiments && git commit");
     Ok(exit_code::SUCCESS)
 }

@@ -14,8 +14,7 @@ use harness_study::ledger::phase_of;
 use serde_json::json;
 
 use super::budget::promised_to_others;
-use super::queue::Seeds;
-use super::run::For;
+use super::queue::{Seeds, Which};
 use super::{Failure, Outcome, Workplace, proposal, terminal};
 use crate::cluster::{self, ClusterError, Host, Order, Request, State, Submission, Task};
 use crate::exit_code;
@@ -39,21 +38,11 @@ pub(super) struct Arguments {
     /// The experiments.
     #[arg(required_unless_present_any = ["init", "study", "request"])]
     names: Vec<String>,
-    /// The first so many seeds that are derived for the purpose and nobody chooses, without those that are completed.
-    #[arg(long, value_name = "COUNT", conflicts_with = "chosen", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    seeds: Option<u32>,
-    /// This seed instead of the config's; may be repeated, for a run each.
-    #[arg(long = "seed", value_name = "SEED", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-    chosen: Vec<u64>,
-    /// What the runs are for [default: explore; with --seeds, `decide.purpose`].
-    #[arg(long, value_enum)]
-    purpose: Option<For>,
+    #[command(flatten)]
+    which: Which,
     /// The trials of this experiment's study that are missing.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["names", "chosen", "seeds", "purpose"])]
     study: Option<String>,
-    /// Submit them even though experiments/budget.toml does not pay for them; the reason goes into their records.
-    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    over_budget: Option<String>,
     /// Print the script, and submit nothing.
     #[arg(long)]
     dry_run: bool,
@@ -194,12 +183,8 @@ fn own() -> Result<PathBuf, Failure> {
 }
 
 fn nothing(json: bool) -> Outcome {
-    print(json, &json!({ "format": FORMAT, "submission": null }), || "nothing is missing".to_owned());
+    terminal::say_as(json, &json!({ "format": FORMAT, "submission": null }), || "nothing is missing".to_owned());
     Ok(exit_code::SUCCESS)
-}
-
-fn print(json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) {
-    terminal::say(&if json { serde_json::to_string_pretty(value).expect("plain values are JSON") } else { text() });
 }
 
 fn init(workplace: &Workplace, kind: Kind, json: bool) -> Outcome {
@@ -212,7 +197,7 @@ fn init(workplace: &Workplace, kind: Kind, json: bool) -> Outcome {
         Kind::Htcondor => Scheduler::Htcondor,
     };
     files::write(&path, cluster_template(scheduler).as_bytes())?;
-    print(json, &json!({ "format": FORMAT, "written": ["cluster.toml"] }), || "cluster.toml".to_owned());
+    terminal::say_as(json, &json!({ "format": FORMAT, "written": ["cluster.toml"] }), || "cluster.toml".to_owned());
     terminal::tell("hint: take the `#` from the lines that you need, commit it, then `harness submit NAME --dry-run`");
     Ok(exit_code::SUCCESS)
 }
@@ -231,17 +216,11 @@ pub(super) struct Asked<'a> {
 
 impl Arguments {
     fn asked(&self) -> Asked<'_> {
-        let seeds = match self.seeds {
-            _ if self.study.is_some() => Seeds::Trials,
-            Some(count) => Seeds::Derived(count),
-            None if self.chosen.is_empty() => Seeds::Config,
-            None => Seeds::Chosen(self.chosen.clone()),
-        };
         Asked {
             names: self.names.iter().chain(&self.study).map(String::as_str).collect(),
-            seeds,
-            purpose: self.purpose.map(Into::into),
-            over_budget: self.over_budget.as_deref(),
+            seeds: self.which.seeds(self.study.is_some()),
+            purpose: self.which.purpose(),
+            over_budget: self.which.reason(),
         }
     }
 }
@@ -337,7 +316,7 @@ fn dry_run(order: &Order, root: &Path, trainer: &Path, json: bool) -> Outcome {
         "tasks": order.tasks,
         "scripts": scripts.iter().map(|(name, text)| json!({ "name": name, "text": text })).collect::<Vec<_>>(),
     });
-    print(json, &value, || {
+    terminal::say_as(json, &value, || {
         let text = |(name, text): &(&str, String)| {
             if scripts.len() == 1 { text.clone() } else { format!("# --- {name} ---\n{text}") }
         };
@@ -348,7 +327,7 @@ fn dry_run(order: &Order, root: &Path, trainer: &Path, json: bool) -> Outcome {
 
 /// Says what was submitted.
 fn tell(submission: &Submission, json: bool) {
-    print(json, &json!({ "format": FORMAT, "submission": submission }), || {
+    terminal::say_as(json, &json!({ "format": FORMAT, "submission": submission }), || {
         let Submission { job, scheduler, tasks, .. } = submission;
         let runs = if tasks.len() == 1 { "one run".to_owned() } else { format!("{} runs", tasks.len()) };
         let limit = submission.time_s.map_or(String::new(), |s| format!(", {} at most each", duration(s as f64)));

@@ -29,6 +29,11 @@ pub(super) fn say(text: &str) {
     print(&format!("{}\n", plain(text)));
 }
 
+/// Prints an answer as JSON where that is asked for, else in words.
+pub(super) fn say_as(json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) {
+    say(&if json { serde_json::to_string_pretty(value).expect("plain values are JSON") } else { text() });
+}
+
 fn print(text: &str) {
     let mut out = stdout().lock();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
