@@ -8,10 +8,9 @@ use harness_record::format::Purpose;
 
 use super::outside::quoted;
 use super::submission::Task;
+use crate::exit_code::STOPPED as GOES_ON;
 
-/// The exit code of `harness run --go-on` for "stopped before its end; the same command goes on".
-const GOES_ON: u8 = 75;
-/// The exit code that HTCondor takes for the same.
+/// The exit code that HTCondor takes for [`GOES_ON`].
 const CONDOR_GOES_ON: u8 = 85;
 /// Seconds before the time limit at which a run is told of it, at most; a tenth of the limit where that is less.
 const WARNED_BEFORE_S: u64 = 180;
