@@ -40,7 +40,7 @@ pub use bundled::{Bundled, Deleted};
 pub use dropped::{Dropped, drop_run, dropped, opened};
 pub use fit::fit;
 pub use history::{Fate, history};
-pub use log::Log;
+pub use log::{Log, lived_s};
 pub use openings::{Opening, last_opening, openings};
 pub use seal::{Inherited, Recorder, SealError, pretty};
 pub use select::{LeftOut, Reason, RunSet, Seen};

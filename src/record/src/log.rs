@@ -5,6 +5,7 @@ use std::path::Path;
 use harness_core::Digest;
 use harness_core::contract::{Closing, Message, Started};
 use harness_core::files::{self, FileError};
+use harness_core::scores::StepLine;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +21,15 @@ const OWN_EVENTS: [(&str, &[&str]); 5] = [
     ("pruned", &["step", "path"]),
     ("abandoned", &["step"]),
 ];
+
+/// Seconds from the first of a log's times to the last sign of life: the last of them, or the last row after `first_step` if that
+/// is later.
+pub fn lived_s(times: &[Timestamp], first_step: u64, rows: &[StepLine]) -> f64 {
+    let ends = times.first().zip(times.last());
+    let by_log = ends.map_or(0.0, |(first, last)| last.duration_since(*first).as_secs_f64());
+    let by_steps = rows.last().filter(|row| row.step > first_step).map_or(0.0, |row| row.wall_time_s);
+    by_log.max(by_steps)
+}
 
 /// What a log tells.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -13,7 +13,7 @@ use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::scores::{StepLine, parse_csv};
 use harness_record::format::{Open, Purpose, Record, Status, file, read_open, read_record};
 use harness_record::select::Traces;
-use harness_record::{all_runs, dropped, experiments};
+use harness_record::{all_runs, dropped, experiments, lived_s};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -383,17 +383,16 @@ fn last_sign_of_life(open: &Open, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Opt
     let events: Vec<Event> = events.take_while(|event| event.event != "abandoned").collect();
     let (first, last) = (events.first()?, events.last()?);
     let [first, last] = [first, last].map(|event| event.at.parse::<Timestamp>().ok());
-    let by_log = last?.duration_since(first?).as_secs_f64();
+    let times = [first?, last?];
     let inherited = open.resumed_from.as_ref().map_or(0, |from| from.step);
     // The last row may be torn.
     let rows = read(file::STEPS).unwrap_or_default();
     let whole = rows.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     let rows: Vec<StepLine> = parse_csv(&rows[..whole], file::STEPS).unwrap_or_default();
-    let by_steps = rows.last().filter(|row| row.step > inherited).map_or(0.0, |row| row.wall_time_s);
     let on_gpu = events.iter().any(|event| {
         event.event == "started" && event.body["device"].as_str().is_some_and(|device| device.starts_with("cuda"))
     });
-    let seconds = by_log.max(by_steps);
+    let seconds = lived_s(&times, inherited, &rows);
     let (gpu_time_s, cpu_time_s) = if on_gpu { (seconds, 0.0) } else { (0.0, seconds) };
     Some(Spent { gpu_time_s, cpu_time_s, energy_j: 0.0 })
 }

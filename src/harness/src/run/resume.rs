@@ -201,19 +201,13 @@ pub(super) fn hold(folder: &Path) -> Result<File, RunError> {
 
 /// A run, which is sealed before if nobody seals it any more.
 pub(super) fn sealed(project: &Project, name: &ExperimentName, run: &RunId) -> Result<SealedRun, RunError> {
-    if let Err(RecordError::NotSealed { .. }) = SealedRun::open(project, name, run) {
-        seal(project, name, run)?;
+    match SealedRun::open(project, name, run) {
+        Err(RecordError::NotSealed { .. }) => {
+            seal(project, name, run)?;
+            Ok(SealedRun::open(project, name, run)?)
+        }
+        other => Ok(other?),
     }
-    Ok(SealedRun::open(project, name, run)?)
-}
-
-/// Seconds from the first event of a log to the last sign of life: another event, or a step that was done.
-fn lived_s(log: &Log, rows: &[StepLine]) -> f64 {
-    let by_log =
-        log.times.first().zip(log.times.last()).map_or(0.0, |(first, last)| last.duration_since(*first).as_secs_f64());
-    let first_step = log.told.started.as_ref().map_or(0, |started| started.first_step);
-    let by_steps = rows.last().filter(|row| row.step > first_step).map_or(0.0, |row| row.wall_time_s);
-    by_log.max(by_steps)
 }
 
 /// Seals a run that nobody seals any more, from what its log tells: as it ended, where only its seal was cut short, and else as
@@ -234,8 +228,9 @@ pub fn seal(project: &Project, name: &ExperimentName, run: &RunId) -> Result<(Re
     })?;
     let rows: Vec<StepLine> = read_csv(&folder.join(file::STEPS))?;
     let step = rows.last().map_or(0, |row| row.step);
-    let lived =
-        Ended { exit_code: None, signal: None, failure: None, wall_time_s: lived_s(&log, &rows), cpu_time_s: 0.0 };
+    let first_step = log.told.started.as_ref().map_or(0, |started| started.first_step);
+    let wall_time_s = record::lived_s(&log.times, first_step, &rows);
+    let lived = Ended { exit_code: None, signal: None, failure: None, wall_time_s, cpu_time_s: 0.0 };
     recorder.event("abandoned", serde_json::json!({ "step": step }))?;
     let (mut pruned, mut lost) = (log.pruned, Vec::new());
     for checkpoint in log.told.checkpoints.iter().filter(|checkpoint| !pruned.contains(&checkpoint.step)) {
