@@ -103,6 +103,19 @@ mod tests {
     }
 
     proptest! {
+        /// Long repeats in few letters, where a suffix array is most easily wrong.
+        #[test]
+        fn a_small_text_of_few_letters_gives_a_vocabulary_or_too_little_text(
+            words in prop::collection::vec("[abc]{1,8}", 1..12),
+        ) {
+            let mut counts = PieceCounts::default();
+            counts.add(&words);
+            match train(counts, 260, "<|endoftext|>") {
+                Ok(_) | Err(TokenizerError::TooLittleText { .. }) => {}
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
+
         #[test]
         fn tokens_give_the_text_back(text in "(.|\\PC|[ \\n\\t\u{0}]|the |<\\|endoftext\\|>){0,40}") {
             let tokens = TRAINED.encode(&text).unwrap();
