@@ -68,7 +68,8 @@ def main() -> None:
 
 
 def print_table(arguments: argparse.Namespace, settings: dict, programs: list[bench.Program], load: float) -> None:
-    agreement = bench.check_losses(programs, arguments.precision)
+    alone = programs[0].losses()[: bench.COMPARED_STEPS]
+    agreement = bench.check_losses(programs[1:], "one process", alone, arguments.precision)
     tokens = len(settings["tokens"]) * settings["context_length"]
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
     print(f"\nCommit {commit.stdout.strip()}, {bench.processor()}, {os.cpu_count()} cores, load {load:.1f} to {os.getloadavg()[0]:.1f}. "

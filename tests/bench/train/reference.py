@@ -1,6 +1,7 @@
 """The peer of `make bench-train`: the GPT-2 of `harness-trainer` in plain PyTorch, and the rate of matrix products.
 
 usage: reference.py eager|compile SETTINGS.json    trains; a line with the loss after each step
+       reference.py exact SETTINGS.json            the same in float64, with which the losses of all are compared
        reference.py product SETTINGS.json          multiplies matrices; a line after each product
 
 SETTINGS.json is written by bench.py: the shapes, the batch, the weights to begin with, data type, device, threads.
@@ -82,7 +83,7 @@ def train(kind: str, settings: dict, device: torch.device) -> None:
     shape = {name: settings[name] for name in ("layers", "heads", "width", "context_length", "vocabulary_size")}
     model = Gpt2(**shape)
     load(model, pathlib.Path(settings["checkpoint"]))
-    model.to(device)
+    model.to(device, torch.float64 if kind == "exact" else torch.float32)
     decayed = [p for p in model.parameters() if p.dim() >= 2]
     others = [p for p in model.parameters() if p.dim() < 2]
     groups = [{"params": decayed, "weight_decay": settings["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
@@ -93,7 +94,8 @@ def train(kind: str, settings: dict, device: torch.device) -> None:
     tokens = torch.tensor(settings["tokens"])  # (B, T + 1)
     if device.type == "cuda":
         tokens = tokens.pin_memory()
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16")
+    rounded = settings["precision"] == "bf16" and kind != "exact"
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=rounded)
     waiting: list[tuple[torch.Tensor, torch.cuda.Event | None]] = []
     while True:
         batch = tokens.to(device, non_blocking=True)
