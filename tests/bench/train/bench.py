@@ -7,8 +7,8 @@ All programs begin with the same weights and see the same batch in each step: th
 the order within it does not matter. They run in turn: all but one are stopped by a signal (SIGSTOP), so that what
 else the machine does falls on all of them alike. A step is timed by the arrival of its line; the first ones after a
 signal are left out. Prints a table in Markdown; fails if the losses of the first steps are not those of the same
-training in float64. (A peer's own float32 is no measure: PyTorch sums the squares of a long gradient one after the
-other, so that the norm by which it clips is off by up to 1e-3.)
+training in float64. (A peer's own float32 is no measure: PyTorch sums the squares of a long gradient in float32, so
+that the norm by which it clips is off by up to 1e-3.)
 """
 
 import argparse
