@@ -82,6 +82,16 @@ fn small_sizes_predict_the_full_one_before_it_is_run() {
     let text = project.harness(&["ladder", "score", "large"]).expect(0).stdout;
     assert!(text.contains("registered before every run") && text.lines().all(|l| l.chars().count() <= 110), "{text}");
 
+    // Of a commit that builds on a later one its date does not show that it was there.
+    project.commit_at("2038-01-01T00:00:00Z", "From a clock that is ahead");
+    project.commit_at("2026-01-01T00:00:00Z", "With a date that somebody set");
+    project.harness(&["run", "large", "--seed", "2"]).expect(0);
+    let score = json(&project, &["ladder", "score", "large"]);
+    assert_eq!((&score["registered"], &score["runs"][0]["registered"]), (&false.into(), &true.into()));
+    assert_eq!(score["runs"][1]["dates"]["contradicts"], true, "{score}");
+    let text = project.harness(&["ladder", "score", "large"]).expect(0).stdout;
+    assert!(text.contains("not by its dates") && text.contains("says that it was made at 2038-"), "{text}");
+
     let drawn = project.harness(&["plot", "ladder", "large"]).expect(0).stdout;
     assert!(drawn.contains("8 runs of smaller sizes") && drawn.contains("found"), "{drawn}");
     let before = project.harness(&["plot", "ladder", "large-rung-1"]).expect(0).stdout;
@@ -91,7 +101,7 @@ fn small_sizes_predict_the_full_one_before_it_is_run() {
     fs::remove_file(project.path("experiments/large/prediction.toml")).unwrap();
     project.harness(&["ladder", "fit", "large"]).expect(0);
     let late = json(&project, &["ladder", "score", "large"]);
-    assert_eq!(late["registered"], false, "it is another file: it says when it was made");
+    assert_eq!(late["runs"][0]["registered"], false, "it is another file: it says when it was made");
     project.write("experiments/large/experiment.toml", &LARGE.replace("steps = 400", "steps = 800"));
     project.commit("Train longer");
     project.harness(&["run", "large", "--seed", "1"]).expect(0);

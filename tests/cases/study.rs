@@ -210,3 +210,36 @@ fn what_was_expected_only_after_the_runs_was_not_registered() {
     );
     assert!(project.harness(&["tree"]).expect(0).stdout.contains("warm"));
 }
+
+#[test]
+fn the_date_of_a_commit_is_held_against_what_it_builds_on_and_what_it_holds() {
+    let project = Project::new();
+    project.write("experiments/project.toml", "id = \"test\"\n");
+    project.write("experiments/warm/experiment.toml", WARM);
+    // A date before that of the commit before: nothing contradicts, and it shows nothing.
+    project.commit_at("2020-01-01T00:00:00Z", "Propose");
+    project.harness(&["seeds", "warm", "--seeds", "1"]).expect(0);
+    let ran = project.harness(&["audit"]).expect(0);
+    assert!(ran.stdout.contains("its date proves nothing"), "{}", ran.stdout);
+    let dates = |at: usize| decided(&project, "warm")["dates"][at].clone();
+    assert_eq!(dates(0)["contradicts"], false);
+    let text = project.harness(&["decide", "warm"]).expect(0).stdout;
+    assert!(text.contains("dates      the commit of run") && !text.contains("CONTRADICTION"), "{text}");
+
+    // Words that were committed after the run, with a date before it, and a record that names that commit.
+    project.write("experiments/warm/experiment.toml", &WARM.replace("Less loss.", "More loss."));
+    project.commit_at("2020-01-01T00:00:00Z", "Change the words, and commit the run");
+    project.harness(&["seeds", "warm", "--seeds", "2"]).expect(0);
+    assert!(dates(1)["contradicts"] == false && dates(2).is_null(), "the run is later than the one it holds");
+    project.commit_at("2038-01-01T00:00:00Z", "From a clock that is ahead");
+    project.commit_at("2020-01-01T00:00:00Z", "With a date that somebody set");
+    project.harness(&["seeds", "warm", "--seeds", "3"]).expect(0);
+    assert_eq!(dates(2)["contradicts"], true);
+    let text = project.harness(&["decide", "warm"]).expect(0).stdout;
+    assert!(
+        text.contains("CONTRADICTION: the commit of run") && text.contains("which says that it was made at 2038-"),
+        "{text}"
+    );
+    let ran = project.harness(&["audit"]).expect(1);
+    assert!(ran.stdout.contains("after the run was opened"), "{}", ran.stdout);
+}

@@ -681,34 +681,26 @@ fn history(subjects: &Subjects, table: &mut Table) {
         fs::write(run.join("open.json"), harness_record::pretty(&open)).unwrap();
         mend(run, "open.json", false);
     };
-    project.git(&[
-        "-c",
-        "user.useConfigOnly=false",
-        "commit",
-        "-q",
-        "--allow-empty",
-        "-m",
-        "Later",
-        "--date",
-        "2038-01-01T00:00:00Z",
-    ]);
-    // The committer's date is the one that counts, and git takes it from its environment alone: a commit by hand.
-    let raw = project.git(&["cat-file", "commit", "HEAD"]);
-    let later = raw.lines().map(|line| match line.split_once(" <test@example.org> ") {
-        Some((who, _)) if who.starts_with("committer") => format!("{who} <test@example.org> 2145916800 +0000\n"),
-        _ => format!("{line}\n"),
-    });
-    project.write("commit.txt", &later.collect::<String>());
-    let commit = project.git(&["hash-object", "-t", "commit", "-w", "commit.txt"]);
-    fs::remove_file(project.path("commit.txt")).unwrap();
-    edit(commit.trim());
-    table.add("commit later than the run", Mended::Everything, true, "commit of 2038".to_owned(), &subjects.audit(run));
-    put_back(run, &pristine);
-    let before = project.git(&["rev-parse", "HEAD~3"]);
+    // Whoever sets the date of a commit cannot set what it builds on, nor what that holds.
+    let commit = |year: u16, of: &str, parent: &str| {
+        let (time, tree) = (format!("{year}-01-01T00:00:00Z"), format!("{of}^{{tree}}"));
+        project.git_at(Some(&time), &["commit-tree", &tree, "-p", parent, "-m", "Forged"]).trim().to_owned()
+    };
+    let used = Project::json(&run.join("open.json"))["code"]["commit"].as_str().unwrap().to_owned();
+    let later = commit(2038, &used, &used);
+    for (kind, what, commit) in [
+        ("commit later than the run", "a commit of 2038", later.clone()),
+        ("back-dated commit", "one of 2020 that builds on one of 2038", commit(2020, &used, &later)),
+        ("back-dated commit", "one of 2020 that holds the run", commit(2020, "HEAD", &used)),
+    ] {
+        edit(&commit);
+        table.add(kind, Mended::Everything, true, what.to_owned(), &subjects.audit(run));
+        put_back(run, &pristine);
+    }
+    let before = project.git(&["rev-parse", "HEAD~2"]);
     edit(before.trim());
     table.add("another commit", Mended::Everything, true, "the first commit".to_owned(), &subjects.audit(run));
     put_back(run, &pristine);
-    let used = Project::json(&run.join("open.json"))["code"]["commit"].as_str().unwrap().to_owned();
     let object = project.path(&format!(".git/objects/{}/{}", &used[..2], &used[2..]));
     let bytes = fs::read(&object).unwrap();
     fs::remove_file(&object).unwrap();

@@ -126,16 +126,21 @@ impl Project {
     }
 
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
-        let output = Command::new("git")
-            .args(["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"])
+        self.git_at(None, arguments)
+    }
+
+    /// `git`, whose commits say that they were made at a time.
+    pub(crate) fn git_at(&self, time: Option<&str>, arguments: &[&str]) -> String {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"])
             .args(["-c", "core.fsync=none", "-c", "gc.auto=0"])
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("HOME", self.folder.path())
-            .output()
-            .unwrap();
+            .env("HOME", self.folder.path());
+        git.envs(time.iter().flat_map(|time| [("GIT_AUTHOR_DATE", time), ("GIT_COMMITTER_DATE", time)]));
+        let output = git.output().unwrap();
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -143,6 +148,12 @@ impl Project {
     pub(crate) fn commit(&self, message: &str) {
         self.git(&["add", "-A"]);
         self.git(&["commit", "-q", "-m", message]);
+    }
+
+    /// A commit that says that it was made at a time, whether there is anything to commit or not.
+    pub(crate) fn commit_at(&self, time: &str, message: &str) {
+        self.git(&["add", "-A"]);
+        self.git_at(Some(time), &["commit", "-q", "--allow-empty", "-m", message]);
     }
 
     /// `harness` with an empty environment but PATH.

@@ -6,6 +6,7 @@
 //! Run folders, notes, the budget and the paper never count as changes: a run must not make the next one dirty, and neither
 //! prose nor limits change what a run computes.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +24,7 @@ use serde::Serialize;
 pub use crate::git_error::GitError;
 use crate::objects::{self, Objects};
 
-type Result<T> = std::result::Result<T, GitError>;
+pub(crate) type Result<T> = std::result::Result<T, GitError>;
 
 /// The repository that holds the project.
 pub struct Git {
@@ -32,6 +33,10 @@ pub struct Git {
     project: PathBuf,
     /// The project's folder in the repository: empty, or a path that ends in `/`.
     prefix: String,
+    /// What [`Git::latest_until`] found: seconds, and the commit.
+    latest: RefCell<BTreeMap<Oid, (i64, Oid)>>,
+    /// What [`Git::last_run_at`] found, by folders of experiments.
+    last_runs: RefCell<BTreeMap<Oid, Option<RunId>>>,
 }
 
 /// What is checked out, and what differs from it.
@@ -135,7 +140,7 @@ impl Git {
         let below = project.strip_prefix(&root).unwrap_or(Path::new(""));
         let prefix = below.components().map(|part| format!("{}/", part.as_os_str().to_string_lossy())).collect();
         let objects = Objects::of(&repository)?;
-        Ok(Git { repository, objects, project, prefix })
+        Ok(Git { repository, objects, project, prefix, latest: RefCell::default(), last_runs: RefCell::default() })
     }
 
     /// The folder of the project.
@@ -335,7 +340,7 @@ impl Git {
             versions.pop_if(|(later, _)| *later == blob);
             let version = Version {
                 commit: commit.id().to_string(),
-                at: jiff::Timestamp::from_second(commit.time().seconds()).unwrap_or_default(),
+                at: timestamp(commit.time().seconds()),
                 title: commit.summary().unwrap_or_default().to_owned(),
                 content: self.objects.content(&self.repository, blob)?,
             };
@@ -414,10 +419,60 @@ impl Git {
         Ok(rows.map(|(commit, reference)| (reference.to_owned(), commit.to_owned())).collect())
     }
 
-    /// When a commit was made, as it says itself.
+    /// When a commit was made, as it says itself: the later of when it was written and when it was committed.
     pub fn time_of(&self, commit: &str) -> Result<jiff::Timestamp> {
-        let seconds = self.commit(commit)?.time().seconds();
-        Ok(jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX))
+        let commit = self.commit(commit)?;
+        Ok(timestamp(commit.time().seconds().max(commit.author().when().seconds())))
+    }
+
+    /// The latest time at which one of the commits up to `commit` says that it was committed, and which.
+    pub fn latest_until(&self, commit: &str) -> Result<(jiff::Timestamp, String)> {
+        let tip = self.commit(commit)?.id();
+        let mut latest = self.latest.borrow_mut();
+        let mut left = vec![tip];
+        while let Some(&id) = left.last() {
+            objects::check_count(latest.len() + left.len())?;
+            let commit = if latest.contains_key(&id) { None } else { self.objects.commit(&self.repository, id)? };
+            let Some(commit) = commit else {
+                // A shallow clone ends before the first commit.
+                latest.entry(id).or_insert((i64::MIN, id));
+                left.pop();
+                continue;
+            };
+            let waiting: Vec<Oid> = commit.parent_ids().filter(|parent| !latest.contains_key(parent)).collect();
+            if waiting.is_empty() {
+                let before = commit.parent_ids().map(|parent| latest[&parent]);
+                let own = (commit.time().seconds(), id);
+                let last = before.fold(own, |last, other| if other.0 > last.0 { other } else { last });
+                latest.insert(id, last);
+                left.pop();
+            }
+            left.extend(waiting);
+        }
+        let (seconds, of) = latest[&tip];
+        Ok((timestamp(seconds), of.to_string()))
+    }
+
+    /// The last run, by its name, of all that a commit holds.
+    pub fn last_run_at(&self, commit: &str) -> Result<Option<RunId>> {
+        let Some(experiments) = self.entry(&self.commit(commit)?, "experiments")? else { return Ok(None) };
+        // What is no folder holds no run.
+        let folder = |id: Oid| self.objects.tree(&self.repository, id).ok();
+        let mut last_runs = self.last_runs.borrow_mut();
+        let mut last = None;
+        for experiment in folder(experiments).iter().flat_map(|folder| folder.iter()) {
+            let of_experiment = last_runs.entry(experiment.id()).or_insert_with(|| {
+                let runs = folder(experiment.id())?.get_name("runs").and_then(|runs| folder(runs.id()))?;
+                runs.iter().filter_map(|run| run.name()?.parse::<RunId>().ok()).max()
+            });
+            last = last.max(of_experiment.clone());
+        }
+        Ok(last)
+    }
+
+    /// Whether a commit holds a run.
+    pub fn holds_run(&self, commit: &str, experiment: &ExperimentName, run: &RunId) -> Result<bool> {
+        Ok(self.entry(&self.commit(commit)?, &format!("experiments/{experiment}/runs/{run}"))?.is_some())
     }
 
     /// Who wrote a commit.
@@ -510,6 +565,14 @@ impl Git {
     fn entry(&self, commit: &git2::Commit, path: &str) -> Result<Option<Oid>> {
         self.objects.entry(&self.repository, commit.tree_id(), &format!("{}{path}", self.prefix))
     }
+}
+
+fn timestamp(seconds: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(seconds).unwrap_or(if seconds < 0 {
+        jiff::Timestamp::MIN
+    } else {
+        jiff::Timestamp::MAX
+    })
 }
 
 /// What libgit2 refuses, with what can be done about it. There is a repository, so `git init` would be no help.

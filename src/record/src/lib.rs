@@ -10,6 +10,7 @@
 
 pub mod anchors;
 mod bundled;
+pub mod dates;
 mod dropped;
 pub mod environment;
 mod fit;

@@ -140,15 +140,19 @@ impl Objects {
     pub(crate) fn history(&self, repository: &Repository, tip: Oid) -> Result<(), GitError> {
         let (mut seen, mut left) = (BTreeSet::from([tip]), vec![tip]);
         while let Some(id) = left.pop() {
-            if seen.len() > COMMITS {
-                return Err(broken("the history", format!("it has more than {COMMITS} commits")));
-            }
+            check_count(seen.len())?;
             // A shallow clone ends before the first commit.
             let Some(commit) = self.commit(repository, id)? else { continue };
             left.extend(commit.parent_ids().filter(|parent| seen.insert(*parent)));
         }
         Ok(())
     }
+}
+
+/// Lets no more commits be walked over than a history has.
+pub(crate) fn check_count(commits: usize) -> Result<(), GitError> {
+    let problem = || broken("the history", format!("it has more than {COMMITS} commits"));
+    if commits > COMMITS { Err(problem()) } else { Ok(()) }
 }
 
 fn too_large(size: impl std::fmt::Display) -> String {

@@ -9,9 +9,11 @@ use std::rc::Rc;
 
 use harness_analyse::{RunName, lower_is_better};
 use harness_core::config::{Direction, Guardrail, Loaded, Proposal};
-use harness_core::names::{ExperimentName, Project};
+use harness_core::names::{ExperimentName, Project, RunId};
 use harness_record::SealedRun;
+use harness_record::dates::{self, Doubt};
 use harness_record::format::Purpose;
+use harness_record::git::Git;
 use harness_statistics::dunnett::Family as SeedFamily;
 use harness_statistics::hypothesis::TTest;
 use harness_statistics::looks::pocock;
@@ -269,6 +271,18 @@ pub fn decide_by(evidence: &Evidence, name: &ExperimentName) -> Result<Decision,
         because.push(format!("{} changed after the first run", decision.changed_since.join(", ")));
     }
     Ok(decision)
+}
+
+/// The runs of a change that may decide it, oldest first, whose commit was not there before them by the dates in git, or has a date that
+/// proves nothing. A record names its commit, and that holds what was registered: more is not known of the order.
+pub fn doubts(evidence: &Evidence, git: &Git, name: &ExperimentName) -> Result<Vec<(RunId, Doubt)>, StudyError> {
+    let purpose = purpose_of(&evidence.experiment(name)?.experiment);
+    let mut doubts = Vec::new();
+    for run in evidence.seeded(name, purpose)?.completed.values() {
+        doubts.extend(dates::doubt(git, &run.open)?.map(|doubt| (run.open.run.clone(), doubt)));
+    }
+    doubts.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(doubts)
 }
 
 /// The experiments that expect something of a metric against one baseline and are decided by runs of one purpose, `own` at any

@@ -9,6 +9,7 @@ use harness_core::config::{Choices, ModelConfig, load};
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_record::SealedRun;
+use harness_record::dates::{self, Doubt};
 use harness_record::git::{Git, Held};
 use harness_statistics::mean;
 use harness_statistics::power_law::{self, NoLaw, PowerLaw};
@@ -146,7 +147,7 @@ pub struct Score {
     pub relative_error: f64,
     /// Runs whose value the interval holds.
     pub inside: usize,
-    /// Whether the commit of every run held this prediction.
+    /// Whether the prediction was registered for every run.
     pub registered: bool,
 }
 
@@ -161,8 +162,10 @@ pub struct Scored {
     pub value: f64,
     /// Whether the interval holds it.
     pub inside: bool,
-    /// Whether the run's commit held this prediction.
+    /// Whether the run's commit held this prediction, and no date in git contradicts that it did so before the run.
     pub registered: bool,
+    /// What the dates in git say of that commit, where they do not agree.
+    pub dates: Option<Doubt>,
 }
 
 /// Why a ladder says nothing.
@@ -440,13 +443,16 @@ pub fn score(evidence: &Evidence, git: &Git, target: &ExperimentName) -> Result<
         let value = evidence.numbers(run)?.number(&prediction.metric);
         let value = value.filter(|value| value.is_finite()).ok_or_else(|| missing("the metric is missing in a run"))?;
         let held = git.held_at(&run.open.code.commit, &path, &text).map_err(StudyError::from)?;
+        let dates = dates::doubt(git, &run.open).map_err(StudyError::from)?;
+        let is_before = !dates.as_ref().is_some_and(|doubt| doubt.contradicts);
         let [low, high] = prediction.interval;
         scored.push(Scored {
             run: run.open.run.clone(),
             seed: run.open.plan.seed,
             value,
             inside: (low..=high).contains(&value),
-            registered: held == Held::Same && !run.open.code.dirty,
+            registered: held == Held::Same && !run.open.code.dirty && is_before,
+            dates,
         });
     }
     let value = mean(&scored.iter().map(|run| run.value).collect::<Vec<_>>());

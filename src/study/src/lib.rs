@@ -40,7 +40,7 @@ use harness_core::names::ExperimentName;
 use harness_record::RecordError;
 
 pub use adoption::{Adoption, adoptions};
-pub use decide::{Action, Decision, Verdict, decide, decide_by};
+pub use decide::{Action, Decision, Verdict, decide, decide_by, doubts};
 pub use diff::{Diff, diff};
 pub use evidence::Evidence;
 pub use tree::{Branch, tree};

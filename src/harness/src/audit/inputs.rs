@@ -19,9 +19,8 @@ use harness_corpus::Store;
 use harness_corpus::tasks::{TaskRecipe, load_items};
 use harness_record::format::{Continuation, Open, PlanFile, Record, SINCE, Spent, file, read_open, read_record};
 use harness_record::git::{Git, GitError, Held, is_same_text};
-use harness_record::{Checkpoints, SealedRun, Verified, verify};
+use harness_record::{Checkpoints, SealedRun, Verified, dates, verify};
 use harness_study::points;
-use jiff::{SignedDuration, Timestamp};
 
 pub(super) fn check(
     project: &Project,
@@ -124,18 +123,12 @@ fn code(git: &Git, open: &Open, folder: &Path, subject: &Subject, audit: &mut Au
 
 /// A commit is made before the run that names it is opened.
 fn order_of_times(git: &Git, open: &Open, subject: &Subject, audit: &mut Audit) {
-    /// Clocks of two machines differ, and a commit may come from another.
-    const SLACK: SignedDuration = SignedDuration::from_mins(10);
-    let (Ok(made), Ok(opened)) = (git.time_of(&open.code.commit), open.opened_at.parse::<Timestamp>()) else { return };
-    if made <= opened {
-        return;
-    }
     let what = format!("commit {}", short(&open.code.commit));
-    let detail = format!("says that it was made at {made}, after the run was opened, {opened}");
-    if made.duration_since(opened) > SLACK {
-        contradiction(audit, subject, &what, detail);
-    } else {
-        audit.add("L1", subject, what, Outcome::Note, format!("{detail}: clocks differ"));
+    match dates::doubt(git, open) {
+        Ok(None) => {}
+        Ok(Some(doubt)) if doubt.contradicts => contradiction(audit, subject, &what, doubt.detail),
+        Ok(Some(doubt)) => audit.add("L1", subject, what, Outcome::Note, doubt.detail),
+        Err(error) => audit.add("L1", subject, what, Outcome::Missing, first_line(&error)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Outcome, Workplace, terminal};
 use crate::exit_code;
-use harness_study::{Decision, Evidence, adoptions, decide_by, tree};
+use harness_study::{Decision, Evidence, adoptions, decide_by, doubts, tree};
 
 /// Decide a change by the rule that it registered before its runs: what became of its hypothesis, and whether to adopt it.
 ///
@@ -29,15 +29,24 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let branches = if adoptions.is_empty() { Vec::new() } else { tree(&evidence)? };
     let own = branches.into_iter().find(|branch| branch.experiment == decision.experiment);
     let in_sequence = own.and_then(|branch| branch.p_in_sequence);
+    let doubts = doubts(&evidence, &workplace.git, &decision.experiment)?;
     if arguments.json {
         let mut json = serde_json::to_value(&decision).expect("a decision is JSON");
         json["decided"] = serde_json::to_value(decided).expect("a decision is JSON");
         json["changed_evidence"] = serde_json::to_value(&changed).expect("sentences are JSON");
         json["p_in_sequence"] = in_sequence.into();
+        let dates = doubts.iter().map(
+            |(run, doubt)| serde_json::json!({ "run": run, "contradicts": doubt.contradicts, "detail": doubt.detail }),
+        );
+        json["dates"] = dates.collect();
         terminal::say(&serde_json::to_string_pretty(&json).expect("a decision is JSON"));
         return Ok(exit_code::SUCCESS);
     }
     let mut lines = vec![shown(&decision)];
+    lines.extend(doubts.iter().map(|(run, doubt)| {
+        let what = if doubt.contradicts { "CONTRADICTION: the" } else { "the" };
+        format!("dates      {what} commit of run {run} {}", doubt.detail)
+    }));
     if let Some(p) = in_sequence {
         lines.push(format!("sequence   p = {p:.4} by Holm's method over all families of its tree"));
     }

@@ -114,17 +114,24 @@ fn told_score(score: &Score) -> String {
         .iter()
         .map(|run| {
             let inside = if run.inside { "inside" } else { "outside" };
-            let registered = if run.registered { "before the run" } else { "not before the run" };
+            let registered = match &run.dates {
+                _ if run.registered => "before the run",
+                Some(doubt) if doubt.contradicts => "not by its dates",
+                _ => "not before the run",
+            };
             let number = format!("{:.4}", run.value);
             vec![run.run.to_string(), run.seed.to_string(), number, inside.to_owned(), registered.to_owned()]
         })
         .collect();
     let table = terminal::columns(&["run", "seed", "value", "interval", "registered"], &rows);
-    let standing = if score.registered {
-        "The prediction was registered before every run."
+    let mut standing = if score.registered {
+        "The prediction was registered before every run.".to_owned()
     } else {
-        "It was not registered before every run, so this is a fit, not a prediction."
+        "It was not registered before every run, so this is a fit, not a prediction.".to_owned()
     };
+    for run in &score.runs {
+        standing.extend(run.dates.iter().map(|doubt| format!("\nThe commit of run {} {}.", run.run, doubt.detail)));
+    }
     format!(
         "predicted {:.4} [{low:.4}, {high:.4}], found {:.4}: {:+.4} ({:+.1} %), {} of {} inside\n{table}\n{standing}",
         score.prediction.value,
