@@ -21,7 +21,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build dist demo test error-rates test-hostile test-dashboard test-resume test-cluster test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build dist init demo test error-rates test-hostile test-dashboard test-resume test-cluster test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -39,6 +39,10 @@ build: setup ## build harness and harness-trainer (PROFILE=release for long trai
 dist: setup ## pack both programs for a class, whose students then need no Rust (target/dist)
 	HARNESS_RELOCATABLE=1 cargo build --workspace --bins --locked --release
 	setup/dist.sh $(RELEASE) $(TARGET)/dist
+
+init: build ## begin a project of your own in a new folder: make init DIR=../group-7 [ARGS=...]
+	@test -n "$(DIR)" || { echo "error: no folder named"; echo "hint: make init DIR=../group-7"; exit 2; } >&2
+	$(BIN)/harness init "$(DIR)" $(ARGS)
 
 demo: build ## the whole job in minutes: corpus, two experiments, paper, audit
 	$(BIN)/harness demo

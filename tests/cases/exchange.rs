@@ -205,7 +205,14 @@ fn where_a_run_comes_from_is_said_in_the_words_of_others() {
     assert_eq!(dependencies[0]["digest"]["gitCommit"], commit.trim());
 
     let file = project.path("ro-crate-metadata.json");
-    project.harness(&["export", "ro-crate", file.to_str().unwrap()]).expect(0);
+    let licence = || {
+        project.harness(&["export", "ro-crate", file.to_str().unwrap()]).expect(0);
+        let graph = Project::json(&file)["@graph"].as_array().unwrap().clone();
+        graph.iter().find(|entity| entity["@id"] == "./").unwrap()["license"].clone()
+    };
+    assert_eq!(licence(), "not stated");
+    project.write("experiments/project.toml", "licence = \"CC-BY-4.0\"\n");
+    assert_eq!(licence(), "CC-BY-4.0");
     let metadata = Project::json(&file);
     let entities = metadata["@graph"].as_array().unwrap();
     let entity = |id: &str| entities.iter().find(|e| e["@id"] == id).unwrap_or_else(|| panic!("no {id}"));

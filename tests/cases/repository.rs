@@ -187,6 +187,7 @@ fn rooms_import_only_what_is_to_their_left() {
         "dashboard",
         "audit",
         "bundle",
+        "new_project",
         "cli",
     ];
     let place = |room: &str| order.iter().position(|r| *r == room);
@@ -277,29 +278,102 @@ fn every_experiment_and_recipe_loads() {
     assert!(Path::new(&repository.join("README.md")).is_file());
 }
 
-/// What a page points to: targets of links, and paths of the repository in code.
-fn pointed_to(page: &str, text: &str) -> Vec<String> {
+/// Every page of the repository.
+fn pages() -> Vec<(String, String)> {
+    let visible = |folder: &str| {
+        list_recursive(&repository().join(folder)).unwrap().into_iter().map(move |f| (folder.to_owned(), f))
+    };
+    let below = ["docs", "report", "tests"]
+        .iter()
+        .flat_map(|folder| visible(folder))
+        .map(|(folder, file)| format!("{folder}/{file}"));
+    let beside =
+        fs::read_dir(repository()).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let pages = below.chain(beside).filter(|page| page.ends_with(".md"));
+    pages.map(|page| (page.clone(), fs::read_to_string(repository().join(page)).unwrap())).collect()
+}
+
+/// What a page points to: targets of links, with their anchors, and paths of the repository in code.
+fn pointed_to(page: &str, text: &str) -> Vec<(String, Option<String>)> {
     let folder = Path::new(page).parent().unwrap();
     let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let links =
-        links.map(|link| link.split('#').next().unwrap()).filter(|link| !link.is_empty() && !link.contains("://"));
-    let links = links.map(|link| folder.join(link).to_str().unwrap().to_owned());
+    let links = links.filter(|link| !link.is_empty() && !link.contains("://")).map(|link| {
+        let (path, anchor) =
+            link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor.to_owned())));
+        let path = if path.is_empty() { page.to_owned() } else { folder.join(path).to_str().unwrap().to_owned() };
+        (path, anchor)
+    });
     let is_path = |code: &&str| {
         let known = ["src/", "docs/", "setup/", "templates/", "tests/"].iter().any(|root| code.starts_with(root));
         known && !code.contains(['<', '*', '{', ' ', '\u{2026}'])
     };
-    links.chain(text.split('`').skip(1).step_by(2).filter(is_path).map(str::to_owned)).collect()
+    links.chain(text.split('`').skip(1).step_by(2).filter(is_path).map(|path| (path.to_owned(), None))).collect()
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors_of(text: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    let mut in_code = false;
+    for line in text.lines() {
+        in_code ^= line.starts_with("```");
+        let Some(heading) = line.strip_prefix('#').filter(|_| !in_code) else { continue };
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        let slug: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let mut numbered = (1..).map(|n| format!("{slug}-{n}"));
+        let anchor = if anchors.contains(&slug) { numbered.find(|one| !anchors.contains(one)).unwrap() } else { slug };
+        anchors.insert(anchor);
+    }
+    anchors
+}
+
+/// What `harness init` leaves where it was: a project of one's own has pages that name it.
+fn is_left_behind(path: &str) -> bool {
+    path.starts_with("docs/example") && !repository().join("docs/example").exists()
 }
 
 #[test]
 fn what_the_pages_point_to_is_there() {
-    let pages = list_recursive(&repository().join("docs")).unwrap().into_iter().map(|page| format!("docs/{page}"));
-    let pages: Vec<String> = pages.chain(["README.md".to_owned(), "CONTRIBUTING.md".to_owned()]).collect();
+    let pages = pages();
+    assert!(
+        ["README.md", "CHANGELOG.md", "docs/formats/paper.md"].iter().all(|page| pages.iter().any(|(p, _)| p == page))
+    );
     let mut missing = Vec::new();
-    for page in pages.iter().filter(|page| page.ends_with(".md")) {
-        let text = fs::read_to_string(repository().join(page)).unwrap();
-        let found = pointed_to(page, &text);
-        missing.extend(found.into_iter().filter(|path| !repository().join(path).exists()).map(|path| (page, path)));
+    for (page, text) in &pages {
+        for (path, anchor) in pointed_to(page, text) {
+            let target = repository().join(&path);
+            let is_there = match &anchor {
+                Some(anchor) => fs::read_to_string(&target).is_ok_and(|text| anchors_of(&text).contains(anchor)),
+                None => target.exists(),
+            };
+            if !is_there && !is_left_behind(&path) {
+                missing.push((page, path, anchor));
+            }
+        }
     }
     assert!(missing.is_empty(), "these pages name what is not there: {missing:?}");
+}
+
+/// Messages, comments, help and scripts send their readers to pages too.
+#[test]
+fn every_page_that_the_program_names_is_there() {
+    let mut named = BTreeSet::new();
+    for root in
+        ["src", "tests", "setup", "templates", "experiments/library", "Makefile", ".ci/run", ".cargo/config.toml"]
+    {
+        let root = repository().join(root);
+        let files = if root.is_dir() { list_recursive(&root).unwrap() } else { vec![String::new()] };
+        for file in files {
+            let path = if file.is_empty() { root.clone() } else { root.join(&file) };
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            for rest in text.split("docs/").skip(1) {
+                let name: String =
+                    rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_/.".contains(*c)).collect();
+                named.extend(name.find(".md").map(|end| format!("docs/{}", &name[..end + 3])));
+            }
+        }
+    }
+    assert!(named.contains("docs/guide.md"), "{named:?}");
+    let missing: Vec<&String> = named.iter().filter(|page| !repository().join(page).exists()).collect();
+    assert!(missing.is_empty(), "no such page: {missing:?}");
 }

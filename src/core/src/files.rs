@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// An I/O error with what was tried and on which path.
@@ -305,6 +306,11 @@ pub fn remove_folder(path: &Path) -> Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(FileError::new("remove folder", path, e)),
         _ => Ok(()),
     }
+}
+
+/// Lets whoever may read a file execute it.
+pub fn make_executable(path: &Path) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(named("change", path))
 }
 
 /// Whether the path is a plain file itself, not a link to one.

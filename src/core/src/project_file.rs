@@ -14,6 +14,9 @@ use crate::names::Project;
 pub struct ProjectFile {
     /// A name or number that no other project has. Seeds are derived from it, so it stays as it is from the first run on.
     pub id: String,
+    /// The licence of what the project adds to the program, its runs and its paper among it: identifiers of SPDX, such as `CC-BY-4.0`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub licence: String,
     /// How runs are tied to the world outside when they are opened and when they are sealed; nothing of it stops a run.
     #[serde(skip_serializing_if = "AnchorConfig::is_empty")]
     pub anchor: AnchorConfig,
@@ -39,6 +42,19 @@ impl AnchorConfig {
 }
 
 impl ProjectFile {
+    /// The text of the file of a project that begins.
+    pub fn draft(id: &str, licence: &str) -> String {
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        format!(
+            "#:schema schema/project.json\n\
+             # What holds for every experiment. Seeds that nobody chooses are derived from the id: it stays as it is from the first\n\
+             # run on. The licence is that of experiments, runs and paper; src/ and what else came with it has its own.\n\
+             id = {}\nlicence = {}\n",
+            quoted(id),
+            quoted(licence)
+        )
+    }
+
     /// Reads it.
     pub fn load(project: &Project) -> Result<Self, FileError> {
         let path = project.project_file();

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use git2::{
-    AttrCheckFlags, DiffFormat, DiffOptions, ErrorCode, IndexEntryExtendedFlag, Oid, Repository, Sort, Status,
-    StatusOptions, Tree,
+    AttrCheckFlags, DiffFormat, DiffOptions, ErrorCode, FileMode, IndexEntryExtendedFlag, Oid, Repository, Sort,
+    Status, StatusOptions, Tree,
 };
 use harness_core::Digest;
 use harness_core::build;
@@ -22,7 +22,7 @@ use harness_core::names::{ExperimentName, RunId};
 use serde::Serialize;
 
 pub use crate::git_error::GitError;
-use crate::objects::{self, Objects};
+use crate::objects::{self, Blob, Objects};
 
 pub(crate) type Result<T> = std::result::Result<T, GitError>;
 
@@ -94,6 +94,17 @@ pub struct Version {
     pub title: String,
     /// The content.
     pub content: Vec<u8>,
+}
+
+/// A file as a commit holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldFile {
+    /// Relative to the project.
+    pub path: String,
+    /// The content.
+    pub content: Vec<u8>,
+    /// Whether it is a program.
+    pub is_executable: bool,
 }
 
 /// What a commit holds of a file.
@@ -525,7 +536,8 @@ impl Git {
             blobs.extend(self.entry(&commit, file)?.map(|id| (file.to_owned(), id)));
         }
         if let Some(sources) = self.entry(&commit, "src")? {
-            blobs.extend(self.objects.files_below(&self.repository, sources, "src/")?);
+            let below = self.objects.files_below(&self.repository, sources, "src/")?;
+            blobs.extend(below.into_iter().map(|blob| (blob.path, blob.id)));
         }
         blobs.retain(|(path, _)| build::is_source(path));
         if !blobs.iter().any(|(path, _)| path == "src/trainer/Cargo.toml") {
@@ -536,6 +548,25 @@ impl Git {
             files.push((path, Digest::of(&self.objects.content(&self.repository, id)?)));
         }
         Ok(Some(build::source_digest(files)))
+    }
+
+    /// The wanted files of the project at a commit, sorted by path. A link is none.
+    pub fn files_at(&self, commit: &str, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<HeldFile>> {
+        let commit = self.commit(commit)?;
+        let mut root = Some(commit.tree_id());
+        if let Some(folder) = self.prefix.strip_suffix('/') {
+            root = self.objects.entry(&self.repository, commit.tree_id(), folder)?;
+        }
+        let Some(root) = root else { return Ok(Vec::new()) };
+        let mut held = Vec::new();
+        for Blob { path, id, mode } in self.objects.files_below(&self.repository, root, "")? {
+            if mode != i32::from(FileMode::Link) && is_wanted(&path) {
+                let content = self.objects.content(&self.repository, id)?;
+                held.push(HeldFile { path, content, is_executable: mode == i32::from(FileMode::BlobExecutable) });
+            }
+        }
+        held.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(held)
     }
 
     /// The commit that is checked out.

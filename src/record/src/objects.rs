@@ -32,6 +32,14 @@ pub(crate) struct Objects {
     whole: RefCell<BTreeSet<Oid>>,
 }
 
+/// A file as a folder of a commit lists it.
+pub(crate) struct Blob {
+    pub path: String,
+    pub id: Oid,
+    /// What it is: a plain file, one that can be executed, a link.
+    pub mode: i32,
+}
+
 fn broken(what: impl Into<String>, problem: impl Into<String>) -> GitError {
     GitError::Broken { what: what.into(), problem: problem.into() }
 }
@@ -110,12 +118,7 @@ impl Objects {
     }
 
     /// Every file below a folder with its path, which `prefix` begins.
-    pub(crate) fn files_below(
-        &self,
-        repository: &Repository,
-        tree: Oid,
-        prefix: &str,
-    ) -> Result<Vec<(String, Oid)>, GitError> {
+    pub(crate) fn files_below(&self, repository: &Repository, tree: Oid, prefix: &str) -> Result<Vec<Blob>, GitError> {
         let (mut found, mut looked_at) = (Vec::new(), 0);
         let mut folders = vec![(tree, prefix.to_owned(), 0)];
         while let Some((tree, prefix, depth)) = folders.pop() {
@@ -128,7 +131,7 @@ impl Objects {
                 }
                 match entry.kind() {
                     Some(ObjectType::Tree) => folders.push((entry.id(), format!("{path}/"), depth + 1)),
-                    Some(ObjectType::Blob) => found.push((path, entry.id())),
+                    Some(ObjectType::Blob) => found.push(Blob { path, id: entry.id(), mode: entry.filemode() }),
                     _ => {}
                 }
             }

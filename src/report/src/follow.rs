@@ -69,6 +69,12 @@ fn kept(project: &Project, path: &str) -> PathBuf {
     project.root().join(DRAFTED).join(path)
 }
 
+/// Writes a file of the paper as somebody edited today's draft of it.
+pub(super) fn begin(project: &Project, draft: &Drafted, edited: &str) -> Result<(), FileError> {
+    files::write(&own(project, &draft.path), edited.as_bytes())?;
+    files::write(&kept(project, &draft.path), draft.text.as_bytes())
+}
+
 /// Brings what nobody edited to where the records are.
 pub(super) fn follow(project: &Project, drafts: &[Drafted]) -> Result<Followed, FileError> {
     let mut followed = Followed::default();

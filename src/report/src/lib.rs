@@ -73,6 +73,7 @@ pub use lint::{Rule as StatementRule, Statement};
 pub use made::Made;
 pub use page_budget::PageBudget;
 pub use paper_diff::{Changed, Then, paper_diff};
+pub use paper_toml::Author;
 pub use proof::{BoundList, Proof, ProofRun, SourceFile, Summary};
 pub use typst::Typst;
 pub use values::{Backing, Listed, Numbers};
@@ -309,6 +310,12 @@ fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("plain data is JSON");
     bytes.push(b'\n');
     bytes
+}
+
+/// Starts the paper of a new project: with its authors, and nothing else before the first report.
+pub fn begin(project: &Project, authors: &[Author]) -> Result<(), files::FileError> {
+    let draft = Drafted { path: paper_toml::NAME.to_owned(), text: paper_toml::DRAFT.to_owned(), is_wanted: true };
+    follow::begin(project, &draft, &paper_toml::with_authors(authors))
 }
 
 /// The edited files of the paper whose draft is another one by now, against both drafts.

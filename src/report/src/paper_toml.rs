@@ -109,14 +109,18 @@ pub(super) fn allowed(path: &str, text: &str) -> Result<Vec<Allowed>, ReportErro
     paper.allowed.into_iter().map(read).collect()
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// Who wrote the paper.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Author {
-    name: String,
+pub struct Author {
+    /// As it stands in the paper.
+    pub name: String,
+    /// Where they work or study; may be empty.
     #[serde(default)]
-    affiliation: String,
+    pub affiliation: String,
+    /// May be empty.
     #[serde(default)]
-    email: String,
+    pub email: String,
 }
 
 /// The file as nobody has edited it.
@@ -138,6 +142,17 @@ email = "first.author@example.org"
 limit = 8
 subsections = []
 "#;
+
+/// The draft with its authors.
+pub(super) fn with_authors(authors: &[Author]) -> String {
+    let (before, rest) = DRAFT.split_once("[[authors]]\n").expect("the draft has an author");
+    let (_, after) = rest.split_once("\n\n").expect("something follows the author");
+    let entries = authors.iter().map(|author| {
+        let entry = toml::to_string(author).expect("three texts are TOML");
+        format!("[[authors]]\n{entry}\n")
+    });
+    format!("{before}{}{after}", entries.collect::<String>())
+}
 
 /// What the project's own file says of pages, as far as it is there and can be read; [`parse`] says what is wrong with it.
 pub(super) fn pages(project: &Project) -> Pages {

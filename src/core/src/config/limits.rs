@@ -124,7 +124,40 @@ impl Shares {
     }
 }
 
+/// The file as nobody has edited it.
+const DRAFT: &str = "#:schema schema/budget.json
+# What this project may spend. Nothing is limited until a line says so: take away its `#`. `harness budget` shows what is left, and
+# runs that cannot be paid are refused before they start.
+#
+# gpu_hours = 40.0
+# cpu_hours = 200.0
+# energy_kwh = 25.0
+# money = 100.0
+# currency = \"EUR\"
+# price_per_gpu_hour = 2.5
+# end_date = \"2027-01-31\"
+#
+# [shares]
+# baseline = 0.2
+# explore = 0.2
+# tune = 0.2
+# confirm = 0.3
+# final = 0.1
+";
+
 impl Limits {
+    /// The text of the file of a project that begins, with the hours that it may spend.
+    pub fn draft(gpu_hours: Option<f64>, cpu_hours: Option<f64>) -> String {
+        let mut text = DRAFT.to_owned();
+        for (key, example, hours) in [("gpu_hours", "40.0", gpu_hours), ("cpu_hours", "200.0", cpu_hours)] {
+            if let Some(hours) = hours {
+                text =
+                    text.replace(&format!("# {key} = {example}\n"), &format!("{key} = {}\n", toml::Value::from(hours)));
+            }
+        }
+        text
+    }
+
     /// Reads the limits that hold today, whatever commit plans are read from.
     pub fn load(project: &Project) -> Result<Self, ConfigError> {
         match files::read_to_string(&project.budget_file()) {
@@ -220,6 +253,19 @@ mod tests {
         assert_eq!(limits.shares.of(Phase::Confirm), None);
         assert!(!limits.is_empty());
         assert!(Limits::parse("# nothing\n".to_owned()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_project_begins_with_the_hours_that_it_was_given() {
+        let begun = |gpu, cpu| Limits::parse(Limits::draft(gpu, cpu)).unwrap();
+        assert!(begun(None, None).is_empty());
+        assert_eq!(begun(Some(12.0), None), Limits { gpu_hours: Some(12.0), ..Limits::default() });
+        let both = Limits { gpu_hours: Some(0.0), cpu_hours: Some(1e300), ..Limits::default() };
+        assert_eq!(begun(Some(0.0), Some(1e300)), both);
+        // Whoever takes away each `#` has a file that is read.
+        let all: String =
+            DRAFT.lines().skip(4).map(|line| format!("{}\n", line.trim_start_matches(['#', ' ']))).collect();
+        assert_eq!(Limits::parse(all).unwrap().shares.of(Phase::Final), Some(0.1));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::cluster::skypilot::{BUNDLE, Rental, affordable_s, bundle};
 use crate::{cluster, exchange, exit_code};
 use harness_core::config::Cluster;
 use harness_core::files;
+use harness_core::project_file::ProjectFile;
 use harness_record::{self as record, RecordError, SealedRun, load_config};
 use harness_report::{PAPER_PDF, PAPER_PROOF};
 use harness_study::budget::Line;
@@ -177,7 +178,7 @@ fn ro_crate(workplace: &Workplace) -> Result<serde_json::Value, Failure> {
     let there = papers.into_iter().filter(|(path, _)| project.root().join(path).is_file());
     let papers: Vec<(String, &'static str)> = there.map(|(path, mime)| (path.to_owned(), mime)).collect();
     let name = project.root().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    Ok(exchange::ro_crate(&name, &runs, &papers))
+    Ok(exchange::ro_crate(&name, &ProjectFile::load(project)?.licence, &runs, &papers))
 }
 
 fn write(file: &Path, value: &serde_json::Value) -> Outcome {

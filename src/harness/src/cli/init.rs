@@ -1,133 +1,144 @@
-//! `harness init`: makes the repository a project of one's own.
+//! `harness init`: a project of one's own in a new folder.
 
-use harness_core::files;
+use std::path::PathBuf;
+
 use harness_core::names::ExperimentName;
-use harness_core::project_file::ProjectFile;
-use harness_record as record;
+use harness_report::Author;
 use serde_json::json;
 
-use super::{Failure, Outcome, Workplace, demo, terminal};
+use super::{Outcome, Workplace, terminal};
 use crate::exit_code;
+use crate::new_project::{self, BASELINE, Begun, Wanted};
 
-/// Make this repository a project of your own: an id, and without the experiments of the demonstration if you ask.
+const LICENCE: &str = "MIT OR Apache-2.0";
+
+/// Begin a project of your own in a new folder: sources, set-up, templates, recipes, the library of changes and a baseline.
 ///
-/// The id goes into experiments/project.toml, and seeds that nobody chooses are derived from it; once there are runs it
-/// stays as it is. The paper starts with the first `harness report`: report/ holds nothing before. Git keeps whatever is
-/// removed here, but for runs that were never committed.
+/// Nothing that others worked out comes along: no runs, studies, decisions and sections of a paper. The folder is a repository
+/// of its own with one commit, which names what it was made from. Authors, licence and hours are asked for on a
+/// terminal unless an option states them; elsewhere the options hold, and their defaults.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The id of the project [default: the name of its folder].
+    /// The folder: one that does not exist yet, or is empty.
+    folder: PathBuf,
+    /// The id of the project, from which seeds are derived [default: the name of the folder].
     #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: Option<String>,
-    /// Remove the experiments that `harness demo` runs.
-    #[arg(long)]
-    drop_demo: bool,
-    /// Remove their sealed runs as well; without this, an experiment that has runs is kept.
-    #[arg(long, requires = "drop_demo")]
-    with_runs: bool,
-    /// Print what was done as JSON: `id` and the `removed` folders.
+    /// An author of the paper; again for each other one [default: who commits].
+    #[arg(long = "author", value_name = "NAME <EMAIL>", value_parser = author)]
+    authors: Vec<Author>,
+    /// The licence of what you add, by its SPDX identifier; `A OR B` leaves the choice [default: MIT OR Apache-2.0].
+    #[arg(long, value_name = "SPDX", value_parser = licences)]
+    licence: Option<Licences>,
+    /// Hours that runs on a GPU may take in all [default: no limit].
+    #[arg(long, value_name = "HOURS", value_parser = hours)]
+    gpu_hours: Option<f64>,
+    /// Hours that runs on a processor may take in all [default: no limit].
+    #[arg(long, value_name = "HOURS", value_parser = hours)]
+    cpu_hours: Option<f64>,
+    /// The experiment whose config becomes your `baseline`; it extends no other.
+    #[arg(long, value_name = "EXPERIMENT", default_value = BASELINE)]
+    baseline: ExperimentName,
+    /// Ask nothing, and print what was made as JSON.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Clone, Debug)]
+struct Licences(Vec<String>);
+
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    let project = &workplace.project;
-    // What is refused is refused before anything is changed.
-    let dropped = if arguments.drop_demo { droppable(workplace, arguments.with_runs)? } else { Vec::new() };
-    let mut removed = Vec::new();
-    for name in &dropped {
-        files::remove_folder(&project.experiment(name))?;
-        removed.push(format!("experiments/{name}"));
+    let Arguments { authors, licence, gpu_hours, cpu_hours, baseline, json, .. } = arguments;
+    let (folder, committer) = new_project::prepare(&workplace.git, &arguments.folder)?;
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let asks = !json && terminal::can_ask();
+    let mut wanted = Wanted {
+        id: arguments.id.clone().unwrap_or(name),
+        authors: authors.clone(),
+        licences: licence.clone().map_or_else(|| LICENCE.split(" OR ").map(str::to_owned).collect(), |l| l.0),
+        gpu_hours: *gpu_hours,
+        cpu_hours: *cpu_hours,
+        baseline: baseline.clone(),
+    };
+    if authors.is_empty() {
+        let own = format!("{} <{}>", committer.name, committer.email);
+        wanted.authors = vec![committer];
+        if asks {
+            let question = format!("Authors, with commas in between [{own}]");
+            let several = |text: &str| text.split(',').map(author).collect::<Result<Vec<Author>, String>>();
+            wanted.authors = terminal::ask(&question, several)?.unwrap_or(wanted.authors);
+        }
     }
-    let id = name_project(workplace, arguments.id.as_deref())?;
-    if arguments.json {
-        let done = json!({ "id": id, "removed": removed });
-        terminal::say(&serde_json::to_string_pretty(&done).expect("texts are JSON"));
-    } else {
-        terminal::say(&format!("experiments/project.toml: id = \"{id}\""));
-        removed.iter().for_each(|folder| terminal::say(&format!("removed {folder}")));
+    if asks && licence.is_none() {
+        let question = format!("Licence of what you add [{LICENCE}]");
+        wanted.licences = terminal::ask(&question, licences)?.map_or(wanted.licences, |licences| licences.0);
     }
-    terminal::tell(
-        "hint: git add --all && git commit; then write experiments/<name>/experiment.toml (docs/guide.md), `harness run \
-         <name>`, and `harness report` starts your paper",
-    );
+    if asks && gpu_hours.is_none() {
+        wanted.gpu_hours = terminal::ask("Hours on a GPU that the project may spend [no limit]", hours)?;
+    }
+    if asks && cpu_hours.is_none() {
+        wanted.cpu_hours = terminal::ask("Hours on a processor that it may spend [no limit]", hours)?;
+    }
+    let begun = new_project::make(&workplace.git, &folder, &wanted)?;
+    terminal::say_as(*json, &as_json(&wanted, &begun), || {
+        let Begun { folder, commit, origin, files } = &begun;
+        format!(
+            "{}: project `{}`, {files} files, commit {} (from {}, harness {}, commit {})",
+            folder.display(),
+            wanted.id,
+            &commit[..12],
+            origin.project,
+            origin.version,
+            &origin.commit[..12]
+        )
+    });
+    terminal::tell(&format!(
+        "hint: cd {}; make exp NAME={BASELINE} trains your first model, docs/guide.md goes on from there",
+        arguments.folder.display()
+    ));
     Ok(exit_code::SUCCESS)
 }
 
-/// Gives the project its id, unless runs rest on the one that it has.
-fn name_project(workplace: &Workplace, asked: Option<&str>) -> Result<String, Failure> {
-    let project = &workplace.project;
-    let own = ProjectFile::load(project)?.id;
-    let mut has_runs = false;
-    for name in record::experiments(project)? {
-        has_runs |= !record::runs_of_every_kind(project, &name)?.is_empty();
-    }
-    let folder = std::path::absolute(project.root()).ok();
-    let folder = folder.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-    let id = match asked {
-        Some(id) if has_runs && id != own => {
-            return Err(Failure::usage(format!(
-                "there are runs, whose seeds come from the id `{own}`, so the project cannot become `{id}`\n\
-                 hint: leave --id out"
-            )));
-        }
-        Some(id) => id.to_owned(),
-        None if has_runs => return Ok(own),
-        None => folder.unwrap_or_else(|| own.clone()),
-    };
-    if id != own {
-        let path = project.project_file();
-        let text = if files::is_file(&path) { files::read_to_string(&path)? } else { String::new() };
-        let line = format!("id = {}\n", toml::Value::String(id.clone()));
-        let is_id = |old: &str| old.split_once('=').is_some_and(|(key, _)| key.trim() == "id");
-        let mut named: String =
-            text.split_inclusive('\n').map(|old| if is_id(old) { line.as_str() } else { old }).collect();
-        if !text.lines().any(is_id) {
-            named.push_str(&line);
-        }
-        files::write(&path, named.as_bytes())?;
-        // What was written is read back: an id that the file cannot hold is refused by its reader.
-        ProjectFile::load(project)?;
-    }
-    Ok(id)
+fn as_json(wanted: &Wanted, begun: &Begun) -> serde_json::Value {
+    json!({
+        "folder": begun.folder,
+        "id": wanted.id,
+        "authors": wanted.authors,
+        "licence": wanted.licences.join(" OR "),
+        "gpu_hours": wanted.gpu_hours,
+        "cpu_hours": wanted.cpu_hours,
+        "files": begun.files,
+        "commit": begun.commit,
+        "from": begun.origin,
+    })
 }
 
-/// The experiments of the demonstration that can go, children first.
-fn droppable(workplace: &Workplace, with_runs: bool) -> Result<Vec<ExperimentName>, Failure> {
-    let project = &workplace.project;
-    let state = workplace.git.state()?;
-    let mut dropped: Vec<ExperimentName> = Vec::new();
-    for name in demo::EXPERIMENTS.iter().rev() {
-        let name: ExperimentName = name.parse()?;
-        if !project.experiment(&name).is_dir() {
-            continue;
+/// `Ada Lovelace <ada@example.org>`, or the name alone.
+fn author(text: &str) -> Result<Author, String> {
+    let (name, email) = match text.trim().split_once('<') {
+        Some((name, rest)) => (name.trim(), rest.strip_suffix('>').map(str::trim)),
+        None => (text.trim(), Some("")),
+    };
+    match email {
+        Some(email) if !name.is_empty() && !name.chars().any(char::is_control) => {
+            Ok(Author { name: name.to_owned(), email: email.to_owned(), ..Author::default() })
         }
-        let folder = format!("experiments/{name}/");
-        if let Some(own) = state.changed.iter().chain(&state.untracked).find(|path| path.starts_with(&folder)) {
-            return Err(Failure::usage(format!(
-                "{own} differs from the commit, so `{name}` may be yours by now\nhint: commit it, and git keeps it"
-            )));
-        }
-        let runs = record::runs_of_every_kind(project, &name)?.len();
-        if runs > 0 && !with_runs {
-            return Err(Failure::usage(format!(
-                "`{name}` has {runs} {}, which would be deleted with it\nhint: add --with-runs if nobody needs them, or \
-                 leave --drop-demo out",
-                if runs == 1 { "run" } else { "runs" }
-            )));
-        }
-        for child in record::experiments(project)? {
-            let config = files::read_to_string(&project.experiment(&child).join("experiment.toml"))?;
-            let extends = toml::from_str::<toml::Table>(&config).ok().and_then(|table| table.get("extends").cloned());
-            if extends.and_then(|parent| parent.as_str().map(str::to_owned)).as_deref() == Some(name.as_str())
-                && !dropped.contains(&child)
-            {
-                return Err(Failure::usage(format!(
-                    "`{child}` extends `{name}`\nhint: let it extend an experiment of yours, or leave --drop-demo out"
-                )));
-            }
-        }
-        dropped.push(name);
+        _ => Err("write `Ada Lovelace <ada@example.org>`, or the name alone".to_owned()),
     }
-    Ok(dropped)
+}
+
+fn licences(text: &str) -> Result<Licences, String> {
+    let names: Vec<String> = text.trim().split(" OR ").map(|name| name.trim().to_owned()).collect();
+    let is_identifier = |name: &String| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'))
+    };
+    if names.iter().all(is_identifier) {
+        return Ok(Licences(names));
+    }
+    Err("write an identifier of https://spdx.org/licenses, such as `CC-BY-4.0`, or `MIT OR Apache-2.0`".to_owned())
+}
+
+fn hours(text: &str) -> Result<f64, String> {
+    let hours = text.trim().parse::<f64>().ok().filter(|hours| hours.is_finite() && *hours >= 0.0);
+    hours.ok_or_else(|| "write a number of hours, such as `40`".to_owned())
 }

@@ -312,6 +312,16 @@ impl From<crate::bundle::BundleError> for Failure {
     }
 }
 
+impl From<crate::new_project::NewProjectError> for Failure {
+    fn from(error: crate::new_project::NewProjectError) -> Self {
+        use crate::new_project::NewProjectError as E;
+        match error {
+            E::File(_) | E::Command { .. } => Failure::failed(error),
+            _ => Failure::usage(error),
+        }
+    }
+}
+
 impl From<crate::audit::AuditError> for Failure {
     fn from(error: crate::audit::AuditError) -> Self {
         Failure::usage(error)

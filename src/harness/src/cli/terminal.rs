@@ -13,6 +13,7 @@ use harness_corpus::{Progress, Unit};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
+use super::Failure;
 use crate::exit_code;
 use crate::run::{Interrupts, RunError, Watcher, Workload, timed};
 use crate::watch::view::left_in_words;
@@ -63,6 +64,30 @@ fn lost_output(error: &io::Error) -> u8 {
 /// Prints a line of progress to standard error.
 pub(super) fn tell(text: &str) {
     let _ = stderr().write_all(format!("{}\n", plain(text)).as_bytes());
+}
+
+/// Whether somebody sits there who can answer.
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal() && stderr().is_terminal()
+}
+
+/// Asks until the answer can be read; an empty one is none. Whoever ends the input wants to stop.
+pub(super) fn ask<T>(question: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, Failure> {
+    loop {
+        let _ = stderr().write_all(format!("{}: ", plain(question)).as_bytes());
+        let mut answer = String::new();
+        let length = io::stdin().read_line(&mut answer);
+        if length.map_err(|error| Failure::failed(format!("could not read the answer: {error}")))? == 0 {
+            return Err(Failure { message: "stopped, nothing was made".to_owned(), exit_code: exit_code::INTERRUPTED });
+        }
+        match answer.trim() {
+            "" => return Ok(None),
+            text => match read(text) {
+                Ok(value) => return Ok(Some(value)),
+                Err(problem) => complain(&problem),
+            },
+        }
+    }
 }
 
 /// Text of records and files as it may reach a terminal: without control characters and marks of direction, with

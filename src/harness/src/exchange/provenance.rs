@@ -60,8 +60,10 @@ pub fn in_toto(run: &SealedRun) -> Value {
     })
 }
 
-/// The metadata of an RO-Crate that holds these runs and `files`, each with its MIME type; paths are relative to its root.
-pub fn ro_crate(name: &str, runs: &[SealedRun], files: &[(String, &'static str)]) -> Value {
+/// The metadata of an RO-Crate that holds these runs and `files`, each with its MIME type; paths are relative to its root. A licence
+/// that is empty is not stated.
+pub fn ro_crate(name: &str, licence: &str, runs: &[SealedRun], files: &[(String, &'static str)]) -> Value {
+    let stated = |licence: &str| if licence.is_empty() { LICENCE_UNKNOWN } else { licence }.to_owned();
     let reference = |id: &str| json!({ "@id": id });
     let references = |ids: &mut dyn Iterator<Item = String>| ids.map(|id| json!({ "@id": id })).collect::<Vec<Value>>();
     let mut entities = BTreeMap::new();
@@ -86,7 +88,6 @@ pub fn ro_crate(name: &str, runs: &[SealedRun], files: &[(String, &'static str)]
             })
         });
         for source in &run.corpus.sources {
-            let licence = Some(source.licence.as_str()).filter(|text| !text.is_empty()).unwrap_or(LICENCE_UNKNOWN);
             // A file of a crate has an address, or lies in it; what a program generated has and does neither.
             let kind = if source.url.is_some() { "File" } else { "CreativeWork" };
             entities.insert(
@@ -97,7 +98,7 @@ pub fn ro_crate(name: &str, runs: &[SealedRun], files: &[(String, &'static str)]
                     "name": source.name,
                     "contentSize": source.bytes.to_string(),
                     "identifier": format!("sha256:{}", source.sha256),
-                    "license": licence,
+                    "license": stated(&source.licence),
                 }),
             );
         }
@@ -158,7 +159,7 @@ pub fn ro_crate(name: &str, runs: &[SealedRun], files: &[(String, &'static str)]
             "@type": "Dataset",
             "name": name,
             "description": "Runs of language models in training, each sealed: the digest of its list of files is its identifier",
-            "license": LICENCE_UNKNOWN,
+            "license": stated(licence),
             "datePublished": published,
             "conformsTo": reference(profile),
             "hasPart": parts,
