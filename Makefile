@@ -21,7 +21,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build dist init demo test error-rates test-hostile test-dashboard test-resume test-cluster test-tamper test-studies schemas check doc exp study queue next report audit doctor ci deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build dist init demo test error-rates test-hostile test-dashboard test-resume test-cluster test-tamper test-studies schemas check doc exp study queue next report audit doctor ci package deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -123,6 +123,9 @@ doctor: ## say what is there, what is missing, and what mends it
 
 ci: ## all that continuous integration does
 	.ci/run
+
+package: ## pack every crate as a registry would take it, and look what is missing (target/package)
+	cargo package --workspace --no-verify --allow-dirty --exclude-lockfile
 
 deny: ## check licences, advisories and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny is not installed"; echo "hint: cargo install cargo-deny --locked"; exit 1; } >&2
