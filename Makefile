@@ -13,6 +13,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release
 # yes where a class has built the programs of these sources already
 PREBUILT := $(shell setup/prebuilt.sh)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 BIN = $(if $(PREBUILT),.tools/bin,$(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE)))
 CARGO_TEST := $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test --lib --bins --tests)
 
@@ -21,7 +22,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build dist init demo test error-rates test-hostile test-dashboard test-resume test-cluster test-tamper test-studies schemas check doc exp study queue next report audit doctor ci package deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build dist init demo test error-rates test-hostile test-dist test-dashboard test-resume test-cluster test-tamper test-studies schemas check doc exp study queue next report audit doctor ci licences package deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -79,6 +80,9 @@ test-hostile: setup ## audit 300 projects that were made to stop, to fool or to 
 	cargo build --package harness --all-targets --locked
 	cargo test --package harness --test runner --locked -- cases::hostile --ignored --nocapture
 
+test-dist: dist ## use the archive of `make dist` in a Debian without Rust: a run, its paper, its audit (as root; a few minutes)
+	tests/dist/without_rust.sh $(TARGET)/dist/harness-$(VERSION)-*.tar.gz
+
 test-dashboard: ## open the dashboard in headless Chromium and use it (screenshots in target/dashboard)
 	setup/browser.sh
 	cargo test --locked --package harness --test runner -- cases::dashboard
@@ -123,6 +127,10 @@ doctor: ## say what is there, what is missing, and what mends it
 
 ci: ## all that continuous integration does
 	.ci/run
+
+licences: ## list the licences of everything that is linked into the programs, with their texts (target/licences.txt)
+	mkdir -p $(TARGET)
+	setup/licences.py > $(TARGET)/licences.txt
 
 package: ## pack every crate as a registry would take it, and look what is missing (target/package)
 	cargo package --workspace --no-verify --allow-dirty --exclude-lockfile

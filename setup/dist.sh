@@ -19,9 +19,10 @@ for program in harness harness-trainer; do
   strip -o "$fresh/bin/$program" "$programs/$program"
 done
 source_digest >"$fresh/bin/harness.sources"
+setup/licences.py >"$fresh/licences.txt"
 # The same programs give the same bytes.
 tar --create --file - --directory "$fresh" --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
-  --mtime="@$(git log -1 --format=%ct)" bin | gzip --no-name --best >"$into/$name.tar.gz"
+  --mtime="@$(git log -1 --format=%ct)" bin licences.txt | gzip --no-name --best >"$into/$name.tar.gz"
 rm -rf "$fresh"
 say "$into/$name.tar.gz ($(du -h "$into/$name.tar.gz" | cut -f 1), sources $(source_digest | cut -c 1-12))"
 say "a student's way: git clone, mkdir -p .tools, tar -xzf $name.tar.gz -C .tools, make demo"

@@ -141,6 +141,101 @@ fn no_dependency_needs_a_later_rust_than_we_promise() {
     }
 }
 
+/// What of a licence expression may be met by these licences: an `OR` by one side, an `AND` by both.
+fn is_met(expression: &str, allowed: &BTreeSet<&str>) -> bool {
+    let outside = |separator: &str| -> Vec<String> {
+        let (mut parts, mut depth) = (vec![String::new()], 0);
+        for word in expression.split(' ') {
+            if depth == 0 && word == separator {
+                parts.push(String::new());
+                continue;
+            }
+            depth += word.matches('(').count() as i32 - word.matches(')').count() as i32;
+            let part = parts.last_mut().unwrap();
+            *part = format!("{part} {word}").trim().to_owned();
+        }
+        parts
+    };
+    match (outside("OR"), outside("AND")) {
+        (either, _) if either.len() > 1 => either.iter().any(|part| is_met(part, allowed)),
+        (_, both) if both.len() > 1 => both.iter().all(|part| is_met(part, allowed)),
+        _ => match expression.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')) {
+            Some(inner) => is_met(inner, allowed),
+            None => allowed.contains(expression),
+        },
+    }
+}
+
+/// `make deny` says the same and more, where cargo-deny is installed.
+#[test]
+fn every_dependency_has_a_licence_that_is_allowed() {
+    let deny: toml::Table = fs::read_to_string(repository().join("deny.toml")).unwrap().parse().unwrap();
+    let texts = |value: &'static str, table: &toml::Value| -> Vec<String> {
+        table[value].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let listed = texts("allow", &deny["licenses"]);
+    let allowed: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
+    for (expression, met) in [("MIT AND (Zlib OR GPL-3.0)", true), ("MIT AND GPL-3.0", false), ("(GPL-3.0)", false)] {
+        assert_eq!(is_met(expression, &allowed), met, "{expression}");
+    }
+    let exceptions: BTreeMap<&str, Vec<String>> = deny["licenses"]["exceptions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|exception| (exception["crate"].as_str().unwrap(), texts("allow", exception)))
+        .collect();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--offline", "--locked", "--format-version", "1"]);
+    let output =
+        cargo.args(["--filter-platform", "x86_64-unknown-linux-gnu"]).current_dir(repository()).output().unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let used: BTreeSet<&str> = nodes.iter().map(|node| node["id"].as_str().unwrap()).collect();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let packages: Vec<_> = packages.filter(|package| used.contains(package["id"].as_str().unwrap())).collect();
+    assert!(packages.len() > 200, "{}", packages.len());
+    for package in packages {
+        let (name, licence) = (package["name"].as_str().unwrap(), package["license"].as_str().unwrap_or("none"));
+        let excepted = exceptions.get(name).is_some_and(|also| also.iter().any(|one| one == licence));
+        let licence = licence.replace(" / ", "/").replace('/', " OR ");
+        assert!(is_met(&licence, &allowed) || excepted, "{name} is under {licence}, which deny.toml does not allow");
+    }
+}
+
+/// A maintainer who tags a version has nothing left to write.
+#[test]
+fn the_version_is_the_same_wherever_it_stands() {
+    let read = |path: &str| fs::read_to_string(repository().join(path)).unwrap();
+    let version = format!("version: {}", env!("CARGO_PKG_VERSION"));
+    assert!(read("CITATION.cff").lines().any(|line| line.trim() == version), "CITATION.cff does not say {version}");
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    for (name, dependency) in manifest["workspace"]["dependencies"].as_table().unwrap() {
+        if let Some(path) = dependency.get("path") {
+            assert_eq!(dependency["version"].as_str(), Some(env!("CARGO_PKG_VERSION")), "{name} at {path}");
+        }
+    }
+    let released = format!("## {}", env!("CARGO_PKG_VERSION"));
+    assert!(read("CHANGELOG.md").lines().any(|line| line.starts_with(&released)), "CHANGELOG.md has no {released}");
+}
+
+/// The table of what stays readable names the versions that are written.
+#[test]
+fn the_index_of_the_formats_names_the_versions_that_are_written() {
+    let index = fs::read_to_string(repository().join("docs/formats.md")).unwrap();
+    let (record, contract) = (harness_record::format::VERSION, harness_core::contract::VERSION);
+    let corpus = harness_core::corpus_manifest::FORMAT;
+    for row in [
+        format!("MANIFEST | {record} | 2 to {record} |"),
+        format!("which are built together | {contract} | {contract} |"),
+        format!("lock file of a corpus | {corpus}; 1 | 1 to {corpus}; 1 |"),
+        format!("attached to the PDF\\* | {0} | {0} |", harness_report::Proof::VERSION),
+        format!("the data of the dashboard\\* | {0} | {0} |", harness::dashboard::FORMAT),
+        format!("`diagnose` and `decide` | {} | |", harness_study::decide::FORMAT),
+    ] {
+        assert!(index.contains(&row), "docs/formats.md has no row `{row}`");
+    }
+}
+
 /// Which rooms, folders or files beside the root of a crate, import which others, tests aside; each with a file that does.
 fn imports_between_rooms(folder: &str) -> BTreeMap<(String, String), String> {
     let room_of = |file: &str| file.split(['/', '.']).next().unwrap().to_owned();
