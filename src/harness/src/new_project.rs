@@ -16,6 +16,8 @@ use harness_report::Author;
 
 /// The experiment that every new project begins with.
 pub const BASELINE: &str = "baseline";
+/// The project that the program itself is developed in.
+const PROGRAM: &str = "harness";
 /// The folders of `experiments/` that hold recipes for everybody; every other one is an experiment.
 const RECIPES: [&str; 4] = ["corpora", "library", "schema", "tasks"];
 
@@ -116,6 +118,14 @@ pub struct Origin {
     pub remote: Option<String>,
 }
 
+impl Origin {
+    /// In words: another project, and the program.
+    pub fn named(&self) -> String {
+        let Origin { project, version, .. } = self;
+        if project == PROGRAM { format!("{PROGRAM} {version}") } else { format!("{project}, {PROGRAM} {version}") }
+    }
+}
+
 /// What was made.
 #[derive(Clone, Debug)]
 pub struct Begun {
@@ -185,7 +195,7 @@ fn origin(git: &Git) -> Result<Origin> {
         return Err(NewProjectError::NoSources { commit: short(&state.commit).to_owned() });
     };
     let project = toml::from_str::<ProjectFile>(&text("experiments/project.toml")?).unwrap_or_default().id;
-    let project = if project.is_empty() { "harness".to_owned() } else { project };
+    let project = if project.is_empty() { PROGRAM.to_owned() } else { project };
     let remote = state.remote.filter(|remote| remote != "local");
     Ok(Origin { project, version: version.to_owned(), commit: state.commit, remote })
 }
@@ -222,12 +232,13 @@ fn fill(git: &Git, project: &Project, wanted: &Wanted, origin: &Origin) -> Resul
     harness_report::begin(project, &wanted.authors)?;
 
     let root = project.root();
-    let Origin { project: name, version, commit, remote } = origin;
-    let place = remote.as_ref().map_or_else(String::new, |remote| format!(" of {remote}"));
+    let place = origin.remote.as_ref().map_or_else(String::new, |remote| format!(" of {remote}"));
     let message = format!(
-        "Begin {} from {name}, harness {version}\n\nSources, set-up, templates, recipes and the library of changes are as in \
-         commit\n{commit}{place}.",
-        wanted.id
+        "Begin {} from {}\n\nSources, set-up, templates, recipes and the library of changes are as in \
+         commit\n{}{place}.",
+        wanted.id,
+        origin.named(),
+        origin.commit
     );
     run_git(root, &["init", "--quiet", "--initial-branch=main"])?;
     run_git(root, &["add", "--all", "--force"])?;

@@ -83,12 +83,11 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     terminal::say_as(*json, &as_json(&wanted, &begun), || {
         let Begun { folder, commit, origin, files } = &begun;
         format!(
-            "{}: project `{}`, {files} files, commit {} (from {}, harness {}, commit {})",
+            "{}: project `{}`, {files} files, commit {} (from {}, commit {})",
             folder.display(),
             wanted.id,
             &commit[..12],
-            origin.project,
-            origin.version,
+            origin.named(),
             &origin.commit[..12]
         )
     });
