@@ -375,13 +375,10 @@ fn every_experiment_and_recipe_loads() {
 
 /// Every page of the repository.
 fn pages() -> Vec<(String, String)> {
-    let visible = |folder: &str| {
-        list_recursive(&repository().join(folder)).unwrap().into_iter().map(move |f| (folder.to_owned(), f))
-    };
-    let below = ["docs", "report", "tests"]
-        .iter()
-        .flat_map(|folder| visible(folder))
-        .map(|(folder, file)| format!("{folder}/{file}"));
+    let below = ["docs", "report", "tests"].into_iter().flat_map(|folder| {
+        let files = list_recursive(&repository().join(folder)).unwrap().into_iter();
+        files.map(move |file| format!("{folder}/{file}"))
+    });
     let beside =
         fs::read_dir(repository()).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
     let pages = below.chain(beside).filter(|page| page.ends_with(".md"));
