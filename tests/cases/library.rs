@@ -5,10 +5,13 @@ use std::fs;
 use harness_analyse::diagnose::CHECKS;
 use serde_json::Value;
 
-use crate::common::{Project, repository};
+use crate::common::{Project, is_harness_itself, repository};
 
 /// A project with the library, the experiments and the bibliography of this repository.
-fn shipped() -> Project {
+fn shipped() -> Option<Project> {
+    if !is_harness_itself() {
+        return None;
+    }
     let project = Project::new();
     let root = repository();
     for file in fs::read_dir(root.join("experiments/library")).unwrap() {
@@ -16,16 +19,14 @@ fn shipped() -> Project {
         let name = path.file_name().unwrap().to_str().unwrap();
         project.write(&format!("experiments/library/{name}"), &fs::read_to_string(&path).unwrap());
     }
-    let experiments = baselines().map(|name| format!("experiments/{name}/experiment.toml"));
-    for path in experiments.chain(["templates/references.bib".to_owned()]) {
-        project.write(&path, &fs::read_to_string(root.join(&path)).unwrap());
+    for path in [
+        "experiments/baseline/experiment.toml",
+        "experiments/books-baseline/experiment.toml",
+        "templates/references.bib",
+    ] {
+        project.write(path, &fs::read_to_string(root.join(path)).unwrap());
     }
-    project
-}
-
-/// Those that ship: a project of one's own has the first.
-fn baselines() -> impl Iterator<Item = &'static str> {
-    ["baseline", "books-baseline"].into_iter().filter(|name| repository().join("experiments").join(name).exists())
+    Some(project)
 }
 
 fn listed(project: &Project) -> Vec<Value> {
@@ -35,23 +36,22 @@ fn listed(project: &Project) -> Vec<Value> {
 
 #[test]
 fn every_change_that_ships_is_a_proposal_over_the_experiments_that_ship() {
-    let project = shipped();
+    let Some(project) = shipped() else { return };
     let changes = listed(&project);
     assert!(changes.len() >= 40, "{}", changes.len());
     let names: Vec<&str> = changes.iter().map(|change| change["name"].as_str().unwrap()).collect();
     // Their orthogonalization is a choice of Muon's.
-    for base in baselines() {
-        project.harness(&["propose", "muon", "--over", base, "--as", &format!("{base}-muon")]).expect(0);
-    }
+    project.harness(&["propose", "muon", "--over", "books-baseline", "--as", "books-muon"]).expect(0);
+    project.harness(&["propose", "muon", "--over", "baseline"]).expect(0);
     for change in &changes {
         let (name, card) = (change["name"].as_str().unwrap(), &change["card"]);
         let strings = |key: &str| card[key].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned());
         assert!(strings("conflicts").all(|other| names.contains(&other.as_str())), "{name}");
         assert!(strings("answers").all(|check| CHECKS.contains(&check.as_str())), "{name}");
-        for base in baselines() {
-            let base = if name == "polar-express" { format!("{base}-muon") } else { base.to_owned() };
+        for (base, with_muon) in [("baseline", "muon"), ("books-baseline", "books-muon")] {
+            let base = if name == "polar-express" { with_muon } else { base };
             let own = format!("{name}-over-{base}");
-            let said = project.harness(&["propose", name, "--over", &base, "--as", &own, "--json"]).expect(0).stdout;
+            let said = project.harness(&["propose", name, "--over", base, "--as", &own, "--json"]).expect(0).stdout;
             let said: Value = serde_json::from_str(&said).unwrap();
             assert!(!said["changed"].as_array().unwrap().is_empty(), "{own} changes something");
             let shown = project.harness(&["show", &own]).expect(0);
@@ -62,7 +62,7 @@ fn every_change_that_ships_is_a_proposal_over_the_experiments_that_ship() {
 
 #[test]
 fn a_proposal_says_what_it_changes_and_what_it_does_not_go_with() {
-    let project = shipped();
+    let Some(project) = shipped() else { return };
     let said = project.harness(&["propose", "stable-decay", "--over", "baseline", "--because", "still_improving"]);
     let said = said.expect(0).stdout;
     assert!(said.contains("schedule.cooldown_steps: 0 -> 400"), "a fifth of the base's steps: {said}");
@@ -101,7 +101,7 @@ fn a_proposal_says_what_it_changes_and_what_it_does_not_go_with() {
 
 #[test]
 fn a_mistake_in_the_library_is_shown_at_its_place() {
-    let project = shipped();
+    let Some(project) = shipped() else { return };
     let card = fs::read_to_string(project.path("experiments/library/swiglu.toml")).unwrap();
     project
         .write("experiments/library/swiglu.toml", &card.replace("area = \"feed-forward\"", "area = \"feed-forwards\""));

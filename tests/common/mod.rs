@@ -276,6 +276,16 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
+/// Whether these are the sources of harness itself, on whose experiments a test may rely; a project of one's own has others.
+pub(crate) fn is_harness_itself() -> bool {
+    let project = fs::read_to_string(repository().join("experiments/project.toml")).unwrap();
+    let is_harness = project.lines().any(|line| line == "id = \"harness\"");
+    if !is_harness {
+        skip("demonstration", "it is tested in a clone of harness");
+    }
+    is_harness
+}
+
 fn shared_store() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("store")
 }
