@@ -90,7 +90,7 @@ fn a_study_becomes_a_paper_with_its_proof() {
             if let Quantity::Value { experiment, key } = &bound.note.quantity {
                 let run = analyses.iter().find(|a| a.run.open.experiment.as_str() == experiment).unwrap();
                 let value = run.value(key).unwrap();
-                assert_eq!(bound.note.shown, Number::from(value).shown);
+                assert_eq!(bound.note.shown, Number::among(&run.values, value).shown);
                 assert_eq!((bound.number, &bound.runs), (value.number, &vec![run.run.open.run.to_string()]));
             }
         }

@@ -107,9 +107,10 @@ impl<'a> Numbers<'a> {
         };
         match &note.quantity {
             Quantity::Value { experiment, key } => {
-                let entry = self.families.entry(experiment);
-                let value = entry.and_then(|e| e.values.get(key)).ok_or("the runs have no such value")?;
-                same(note, &value.into())?;
+                let values = self.families.entry(experiment).map(|entry| &entry.values);
+                let found = values.and_then(|values| Some((values, values.get(key)?)));
+                let (values, value) = found.ok_or("the runs have no such value")?;
+                same(note, &Number::among(values, value))?;
                 Ok(backing(value.number, &[experiment]))
             }
             Quantity::Difference { experiment, minus, key } => {
@@ -190,7 +191,7 @@ impl<'a> Numbers<'a> {
             runs: entry.run_ids(),
             facts: facts(entry.latest),
             prose: prose_of(entry),
-            values: entry.values.iter().map(|(key, value)| (key.clone(), listed(value))).collect(),
+            values: listed(entry),
             standings: self.standings[entry.name()].clone(),
             counts: self.counts.experiments[entry.name()].clone(),
             verdict: claims::verdict(self, entry.name())
@@ -209,8 +210,7 @@ impl<'a> Numbers<'a> {
 
     /// The values of each experiment as `values.json` lists them.
     pub fn listed_values(&self) -> BTreeMap<String, BTreeMap<String, Listed>> {
-        let of = |entry: &Entry| entry.values.iter().map(|(key, value)| (key.clone(), listed(value))).collect();
-        self.families.entries.iter().map(|entry| (entry.name().to_owned(), of(entry))).collect()
+        self.families.entries.iter().map(|entry| (entry.name().to_owned(), listed(entry))).collect()
     }
 }
 
@@ -259,8 +259,9 @@ pub struct Listed {
     pub files: Vec<String>,
 }
 
-fn listed(value: &Value) -> Listed {
-    Listed { number: value.into(), files: value.files.clone() }
+fn listed(entry: &Entry) -> BTreeMap<String, Listed> {
+    let listed = |value: &Value| Listed { number: Number::among(&entry.values, value), files: value.files.clone() };
+    entry.values.iter().map(|(key, value)| (key.clone(), listed(value))).collect()
 }
 
 /// `values.json`

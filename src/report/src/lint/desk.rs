@@ -244,7 +244,7 @@ impl<'a> Desk<'a> {
             let measured =
                 ["validation.", "training.", "tasks.", "resources."].iter().any(|part| one.key.starts_with(part));
             let shown = |run: &harness_analyse::RunAnalysis| {
-                run.values.get(&one.key).map(|value| digits(&Number::from(value).shown))
+                run.values.get(&one.key).map(|value| digits(&Number::among(&run.values, value).shown))
             };
             let of_run = || {
                 entry.is_some_and(|entry| entry.runs.iter().any(|run| shown(run).as_deref() == Some(&typed.digits())))
@@ -287,7 +287,7 @@ fn bindable(numbers: &Numbers) -> Vec<Bindable> {
     let mut all = Vec::new();
     for entry in &numbers.families.entries {
         for (key, value) in &entry.values {
-            let shown = Number::from(value).shown;
+            let shown = Number::among(&entry.values, value).shown;
             let call = format!("#value(\"{}\", \"{key}\")", entry.name());
             all.extend(Bindable::of(entry.name(), key, call, &shown));
         }

@@ -101,8 +101,9 @@ fn shown(numbers: &Numbers, call: &Call) -> Option<(String, String)> {
     let first = &call.arguments.first()?.text;
     match call.function {
         Function::Value => {
-            let value = numbers.families.entry(first)?.values.get(key)?;
-            Some((format!("{first}:{key}"), crate::model::Number::from(value).shown.to_string()))
+            let values = &numbers.families.entry(first)?.values;
+            let shown = crate::model::Number::among(values, values.get(key)?).shown;
+            Some((format!("{first}:{key}"), shown.to_string()))
         }
         Function::Delta | Function::Compare => {
             let second = &call.arguments.get(1)?.text;

@@ -34,10 +34,13 @@ fn said(analyses: &[RunAnalysis], sections: &[Section], allowed: &[Allowed]) -> 
 fn filled(analyses: &[RunAnalysis], statement: &str) -> String {
     let numbers = Numbers::of(analyses, &[]).unwrap();
     let value = |experiment: &str, key: &str| numbers.families.entry(experiment).unwrap().values[key].clone();
-    let shown = |experiment: &str, key: &str| Number::from(&value(experiment, key)).shown.to_string();
+    let shown = |experiment: &str, key: &str| {
+        let values = &numbers.families.entry(experiment).unwrap().values;
+        Number::among(values, &values[key]).shown.to_string()
+    };
     let once = |experiment: &str, key: &str| {
         let run = numbers.families.entry(experiment).unwrap().runs[0];
-        Number::from(&run.values[key]).shown.to_string()
+        Number::among(&run.values, &run.values[key]).shown.to_string()
     };
     let accuracies: Vec<f64> = value_of_tasks(&numbers);
     let mean = 100.0 * accuracies.iter().sum::<f64>() / accuracies.len() as f64;

@@ -1,5 +1,7 @@
 //! Numbers as they are printed.
 
+use std::collections::BTreeMap;
+
 use harness_analyse::{Unit, Value, show_known};
 use serde::{Deserialize, Serialize};
 
@@ -92,16 +94,22 @@ impl Number {
         Number { shown, suffix, ..Number::known(number, standard_error, unit, half_width) }
     }
 
+    /// A value among all those of its experiment. A loss without a standard error (the first one, the best, that of training or of a
+    /// simpler model) stands beside the last one of the held-out text, in one sentence often, so it has the digits of that.
+    pub fn among(values: &BTreeMap<String, Value>, value: &Value) -> Self {
+        let last = match value.unit {
+            Unit::BitsPerByte => values.get("validation.bits_per_byte"),
+            Unit::NatsPerToken => values.get("validation.loss"),
+            _ => None,
+        };
+        let known_to = value.standard_error.or_else(|| last?.standard_error);
+        Number::known(value.number, value.standard_error, value.unit, half_width(None, known_to))
+    }
+
     fn known(number: f64, standard_error: Option<f64>, unit: Unit, half_width: Option<f64>) -> Self {
         let shown = |number: f64| Shown::number(number, unit, half_width);
         let shown_error = standard_error.map(shown);
         Number { number, unit, shown: shown(number), suffix: suffix(unit), standard_error, shown_error }
-    }
-}
-
-impl From<&Value> for Number {
-    fn from(value: &Value) -> Self {
-        Number::value(value.number, value.standard_error, value.unit)
     }
 }
 
@@ -187,6 +195,28 @@ mod tests {
         assert_eq!((difference.shown, difference.shown_error), (text("\u{2212}0.0123"), Some(text("0.0050"))));
         assert_eq!(half_width(Some([-0.018, -0.006]), Some(9.0)).map(|half| (1e3 * half).round()), Some(6.0));
         assert_eq!(half_width(None, None), None);
+    }
+
+    #[test]
+    fn losses_that_stand_beside_the_last_one_have_its_digits() {
+        let value = |key: &str, number: f64, standard_error: Option<f64>, unit: Unit| {
+            let (key, files) = (key.to_owned(), Vec::new());
+            (key.clone(), Value { key, number, unit, standard_error, files })
+        };
+        let values: BTreeMap<String, Value> = [
+            value("validation.bits_per_byte", 0.661, Some(0.002), Unit::BitsPerByte),
+            value("validation.best_bits_per_byte", 0.660_96, None, Unit::BitsPerByte),
+            value("data.bigram_bits_per_byte", 1.5, None, Unit::BitsPerByte),
+            value("training.loss", 1.234_56, None, Unit::NatsPerToken),
+            value("slices.bits_per_byte", 0.7, Some(0.1), Unit::BitsPerByte),
+        ]
+        .into();
+        let shown = |key: &str| Number::among(&values, &values[key]).shown;
+        assert_eq!(shown("validation.bits_per_byte"), text("0.6610"));
+        assert_eq!(shown("validation.best_bits_per_byte"), text("0.6610"));
+        assert_eq!(shown("data.bigram_bits_per_byte"), text("1.5000"));
+        assert_eq!(shown("training.loss"), text("1.235"), "there is no last loss in nats");
+        assert_eq!(shown("slices.bits_per_byte"), text("0.70"), "it has an error of its own");
     }
 
     #[test]
