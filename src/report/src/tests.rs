@@ -878,7 +878,9 @@ fn long_metrics_stay_within_their_column_of_the_appendix() {
     let points = |cm: f64| cm * 72.0 / 2.54;
     for (text, page, left) in &pieces {
         // Inconsolata's letters are half as wide as high, and code is set at .8 * 1.1 of the 8.5 points of the table.
-        let width = 0.5 * 0.8 * 1.1 * 8.5 * text.trim_end().chars().count() as f64;
+        let letters = text.trim_end().chars().count();
+        assert!(letters <= 13, "`{text}` does not fit a quarter of a column");
+        let width = 0.5 * 0.8 * 1.1 * 8.5 * letters as f64;
         let is_head = |name: &str| synthetic.iter().any(|one| one.experiment == name);
         let heads = pieces.iter().filter(|piece| piece.1 == *page && is_head(&piece.0)).map(|head| head.2);
         let begins = heads.clone().chain([2.5, 10.8].map(points)).filter(|x| *x <= left + 0.1).fold(0.0, f64::max);
