@@ -62,3 +62,23 @@ impl Sums {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_that_share_a_cluster_add_to_a_value_as_one() {
+        let alone = Sums {
+            runs: [vec![vec![1.0, 0.0, 1.0, 0.0]], vec![vec![1.0, 1.0, 1.0, 0.0]]],
+            weights: vec![1.0; 4],
+            clusters: None,
+        };
+        let of_goals = Sums { clusters: Some(vec![0, 0, 1, 2]), ..alone.clone() };
+        let (each, by_goal) = (Sums::influences(&[alone]), Sums::influences(&[of_goals]));
+        assert_eq!((each.strata, by_goal.strata), (vec![4], vec![3]));
+        assert_eq!(by_goal.shares, [0.5, 0.25, 0.25]);
+        assert_eq!(each.runs[0][0], [0.125, -0.125, 0.125, -0.125]);
+        assert_eq!(by_goal.runs[0][0], [0.0, 0.125, -0.125], "the first goal has one right and one wrong");
+    }
+}
