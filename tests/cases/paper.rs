@@ -422,8 +422,51 @@ fn what_was_edited_between_the_records_and_the_page_is_named_though_its_digest_w
     found(&["--no-typst"], &["is not listed as its record"]);
     edit("runs", serde_json::json!([proof["runs"][0]]));
     found(&["--no-typst"], &["belongs into the paper, and the paper does not list it"]);
+    let reversed = |part: &str| serde_json::json!(proof[part].as_array().unwrap().iter().rev().collect::<Vec<_>>());
+    edit("sources", reversed("sources"));
+    found(&["--no-typst"], &["not in the order of their paths"]);
+    edit("runs", reversed("runs"));
+    found(&["--no-typst"], &["lists a run twice, or in another order"]);
+    edit("approved_by", serde_json::json!("the supervisor"));
+    found(&["--no-typst"], &["it has fields that no program writes"]);
     edit("runs", serde_json::json!(7));
     found(&["--no-typst"], &["the proof cannot be read", "line "]);
+}
+
+/// The page and the order of the parts are sources like any other: the proof lists them, and what they make is made again.
+#[test]
+fn a_paper_in_the_template_of_another_venue_is_audited_to_the_byte() {
+    let Some(project) = study() else { return };
+    let own = |file: &str| fs::read_to_string(project.path(&format!("templates/{file}"))).unwrap();
+    let page = own("acl.typ").replace("margin: 2.5cm, columns: 2,", "margin: 4cm, columns: 1,");
+    project.write("report/venue/acl.typ", &page);
+    project.harness(&["report", "--template", "report/venue"]).expect(0);
+    let whole = build_folder(&project);
+    let proof = Project::json(&project.path("report/build/paper.json"));
+    assert_eq!(proof["template"], "report/venue");
+    let audited = |code: i32, told: &str| {
+        let ran = project.harness(&["audit", "report/build/paper.pdf"]).expect(code);
+        assert!(ran.stdout.contains(told), "`{told}` is not said:\n{}", ran.stdout);
+    };
+    audited(0, "it holds");
+    assert!(page.contains("margin: 4cm"));
+    project.write("report/venue/acl.typ", &page.replace("margin: 4cm", "margin: 3cm"));
+    audited(1, "report/venue/acl.typ");
+    project.write("report/venue/acl.typ", &page);
+    // That of `templates/` under the name of the other.
+    let mut other = proof.clone();
+    other.as_object_mut().unwrap().remove("template");
+    project.write("report/build/paper.json", &serde_json::to_string_pretty(&other).unwrap());
+    audited(1, "report/venue/acl.typ: does not go into the paper");
+    put_back(&project, &whole);
+
+    // An order of the parts is a program, and is not run: what it made is taken, and set again.
+    let parts = own("paper.typ.tera") + "// Of the venue.\n";
+    project.write("report/venue/paper.typ.tera", &parts);
+    project.harness(&["report", "--template", "report/venue"]).expect(0);
+    audited(0, "report/venue/paper.typ.tera: is not that of this program, and was not run");
+    project.write("report/venue/paper.typ.tera", &(parts + "// Changed.\n"));
+    audited(1, "report/venue/paper.typ.tera");
 }
 
 /// What a page shows that no number of the proof tells of: only setting the paper again finds it.

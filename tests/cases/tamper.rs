@@ -15,8 +15,10 @@ use harness_core::files::list_recursive;
 use harness_core::names::{ExperimentName, Project as Places, RunId};
 use harness_core::random::Random;
 use harness_record::git::Git;
+use harness_report::Typst;
 use serde_json::{Value, json};
 
+use crate::cases::paper::with_templates;
 use crate::common::{Project, TINY, repository, seal_again};
 
 /// What only the program that ran has said, so that an edit of it with every digest mended is found by no other file: by a
@@ -52,6 +54,10 @@ const ONLY_ITS_WORD: [(&str, &[&str]); 16] = [
     ("*.csv", &["(byte flipped)", "(file of another run)"]),
     ("evaluations/*.tokens", &["(byte flipped)", "(file of another run)"]),
 ];
+
+/// What `paper.json` says of how the paper was set, which changes nothing on its pages: the build of a Typst of the same version,
+/// and the folder of the fonts. Without the file what is attached to the PDF is its proof.
+const OF_THE_SETTING: [&str; 3] = ["typst", "fonts", "(file removed)"];
 
 /// How far whoever edits a run goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -446,6 +452,9 @@ fn relink(run: &Path, record: Option<Value>) {
     fs::write(run.join("log.jsonl"), text).unwrap();
 }
 
+/// The column of what is found once the paper is set again, with a Typst.
+const SET_AGAIN: &str = "set again";
+
 /// A row of the table.
 #[derive(Clone, Debug, Default)]
 struct Tried {
@@ -468,10 +477,22 @@ struct Table {
 
 impl Table {
     fn add(&mut self, kind: &'static str, mended: Mended, promised: bool, what: String, audit: &Audit) {
+        // What is gone, or of a version that nobody knows, is missing: of the untouched run nothing is.
+        let found = audit.contradictions().chain(audit.missing()).next().map(|check| check.level);
+        self.add_found(kind, mended, promised, what, found);
+    }
+
+    fn add_found(
+        &mut self,
+        kind: &'static str,
+        mended: Mended,
+        promised: bool,
+        what: String,
+        found: Option<&'static str>,
+    ) {
         let row = self.rows.entry((kind, mended)).or_default();
         row.tried += 1;
-        // What is gone, or of a version that nobody knows, is missing: of the untouched run nothing is.
-        match audit.contradictions().chain(audit.missing()).next().map(|check| check.level) {
+        match found {
             Some(level) => *row.found.entry(level).or_default() += 1,
             None if promised => row.missed.push(what),
             None => row.beyond += 1,
@@ -487,8 +508,8 @@ impl Table {
     }
 
     fn print(&self) {
-        println!("| kind | digests mended | tried | L0 | L1 | L2 | L3 | missed | only L5 or an anchor |");
-        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+        println!("| kind | digests mended | tried | L0 | L1 | L2 | L3 | set again | missed | only L5 or an anchor |");
+        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
         for ((kind, mended), row) in &self.rows {
             let at = |level| row.found.get(level).copied().unwrap_or(0);
             let mended = match mended {
@@ -498,11 +519,12 @@ impl Table {
             };
             let (tried, missed, beyond) = (row.tried, row.missed.len(), row.beyond);
             println!(
-                "| {kind} | {mended} | {tried} | {} | {} | {} | {} | {missed} | {beyond} |",
+                "| {kind} | {mended} | {tried} | {} | {} | {} | {} | {} | {missed} | {beyond} |",
                 at("L0"),
                 at("L1"),
                 at("L2"),
-                at("L3")
+                at("L3"),
+                at(SET_AGAIN)
             );
         }
     }
@@ -708,6 +730,54 @@ fn history(subjects: &Subjects, table: &mut Table) {
     fs::write(&object, bytes).unwrap();
 }
 
+/// The proof of a paper: about `most` of the edits of every field of `paper.json`, drawn by a fixed seed. Whatever is not found
+/// without a Typst has to be found by setting the paper again. None where there is no Typst.
+fn proof(most: usize) -> Option<Table> {
+    const PROOF: &str = "report/build/paper.json";
+    let project = with_templates(Project::new)?;
+    project.write("experiments/wider/experiment.toml", "extends = \"tiny\"\ntitle = \"Wider\"\n[model]\nwidth = 32\n");
+    project.commit("Propose wider");
+    for experiment in ["tiny", "wider"] {
+        project.harness(&["run", experiment]).expect(0);
+    }
+    project.harness(&["report"]).expect(0);
+    let (path, places) = (project.path(PROOF), Places::at(project.path("")));
+    let git = Git::discover(places.root()).unwrap();
+    let without = Err("without a Typst".to_owned());
+    let with = Ok(Typst::of_auditor(Some(&repository().join(".tools"))).unwrap());
+    let audit = |setter| audit::pdf(&places, Some(&git), &project.path("report/build/paper.pdf"), setter).unwrap();
+    assert_eq!(audit(&with).exit_code(), 0);
+
+    let pristine = fs::read(&path).unwrap();
+    let mut edits = Vec::new();
+    file_edits(PROOF, None, &mut edits);
+    json_edits(PROOF, &serde_json::from_slice(&pristine).unwrap(), None, &mut edits);
+    // There are thousands in the list of bound numbers and in that of sources, and few besides.
+    let is_listed = |edit: &Edit| ["bound.", "sources."].iter().any(|list| edit.field.starts_with(list));
+    let listed = edits.iter().filter(|edit| is_listed(edit)).count();
+    let (share, mut random) = (most as f64 / listed as f64, Random::new(16));
+    let mut table = Table { all: edits.len(), ..Table::default() };
+    for edit in edits {
+        if is_listed(&edit) && random.uniform() >= share {
+            continue;
+        }
+        match (edit.change)(&pristine) {
+            Some(bytes) => fs::write(&path, bytes).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+        let found = audit(&without).contradictions().next().map(|check| check.level);
+        let set_again = || {
+            let audit = audit(&with);
+            audit.contradictions().chain(audit.missing()).next().map(|_| SET_AGAIN)
+        };
+        let found = found.or_else(set_again);
+        let what = format!("{} of `{}` in {PROOF}", edit.kind, edit.field);
+        table.add_found(edit.kind, Mended::Nothing, !OF_THE_SETTING.contains(&edit.field.as_str()), what, found);
+        fs::write(&path, &pristine).unwrap();
+    }
+    Some(table)
+}
+
 /// Copies of sealed projects that nobody has edited, each otherwise. Gives those that were found to contradict something.
 fn untouched(count: usize) -> Vec<String> {
     let subjects = Subjects::new();
@@ -750,6 +820,16 @@ fn untouched(count: usize) -> Vec<String> {
 fn a_sample_of_the_tamper_matrix_misses_nothing() {
     let table = matrix(400);
     assert!(table.tried() > 300, "{}", table.tried());
+    assert_eq!(table.missed(), Vec::<&String>::new());
+}
+
+#[test]
+#[ignore = "it takes minutes: `make test-tamper`"]
+fn an_edit_of_the_proof_of_a_paper_is_found() {
+    let Some(table) = proof(300) else { return };
+    println!("The proof of a paper: {} of {} edits", table.tried(), table.all);
+    table.print();
+    assert!(table.tried() >= 300, "{}", table.tried());
     assert_eq!(table.missed(), Vec::<&String>::new());
 }
 

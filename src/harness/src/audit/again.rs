@@ -74,14 +74,18 @@ pub(crate) fn listed(paper: &Paper, made: &Made, audit: &mut Audit) {
         for path in theirs.iter().filter(|path| !known(path)) {
             check(audit, "L1", path, false, "does not go into the paper, and its proof lists it".to_owned(), &[]);
         }
+        if !proof.sources.is_sorted_by(|one, next| one.path < next.path) {
+            let detail = "the proof lists a file twice, or not in the order of their paths".to_owned();
+            check(audit, "L1", "sources", false, detail, &[]);
+        }
     }
     let runs = made.runs();
     for run in proof.runs.iter().filter(|run| !runs.contains(run)) {
         let detail = "is not listed as its record and the choice of runs give it".to_owned();
         check(audit, "L3", &format!("run {} of {}", run.run, run.experiment), false, detail, &[]);
     }
-    if proof.runs.len() > runs.len() {
-        check(audit, "L3", "runs", false, "the proof lists a run twice".to_owned(), &[]);
+    if proof.runs.len() >= runs.len() && proof.runs != runs {
+        check(audit, "L3", "runs", false, "the proof lists a run twice, or in another order".to_owned(), &[]);
     }
 }
 

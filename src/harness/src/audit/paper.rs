@@ -57,8 +57,10 @@ impl Paper {
         let beside = proof_path(pdf);
         let (proof, is_attached) = if beside.exists() {
             let what = beside.display().to_string();
-            let parsed = files::read(&beside).map_err(|e| e.to_string()).and_then(|bytes| parse::<Proof>(&bytes));
-            match parsed.and_then(|proof| known(proof.format, Proof::VERSION).map(|()| proof)) {
+            let bytes = files::read(&beside).map_err(|e| e.to_string());
+            let parsed = bytes.as_ref().map_err(Clone::clone).and_then(|bytes| parse::<Proof>(bytes));
+            let known = parsed.and_then(|proof| known(proof.format, Proof::VERSION).map(|()| proof));
+            match known.and_then(|proof| whole(&proof, &bytes.unwrap_or_default()).map(|()| proof)) {
                 Ok(proof) => (proof, false),
                 Err(problem) => {
                     check(audit, "L0", &what, false, format!("the proof cannot be read: {problem}"), &everything());
@@ -108,6 +110,13 @@ fn everything() -> Vec<String> {
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+/// Whether a proof says what this program reads of it, and nothing else.
+fn whole(proof: &Proof, bytes: &[u8]) -> Result<(), String> {
+    let same =
+        serde_json::to_value(proof).is_ok_and(|read| parse(bytes).is_ok_and(|said: serde_json::Value| said == read));
+    if same { Ok(()) } else { Err("it has fields that no program writes".to_owned()) }
 }
 
 fn known(format: u32, version: u32) -> Result<(), String> {
