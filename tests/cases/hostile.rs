@@ -13,9 +13,11 @@ use rustix::process::{Pid, Resource, Rlimit};
 
 use crate::common::{Project, has_typst, repository, seal_again};
 
-/// How long an audit may take, and how much memory it may write to.
+/// How long an audit may compute, on a machine that others use too, and how much memory it may write to.
 const MOST: Duration = Duration::from_secs(30);
 const MEMORY_BYTES: u64 = 1 << 30;
+/// How long it may take at all: what waits for ever does not compute.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What is done to a copy of the project.
 type Damage = Box<dyn Fn(&Path)>;
@@ -629,17 +631,18 @@ fn audit(project: &Project, case: &Case) -> Result<(), String> {
     let mut child = command.spawn().unwrap();
     if cfg!(target_os = "linux") {
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
-        let limit = Rlimit { current: Some(MEMORY_BYTES), maximum: Some(MEMORY_BYTES) };
-        rustix::process::prlimit(pid, Resource::Data, limit).unwrap();
+        for (resource, most) in [(Resource::Data, MEMORY_BYTES), (Resource::Cpu, MOST.as_secs())] {
+            rustix::process::prlimit(pid, resource, Rlimit { current: Some(most), maximum: Some(most) }).unwrap();
+        }
     }
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if begun.elapsed() > MOST {
+        if begun.elapsed() > PATIENCE {
             child.kill().unwrap();
             child.wait().unwrap();
-            return Err(format!("{}: no answer after {} s", case.name, MOST.as_secs()));
+            return Err(format!("{}: no answer after {} s", case.name, PATIENCE.as_secs()));
         }
         std::thread::sleep(Duration::from_millis(10));
     };
