@@ -72,7 +72,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     }
     if arguments.json {
         let text = json!({ "decision": settled, "written": written });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("a decision is JSON"));
+        terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
     terminal::say(&written.join("\n"));

@@ -47,7 +47,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let written = Anchored { project, git, fetcher, experiment: &experiment, run: &run }.by(&wanted)?;
     if arguments.json {
         let report = json!({ "format": 1, "run": run, "experiment": experiment, "written": written });
-        terminal::say(&serde_json::to_string_pretty(&report).expect("names are JSON"));
+        terminal::say_json(&report);
     } else if written.is_empty() {
         terminal::say(&format!("run {run} of {experiment} has these anchors already"));
     } else {

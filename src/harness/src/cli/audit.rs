@@ -199,7 +199,7 @@ fn class(arguments: &Arguments, list: &Path) -> Outcome {
     let rows = class::audit(&program, &repositories, Duration::from_secs(arguments.limit));
     if arguments.json {
         let report = json!({ "format": 1, "repositories": rows });
-        terminal::say(&serde_json::to_string_pretty(&report).expect("a table is JSON"));
+        terminal::say_json(&report);
     } else {
         let header = ["repository", "runs", "bound", "contradictions", "missing", "notes", "s", "audit"];
         terminal::say(&terminal::table(&header, &rows.iter().map(cells).collect::<Vec<_>>()));
@@ -275,7 +275,7 @@ fn print_json(audit: &Audit) {
         "numbers": audit.traces,
         "openings": audit.openings,
     });
-    terminal::say(&serde_json::to_string_pretty(&report).expect("an audit is JSON"));
+    terminal::say_json(&report);
 }
 
 fn print(audit: &Audit, verbose: bool) {

@@ -92,7 +92,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             "promised": standing.promises,
             "entries": standing.ledger.entries,
         });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("a budget is JSON"));
+        terminal::say_json(&text);
     } else {
         terminal::say(&shown(&standing));
     }

@@ -49,7 +49,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         let report = json!({
             "format": 1, "file": file, "sha256": sha256, "size_bytes": size, "runs": bundle.runs, "files": names,
         });
-        terminal::say(&serde_json::to_string_pretty(&report).expect("names are JSON"));
+        terminal::say_json(&report);
     } else {
         let (path, count, runs) = (file.display(), names.len(), bundle.runs);
         let mib = size as f64 / f64::from(1 << 20);

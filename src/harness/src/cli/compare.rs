@@ -98,7 +98,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     };
     if arguments.json {
         let text = json!({ "format": FORMAT, "comparisons": comparisons, "flips": flipped });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("a comparison is JSON"));
+        terminal::say_json(&text);
     } else if arguments.csv {
         let rows = comparisons.iter().flat_map(|c| c.effects.iter().map(move |e| row(c, e)));
         terminal::say(String::from_utf8_lossy(&to_csv(rows)).trim_end());

@@ -75,12 +75,11 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         Command::Show { name, all, samples, json } => {
             let corpus = opened(workplace, &store, name)?;
             let extent = Extent { all: *all, samples: *samples };
-            let text = if *json {
-                data_show::as_json(&corpus, &store, extent)
+            if *json {
+                terminal::say_json(&data_show::as_json(&corpus, &store, extent)?);
             } else {
-                data_show::as_text(&corpus, &store, extent)
-            };
-            terminal::say(&text?);
+                terminal::say(&data_show::as_text(&corpus, &store, extent)?);
+            }
             Ok(exit_code::SUCCESS)
         }
         Command::Verify { name } => verify(workplace, &store, name),

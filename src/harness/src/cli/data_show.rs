@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use harness_core::corpus_manifest::{DuplicateGroup, Lengths, Manifest, SourceRecord, TextLengths};
 use harness_corpus::{PreparedCorpus, Sample, Store};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Failure, terminal};
 use harness_analyse::{Unit, show};
@@ -32,17 +32,16 @@ pub(super) struct Extent {
 }
 
 /// The corpus as one JSON object: root, manifest, samples, and the beginnings of the repeated documents it names.
-pub(super) fn as_json(corpus: &PreparedCorpus, store: &Store, extent: Extent) -> Result<String, Failure> {
+pub(super) fn as_json(corpus: &PreparedCorpus, store: &Store, extent: Extent) -> Result<Value, Failure> {
     let manifest = corpus.manifest();
     let ids = ids_of(&manifest.largest_duplicate_groups);
-    let all = json!({
+    Ok(json!({
         "format": FORMAT,
         "root": corpus.root(),
         "manifest": manifest,
         "samples": at_most(corpus.samples()?, extent.samples.unwrap_or(usize::MAX)),
         "beginnings": corpus.beginnings(store, &ids, SHOWN)?,
-    });
-    Ok(serde_json::to_string_pretty(&all).expect("a manifest is JSON"))
+    }))
 }
 
 /// The corpus as text, a heading for each part.

@@ -39,7 +39,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             |(run, doubt)| serde_json::json!({ "run": run, "contradicts": doubt.contradicts, "detail": doubt.detail }),
         );
         json["dates"] = dates.collect();
-        terminal::say(&serde_json::to_string_pretty(&json).expect("a decision is JSON"));
+        terminal::say_json(&json);
         return Ok(exit_code::SUCCESS);
     }
     let mut lines = vec![shown(&decision)];

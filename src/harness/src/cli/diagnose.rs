@@ -46,7 +46,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             "seeds": side.runs.iter().map(|r| r.run.open.plan.seed).collect::<Vec<_>>(),
             "notes": side.notes, "findings": findings,
         });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("a diagnosis is JSON"));
+        terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
     terminal::say(&format!("run {} of {}: {}", run.open.run, run.open.experiment, run.record.status.word()));

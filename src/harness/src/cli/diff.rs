@@ -28,12 +28,7 @@ pub(super) struct Arguments {
 
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let found = diff(&workplace.project, &workplace.git, &arguments.first, &arguments.second)?;
-    let text = if arguments.json {
-        serde_json::to_string_pretty(&found).expect("differences are JSON")
-    } else {
-        shown(&found)
-    };
-    terminal::say(&text);
+    terminal::say_as(arguments.json, &found, || shown(&found));
     Ok(exit_code::SUCCESS)
 }
 

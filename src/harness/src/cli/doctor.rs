@@ -67,7 +67,7 @@ pub(super) fn execute(folder: Option<PathBuf>, arguments: &Arguments) -> Outcome
     }
     let broken = findings.iter().any(|f| f.mend.is_some() && !f.optional);
     if arguments.json {
-        terminal::say(&serde_json::to_string_pretty(&findings).expect("findings are JSON"));
+        terminal::say_json(&findings);
     } else {
         for finding in &findings {
             let word = match (&finding.mend, finding.optional) {

@@ -43,7 +43,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         all.into_iter().zip(was_open).filter(is_shown).map(|(submission, _)| submission).collect();
     if arguments.json {
         let value = json!({ "format": FORMAT, "submissions": shown });
-        terminal::say(&serde_json::to_string_pretty(&value).expect("plain values are JSON"));
+        terminal::say_json(&value);
         return Ok(exit_code::SUCCESS);
     }
     if shown.is_empty() {

@@ -53,25 +53,22 @@ enum Command {
 
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let evidence = Evidence::of(&workplace.project)?;
-    let (text, json) = match &arguments.command {
+    match &arguments.command {
         Command::New { name, sizes, json } => {
             let name: ExperimentName = name.parse()?;
             let (rungs, written) = ladder::new(&evidence, &name, usize::from(*sizes))?;
-            (told_new(&name, &rungs), json.then(|| json!({ "format": VERSION, "rungs": rungs, "written": written })))
+            let answer = json!({ "format": VERSION, "rungs": rungs, "written": written });
+            terminal::say_as(*json, &answer, || told_new(&name, &rungs));
         }
         Command::Fit { name, json } => {
             let prediction = ladder::fit(&evidence, &name.parse()?, &now().to_string())?;
-            (told_fit(&prediction), json.then(|| serde_json::to_value(&prediction).expect("a prediction is JSON")))
+            terminal::say_as(*json, &prediction, || told_fit(&prediction));
         }
         Command::Score { name, json } => {
             let score = ladder::score(&evidence, &workplace.git, &name.parse()?)?;
-            (told_score(&score), json.then(|| serde_json::to_value(&score).expect("a score is JSON")))
+            terminal::say_as(*json, &score, || told_score(&score));
         }
-    };
-    terminal::say(&match json {
-        Some(json) => serde_json::to_string_pretty(&json).expect("it is JSON"),
-        None => text,
-    });
+    }
     Ok(exit_code::SUCCESS)
 }
 

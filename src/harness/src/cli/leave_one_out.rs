@@ -29,7 +29,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let all = leave_one_out(&Evidence::of(&workplace.project)?, &name, arguments.seeds)?;
     if arguments.json {
         let text = json!({ "format": FORMAT, "experiment": name, "without": all });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("decisions are JSON"));
+        terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();

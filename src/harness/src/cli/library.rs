@@ -26,7 +26,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         let name: ExperimentName = name.parse()?;
         let card = Card::load(project, &name)?;
         if arguments.json {
-            terminal::say(&serde_json::to_string_pretty(&card).expect("a card is JSON"));
+            terminal::say_json(&card);
         } else {
             terminal::say(&shown(&name, &card));
         }
@@ -45,7 +45,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             .map(|(name, card)| json!({ "name": name, "experiment": is_proposed(name), "card": card }))
             .collect();
         let text = json!({ "format": 1, "changes": changes });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("cards are JSON"));
+        terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
     let rows: Vec<Vec<String>> = cards

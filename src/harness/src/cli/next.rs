@@ -70,7 +70,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let ranked = suggestions(workplace, &evidence, &standing)?;
     if arguments.json {
         let text = json!({ "format": FORMAT, "suggestions": ranked });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("suggestions are JSON"));
+        terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
     let most = arguments.most as usize;

@@ -31,7 +31,7 @@ pub(super) fn show(pdf: &str, mode: Mode, findings: &[Finding], as_json: bool) -
 /// Findings as JSON, and the rules that were looked at.
 pub(super) fn print_json(pdf: &str, mode: Mode, findings: &[Finding]) {
     let found = json!({ "format": 1, "pdf": pdf, "mode": mode, "findings": findings, "rules": report::RULES });
-    terminal::say(&serde_json::to_string_pretty(&found).expect("findings are JSON"));
+    terminal::say_json(&found);
 }
 
 /// Checks what can be told of a PDF alone.
@@ -48,7 +48,7 @@ pub(super) fn show_answers(checklist: &Checklist, strict: bool, as_json: bool) -
     let open = checklist.open();
     if as_json {
         let all = json!({ "format": 1, "answers": checklist.answers, "open": open });
-        terminal::say(&serde_json::to_string_pretty(&all).expect("answers are JSON"));
+        terminal::say_json(&all);
     } else {
         terminal::say(checklist.text().trim_end());
     }
@@ -102,7 +102,7 @@ pub(super) fn diff(workplace: &Workplace, name: &str, mode: Mode, as_json: bool)
     if as_json {
         let found =
             json!({ "format": 1, "commit": commit, "from_committed_paper": then.proof.is_some(), "changes": changes });
-        terminal::say(&serde_json::to_string_pretty(&found).expect("changes are JSON"));
+        terminal::say_json(&found);
         return Ok(exit_code::SUCCESS);
     }
     let none = || "\u{2013}".to_owned();

@@ -71,7 +71,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     };
     if arguments.json {
         let text = json!({ "format": 1, "experiment": name, "forecast": main, "on_gpus": on_gpus });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("plain numbers are JSON"));
+        terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
     show(&experiment, &main, &on_gpus);

@@ -66,7 +66,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             "format": 1, "experiment": own, "over": base, "path": shown_path,
             "changed": changed.collect::<Vec<_>>(), "conflicts": proposed.conflicts,
         });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("plain values are JSON"));
+        terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
     let mut lines = vec![format!("proposed: {shown_path}")];

@@ -328,7 +328,7 @@ fn start(workplace: &Workplace, queue: &Queue, detached: bool, trainer: Option<P
         if counts.is_empty() { "the queue is empty".to_owned() } else { format!("queue: {}", counts.join(", ")) };
     terminal::tell(&told);
     if json {
-        terminal::say(&serde_json::to_string_pretty(&content).expect("plain items are JSON"));
+        terminal::say_json(&content);
     }
     Ok(match end {
         End::Interrupted => exit_code::INTERRUPTED,

@@ -121,7 +121,7 @@ pub(super) fn print_json(exit_code: u8, found: &impl Serialize) {
     if let (Some(report), serde_json::Value::Object(fields)) = (report.as_object_mut(), found) {
         report.extend(fields);
     }
-    terminal::say(&serde_json::to_string_pretty(&report).expect("values are JSON"));
+    terminal::say_json(&report);
 }
 
 pub(super) fn print_parts(parts: &[Part]) {

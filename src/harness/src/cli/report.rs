@@ -113,9 +113,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let report =
         make(workplace, &mut material, Options { mode, drafts_alone, annotate, template, ..Options::default() })?;
     if arguments.json {
-        terminal::say(
-            &serde_json::to_string_pretty(&as_json(&report, arguments.annotate)).expect("plain data is JSON"),
-        );
+        terminal::say_json(&as_json(&report, arguments.annotate));
     } else {
         tell(&report);
         if arguments.annotate {
@@ -183,7 +181,7 @@ fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let analyses = analysed(&citable(workplace)?.0)?;
     let diffs = report::draft_diffs(&workplace.project, &analyses)?;
     if arguments.json {
-        terminal::say(&serde_json::to_string_pretty(&diffs).expect("texts are JSON"));
+        terminal::say_json(&diffs);
     } else {
         for diff in &diffs {
             let records = diff.records.as_deref().unwrap_or("The draft that it was made from was not kept.\n");

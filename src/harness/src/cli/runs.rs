@@ -70,7 +70,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         row.state += &format!(", opening {} of the test side", opening.count);
     }
     if arguments.json {
-        terminal::say(&serde_json::to_string_pretty(&rows).expect("plain rows are JSON"));
+        terminal::say_json(&rows);
         return Ok(exit_code::SUCCESS);
     }
     if rows.is_empty() {

@@ -45,6 +45,6 @@ pub(super) fn execute(arguments: &Arguments) -> Outcome {
         Kind::Cluster => harness_core::config::schema_of::<harness_core::config::Cluster>(),
         Kind::Budget => harness_core::config::schema_of::<harness_core::config::Limits>(),
     };
-    terminal::say(&serde_json::to_string_pretty(&schema).expect("a schema is JSON"));
+    terminal::say_json(&schema);
     Ok(exit_code::SUCCESS)
 }

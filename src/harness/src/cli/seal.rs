@@ -31,7 +31,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let status = sealed.status.word();
     if arguments.json {
         let told = json!({ "run": id, "experiment": experiment, "status": status, "root": root });
-        terminal::say(&serde_json::to_string_pretty(&told).expect("plain values are JSON"));
+        terminal::say_json(&told);
     } else {
         terminal::say(&format!("run {id} of {experiment} is sealed ({status}): root {root}"));
     }

@@ -63,7 +63,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     if arguments.list {
         if arguments.json {
             let json = serde_json::json!({ "experiment": name, "seeds": all, "missing": missing });
-            terminal::say(&serde_json::to_string_pretty(&json).expect("numbers are JSON"));
+            terminal::say_json(&json);
         } else {
             let state = |seed: &u64| if missing.contains(seed) { "missing" } else { "completed" };
             let rows: Vec<Vec<String>> =

@@ -44,7 +44,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         return model(workplace, &loaded.experiment, arguments.json);
     }
     if arguments.json {
-        terminal::say(&serde_json::to_string_pretty(&loaded.experiment).expect("a config is JSON"));
+        terminal::say_json(&loaded.experiment);
         return Ok(exit_code::SUCCESS);
     }
     let chain: Vec<String> = loaded.lineage().iter().map(|(name, _)| name.to_string()).collect();
@@ -70,7 +70,7 @@ fn values(run: SealedRun, as_json: bool) -> Outcome {
         let text = json!({
             "experiment": name, "run": run_id, "root": root, "values": analysis.values, "self_tests": self_tests,
         });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("values are JSON"));
+        terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
     let rows: Vec<Vec<String>> = analysis
@@ -139,7 +139,7 @@ fn model(workplace: &Workplace, experiment: &Checked, as_json: bool) -> Outcome 
             "training_flops": training_flops, "tokens_per_parameter": per_parameter,
             "memory": memory, "memory_bytes": memory.total_bytes(), "tensors": tensors,
         });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("plain numbers are JSON"));
+        terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
     let rows: Vec<Vec<String>> = tensors

@@ -75,7 +75,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let passages = arguments.passages.unwrap_or(if by_text && other.is_some() { 3 } else { 0 });
     let report = slices(&workplace.project, &reference, other.as_ref(), &Wanted { by, passages })?;
     if arguments.json {
-        terminal::say(&serde_json::to_string_pretty(&report).expect("a report is JSON"));
+        terminal::say_json(&report);
     } else if arguments.csv {
         let rows = std::iter::once(&report.total).chain(&report.slices).map(token_row);
         let rows = rows.chain(report.phenomena.iter().map(task_row));

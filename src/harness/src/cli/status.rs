@@ -146,7 +146,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
             "paper": paper,
             "next": next,
         });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("a status is JSON"));
+        terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
 

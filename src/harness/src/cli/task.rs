@@ -224,7 +224,7 @@ fn check(workplace: &Workplace, name: &str, with: &With, context_length: Option<
             "format": FORMAT, "task": name, "parts": checks.iter().map(as_value).collect::<Vec<_>>(), "warnings": warnings,
             "signal": signals, "signal_of_parts": parts,
         });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("plain numbers are JSON"));
+        terminal::say_json(&text);
     } else {
         terminal::say(&summary(&checks));
         warnings.iter().for_each(|warning| terminal::say(&format!("! {warning}")));

@@ -11,6 +11,7 @@ use harness_core::contract::{Message, Unanswered};
 use harness_core::scores::StepLine;
 use harness_corpus::{Progress, Unit};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use super::Failure;
@@ -30,9 +31,14 @@ pub(super) fn say(text: &str) {
     print(&format!("{}\n", plain(text)));
 }
 
+/// Prints an answer as JSON, its fields in the order in which they are declared.
+pub(super) fn say_json(answer: &impl Serialize) {
+    say(&serde_json::to_string_pretty(answer).expect("answers are plain data"));
+}
+
 /// Prints an answer as JSON where that is asked for, else in words.
-pub(super) fn say_as(json: bool, value: &serde_json::Value, text: impl FnOnce() -> String) {
-    say(&if json { serde_json::to_string_pretty(value).expect("plain values are JSON") } else { text() });
+pub(super) fn say_as(json: bool, answer: &impl Serialize, text: impl FnOnce() -> String) {
+    if json { say_json(answer) } else { say(&text()) }
 }
 
 fn print(text: &str) {

@@ -38,8 +38,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     };
     let found = audit::in_paper(&workplace.project, &pdf, &wanted)?;
     if arguments.json {
-        let text = serde_json::to_string_pretty(&json!({ "format": 1, "found": found })).expect("a trace is JSON");
-        terminal::say(&text);
+        terminal::say_json(&json!({ "format": 1, "found": found }));
     } else {
         found.iter().for_each(print);
     }

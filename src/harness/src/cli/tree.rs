@@ -29,7 +29,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let branches = tree(&Evidence::of(&workplace.project)?)?;
     if arguments.json {
         let text = json!({ "format": FORMAT, "experiments": branches });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("a tree is JSON"));
+        terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
     let rows: Vec<Vec<String>> = branches.iter().enumerate().map(|(at, branch)| row(&branches, at, branch)).collect();

@@ -46,7 +46,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let all = all.collect::<Result<Vec<_>, _>>()?;
     if arguments.json {
         let text = json!({ "format": FORMAT, "metrics": all });
-        terminal::say(&serde_json::to_string_pretty(&text).expect("deviations are JSON"));
+        terminal::say_json(&text);
     } else {
         terminal::say(&all.iter().map(shown).collect::<Vec<_>>().join("\n\n"));
     }
