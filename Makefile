@@ -22,7 +22,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build dist init demo test error-rates test-hostile test-dist test-dashboard test-resume test-cluster test-tamper test-studies schemas check doc exp study queue next report audit doctor ci licences package deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build dist init demo test error-rates test-hostile test-dist test-dashboard test-resume test-cluster test-tamper test-rebuild test-studies schemas check doc exp study queue next report audit doctor ci licences package deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -71,6 +71,10 @@ test-cluster: setup ## in a throwaway Slurm: eight runs, a node killed, one pree
 test-tamper: setup ## edit every field, row and file of sealed runs: what is found at which level? (minutes)
 	cargo build --package harness --all-targets --locked
 	cargo test --package harness --test runner --locked -- cases::tamper --ignored --nocapture
+
+test-rebuild: setup ## build the trainer from the commit of a run, and compute windows of the run again: bit-identical? (minutes)
+	cargo build --workspace --bins --locked
+	cargo test --package harness --test runner --locked -- cases::replay --ignored --nocapture
 
 test-studies: setup ## kill two processes on one study at 20 random moments: no trial lost, none twice? (a minute)
 	cargo build --package harness --all-targets --locked

@@ -4,10 +4,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::common::{Project, Ran, TINY, trainer};
+use crate::common::{Project, Ran, TINY, repository, trainer};
 
 fn json(ran: &Ran) -> Value {
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.all()))
@@ -198,4 +199,36 @@ fn the_real_trainer_gives_every_bit_again_and_a_wrapper_that_scales_losses_is_ca
     let all = json(&ran(1, &["replay", "tiny", "--windows", "9", "--json"]));
     let verdicts: Vec<String> = windows(&all).into_iter().map(|(_, _, verdict)| verdict).collect();
     assert_eq!(verdicts, ["identical", "identical", "differs", "differs"], "{all}");
+}
+
+#[test]
+#[ignore = "it builds the trainer: `make test-rebuild`"]
+fn a_trainer_that_is_built_from_the_commit_of_a_run_gives_its_bits_again() {
+    let Some(trainer) = trainer() else { return };
+    let project = Project::new();
+    let sources = Command::new("git")
+        .args(["ls-files", "-z", "--", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ".cargo", "src", "tests"])
+        .current_dir(repository())
+        .output()
+        .unwrap();
+    for file in String::from_utf8(sources.stdout).unwrap().split_terminator('\0') {
+        fs::create_dir_all(project.path(file).parent().unwrap()).unwrap();
+        fs::copy(repository().join(file), project.path(file)).unwrap();
+    }
+    project.commit("Take the sources of the programs");
+    project.harness_with_trainer(&trainer, &["run", "tiny"]).expect(0);
+    // The installed trainer computes nothing, and is not the one that is asked.
+    let mut command = project.command(&["replay", "tiny", "--build", "--windows", "9", "--nonce", "n", "--json"]);
+    for name in ["HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "LIBTORCH"] {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    let target = trainer.ancestors().nth(2).unwrap();
+    let ran = Ran::of(command.env("CARGO_TARGET_DIR", target).output().unwrap()).expect(0);
+    let found = windows(&json(&ran));
+    assert!(found.len() == 5 && found.iter().all(|(_, _, verdict)| verdict == "identical"), "{}", ran.all());
+    let commit = project.git(&["rev-parse", "HEAD"]);
+    let built = target.join("replay").join(&commit[..12]);
+    assert!(built.join("debug/harness-trainer").is_file(), "{}", ran.all());
+    assert_eq!(project.git(&["worktree", "list"]).lines().count(), 1, "the checkout is gone");
+    fs::remove_dir_all(built).unwrap();
 }

@@ -93,11 +93,16 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 
 /// The trainer of the run's commit, built as the one that ran was.
 pub(super) fn built(workplace: &Workplace, run: &SealedRun) -> Result<PathBuf, Failure> {
-    let set = env::var_os("LIBTORCH").filter(|set| !set.is_empty()).map(PathBuf::from);
+    let set = |name: &str| env::var_os(name).filter(|set| !set.is_empty()).map(PathBuf::from);
     let about = run.record.started.as_ref().map(|started| &started.about);
     let recipe = Recipe {
         commit: &run.open.code.commit,
-        libtorch: set.unwrap_or_else(|| workplace.project.tools().join("libtorch/torch")),
+        libtorch: set("LIBTORCH").unwrap_or_else(|| workplace.project.tools().join("libtorch/torch")),
+        // Cargo takes a relative one from where it is called.
+        target: match (set("CARGO_TARGET_DIR"), env::current_dir()) {
+            (Some(target), Ok(here)) => here.join(target),
+            _ => workplace.project.home().join("target"),
+        },
         is_optimized: about.is_some_and(|about| about.build_profile == "release"),
     };
     terminal::tell("building the trainer of the run's commit; the first time this takes minutes");

@@ -16,6 +16,8 @@ pub struct Recipe<'a> {
     pub commit: &'a str,
     /// The folder of libtorch.
     pub libtorch: PathBuf,
+    /// Where cargo builds the project: whatever the commit shares with it, its dependencies above all, is not compiled again.
+    pub target: PathBuf,
     /// Whether with full optimization, as `make exp` does.
     pub is_optimized: bool,
 }
@@ -26,12 +28,12 @@ pub fn build_trainer(project: &Project, git: &Git, recipe: &Recipe) -> Result<Pa
     let short = recipe.commit.get(..12).unwrap_or(recipe.commit);
     let folder = project.store().join("drafts").join(format!("sources-{short}"));
     let checkout = git.snapshot(recipe.commit, &folder)?;
-    let built = build_in(checkout.root(), &project.home().join("target/replay").join(short), recipe);
+    let built = build_in(checkout.root(), recipe);
     git.remove_snapshot(&folder);
     built
 }
 
-fn build_in(root: &Path, target: &Path, recipe: &Recipe) -> Result<PathBuf, ReplayError> {
+fn build_in(root: &Path, recipe: &Recipe) -> Result<PathBuf, ReplayError> {
     let missing = |problem: String, hint: &str| ReplayError::Missing { problem, hint: hint.to_owned() };
     let short = recipe.commit.get(..12).unwrap_or(recipe.commit);
     if !files::is_file(&root.join("src/trainer/Cargo.toml")) {
@@ -39,9 +41,12 @@ fn build_in(root: &Path, target: &Path, recipe: &Recipe) -> Result<PathBuf, Repl
         return Err(missing(format!("commit {short} does not hold the sources of the trainer"), hint));
     }
     let (profile, place) = if recipe.is_optimized { ("release", "release") } else { ("dev", "debug") };
+    // What is built in between lies with the project's own, and the program does not: the project's has the same name.
+    let target = recipe.target.join("replay").join(short);
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet", "--package", "harness-trainer", "--bins", "--locked", "--profile", profile]);
-    cargo.current_dir(root).env("CARGO_TARGET_DIR", target).env("LIBTORCH", &recipe.libtorch);
+    cargo.current_dir(root).env("CARGO_TARGET_DIR", &target).env("CARGO_BUILD_BUILD_DIR", &recipe.target);
+    cargo.env("LIBTORCH", &recipe.libtorch);
     let output = cargo.output().map_err(|error| {
         missing(format!("`cargo` did not start: {error}"), "install Rust (https://rustup.rs), or pass --trainer")
     })?;
