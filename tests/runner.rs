@@ -45,5 +45,6 @@ mod cases {
     mod tamper;
     mod tasks;
     mod trials;
+    mod trunk;
     mod watch;
 }

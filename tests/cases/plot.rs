@@ -118,7 +118,7 @@ fn the_budget_counts_resumed_segments_as_training_and_later_evaluations_as_evalu
         runs: side.runs.iter().collect(),
         others: vec![dead, evaluation, lost],
     };
-    let spent = plot::spent(&shown, Hours::Wall);
+    let spent = plot::spent(&shown, std::slice::from_ref(&shown), Hours::Wall);
     let wall_h = |run: &SealedRun| run.record.resources.wall_time_s / 3600.0;
     let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b} in {spent:?}");
     assert_eq!(spent.runs, 4);

@@ -83,6 +83,11 @@ fn records_of_version_4_are_verified_and_give_the_numbers_they_gave() {
 }
 
 #[test]
+fn records_of_version_5_are_verified_and_give_the_numbers_they_gave() {
+    are_read_as_ever("record-5");
+}
+
+#[test]
 fn a_record_of_a_newer_version_is_not_called_changed() {
     let project = Project::new();
     project.harness(&["run", "tiny"]).expect(0);
@@ -98,12 +103,12 @@ fn a_record_of_a_newer_version_is_not_called_changed() {
     let (open, record) = (run.join("open.json"), run.join("record.json"));
     let before = [&open, &record].map(|path| fs::read(path).unwrap());
     for path in [&open, &record] {
-        replace(path, "\"format\": 5", "\"format\": 6");
+        replace(path, "\"format\": 6", "\"format\": 7");
     }
     seal_again(&run);
     told(project.harness(&["report"]).expect(1));
     let ran = project.harness(&["audit", "tiny"]).expect(3);
-    assert!(ran.stdout.contains("has format 6; this program reads 2 to 5"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("has format 7; this program reads 2 to 6"), "{}", ran.stdout);
     assert!(project.harness(&["runs"]).expect(0).stdout.contains("other version"));
 
     fs::write(&open, &before[0]).unwrap();

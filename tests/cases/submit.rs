@@ -177,6 +177,24 @@ fn status(run: &Path) -> String {
 }
 
 #[test]
+fn what_begins_from_a_trunk_is_submitted_once_its_trunk_is_there() {
+    let (project, slurm) = (project(), Box::new());
+    let constant = "[schedule]\nkind = \"constant\"\n";
+    project.write("experiments/long/experiment.toml", &format!("{TINY}\n{constant}"));
+    let cool = "extends = \"long\"\ntrunk = { experiment = \"long\", step = 12 }\n\n[training]\nsteps = 16\n";
+    project.write("experiments/cool/experiment.toml", cool);
+    project.commit("A trunk and what begins from it");
+    let submit = ["submit", "cool", "--seed", "3"];
+    let refused = slurm.harness(&project, &submit).expect(2).stderr;
+    assert!(refused.contains("`cool` cannot begin from step 12 of `long`"), "{refused}");
+    project.harness(&["run", "long"]).expect(0);
+    slurm.harness(&project, &submit).expect(0);
+    slurm.run(&project, 4711, 0).expect(0);
+    let open = Project::json(&project.latest("cool").join("open.json"));
+    assert_eq!(open["resumed_from"]["experiment"], "long");
+}
+
+#[test]
 fn what_is_submitted_runs_from_its_commit_and_jobs_tells_what_became_of_it() {
     let (project, slurm) = (project(), Box::new());
     let commit = project.git(&["rev-parse", "HEAD"]).trim().to_owned();

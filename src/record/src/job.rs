@@ -38,7 +38,7 @@ impl<'a> Given<'a> {
             of_split.map(|shard| PathBuf::from(&shard.path)).collect()
         };
         let resume_from = open.resumed_from.as_ref().map(|from| {
-            let folder = places.run(&open.experiment, &from.run);
+            let folder = places.run(from.experiment.as_ref().unwrap_or(&open.experiment), &from.run);
             (from.step, folder.join(contract::checkpoint_path(from.step)))
         });
         Given {
@@ -52,6 +52,28 @@ impl<'a> Given<'a> {
             taken_over,
         }
     }
+}
+
+/// What an experiment with these tasks evaluates after a step, as files of the run folder, in their order.
+pub fn evaluated_after(experiment: &Experiment, tasks: &[Task], step: u64) -> Vec<String> {
+    let (evaluation, steps) = (&experiment.evaluation, experiment.training.steps);
+    let has = |steps: Vec<u64>| steps.binary_search(&step).is_ok();
+    let validation = has(evaluation.validation_steps(steps));
+    evaluation_files(
+        tasks,
+        step,
+        validation,
+        validation && has(evaluation.token_loss_steps(steps)),
+        has(evaluation.task_steps(steps)),
+    )
+}
+
+/// The files of one evaluation, in their order.
+pub fn evaluation_files(tasks: &[Task], step: u64, validation: bool, tokens: bool, scored: bool) -> Vec<String> {
+    let names = validation.then(|| "validation.csv".to_owned()).into_iter();
+    let names = names.chain(tokens.then(|| "validation.tokens".to_owned()));
+    let names = names.chain(tasks.iter().filter(|_| scored).map(|task| format!("{}.csv", task.id)));
+    names.map(|name| format!("evaluations/step-{step:08}/{name}")).collect()
 }
 
 /// All choices, in the trainer's terms.

@@ -293,7 +293,8 @@ impl RunSet {
         let mut gone: BTreeMap<RunId, (Reason, Seen)> = BTreeMap::new();
         let opens = || self.runs.iter().map(|run| &run.open).chain(self.left_out.iter().filter_map(LeftOut::open));
         for open in opens() {
-            let origin = open.resumed_from.iter().map(|from| &from.run);
+            let own = open.resumed_from.iter().filter(|from| from.experiment.is_none());
+            let origin = own.map(|from| &from.run);
             let evaluated = open.evaluates.iter().map(|evaluated| &evaluated.run);
             let of_this = |head: &&Head| head.experiment.as_ref().is_none_or(|of| *of == self.experiment);
             let heads = open.heads.iter().filter(of_this).map(|head| &head.run);

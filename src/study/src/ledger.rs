@@ -133,8 +133,11 @@ pub struct Entry {
     pub ended_at: Option<String>,
     /// Why it was run although the budget did not pay for it.
     pub over_budget: Option<String>,
-    /// Its cost.
+    /// Its cost: of a run that begins from a trunk that of its own steps alone.
     pub spent: Spent,
+    /// What the steps cost that it took over from a trunk, where it did: from nothing it would have taken so much more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_over: Option<Spent>,
     /// How well that is known.
     pub known: Known,
 }
@@ -183,10 +186,11 @@ impl Ledger {
             // A folder that was copied was paid for once.
             entries.entry(run.clone()).or_insert_with(|| entry);
             let Some(open) = open else { return };
-            let origin = open.resumed_from.iter().map(|from| &from.run);
-            let evaluated = open.evaluates.iter().map(|evaluated| &evaluated.run);
-            for other in open.heads.iter().map(|head| &head.run).chain(origin).chain(evaluated) {
-                named.entry(other.clone()).or_insert_with(|| open.experiment.clone());
+            let origin = open.resumed_from.iter().map(|from| (&from.run, from.experiment.as_ref()));
+            let evaluated = open.evaluates.iter().map(|evaluated| (&evaluated.run, None));
+            let heads = open.heads.iter().map(|head| (&head.run, head.experiment.as_ref()));
+            for (other, of) in origin.chain(heads).chain(evaluated) {
+                named.entry(other.clone()).or_insert_with(|| of.unwrap_or(&open.experiment).clone());
             }
         };
         let mut out: BTreeMap<RunId, ExperimentName> = BTreeMap::new();
@@ -289,6 +293,7 @@ fn unknown(experiment: &ExperimentName, run: &RunId) -> Entry {
         ended_at: None,
         over_budget: None,
         spent: Spent::default(),
+        taken_over: None,
         known: Known::Unknown,
     }
 }
@@ -331,6 +336,11 @@ fn of_run(
         ended_at,
         over_budget: open.plan.over_budget.clone(),
         spent,
+        taken_over: open.resumed_from.as_ref().filter(|from| from.experiment.is_some()).map(|from| Spent {
+            gpu_time_s: from.spent.gpu_time_s,
+            cpu_time_s: if from.spent.gpu_time_s > 0.0 { 0.0 } else { from.spent.wall_time_s },
+            energy_j: 0.0,
+        }),
         known,
         ..entry
     };
@@ -429,6 +439,7 @@ fn probes(project: &Project, experiment: &ExperimentName, traces: &Traces) -> Re
             ended_at: Some(probe.at),
             over_budget: None,
             spent: Spent { gpu_time_s, cpu_time_s, energy_j: probe.energy_j.unwrap_or(0.0) },
+            taken_over: None,
             known: if probe.wall_time_s.is_some() { Known::Measured } else { Known::Unknown },
         });
     }

@@ -124,10 +124,11 @@ impl Checked {
         self.vary(|choices| choices.training.steps = steps).map_err(BudgetError::Refused)
     }
 
-    /// The experiment for so many steps, whatever its budget, and with other choices; checked again.
+    /// The experiment for so many steps from the first on, whatever its budget, and with other choices; checked again.
     pub fn shortened(&self, steps: u64, change: impl FnOnce(&mut Choices)) -> Result<Experiment, String> {
         self.vary(|choices| {
             (choices.training.steps, choices.training.budget) = (steps, None);
+            choices.trunk = None;
             change(choices);
         })
     }

@@ -118,6 +118,7 @@ pub(super) fn check(choices: &Choices) -> Result<(), Refusal> {
             positive("training.steps", training.steps)?;
         }
         check_schedule(choices)?;
+        check_trunk(choices)?;
     }
     positive("training.batch_size", u64::from(training.batch_size))?;
     positive("training.threads", u64::from(training.threads))?;
@@ -185,6 +186,17 @@ fn check_depth_transfer(choices: &Choices) -> Result<(), Refusal> {
         }
         None => Ok(()),
     }
+}
+
+/// A run that begins from a trunk has steps of its own.
+fn check_trunk(choices: &Choices) -> Result<(), Refusal> {
+    let Some(trunk) = &choices.trunk else { return Ok(()) };
+    positive("trunk.step", trunk.step)?;
+    if trunk.step >= choices.training.steps {
+        let problem = format!("of {} steps none is left to train after step {}", choices.training.steps, trunk.step);
+        return refuse("trunk.step", problem, Some("name an earlier step, or state more `training.steps`".to_owned()));
+    }
+    Ok(())
 }
 
 /// Warm-up and cool-down fit into the steps.

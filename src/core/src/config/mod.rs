@@ -25,6 +25,7 @@ mod schedule;
 mod study;
 mod tensors;
 mod training;
+mod trunk;
 
 use std::ops::Deref;
 
@@ -57,6 +58,7 @@ pub use training::{
     AllDevices, AttentionKernel, BatchSizeStage, Device, Devices, Keep, OnNonFinite, Precision, SequenceLengthStage,
     TrainingConfig,
 };
+pub use trunk::{Parting, TrunkConfig, parting};
 
 use crate::digest::Digest;
 use crate::names::ExperimentName;
@@ -99,6 +101,9 @@ pub struct Choices {
     /// Sizes for a machine and a budget, for what neither this file nor, where it states no scale, its parents state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<Preset>,
+    /// The run of another experiment to begin from: a cool-down takes over the steps that a long run at a constant rate has done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<TrunkConfig>,
     /// Seed of initial weights, dropout and data order.
     #[serde(default = "default_seed")]
     pub seed: u64,
@@ -190,7 +195,9 @@ impl Choices {
     }
 
     /// Digest of what decides the numbers, without the prose (title, question, parent, and what the [`Proposal`] holds),
-    /// without the scale, whose sizes are written out, and without the number of processes that share the work. Two experiments with the same plan digest and code give the same run.
+    /// without the scale, whose sizes are written out, without the trunk, from which a run has the weights that it would have from
+    /// nothing, and without the number of processes that share the work. Two experiments with the same plan digest and code give
+    /// the same run.
     pub fn plan_digest(&self) -> Digest {
         let mut plan = self.clone();
         plan.title.clear();
@@ -202,6 +209,7 @@ impl Choices {
         (plan.expect, plan.seeds, plan.decide) = (None, 0, DecideConfig::default());
         plan.extends = None;
         plan.scale = None;
+        plan.trunk = None;
         plan.training.devices = Devices::default();
         let text = plan.to_toml();
         let lines = text.split_inclusive('\n').filter(|line| !LATER_DEFAULTS.contains(&line.trim_end()));
@@ -280,15 +288,27 @@ pub fn is_off_as_ever(key: &str, value: &str) -> bool {
     LATER_DEFAULTS.contains(&format!("{last} = {value}").as_str())
 }
 
-/// Whether a dotted key says of an experiment who it is, why, and what is expected of it, not what is computed.
+/// Whether a dotted key says what is computed, not who an experiment is, why it is run, what is expected of it, or which steps
+/// are there already.
 pub fn is_of_the_plan(key: &str) -> bool {
     let first = key.split('.').next().unwrap_or(key);
     !OWN_KEYS.contains(&first)
 }
 
 /// Keys that belong to one experiment and are not inherited.
-const OWN_KEYS: [&str; 10] =
-    ["title", "question", "hypothesis", "rationale", "findings", "expect", "seeds", "decide", "extends", "scale"];
+const OWN_KEYS: [&str; 11] = [
+    "title",
+    "question",
+    "hypothesis",
+    "rationale",
+    "findings",
+    "expect",
+    "seeds",
+    "decide",
+    "extends",
+    "scale",
+    "trunk",
+];
 const MAX_CHAIN: usize = 32;
 
 /// Loads an experiment and all it extends. `read` gives the text of an experiment's file, or `None` if there is
@@ -378,6 +398,11 @@ fn load_with(
         choices.training.steps = 0;
     }
     check::check(&choices).map_err(|(key, problem, hint)| ConfigError::at_key(&sources, key, problem, hint))?;
+    if choices.trunk.as_ref().is_some_and(|trunk| trunk.experiment == *name) {
+        let problem = "an experiment cannot begin from its own runs".to_owned();
+        let hint = "`harness run NAME --resume` goes on with a run that did not complete".to_owned();
+        return Err(ConfigError::at_key(&sources, "trunk.experiment", problem, Some(hint)));
+    }
 
     let mut experiment = Checked { choices };
     if let Some(Budget::Tokens(_)) = experiment.training.budget {

@@ -2,11 +2,13 @@
 //! tokenizer and tasks.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use harness_core::config::{BudgetError, Checked, ConfigError, Table, load_recorded, load_study, parse_resolved};
+use harness_core::config::{
+    BudgetError, Checked, ConfigError, Experiment, Table, load_recorded, load_study, parse_resolved, parting,
+};
 use harness_core::files::FileError;
-use harness_core::names::{ExperimentName, Project, is_inside};
+use harness_core::names::{ExperimentName, Project, RunId, is_inside};
 use harness_core::project_file::ProjectFile;
 use harness_core::scores::{StepLine, read_csv};
 use harness_core::task_kind::{Kind, TEST_SIDE};
@@ -17,9 +19,9 @@ use harness_analyse::all_measured;
 use harness_build::BUILD;
 use harness_corpus::Store;
 use harness_corpus::tasks::{TaskRecipe, load_items};
-use harness_record::format::{Continuation, Open, PlanFile, Record, SINCE, Spent, file, read_open, read_record};
+use harness_record::format::{Continuation, Open, PlanFile, Record, SINCE, Segment, file, read_open, read_record};
 use harness_record::git::{Git, GitError, Held, is_same_text};
-use harness_record::{Checkpoints, SealedRun, Verified, dates, verify};
+use harness_record::{Checkpoints, SealedRun, Verified, dates, find, verify};
 use harness_study::points;
 
 pub(super) fn check(
@@ -323,10 +325,13 @@ fn copy_of(folder: &Path, copy: &str) -> Vec<u8> {
 }
 
 fn lineage(project: &Project, open: &Open, experiment: &ExperimentName, subject: &Subject, audit: &mut Audit) {
-    let continued = open.resumed_from.as_ref().map(|origin| (&origin.run, origin.root, "goes on from"));
-    let evaluated = open.evaluates.as_ref().map(|origin| (&origin.run, origin.root, "evaluates"));
-    let Some((run, root, how)) = continued.or(evaluated) else { return };
-    let folder = project.run(experiment, run);
+    let continued = open.resumed_from.as_ref().map(|origin| match &origin.experiment {
+        None => (&origin.run, origin.root, "goes on from", project.run(experiment, &origin.run)),
+        Some(trunk) => (&origin.run, origin.root, "begins from", of_another(project, trunk, &origin.run)),
+    });
+    let evaluated = open.evaluates.as_ref();
+    let evaluated = evaluated.map(|of| (&of.run, of.root, "evaluates", project.run(experiment, &of.run)));
+    let Some((run, root, how, folder)) = continued.or(evaluated) else { return };
     if let Some(origin) = &open.resumed_from {
         segments(origin, &folder, subject, audit);
     }
@@ -343,12 +348,20 @@ fn lineage(project: &Project, open: &Open, experiment: &ExperimentName, subject:
     }
 }
 
+/// The folder of a run of an experiment that may have another name by now.
+fn of_another(project: &Project, experiment: &ExperimentName, run: &RunId) -> PathBuf {
+    let folder = project.run(experiment, run);
+    let found = || find(project, run.as_str()).ok().map(|(experiment, run)| project.run(&experiment, &run));
+    if folder.is_dir() { folder } else { found().unwrap_or(folder) }
+}
+
 /// What a run says of the one that it goes on from or evaluates is what that one says of itself, and so are the rows that it
 /// takes over.
 fn taken_over(open: &Open, earlier: &Path, verified: &Verified, folder: &Path, subject: &Subject, audit: &mut Audit) {
     let (Some(of), Some(record)) = (&verified.open, &verified.record) else { return };
     let checkpoints = record.checkpoints.iter().map(|c| (c.step, c.file.sha256, c.weights_sha256));
     let kept: Vec<(u64, Digest, Digest)> = checkpoints.collect();
+    let digests = |open: &Open| open.data.shards.iter().map(|shard| shard.sha256).collect::<Vec<_>>();
     let mut problems = Vec::new();
     let mut last = 0;
     if let Some(from) = &open.resumed_from {
@@ -356,18 +369,24 @@ fn taken_over(open: &Open, earlier: &Path, verified: &Verified, folder: &Path, s
         if !kept.contains(&(from.step, from.checkpoint_sha256, from.weights_sha256)) {
             problems.push("the checkpoint that it goes on from is not one of that run");
         }
-        let before = of.resumed_from.as_ref().map(|from| from.spent.clone()).unwrap_or_default();
-        let (cost, closing) = (&record.resources, &record.closing);
-        let spent = Spent {
-            wall_time_s: before.wall_time_s + cost.wall_time_s,
-            gpu_time_s: before.gpu_time_s + cost.gpu_time_s,
-            cpu_time_s: before.cpu_time_s + cost.cpu_time_s,
-            training_time_s: before.training_time_s + closing.as_ref().map_or(0.0, |closing| closing.training_time_s),
+        let spent = match (&from.experiment, config_of(earlier), config_of(folder)) {
+            (None, ..) => Continuation::cost_of(of, record),
+            (Some(_), Some(theirs), Some(own)) => {
+                if parting(&theirs, &own, from.step).is_some() || digests(of) != digests(open) {
+                    problems.push(
+                        "its config or its data give other first steps than those of the run that it begins from",
+                    );
+                }
+                Continuation::share_of(of, record, &theirs, from.step)
+            }
+            // Another version wrote one of them: what it says cannot be held against anything.
+            (Some(_), ..) => from.spent.clone(),
         };
         if from.spent != spent {
             problems.push("`resumed_from.spent` is not what the earlier runs cost");
         }
-        if open.plan.purpose != of.plan.purpose || open.plan.study != of.plan.study {
+        let is_trunk = from.experiment.is_some();
+        if open.plan.purpose != of.plan.purpose || (!is_trunk && open.plan.study != of.plan.study) {
             problems.push("it is for something else than the run that it goes on from");
         }
     }
@@ -389,7 +408,12 @@ fn taken_over(open: &Open, earlier: &Path, verified: &Verified, folder: &Path, s
     }
     let rows = |folder: &Path| read_csv::<StepLine>(&folder.join(file::STEPS)).unwrap_or_default();
     let until = |rows: Vec<StepLine>| rows.into_iter().take_while(move |row| row.step <= last).collect::<Vec<_>>();
-    if until(rows(earlier)) != until(rows(folder)) {
+    let (mut theirs, own) = (until(rows(earlier)), until(rows(folder)));
+    // A trunk may have rows of more steps than the run that begins from it asks for; which it has to have, its config says.
+    if open.resumed_from.as_ref().is_some_and(|from| from.experiment.is_some()) {
+        theirs.retain(|row| own.binary_search_by_key(&row.step, |row| row.step).is_ok());
+    }
+    if theirs != own {
         problems.push("the rows of the steps that it takes over are not those of that run");
     }
     for problem in problems {
@@ -397,13 +421,22 @@ fn taken_over(open: &Open, earlier: &Path, verified: &Verified, folder: &Path, s
     }
 }
 
+/// The config of a run, as far as it can be read.
+fn config_of(folder: &Path) -> Option<Experiment> {
+    parse_resolved(&files::read_to_string(&folder.join(file::CONFIG)).ok()?).ok()
+}
+
 /// The segments that a continuation names are those of the run it goes on from, and that run.
 fn segments(origin: &Continuation, folder: &Path, subject: &Subject, audit: &mut Audit) {
     let open = files::read(&folder.join(file::OPEN)).ok().and_then(|bytes| read_open(&bytes).ok());
     // Version 2 named none.
     let (Some(open), Some((last, before))) = (open, origin.segments.split_last()) else { return };
-    let earlier = open.resumed_from.map(|from| from.segments).unwrap_or_default();
-    let goes_on = last.run == origin.run && last.root == origin.root && last.to_step == origin.step;
+    let mut earlier = open.resumed_from.map(|from| from.segments).unwrap_or_default();
+    if let Some(trunk) = &origin.experiment {
+        earlier = earlier.into_iter().map(|segment| segment.below(trunk)).collect();
+    }
+    let Continuation { experiment, run, root, step, .. } = origin.clone();
+    let goes_on = *last == Segment { experiment, run, root, to_step: step };
     if !goes_on || (!earlier.is_empty() && earlier != before) {
         let detail = "its segments are not those of the run it goes on from, and that run".to_owned();
         contradiction(audit, subject, file::OPEN, detail);

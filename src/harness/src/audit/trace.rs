@@ -215,6 +215,11 @@ fn chain(run: &SealedRun, value_files: &[String]) -> Vec<Link> {
         chain.push(link("rows", path, digest));
     }
     chain.push(link("seal", file::MANIFEST, run.root.to_string()));
+    // Of several the latest first, as the way back leads.
+    for segment in open.resumed_from.iter().flat_map(|from| from.segments.iter().rev()) {
+        let name = format!("{}/{}", segment.experiment.as_ref().unwrap_or(&open.experiment), segment.run);
+        chain.push(link("earlier", &name, segment.root.to_string()));
+    }
     chain.push(link("commit", open.code.branch.as_deref().unwrap_or("detached"), open.code.commit.clone()));
     for planned in &open.plan.files {
         chain.push(link("plan", &planned.path, planned.sha256.to_string()));

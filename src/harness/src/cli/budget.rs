@@ -142,6 +142,14 @@ fn shown(standing: &Standing) -> String {
     text.push(terminal::table(&["spent on", "entries", "GPU h", "CPU h", "kWh", money], &rows));
     text.push(String::new());
     text.push(states(&ledger.entries));
+    let taken_over: Vec<Spent> = ledger.entries.iter().filter_map(|entry| entry.taken_over).collect();
+    if !taken_over.is_empty() {
+        text.push(format!(
+            "{} began from a trunk, and would have taken so much more from nothing: {}",
+            if taken_over.len() == 1 { "1 run".to_owned() } else { format!("{} runs", taken_over.len()) },
+            amounts(&taken_over.into_iter().sum(), limits)
+        ));
+    }
     text.extend(notes(ledger));
     text.join("\n")
 }

@@ -214,6 +214,7 @@ impl From<crate::run::RunError> for Failure {
                 | E::ShortRun(_)
                 | E::Budget(_)
                 | E::NothingToResume { .. }
+                | E::NoTrunk { .. }
                 | E::StillRunning { .. }
                 | E::NoImportedWeights { .. }
                 | E::NothingToEvaluate { .. }

@@ -142,6 +142,15 @@ fn show(experiment: &Checked, forecast: &Forecast, on_gpus: &[Forecast]) {
         ));
     }
     let mut notes = Vec::new();
+    if let Some(trunk) = &experiment.trunk {
+        notes.push(format!(
+            "times are those from nothing: it begins from step {} of {} with a run of `{}`, and trains {} steps itself",
+            trunk.step,
+            forecast.steps,
+            trunk.experiment,
+            forecast.steps.saturating_sub(trunk.step)
+        ));
+    }
     if forecast.validation_flops.is_none() {
         notes.push(format!(
             "the times leave out evaluations, because the corpus is not prepared: `harness data prepare {}`",

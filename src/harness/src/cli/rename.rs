@@ -1,15 +1,17 @@
 //! `harness rename`: gives an experiment another name. Its records stay as they were sealed, and go on naming the old one.
 
+use harness_core::config::TrunkConfig;
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project, RunId};
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use harness_record as record;
+use harness_record::{self as record, load_config};
 
 /// Give an experiment another name.
 ///
-/// Renames its folder, and the name in `extends` of the experiments that extend it. Sealed runs are not touched: an audit
+/// Renames its folder, and the name in `extends` of the experiments that extend it and in `trunk` of those that begin from its
+/// runs. Sealed runs are not touched: an audit
 /// reads the old name in them, notes it and contradicts nothing. What the paper says of the experiment is yours to change;
 /// the places are listed.
 #[derive(clap::Args)]
@@ -39,13 +41,18 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         )));
     }
     files::rename(&from, &to)?;
+    let is_old = |trunk: &TrunkConfig| trunk.experiment == old;
     for child in record::experiments(project)? {
         let config = project.experiment(&child).join("experiment.toml");
         let text = files::read_to_string(&config)?;
         let renamed = with_parent(&text, &old, &new);
         if renamed != text {
             files::write(&config, renamed.as_bytes())?;
-            terminal::tell(&format!("experiments/{child}/experiment.toml extends `{new}` now"));
+            terminal::tell(&format!("experiments/{child}/experiment.toml names `{new}` now"));
+        }
+        // However else it may be written there.
+        if load_config(project, &child).is_ok_and(|child| child.experiment.trunk.as_ref().is_some_and(is_old)) {
+            terminal::tell(&format!("`trunk` in experiments/{child}/experiment.toml names `{old}`: yours to change"));
         }
     }
     for place in places(project, &old)? {
@@ -62,18 +69,31 @@ fn is_open(project: &Project, experiment: &ExperimentName, run: &RunId) -> bool 
     !is_sealed && record::runs(project, experiment).is_ok_and(|runs| runs.contains(run))
 }
 
-/// A config with another parent, if it has this one; all else stays as it was written.
+/// A config with another parent or trunk, if it has this one; all else stays as it was written.
 fn with_parent(text: &str, old: &ExperimentName, new: &ExperimentName) -> String {
-    let line = |line: &str| {
+    let mut table = String::new();
+    let mut line = |line: &str| {
+        if let Some(name) = line.trim_start().strip_prefix('[') {
+            table = name.split(']').next().unwrap_or_default().trim().to_owned();
+        }
+        let quoted = ['"', '\''].map(|quote| (format!("{quote}{old}{quote}"), format!("{quote}{new}{quote}")));
         let renamed = || {
-            let (key, value) = line.split_once('=').filter(|(key, _)| key.trim() == "extends")?;
-            let quoted = ['"', '\''].map(|quote| (format!("{quote}{old}{quote}"), format!("{quote}{new}{quote}")));
+            let (key, value) = line.split_once('=')?;
+            // `trunk = { experiment = "old", step = 1 }`, or its own table.
+            let (before, value) = match (table.as_str(), key.trim()) {
+                ("", "extends") | ("", "trunk.experiment") | ("trunk", "experiment") => ("", value),
+                ("", "trunk") => {
+                    let at = value.find("experiment").and_then(|at| Some(at + value[at..].find('=')? + 1))?;
+                    value.split_at(at)
+                }
+                _ => return None,
+            };
             let (old, new) = quoted.into_iter().find(|(old, _)| value.trim_start().starts_with(old.as_str()))?;
-            Some(format!("{key}={}", value.replacen(&old, &new, 1)))
+            Some(format!("{key}={before}{}", value.replacen(&old, &new, 1)))
         };
         renamed().unwrap_or_else(|| line.to_owned())
     };
-    text.split_inclusive('\n').map(line).collect()
+    text.split_inclusive('\n').map(&mut line).collect()
 }
 
 /// Files of the paper that name an experiment in quotes, but for drafts that follow the records by themselves.
@@ -100,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_parent_is_renamed() {
+    fn only_the_parent_and_the_trunk_are_renamed() {
         let rename = |text: &str| with_parent(text, &"base".parse().unwrap(), &"extends".parse().unwrap());
         assert_eq!(rename("extends = \"base\" # base\n"), "extends = \"extends\" # base\n");
         assert_eq!(rename("extends='base'\r\n"), "extends='extends'\r\n");

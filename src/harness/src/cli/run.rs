@@ -191,7 +191,7 @@ pub(super) fn one(context: &RunContext, name: &str, options: &Options) -> Result
     let outcome = match run::run(context, &name, options, &mut screen) {
         // It was killed before its first checkpoint.
         Err(RunError::NothingToResume { problem, .. }) if matches!(options.resume, Some(Resume::Of(_))) => {
-            terminal::tell(&format!("starting from the first step: {problem}"));
+            terminal::tell(&format!("starting anew: {problem}"));
             let options = Options { resume: None, ..options.clone() };
             run::run(context, &name, &options, &mut screen)?
         }

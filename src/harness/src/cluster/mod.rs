@@ -19,7 +19,7 @@ use std::process::Command;
 use harness_core::config::{Cluster, Scheduler};
 use harness_core::files;
 use harness_core::names::Project;
-use harness_record::environment;
+use harness_record::{environment, load_config};
 
 pub use error::ClusterError;
 pub use host::{Arrived, Fetched, Host, Refused, Request};
@@ -60,6 +60,10 @@ impl Order<'_> {
 /// Hands runs over to the scheduler of this machine. The programs that it starts later are those of now.
 pub fn submit(context: &RunContext, order: Order) -> Result<Submission, ClusterError> {
     let project = context.project;
+    for task in &order.tasks {
+        let config = load_config(project, &task.experiment)?.experiment;
+        run::check_trunk(project, &task.experiment, &config, task.seed, task.purpose)?;
+    }
     context.git.snapshot(order.commit, &project.snapshot(order.commit))?;
     let name = format!("{}-{:08x}", environment::now_compact(), environment::entropy());
     let folder = project.submissions().join(&name);

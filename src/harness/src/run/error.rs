@@ -241,6 +241,20 @@ pub enum RunError {
     /// Whoever was told of the run would not have it opened.
     #[error(transparent)]
     Unwelcome(Box<dyn std::error::Error + Send + Sync>),
+    /// A run cannot begin from a trunk.
+    #[error("`{branch}` cannot begin from step {step} of `{trunk}`: {problem}\nhint: {hint}")]
+    NoTrunk {
+        /// The experiment.
+        branch: ExperimentName,
+        /// The one that it is to begin from.
+        trunk: ExperimentName,
+        /// After which step.
+        step: u64,
+        /// Why.
+        problem: String,
+        /// What to do.
+        hint: String,
+    },
     /// There is nothing to go on from.
     #[error("there is nothing to resume: {problem}\nhint: {hint}")]
     NothingToResume {

@@ -4,7 +4,7 @@
 use harness_core::config::{Checked, Experiment};
 use harness_core::files::FileError;
 use harness_core::names::{ExperimentName, Project, RunId};
-use harness_record::format::{Host, Status};
+use harness_record::format::{Host, Open, Status};
 use harness_record::{self as record, SealedRun, environment};
 use harness_study::ledger::Spent;
 use jiff::Timestamp;
@@ -42,7 +42,7 @@ struct Done {
 }
 
 impl Done {
-    /// With what the runs took that it goes on from.
+    /// With what the runs took that it goes on from, and of a trunk the share up to its step: as long as from nothing.
     fn of(run: SealedRun) -> Self {
         let before = run.open.resumed_from.as_ref().map_or(0.0, |from| from.spent.wall_time_s);
         Done { wall_time_s: before + run.record.resources.wall_time_s, run }
@@ -117,27 +117,37 @@ impl Pace {
         self.of_resolved(plans, &config.resolved(vocabulary_size, tokens_per_s)?)
     }
 
-    /// The same where the steps are known.
+    /// The same where the steps are known. Those that it takes over from a trunk cost nothing again.
     pub fn of_resolved(&self, plans: &Project, experiment: &Experiment) -> Result<Option<Expected>, RunError> {
         let Some(latest) = self.done.last() else { return Ok(None) };
+        let tokens = |steps: u64| experiment.training.tokens(steps, experiment.model.context_length) as f64;
+        let taken_over = experiment.trunk.as_ref().map_or(0.0, |trunk| tokens(trunk.step));
+        let share = 1.0 - taken_over / tokens(experiment.training.steps).max(1.0);
         let plan = experiment.plan_digest_but_seed();
         let own: Vec<&Done> =
             self.done.iter().filter(|done| done.run.experiment.plan_digest_but_seed() == plan).collect();
         if let Some(last) = own.last() {
             let seconds: Vec<f64> = own.iter().map(|done| done.wall_time_s).collect();
-            return Ok(Some(last.expected(harness_statistics::mean(&seconds), own.len())));
+            return Ok(Some(last.expected(share * harness_statistics::mean(&seconds), own.len())));
         }
         let flops = flops(plans, experiment)?;
-        Ok(self.seconds_per_flop.map(|pace| latest.expected(pace * flops, 0)))
+        Ok(self.seconds_per_flop.map(|pace| latest.expected(share * pace * flops, 0)))
     }
 }
 
-/// Seconds that a run has taken so far, up to the checkpoint that it goes on from and since it was opened; none of no run.
+/// Seconds that a run has taken so far, up to the checkpoint that it goes on from and since it was opened, without those of a trunk;
+/// none of no run.
 pub fn spent_s(project: &Project, experiment: &ExperimentName, run: Option<&RunId>, now: Timestamp) -> f64 {
     let Some(open) = run.and_then(|run| record::opened(project, experiment, run)) else { return 0.0 };
-    let before = open.resumed_from.as_ref().map_or(0.0, |from| from.spent.wall_time_s);
+    let before = |open: &Open| open.resumed_from.as_ref().map_or(0.0, |from| from.spent.wall_time_s);
+    // The first run of the experiment itself: all that came before it is the trunk.
+    let own = open.resumed_from.iter().flat_map(|from| &from.segments).find(|segment| segment.experiment.is_none());
+    let of_trunk = match own {
+        Some(own) => record::opened(project, experiment, &own.run).map_or(0.0, |own| before(&own)),
+        None => before(&open),
+    };
     let since = open.opened_at.parse::<Timestamp>().map_or(0.0, |at| now.duration_since(at).as_secs_f64());
-    before + since
+    before(&open) - of_trunk + since
 }
 
 /// FLOPs of a run with its evaluations, as far as its data are here.

@@ -80,7 +80,7 @@ pub fn go_on(
     let mut options = Options { resume, ..options.clone() };
     match run(context, name, &options, &mut watcher) {
         Err(RunError::NothingToResume { problem, .. }) if options.resume.is_some() => {
-            watcher.progress().note(&format!("starting from the first step: {problem}"));
+            watcher.progress().note(&format!("starting anew: {problem}"));
             options.resume = None;
             run(context, name, &options, &mut watcher)
         }

@@ -24,6 +24,7 @@ mod retention;
 mod session;
 pub mod short_run;
 mod trainer_log;
+mod trunk;
 mod workload;
 
 use std::path::Path;
@@ -31,8 +32,9 @@ use std::thread;
 use std::time::Duration;
 
 use harness_core::config::{Checked, Experiment, Limits};
-use harness_core::names::ExperimentName;
+use harness_core::names::{ExperimentName, Project};
 use harness_corpus::{PreparedCorpus, Progress};
+use harness_record::format::Purpose;
 
 pub use code_state::{Options, Resume};
 pub use context::RunContext;
@@ -50,6 +52,7 @@ use expected::Pace;
 use plan::Wanted;
 use resume::Origin;
 use short_run::Bench;
+use trunk::Branch;
 
 /// How often it is looked whether the trainer of a killed supervisor has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -62,18 +65,25 @@ pub fn run(
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, RunError> {
     let project = context.project;
-    let origin = match &options.resume {
+    let own = match &options.resume {
         Some(resume) => Some(resume::origin(project, name, options, resume)?),
         None => None,
     };
-    let origin = origin.as_ref();
-    let wanted = Wanted::look(context, name, options, origin)?;
+    let wanted = Wanted::look(context, name, options, own.as_ref())?;
+    let trunk = match wanted.branch().filter(|_| own.is_none()) {
+        Some(branch) => Some(branch.origin(project)?),
+        None => None,
+    };
     let prepared = wanted.prepare(context, watcher.progress())?;
-    let experiment = with_steps(context, &wanted.experiment, &prepared.corpus, origin, watcher.progress())?;
+    let experiment = with_steps(context, &wanted.experiment, &prepared.corpus, own.as_ref(), watcher.progress())?;
+    let origin = own.as_ref().or(trunk.as_ref());
     let mut plan = wanted.plan(project, &experiment, &prepared, origin)?;
     let limits = Limits::load(project)?;
     if !limits.is_empty() || plan.ends_at.is_some() {
-        let left = origin.map_or(1.0, |origin| 1.0 - origin.checkpoint.step as f64 / experiment.training.steps as f64);
+        // What is expected leaves out the steps of a trunk.
+        let steps_after = |step: u64| experiment.training.steps.saturating_sub(step) as f64;
+        let taken_over = experiment.trunk.as_ref().map_or(0, |trunk| trunk.step);
+        let left = origin.map_or(1.0, |origin| steps_after(origin.checkpoint.step) / steps_after(taken_over));
         let expected = Pace::here(project)?.of_resolved(project, &experiment)?;
         let wish = Wish {
             name: wanted.name(),
@@ -99,9 +109,14 @@ pub fn run(
             format!("the checkpoint of step {step} of run {run} is not used: {problem}; resuming from step {used}");
         watcher.progress().note(&text);
     }
+    if let Some(from) = plan.open.resumed_from.as_ref().filter(|from| from.experiment.is_some()) {
+        let (run, step, steps) = (&from.run, from.step, experiment.training.steps);
+        let trunk = trunk.as_ref().map_or("", |trunk| trunk.run().open.experiment.as_str());
+        watcher.progress().note(&format!("beginning from step {step} of {steps}, with run {run} of `{trunk}`"));
+    }
     watcher.progress().note(&retention::check_disk(project, plan.disk)?);
-    let earlier = origin.map(Origin::inherited).transpose()?.unwrap_or_default();
-    session::carry_out(context, plan, origin, &earlier, watcher)
+    let earlier = origin.map(|origin| origin.inherited(&experiment)).transpose()?.unwrap_or_default();
+    session::carry_out(context, plan, origin.map(|origin| (origin, &experiment)), &earlier, watcher)
 }
 
 /// [`run`], or anew from the first step where none of the runs that `options` would go on from can be gone on from. Waits for
@@ -124,7 +139,7 @@ pub fn run_or_resume(
                 thread::sleep(LOOK_AGAIN);
             }
             Err(RunError::NothingToResume { problem, .. }) if options.resume.is_some() => {
-                watcher.progress().note(&format!("starting from the first step: {problem}"));
+                watcher.progress().note(&format!("starting anew: {problem}"));
                 options.resume = None;
             }
             other => return other,
@@ -136,6 +151,20 @@ pub fn run_or_resume(
 pub fn check(context: &RunContext, name: &ExperimentName, options: &Options) -> Result<(String, Checked), RunError> {
     let wanted = Wanted::look(context, name, options, None)?;
     Ok((wanted.commit().to_owned(), wanted.experiment))
+}
+
+/// Refuses an experiment whose trunk has no run of this seed and purpose that it could begin from.
+pub fn check_trunk(
+    project: &Project,
+    name: &ExperimentName,
+    config: &Checked,
+    seed: u64,
+    purpose: Purpose,
+) -> Result<(), RunError> {
+    match &config.trunk {
+        Some(from) => Branch { name, seed, purpose, from }.origin(project).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// What a run of an experiment would compute, its data made ready; `measured_steps` as an earlier run measured them for a budget of

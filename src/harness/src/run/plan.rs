@@ -26,6 +26,7 @@ use super::launch::Ended;
 use super::pruning::Pruner;
 use super::resume::Origin;
 use super::retention::DiskNeed;
+use super::trunk::Branch;
 
 /// A plan that is ready to run.
 pub(super) struct Ready {
@@ -114,7 +115,8 @@ impl<'a> Wanted<'a> {
         let settings =
             trial.as_ref().map(|(study, trial)| trial.settings(&study.study, &study.base)).unwrap_or_default();
         let loaded = load_config_with(project, name, &settings)?;
-        let seed = trial.as_ref().map(|(_, trial)| trial.seed).or(options.seed).or(origin.map(|o| o.open().plan.seed));
+        let seed =
+            trial.as_ref().map(|(_, trial)| trial.seed).or(options.seed).or(origin.map(|o| o.run().open.plan.seed));
         let experiment = seed.map_or(loaded.experiment.clone(), |seed| loaded.experiment.clone().with_seed(seed));
         let code_state = CodeState::look(context, options)?;
         let ranks = context.launcher.ranks(&experiment.training)?;
@@ -133,7 +135,7 @@ impl<'a> Wanted<'a> {
         }
         // A continuation is for what the run before it is for.
         let asked = if trial.is_some() { Purpose::Tune } else { options.purpose };
-        let purpose = origin.map_or(asked, |origin| origin.open().plan.purpose);
+        let purpose = origin.map_or(asked, |origin| origin.run().open.plan.purpose);
         let seed_rule = match (origin, options.seed) {
             (None, _) if trial.is_some() => SeedRule::Derived,
             (Some(_), _) => SeedRule::EarlierRun,
@@ -153,6 +155,12 @@ impl<'a> Wanted<'a> {
     /// What it is for.
     pub(super) fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// What it is to the trunk that its config names.
+    pub(super) fn branch(&self) -> Option<Branch<'_>> {
+        let (seed, purpose) = (self.experiment.seed, self.purpose);
+        self.experiment.trunk.as_ref().map(|from| Branch { name: self.name(), seed, purpose, from })
     }
 
     /// The commit that its plan is of.
@@ -193,7 +201,7 @@ impl<'a> Wanted<'a> {
             resumed_from: origin.map(Origin::continuation),
             evaluates: None,
             heads: record::heads(project, &self.loaded.name)?,
-            not_citable_because: self.code_state.not_citable(&plan_files, origin.map(Origin::open)),
+            not_citable_because: self.code_state.not_citable(&plan_files, origin.map(|origin| &origin.run().open)),
             plan: Plan {
                 purpose: self.purpose,
                 study: self
@@ -216,9 +224,12 @@ impl<'a> Wanted<'a> {
             tasks: tasks.clone(),
         };
         if let Some(origin) = origin {
-            origin.check_same_plan(&open)?;
+            match self.branch().filter(|_| origin.is_trunk()) {
+                Some(branch) => branch.check_same_start(origin.run(), experiment, &open)?,
+                None => origin.check_same_plan(&open)?,
+            }
         }
-        let taken_over = origin.map(Origin::evaluations).unwrap_or_default();
+        let taken_over = origin.map(|origin| origin.evaluations(experiment, tasks)).unwrap_or_default();
         let job = job(experiment, &Given::by(&open, corpus.manifest().tokenizer.separator, &taken_over));
         let training = &experiment.training;
         let vocabulary_size = corpus.manifest().tokenizer.vocabulary_size;

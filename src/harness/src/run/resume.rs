@@ -1,10 +1,12 @@
-//! Going on from the last checkpoint of a run that did not complete. The earlier record stays as it was sealed; the
-//! continuation is a run of its own that names it, and takes over its steps and evaluations up to the checkpoint.
+//! Going on from a checkpoint of an earlier run: the last one of a run that did not complete, or one of a trunk. The earlier record
+//! stays as it was sealed; the continuation is a run of its own that names it, and takes over its steps and evaluations up to the
+//! checkpoint.
 
 use std::fs::File;
 use std::path::Path;
 
 use harness_core::Digest;
+use harness_core::config::Experiment;
 use harness_core::contract::{Checkpoint, Evaluation, Failure, OutputFile};
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project, RunId};
@@ -15,7 +17,8 @@ use super::code_state::{Options, Resume};
 use super::error::RunError;
 use super::launch::Ended;
 use super::trainer_log::TrainerLog;
-use harness_record::format::{self, Continuation, Open, PassedOver, Record, Retention, Segment, Spent, file};
+use harness_record::format::{self, Continuation, Open, PassedOver, Record, Retention, Segment, Task, file};
+use harness_record::job::evaluated_after;
 use harness_record::{self as record, Inherited, Log, RecordError, Recorder, SealedRun};
 
 /// The run and checkpoint to go on from.
@@ -24,6 +27,8 @@ pub(super) struct Origin {
     pub checkpoint: Checkpoint,
     /// Later checkpoints that cannot be used, latest first.
     pub passed_over: Vec<PassedOver>,
+    /// Whether the run is one of another experiment, from which this one begins.
+    is_trunk: bool,
 }
 
 /// The latest checkpoint that is intact among the runs that `resume` allows since the last complete one (of one seed, if
@@ -52,20 +57,11 @@ pub(super) fn origin(
             }
             break;
         }
-        let rows: Vec<StepLine> = read_csv(&run.path(file::STEPS))?;
         let pruned = run.record.retention.as_ref().map(|r| r.pruned.clone()).unwrap_or_default();
         for checkpoint in run.record.checkpoints.iter().rev().filter(|c| !pruned.contains(&c.step)) {
-            let problem = match Digest::of_file(&run.path(&checkpoint.file.path)) {
-                Ok(found) if found == checkpoint.file.sha256 && lacks_rows(&run, checkpoint, &rows) => {
-                    format!("rows of steps before it are missing in `{}`", file::STEPS)
-                }
-                Ok(found) if found == checkpoint.file.sha256 => {
-                    let checkpoint = checkpoint.clone();
-                    return Ok(Origin { run, checkpoint, passed_over });
-                }
-                Ok(_) => "its contents have changed since it was written".to_owned(),
-                Err(error) if error.is_not_found() => "the file is missing".to_owned(),
-                Err(error) => format!("it cannot be read: {}", error.source),
+            let Some(problem) = problem_of(&run, checkpoint)? else {
+                let checkpoint = checkpoint.clone();
+                return Ok(Origin { run, checkpoint, passed_over, is_trunk: false });
             };
             passed_over.push(PassedOver { run: id.clone(), step: checkpoint.step, problem });
         }
@@ -77,6 +73,22 @@ pub(super) fn origin(
     }))
 }
 
+/// Why a checkpoint cannot be gone on from; nothing where it can.
+pub(super) fn problem_of(run: &SealedRun, checkpoint: &Checkpoint) -> Result<Option<String>, RunError> {
+    Ok(match Digest::of_file(&run.path(&checkpoint.file.path)) {
+        Ok(found) if found != checkpoint.file.sha256 => {
+            Some("its contents have changed since it was written".to_owned())
+        }
+        Ok(_) => {
+            let rows: Vec<StepLine> = read_csv(&run.path(file::STEPS))?;
+            let lacks = lacks_rows(run, checkpoint, &rows);
+            lacks.then(|| format!("rows of steps before it are missing in `{}`", file::STEPS))
+        }
+        Err(error) if error.is_not_found() => Some("the file is missing".to_owned()),
+        Err(error) => Some(format!("it cannot be read: {}", error.source)),
+    })
+}
+
 /// Whether rows of steps before a checkpoint are not there, which a machine that died may have lost though the file is whole.
 fn lacks_rows(run: &SealedRun, checkpoint: &Checkpoint, rows: &[StepLine]) -> bool {
     let (metrics, steps) = (&run.experiment.metrics, run.experiment.training.steps);
@@ -86,23 +98,36 @@ fn lacks_rows(run: &SealedRun, checkpoint: &Checkpoint, rows: &[StepLine]) -> bo
 }
 
 impl Origin {
+    /// A checkpoint of the run of another experiment.
+    pub(super) fn of_trunk(run: SealedRun, checkpoint: Checkpoint) -> Self {
+        Origin { run, checkpoint, passed_over: Vec::new(), is_trunk: true }
+    }
+
+    /// Whether it is one of another experiment.
+    pub(super) fn is_trunk(&self) -> bool {
+        self.is_trunk
+    }
+
+    /// The experiment that it is a run of, where that is another one.
+    fn trunk(&self) -> Option<&ExperimentName> {
+        self.is_trunk.then_some(&self.run.open.experiment)
+    }
+
     /// How the continuation names it.
     pub(super) fn continuation(&self) -> Continuation {
-        let (resources, closing) = (&self.run.record.resources, &self.run.record.closing);
-        let before = self.run.open.resumed_from.as_ref().map(|c| c.spent.clone()).unwrap_or_default();
+        let SealedRun { open, record, experiment, root, .. } = &self.run;
         Continuation {
-            run: self.run.open.run.clone(),
-            root: self.run.root,
+            experiment: self.trunk().cloned(),
+            run: open.run.clone(),
+            root: *root,
             step: self.checkpoint.step,
             checkpoint_sha256: self.checkpoint.file.sha256,
             weights_sha256: self.checkpoint.weights_sha256,
             passed_over: self.passed_over.clone(),
             segments: self.segments(),
-            spent: Spent {
-                wall_time_s: before.wall_time_s + resources.wall_time_s,
-                gpu_time_s: before.gpu_time_s + resources.gpu_time_s,
-                cpu_time_s: before.cpu_time_s + resources.cpu_time_s,
-                training_time_s: before.training_time_s + closing.as_ref().map_or(0.0, |c| c.training_time_s),
+            spent: match self.is_trunk {
+                true => Continuation::share_of(open, record, experiment, self.checkpoint.step),
+                false => Continuation::cost_of(open, record),
             },
         }
     }
@@ -115,13 +140,17 @@ impl Origin {
             Some(from) => from.segments.clone(),
             None => Vec::new(),
         };
-        segments.push(Segment { run: self.run.open.run.clone(), root: self.run.root, to_step: self.checkpoint.step });
-        segments
+        let (run, root, to_step) = (self.run.open.run.clone(), self.run.root, self.checkpoint.step);
+        segments.push(Segment { experiment: None, run, root, to_step });
+        match self.trunk() {
+            Some(trunk) => segments.into_iter().map(|segment| segment.below(trunk)).collect(),
+            None => segments,
+        }
     }
 
-    /// The plan the earlier run followed.
-    pub(super) fn open(&self) -> &Open {
-        &self.run.open
+    /// The earlier run.
+    pub(super) fn run(&self) -> &SealedRun {
+        &self.run
     }
 
     /// Refuses a plan that would not go on with the same run.
@@ -151,9 +180,9 @@ impl Origin {
         self.run.experiment.training.steps
     }
 
-    /// Rows of the tables up to the checkpoint.
-    pub(super) fn inherited(&self) -> Result<Inherited, RunError> {
-        let last = self.checkpoint.step;
+    /// Rows of the tables up to the checkpoint, as far as `experiment` asks for them.
+    pub(super) fn inherited(&self, experiment: &Experiment) -> Result<Inherited, RunError> {
+        let (last, steps, metrics) = (self.checkpoint.step, experiment.training.steps, &experiment.metrics);
         let mut inherited = Inherited { steps: read_csv(&self.run.path(file::STEPS))?, ..Inherited::default() };
         // The other two exist where they were asked for.
         let activations = self.run.path(file::ACTIVATIONS);
@@ -163,25 +192,38 @@ impl Origin {
         if files::is_file(&activations) {
             inherited.activations = read_csv(&activations)?;
         }
-        inherited.steps.retain(|row| row.step <= last);
-        inherited.tensor_norms.retain(|row| row.step <= last);
+        inherited.steps.retain(|row| row.step <= last && metrics.has_row(row.step, steps));
+        inherited.tensor_norms.retain(|row| row.step <= last && metrics.tensor_norms_at(row.step));
         // The continuation measures where it starts, because the run before may have ended before it did.
-        inherited.activations.retain(|row| row.step < last);
+        inherited.activations.retain(|row| row.step < last && metrics.activations_at(row.step, steps));
         Ok(inherited)
     }
 
-    /// Evaluations up to the checkpoint. One of the checkpoint itself that was not finite is made again, so that the
-    /// continuation fails where this run did.
-    pub(super) fn evaluations(&self) -> Vec<Evaluation> {
+    /// Evaluations up to the checkpoint, as far as `experiment` with these tasks asks for them. One of the checkpoint itself that
+    /// was not finite, or lacks something, is made again, so that the continuation fails where this run did.
+    pub(super) fn evaluations(&self, experiment: &Experiment, tasks: &[Task]) -> Vec<Evaluation> {
         let last = self.checkpoint.step;
         let finite = |e: &Evaluation| e.unanswered.iter().all(|file| file.not_finite == 0);
-        let kept = self.run.record.evaluations.iter().filter(|e| e.step < last || (e.step == last && finite(e)));
-        kept.cloned().collect()
+        let asked = |e: &Evaluation| {
+            let paths = evaluated_after(experiment, tasks, e.step);
+            let mut kept = e.clone();
+            kept.files.retain(|file| paths.contains(&file.path));
+            kept.unanswered.retain(|file| paths.contains(&file.path));
+            let is_whole = kept.files.len() == paths.len();
+            let holds = e.step < last || (e.step == last && is_whole && finite(&kept));
+            (holds && !kept.files.is_empty()).then_some(kept)
+        };
+        self.run.record.evaluations.iter().filter_map(asked).collect()
     }
 
     /// Copies their files into the new run folder.
-    pub(super) fn copy_evaluations(&self, folder: &Path) -> Result<Vec<Evaluation>, RunError> {
-        let evaluations = self.evaluations();
+    pub(super) fn copy_evaluations(
+        &self,
+        folder: &Path,
+        experiment: &Experiment,
+        tasks: &[Task],
+    ) -> Result<Vec<Evaluation>, RunError> {
+        let evaluations = self.evaluations(experiment, tasks);
         for output in evaluations.iter().flat_map(|e| &e.files) {
             files::copy(&self.run.path(&output.path), &folder.join(&output.path))?;
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use harness_analyse::spikes::{Detector, Spike};
 use harness_core::Digest;
+use harness_core::config::Experiment;
 use harness_core::contract::{Failure, Message, Started};
 use harness_core::names::RunId;
 use harness_corpus::Progress;
@@ -51,7 +52,7 @@ pub struct Outcome {
 pub(super) fn carry_out(
     context: &RunContext,
     plan: Ready,
-    origin: Option<&Origin>,
+    origin: Option<(&Origin, &Experiment)>,
     earlier: &Inherited,
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, RunError> {
@@ -120,7 +121,7 @@ impl Session {
     fn run(
         &mut self,
         launcher: &dyn Launcher,
-        origin: Option<&Origin>,
+        origin: Option<(&Origin, &Experiment)>,
         interrupts: &Interrupts,
         watcher: &mut dyn Watcher,
     ) -> Result<Ended, RunError> {
@@ -128,8 +129,8 @@ impl Session {
         let root = self.root.clone();
         let _lock = resume::hold(&folder)?;
         self.deadline.iter().for_each(|deadline| interrupts.ask_at(deadline.stops_at()));
-        if let Some(origin) = origin {
-            for evaluation in origin.copy_evaluations(&folder)? {
+        if let Some((origin, experiment)) = origin {
+            for evaluation in origin.copy_evaluations(&folder, experiment, &self.plan.open.tasks)? {
                 let message = Message::Evaluation(evaluation);
                 self.recorder.message(&message)?;
                 self.trainer_log.take(&message);

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Jobs, Run, is_near};
 use crate::format::{Ended, SINCE, Status, file};
+use crate::job::evaluation_files;
 use crate::log::unknown;
 use crate::seal::named;
 
@@ -134,10 +135,7 @@ fn each_job(run: &mut Run<'_>) {
 /// What was to be evaluated after each step, in order, as names of files: what was taken over, then what the jobs ask.
 fn asked(run: &Run<'_>, jobs: &[Job]) -> Vec<(u64, Vec<String>)> {
     let of = |step: u64, validation: bool, tokens: bool, tasks: bool| {
-        let names = validation.then(|| "validation.csv".to_owned()).into_iter();
-        let names = names.chain((validation && tokens).then(|| "validation.tokens".to_owned()));
-        let tasks = run.open.tasks.iter().filter(|_| tasks).map(|task| format!("{}.csv", task.id));
-        (step, names.chain(tasks).map(|name| format!("evaluations/step-{step:08}/{name}")).collect::<Vec<_>>())
+        (step, evaluation_files(&run.open.tasks, step, validation, validation && tokens, tasks))
     };
     let mut all = Vec::new();
     let has = |steps: &[u64], step: u64| steps.binary_search(&step).is_ok();

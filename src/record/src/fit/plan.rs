@@ -67,6 +67,14 @@ fn choices(run: &mut Run<'_>) {
     run.hold(plan.study.is_none() || plan.purpose == Purpose::Tune, file::OPEN, || {
         "a trial of a study is a run to tune".to_owned()
     });
+    let (from, own) = (run.open.resumed_from.as_ref(), experiment.trunk.as_ref());
+    let named = from.and_then(|from| Some((from.experiment.as_ref()?, from.step)));
+    let begins = match (named, own.map(|trunk| (&trunk.experiment, trunk.step))) {
+        // A continuation names the run of its own experiment that begins there.
+        (None, Some(_)) => from.is_some() || run.open.evaluates.is_some(),
+        (named, trunk) => named == trunk,
+    };
+    run.hold(begins, file::OPEN, || "`resumed_from` is not the trunk that its config names".to_owned());
     for planned in &plan.files {
         run.hold(planned.copy == format!("{}/{}", file::PLAN_FILES, planned.path), file::OPEN, || {
             format!("the copy of `{}` lies elsewhere", planned.path)

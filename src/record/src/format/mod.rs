@@ -10,6 +10,7 @@ mod v2;
 mod v3;
 
 use harness_core::Digest;
+use harness_core::config::Experiment;
 use harness_core::contract;
 use harness_core::names::{ExperimentName, RunId};
 use harness_core::task_kind;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 /// The version of both files. Raised with every change, new fields too: an older program refuses what it does not know,
 /// and has to be able to say that the record is newer.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// The first version whose programs count as today's do: what an older one counted otherwise is not held against it.
 pub const SINCE: u32 = 4;
 /// The oldest version that is read.
@@ -35,7 +36,7 @@ pub enum Unread {
     Wrong(String),
 }
 
-/// Reads `open.json` of any version; versions 3 to 5 differ in what need not be there.
+/// Reads `open.json` of any version; versions 3 to 6 differ in what need not be there.
 pub fn read_open(bytes: &[u8]) -> Result<Open, Unread> {
     match version(bytes)? {
         2 => parse::<v2::Open>(bytes).map(Open::from),
@@ -43,7 +44,7 @@ pub fn read_open(bytes: &[u8]) -> Result<Open, Unread> {
     }
 }
 
-/// Reads `record.json` of any version; versions 2 and 3 have the same fields, and so have 4 and 5.
+/// Reads `record.json` of any version; versions 2 and 3 have the same fields, and so have 4 to 6.
 pub fn read_record(bytes: &[u8]) -> Result<Record, Unread> {
     match version(bytes)? {
         2 | 3 => parse::<v3::Record>(bytes).map(Record::from),
@@ -155,7 +156,10 @@ pub struct Open {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Continuation {
-    /// The earlier run of the same experiment.
+    /// The experiment of the earlier run, where that is another one: the trunk of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<ExperimentName>,
+    /// The earlier run.
     pub run: RunId,
     /// Its root.
     pub root: Digest,
@@ -168,22 +172,64 @@ pub struct Continuation {
     /// The runs that the training up to this step consists of, oldest first, `run` the last; empty where version 2 did not
     /// say.
     pub segments: Vec<Segment>,
-    /// What all earlier segments cost together, the work after their last checkpoints included.
+    /// What all earlier segments cost together, the work after their last checkpoints included; of a trunk, which others may begin
+    /// from too, [`Continuation::share_of`].
     pub spent: Spent,
     /// Later checkpoints that could not be used, latest first.
     pub passed_over: Vec<PassedOver>,
+}
+
+impl Continuation {
+    /// What a run and those that it goes on from cost.
+    pub fn cost_of(open: &Open, record: &Record) -> Spent {
+        Self::with_share(open, record, 1.0)
+    }
+
+    /// What of that the steps up to a checkpoint took, of a trunk: all that came before it, and of its own cost the share that these
+    /// steps have of its training tokens.
+    pub fn share_of(open: &Open, record: &Record, experiment: &Experiment, step: u64) -> Spent {
+        let (training, context_length) = (&experiment.training, experiment.model.context_length);
+        let first = open.resumed_from.as_ref().map_or(0, |from| from.step);
+        let last = record.closing.as_ref().map(|closing| closing.step);
+        let last = last.or(record.checkpoints.last().map(|checkpoint| checkpoint.step)).unwrap_or(step);
+        let tokens =
+            |to: u64| training.tokens(to, context_length).saturating_sub(training.tokens(first, context_length));
+        Self::with_share(open, record, tokens(step) as f64 / tokens(last).max(1) as f64)
+    }
+
+    fn with_share(open: &Open, record: &Record, share: f64) -> Spent {
+        let before = open.resumed_from.as_ref().map(|from| from.spent.clone()).unwrap_or_default();
+        let training_time_s = record.closing.as_ref().map_or(0.0, |closing| closing.training_time_s);
+        let resources = &record.resources;
+        Spent {
+            wall_time_s: before.wall_time_s + share * resources.wall_time_s,
+            gpu_time_s: before.gpu_time_s + share * resources.gpu_time_s,
+            cpu_time_s: before.cpu_time_s + share * resources.cpu_time_s,
+            training_time_s: before.training_time_s + share * training_time_s,
+        }
+    }
 }
 
 /// A run of which a later one takes over the first steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Segment {
+    /// Its experiment, where that is not the one that names it here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<ExperimentName>,
     /// The run.
     pub run: RunId,
     /// Its root.
     pub root: Digest,
     /// The last step that is taken over from it.
     pub to_step: u64,
+}
+
+impl Segment {
+    /// The same as a run of another experiment names it that begins from a run of `trunk`.
+    pub fn below(self, trunk: &ExperimentName) -> Self {
+        Segment { experiment: self.experiment.or_else(|| Some(trunk.clone())), ..self }
+    }
 }
 
 /// An earlier run, as it was when a later one was opened.
@@ -677,10 +723,10 @@ mod tests {
 
     #[test]
     fn another_version_is_said_to_be_one() {
-        for json in [&b"{\"format\":1}"[..], b"{\"format\":99}", b"{\"format\":5,\"tails\":1}"] {
+        for json in [&b"{\"format\":1}"[..], b"{\"format\":99}", b"{\"format\":6,\"tails\":1}"] {
             assert!(matches!(read_open(json), Err(Unread::OtherVersion(_))));
             assert!(matches!(read_record(json), Err(Unread::OtherVersion(_))));
         }
-        assert!(matches!(read_record(b"{\"format\":5}"), Err(Unread::Wrong(_))));
+        assert!(matches!(read_record(b"{\"format\":6}"), Err(Unread::Wrong(_))));
     }
 }

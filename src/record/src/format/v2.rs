@@ -57,6 +57,7 @@ impl From<Open> for super::Open {
             experiment: old.experiment,
             opened_at: old.opened_at,
             resumed_from: old.resumed_from.map(|from| Continuation {
+                experiment: None,
                 run: from.run,
                 root: from.root,
                 step: from.step,

@@ -17,15 +17,16 @@ use harness_study::ledger::{self, Entry, Ledger};
 pub(super) fn budget(shown: &[Shown]) -> Figure {
     let gpu = shown.iter().flat_map(runs).any(|run| run.record.resources.gpu_time_s > 0.0);
     let hours = if gpu { Hours::Gpu } else { Hours::Wall };
-    budget::draw(&shown.iter().map(|s| spent(s, hours)).collect::<Vec<_>>(), hours)
+    budget::draw(&shown.iter().map(|s| spent(s, shown, hours)).collect::<Vec<_>>(), hours)
 }
 
-/// What the runs of one experiment cost, and what for.
-pub fn spent(shown: &Shown, hours: Hours) -> Spent {
+/// What the runs of one experiment cost, and what for; what runs `among` others went on from was not lost.
+pub fn spent(shown: &Shown, among: &[Shown], hours: Hours) -> Spent {
     let runs = runs(shown);
     let mut spent =
         Spent { subject: shown.subject.clone(), training_h: 0.0, other_h: 0.0, lost_h: 0.0, runs: runs.len() };
-    let segments = earlier_segments(&runs);
+    let all: Vec<&SealedRun> = among.iter().flat_map(self::runs).collect();
+    let segments = earlier_segments(&all);
     for run in runs {
         let resources = &run.record.resources;
         let whole_s = match hours {
