@@ -42,7 +42,7 @@ ours=$box/root/ours
 
 step "a clone, the archive, and what the set-up installs"
 rm -rf "$clone" "$ours"
-git clone --quiet "file://$PWD" "$clone"
+git -c advice.detachedHead=false clone --quiet "file://$PWD" "$clone"
 mkdir "$clone/.tools"
 for part in bin fonts libtorch stamps typst uv; do cp -a "$TOOLS/$part" "$clone/.tools/"; done
 rm -f "$clone"/.tools/bin/harness*
