@@ -45,7 +45,7 @@ init: build ## begin a project of your own in a new folder: make init DIR=../gro
 	@test -n "$(DIR)" || { echo "error: no folder named"; echo "hint: make init DIR=../group-7"; exit 2; } >&2
 	$(BIN)/harness init "$(DIR)" $(ARGS)
 
-demo: build ## the whole job in minutes: corpus, two experiments, paper, audit
+demo: build ## a study in miniature, in minutes: baseline, proposal, decision, paper, audit
 	$(BIN)/harness demo
 
 test: setup ## run all tests
@@ -104,8 +104,8 @@ doc: setup ## write the documentation of the crates (target/doc), warnings denie
 	RUSTDOCFLAGS='--deny warnings --allow rustdoc::private_intra_doc_links' cargo doc --workspace --no-deps --locked --document-private-items
 
 exp: PROFILE = release
-exp: build ## run one experiment: make exp NAME=lr-warmup [SEED=2 | SEEDS=3] [ARGS=...]
-	@test -n "$(NAME)" || { echo "error: no experiment named"; echo "hint: make exp NAME=lr-warmup"; exit 2; } >&2
+exp: build ## run one experiment: make exp NAME=rotary [SEED=2 | SEEDS=3] [ARGS=...]
+	@test -n "$(NAME)" || { echo "error: no experiment named"; echo "hint: make exp NAME=rotary"; exit 2; } >&2
 	$(BIN)/harness $(if $(SEEDS),seeds $(NAME) --seeds $(SEEDS),run $(NAME) $(if $(SEED),--seed $(SEED))) $(ARGS)
 
 study: PROFILE = release

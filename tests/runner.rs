@@ -14,6 +14,7 @@ mod cases {
     mod compare;
     mod dashboard;
     mod data;
+    mod demo;
     mod diagnose;
     mod error_rates;
     mod exchange;

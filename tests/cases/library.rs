@@ -65,7 +65,7 @@ fn a_proposal_says_what_it_changes_and_what_it_does_not_go_with() {
     let Some(project) = shipped() else { return };
     let said = project.harness(&["propose", "stable-decay", "--over", "baseline", "--because", "still_improving"]);
     let said = said.expect(0).stdout;
-    assert!(said.contains("schedule.cooldown_steps: 0 -> 400"), "a fifth of the base's steps: {said}");
+    assert!(said.contains("schedule.cooldown_steps: 0 -> 160"), "a fifth of the base's steps: {said}");
     let text = fs::read_to_string(project.path("experiments/stable-decay/experiment.toml")).unwrap();
     for line in ["extends = \"baseline\"", "seeds = 3", "findings = [\"still_improving\"]", "direction = \"same\""] {
         assert!(text.contains(line), "{line} in {text}");

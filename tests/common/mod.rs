@@ -291,7 +291,7 @@ fn shared_store() -> PathBuf {
 }
 
 /// The stand-in, which cargo builds beside the other examples.
-fn stand_in() -> PathBuf {
+pub(crate) fn stand_in() -> PathBuf {
     let target = Path::new(env!("CARGO_BIN_EXE_harness")).parent().unwrap();
     target.join("examples/stand-in-trainer")
 }

@@ -75,6 +75,16 @@ pub enum ReportError {
         /// What can be done.
         hint: Option<String>,
     },
+    /// The name of a file does not say where in the paper its section stands.
+    #[error(
+        "`{}` is no name of a section\nhint: name it `NN-name.typ`: sections stand in the order of their numbers, from `00-` (the \
+         abstract) to `99-`, and `AN-` is the appendix",
+        path.display()
+    )]
+    SectionName {
+        /// The file.
+        path: std::path::PathBuf,
+    },
     /// A run's own text cites what no bibliography has.
     #[error("{problem}\nhint: {hint}")]
     Citation {

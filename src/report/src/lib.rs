@@ -118,6 +118,8 @@ pub struct Options {
     pub mode: Mode,
     /// Of today's drafts alone: nothing outside the build folder is written, and no section of the project's own is read.
     pub drafts_alone: bool,
+    /// Files of sections that such a paper has beside those drafts, or in place of the one of the same name.
+    pub sections: Vec<PathBuf>,
     /// Whether a copy is made in which each number has the colour of what stands behind it.
     pub annotate: bool,
     /// The folder of another venue's template, relative to the project.
@@ -185,7 +187,12 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     }
     let typst = Typst::find(project)?;
     let basis = Basis::of(project, analyses, options)?;
-    let drafts = drafts(project, &basis)?;
+    let mut drafts = drafts(project, &basis)?;
+    for path in &options.sections {
+        let own = section_of_file(path)?;
+        drafts.retain(|draft| draft.path != own.path);
+        drafts.push(own);
+    }
     let wanted = || drafts.iter().filter(|draft| draft.is_wanted);
     let is_wanted = |file: &str| wanted().any(|draft| draft.path.strip_prefix("sections/") == Some(file));
     keep_only(&project.root().join(DRAFT_SECTIONS), is_wanted)?;
@@ -194,7 +201,7 @@ pub fn build(project: &Project, analyses: &[RunAnalysis], options: &Options) -> 
     }
     let followed = if options.drafts_alone { Followed::default() } else { follow_records(project, &drafts)? };
     let made = Made::on(project, basis, options);
-    let mut made = made.map_err(|error| explained(error, &followed))?;
+    let mut made = made.map_err(|error| explained(error, &followed, &options.sections))?;
     let bound_path = project.root().join(BUILD).join(proof::BOUND);
     let before = files::read(&bound_path).ok().filter(|_| made.has_values_of_before(project));
     made.write(project)?;
@@ -378,9 +385,27 @@ fn follow_records(project: &Project, drafts: &[Drafted]) -> Result<Followed, Rep
     Ok(followed)
 }
 
-/// A section that was drafted for an experiment which is no longer there is refused with what can be done.
-fn explained(error: ReportError, followed: &Followed) -> ReportError {
+/// A section of a file, as it stands among the drafts.
+fn section_of_file(path: &Path) -> Result<Drafted, ReportError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if !name.ends_with(".typ") || part_of(&name).is_none() {
+        return Err(ReportError::SectionName { path: path.to_owned() });
+    }
+    let text = files::read_to_string(path)?;
+    Ok(Drafted { path: format!("sections/{name}"), text, is_wanted: true })
+}
+
+/// A section that was drafted for an experiment which is no longer there is refused with what can be done, and one of a file at its
+/// place in that file.
+fn explained(error: ReportError, followed: &Followed, given: &[PathBuf]) -> ReportError {
+    let copy = |path: &&PathBuf| format!("{DRAFT_SECTIONS}/{}", path.file_name().unwrap_or_default().to_string_lossy());
     match error {
+        ReportError::Source { problem, mut place, hint } if place.path.starts_with(DRAFT_SECTIONS) => {
+            if let Some(own) = given.iter().find(|path| copy(path) == place.path) {
+                place.path = own.display().to_string();
+            }
+            ReportError::Source { problem, place, hint }
+        }
         ReportError::Source { problem, place, .. } if followed.left.contains(&place.path) => {
             let hint = "the section was drafted for an experiment that has no run which counts any more, and edited \
                         since: delete the file, or rewrite it";

@@ -236,6 +236,37 @@ fn a_paper_of_drafts_alone_leaves_what_is_written_alone() {
 }
 
 #[test]
+fn a_section_of_a_file_stands_among_the_drafts_and_is_refused_at_its_own_place() {
+    let (folder, project) = project();
+    if !has_typst(&project) {
+        return;
+    }
+    let analyses = runs(&project, &demo());
+    let made = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        files::write(&path, format!("{IMPORT}\n{text}").as_bytes()).unwrap();
+        let options = Options { drafts_alone: true, sections: vec![path.clone()], ..Options::default() };
+        (path, build(&project, &analyses, &options))
+    };
+    let section = |report: Report| {
+        let listed = proof(&report).sources.into_iter().map(|source| source.path);
+        listed.filter(|path| path.ends_with("-claims.typ")).collect::<Vec<_>>()
+    };
+    let claim =
+        "= Claims\n#claim(\"lr-warmup\", better-than: \"baseline\", metric: \"training.loss\", scope: \"models\")";
+    let (path, refused) = made("65-claims.typ", claim);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains(&format!("--> {}:3:21", path.display())), "{refused}");
+    let (_, report) = made("65-claims.typ", &claim.replace("better-than", "compared-with"));
+    assert_eq!(section(report.unwrap()), ["report/build/draft/sections/65-claims.typ"]);
+    let (_, replaced) = made("80-conclusion.typ", "= Conclusion\nNothing.");
+    assert_eq!(section(replaced.unwrap()), [""; 0], "only what is given is taken");
+    let (_, misnamed) = made("claims.typ", claim);
+    assert!(misnamed.unwrap_err().to_string().contains("name it `NN-name.typ`"));
+    assert!(!project.report().join("sections").exists());
+}
+
+#[test]
 fn a_wrong_name_is_shown_at_its_place_with_the_nearest() {
     let (_folder, project) = project();
     if !has_typst(&project) {

@@ -44,6 +44,9 @@ pub(super) fn inputs<'r>(
     let mut runs: Vec<String> = runs.map(|run| format!("{} {}", run.open.run, run.root)).collect();
     runs.sort();
     lines.append(&mut runs);
+    for section in &options.sections {
+        lines.push(Digest::of_file(section)?.to_string());
+    }
     let typst = project.tools().join("bin").join("typst");
     lines.push(format!("{:?}", files::size_and_change_time(&typst).ok()));
     let root = project.root();

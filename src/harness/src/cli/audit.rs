@@ -233,13 +233,6 @@ fn cells(row: &Row) -> Vec<String> {
     }
 }
 
-/// Audits all there is and prints what does not hold.
-pub(super) fn everything(workplace: &Workplace) -> Outcome {
-    let audit = audit::everything(&workplace.project, Some(&workplace.git), &setter(false))?;
-    print(&audit, false);
-    Ok(audit.exit_code())
-}
-
 /// What papers are set again with: the auditor's own, never a program of the audited repository, unless this one was built
 /// there.
 fn setter(is_unwanted: bool) -> Setter {

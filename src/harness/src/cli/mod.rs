@@ -406,8 +406,19 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(answer) => return ExitCode::from(terminal::answer(&answer)),
     };
+    match execute(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            terminal::complain(&failure.message);
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}
+
+/// Runs a command.
+fn execute(arguments: Arguments) -> Outcome {
     let workplace = || Workplace::find(arguments.project.clone());
-    let outcome = match arguments.command {
+    match arguments.command {
         Command::Init(a) => workplace().and_then(|w| init::execute(&w, &a)),
         Command::Library(a) => workplace().and_then(|w| library::execute(&w, &a)),
         Command::Propose(a) => workplace().and_then(|w| propose::execute(&w, &a)),
@@ -460,12 +471,5 @@ pub fn main() -> ExitCode {
         Command::Schema(a) => schema::execute(&a),
         Command::Completions(a) => completions::execute(&a),
         Command::Man(a) => man::execute(&a),
-    };
-    match outcome {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            terminal::complain(&failure.message);
-            ExitCode::from(failure.exit_code)
-        }
     }
 }

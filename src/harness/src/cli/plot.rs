@@ -17,12 +17,12 @@ const FONT: &str = "fonts/texgyretermes-regular.otf";
 /// Where figures go that are given no other place, relative to the project.
 const FOLDER: &str = "report/build/plots";
 
-/// Draw a figure of experiments or runs, as in the paper: harness plot validation baseline lr-warmup --x flops
+/// Draw a figure of experiments or runs, as in the paper: harness plot validation baseline rotary --x flops
 ///
 /// A name is an experiment (every seed of its latest plan: mean line and band) or a single run. Kinds that compare
 /// take the first name as the reference; `study` takes the one experiment whose study.toml it shows. Without names every experiment
 /// with a citable run is drawn. An experiment looks the same in every
-/// figure. In the paper: #figure-of("validation", "baseline", "lr-warmup", over: "flops", caption: [...]).
+/// figure. In the paper: #figure-of("validation", "baseline", "rotary", over: "flops", caption: [...]).
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The kind of figure; --list names them.

@@ -29,6 +29,9 @@ pub(super) struct Arguments {
     /// Make the paper of today's drafts alone: nothing is written outside report/build, and your sections are not read.
     #[arg(long)]
     draft: bool,
+    /// Take this section into it too, a Typst file named as in report/sections, such as 65-claims.typ: to try what the tests carry.
+    #[arg(long = "section", value_name = "FILE.typ", requires = "draft")]
+    sections: Vec<PathBuf>,
     /// Write the same paper to this folder as LaTeX too: for the ACL style, if acl.sty and acl_natbib.bst lie there or in report/latex.
     #[arg(long, value_name = "FOLDER")]
     latex: Option<PathBuf>,
@@ -98,8 +101,9 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         return paper_checks::file(file, mode, arguments.json);
     }
     let mut material = Material::of(workplace)?;
+    let (drafts_alone, sections) = (arguments.draft, arguments.sections.clone());
+    let options = Options { mode, drafts_alone, sections, ..Options::default() };
     if arguments.check.is_some() {
-        let options = Options { mode, drafts_alone: arguments.draft, ..Options::default() };
         let report = make(workplace, &mut material, options)?;
         tell_of_making(&report);
         return paper_checks::show(PAPER_PDF, mode, &report.findings, arguments.json);
@@ -109,9 +113,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         return paper_checks::show_answers(&answers, arguments.strict, arguments.json);
     }
     let template = arguments.template.as_deref().map(|folder| template(&workplace.project, folder)).transpose()?;
-    let (drafts_alone, annotate) = (arguments.draft, arguments.annotate);
-    let report =
-        make(workplace, &mut material, Options { mode, drafts_alone, annotate, template, ..Options::default() })?;
+    let report = make(workplace, &mut material, Options { annotate: arguments.annotate, template, ..options })?;
     if arguments.json {
         terminal::say_json(&as_json(&report, arguments.annotate));
     } else {
@@ -195,13 +197,6 @@ fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         report::take_drafts_for_seen(&workplace.project, &analyses)?;
         terminal::tell("taken for seen; hint: commit report/drafted");
     }
-    Ok(exit_code::SUCCESS)
-}
-
-/// Makes the paper and says what came out.
-pub(super) fn build(workplace: &Workplace, mode: Mode, drafts_alone: bool) -> Outcome {
-    let options = Options { mode, drafts_alone, ..Options::default() };
-    tell(&make(workplace, &mut Material::of(workplace)?, options)?);
     Ok(exit_code::SUCCESS)
 }
 
