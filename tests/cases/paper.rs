@@ -470,6 +470,41 @@ fn a_paper_in_the_template_of_another_venue_is_audited_to_the_byte() {
     audited(1, "report/venue/paper.typ.tera");
 }
 
+#[test]
+fn a_paper_about_some_experiments_says_so_and_its_audit_names_the_others() {
+    let Some(project) = study() else { return };
+    let proof = || Project::json(&project.path("report/build/paper.json"));
+    let audited = |code: i32, told: &str| {
+        let ran = project.harness(&["audit"]).expect(code);
+        assert!(ran.stdout.contains(told), "`{told}` is not said:\n{}", ran.stdout);
+    };
+    let left_out = "it is about `wider` alone; runs that it leaves out are those of `tiny`";
+    project.harness(&["report", "wider", "--draft"]).expect(0);
+    assert_eq!(proof()["experiments"], serde_json::json!(["wider"]));
+    assert!(proof()["runs"].as_array().unwrap().iter().all(|run| run["experiment"] == "wider"));
+    audited(0, left_out);
+    // Where the proof does not say so, the runs of the other are missing.
+    let mut all = proof();
+    all.as_object_mut().unwrap().remove("experiments");
+    project.write("report/build/paper.json", &serde_json::to_string_pretty(&all).unwrap());
+    audited(1, "of tiny: belongs into the paper");
+
+    project.harness(&["report"]).expect(0);
+    assert!(proof().get("experiments").is_none());
+    let about = fs::read_to_string(project.path("report/paper.toml")).unwrap();
+    project.write("report/paper.toml", &about.replace("experiments = []", "experiments = [\"wider\"]"));
+    project.harness(&["report"]).expect(0);
+    audited(0, left_out);
+    project.harness(&["report", "tiny", "wider"]).expect(0);
+    assert_eq!(proof()["experiments"], serde_json::json!(["tiny", "wider"]));
+    let refused = project.harness(&["report", "wide"]).expect(2);
+    assert!(
+        refused.stderr.contains("the command names `wide`, which has no run\nhint: did you mean `wider`?"),
+        "{}",
+        refused.stderr
+    );
+}
+
 /// What a page shows that no number of the proof tells of: only setting the paper again finds it.
 #[test]
 fn what_was_drawn_over_or_attached_is_found_by_setting_the_paper_again() {

@@ -73,7 +73,7 @@ pub use lint::{Rule as StatementRule, Statement};
 pub use made::Made;
 pub use page_budget::PageBudget;
 pub use paper_diff::{Changed, Then, paper_diff};
-pub use paper_toml::Author;
+pub use paper_toml::{Author, experiments};
 pub use proof::{BoundList, Proof, ProofRun, SourceFile, Summary};
 pub use typst::Typst;
 pub use values::{Backing, Listed, Numbers};
@@ -124,6 +124,8 @@ pub struct Options {
     pub annotate: bool,
     /// The folder of another venue's template, relative to the project.
     pub template: Option<String>,
+    /// The experiments that the paper is about, where it is not about all that have runs.
+    pub experiments: Vec<ExperimentName>,
     /// By experiment, what a reader has to know of the choice of its runs.
     pub notes: BTreeMap<String, Vec<String>>,
     /// What tells this program from any other; a paper of the same one that would come out the same is not made again.

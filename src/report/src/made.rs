@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use harness_analyse::RunAnalysis;
-use harness_core::names::Project;
+use harness_core::names::{ExperimentName, Project};
 use harness_core::{Digest, files};
 use serde_json::json;
 
@@ -85,6 +85,8 @@ pub struct Made<'a> {
     of_others: bool,
     /// The folder of another venue's template.
     template: Option<String>,
+    /// The experiments that it was to be about.
+    experiments: Vec<ExperimentName>,
 }
 
 impl<'a> Made<'a> {
@@ -129,6 +131,7 @@ impl<'a> Made<'a> {
             allowed: Vec::new(),
             of_others: options.of_others,
             template: options.template.clone(),
+            experiments: options.experiments.clone(),
         };
 
         let is_own = files::is_file(&project.root().join(paper_toml::PATH));
@@ -280,7 +283,13 @@ impl<'a> Made<'a> {
     /// refused.
     pub(crate) fn bound(&mut self, notes: Vec<Note>) -> Result<Vec<Bound>, ReportError> {
         let bound = proof::bound(&self.numbers, notes)?;
-        let list = BoundList { format: values::VERSION, mode: self.mode, template: self.template.clone(), bound };
+        let list = BoundList {
+            format: values::VERSION,
+            mode: self.mode,
+            template: self.template.clone(),
+            experiments: self.experiments.clone(),
+            bound,
+        };
         self.add(proof::BOUND, pretty(&list));
         Ok(list.bound)
     }
@@ -297,6 +306,7 @@ impl<'a> Made<'a> {
             pdf_sha256,
             mode: self.mode,
             template: self.template.clone(),
+            experiments: self.experiments.clone(),
             typst: typst.version.clone(),
             fonts: typst.fonts_sha256()?,
             sources: self.source_files(),

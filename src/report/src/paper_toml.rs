@@ -2,7 +2,7 @@
 
 use harness_core::config::{nearest, place_of};
 use harness_core::files;
-use harness_core::names::Project;
+use harness_core::names::{ExperimentName, Project};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -25,6 +25,8 @@ struct Paper {
     pages: Pages,
     #[serde(default, skip_serializing)]
     checklist: bool,
+    #[serde(default, skip_serializing)]
+    experiments: Vec<ExperimentName>,
     #[serde(default, skip_serializing)]
     allowed: Vec<toml::Spanned<Entry>>,
 }
@@ -130,6 +132,8 @@ title = "Pretraining Small Language Models under a Budget"
 keywords = ["language models", "pretraining", "reproducibility"]
 # Whether the answers of the Responsible NLP checklist are drafted as an appendix.
 checklist = false
+# The experiments that the paper is about; with none, all that have runs. An audit tells a reader of those that are left out.
+experiments = []
 
 [[authors]]
 name = "First Author"
@@ -164,6 +168,12 @@ pub(super) fn pages(project: &Project) -> Pages {
 pub(super) fn asks_for_checklist(project: &Project) -> bool {
     let text = files::read_to_string(&project.root().join(PATH)).unwrap_or_default();
     toml::from_str::<Paper>(&text).is_ok_and(|paper| paper.checklist)
+}
+
+/// The experiments that the paper is about, read likewise; none where it is about all that have runs.
+pub fn experiments(project: &Project) -> Vec<ExperimentName> {
+    let text = files::read_to_string(&project.root().join(PATH)).unwrap_or_default();
+    toml::from_str::<Paper>(&text).map(|paper| paper.experiments).unwrap_or_default()
 }
 
 /// Reads the text of the file at this path, relative to the project.

@@ -2,6 +2,7 @@
 //! its runs, and compares.
 
 use harness_core::Digest;
+use harness_core::names::ExperimentName;
 use serde::{Deserialize, Serialize};
 
 use super::Mode;
@@ -22,6 +23,9 @@ pub struct Proof {
     /// The folder of another venue's template, relative to the project; none where the paper has that of `templates/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// The experiments that the paper is about; none where it is about all that have runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experiments: Vec<ExperimentName>,
     /// Typst, as it says of itself.
     pub typst: String,
     /// Digest of the fonts in `.tools/fonts`; none where those of the system were used.
@@ -76,6 +80,9 @@ pub struct BoundList {
     /// As in `paper.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// As in `paper.json`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experiments: Vec<ExperimentName>,
     /// Every bound number and word, in order of appearance.
     pub bound: Vec<Bound>,
 }

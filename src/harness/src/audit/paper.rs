@@ -146,6 +146,7 @@ fn attached_proof(pdf: &Pdf, bytes: &[u8], audit: &mut Audit) -> Option<Proof> {
             pdf_sha256: Digest::of(bytes),
             mode: list.mode,
             template: list.template,
+            experiments: list.experiments,
             typst: pdf.about.get("Creator").map_or_else(String::new, |creator| creator.to_lowercase()),
             fonts: None,
             sources: summary.sources,
@@ -227,8 +228,9 @@ pub(crate) fn paper(known: &Known, paper: &Paper, setter: &Setter, audit: &mut A
         let notes = choice(known, proof, &analyses, audit);
         // Of drafts alone are papers that no section of the project's own went into.
         let drafts_alone = proof.sources.iter().all(|source| !source.path.starts_with("report/sections/"));
-        let (mode, template) = (proof.mode, proof.template.clone());
-        let options = Options { mode, drafts_alone, template, notes, of_others: true, ..Options::default() };
+        let (mode, template, experiments) = (proof.mode, proof.template.clone(), proof.experiments.clone());
+        let options =
+            Options { mode, drafts_alone, template, experiments, notes, of_others: true, ..Options::default() };
         match Made::of(project, &runs, &options) {
             Ok(mut made) => {
                 again::files(project, paper, &made, audit);
@@ -280,7 +282,17 @@ fn choice(
     let ended = analyses.values().map(|analysis| analysis.run.record.ended_at.replace(['-', ':'], "")).max();
     let ended = ended.unwrap_or_default();
     let mut notes = BTreeMap::new();
-    for set in known.sets {
+    let is_chosen = |name: &ExperimentName| proof.experiments.is_empty() || proof.experiments.contains(name);
+    let with_runs = harness_record::experiments_with_runs(known.project).unwrap_or_default();
+    let others: Vec<ExperimentName> = with_runs.into_iter().filter(|name| !is_chosen(name)).collect();
+    if !others.is_empty() {
+        let listed =
+            |names: &[ExperimentName]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let (about, others) = (listed(&proof.experiments), listed(&others));
+        let detail = format!("it is about {about} alone; runs that it leaves out are those of {others}");
+        audit.add("L3", &Subject::Paper, "experiments", Outcome::Note, detail);
+    }
+    for set in known.sets.iter().filter(|set| is_chosen(&set.experiment)) {
         let experiment = &set.experiment;
         let later = |run: &RunId| run.as_str() > ended.as_str() && !run.as_str().starts_with(&ended);
         let opened_later: Vec<&RunId> = (set.runs.iter().map(|run| &run.open.run))

@@ -71,14 +71,14 @@ pub(super) fn execute(workplace: &Workplace, _: &Arguments) -> Outcome {
          test carries is refused, with the reason, and with what can be said instead:",
     );
     // If it is refused for another reason, the next paper is too.
-    match typed("report --draft --section experiments/rotary/65-claims-too-bold.typ") {
+    match typed("report baseline rotary --draft --section experiments/rotary/65-claims-too-bold.typ") {
         Ok(()) => terminal::tell("Here, the tests carry both."),
         Err(refused) => terminal::complain(&refused.message),
     }
     terminal::tell(
         "\nSo the section says that instead, beside the claim that holds; what was refused is told there too:",
     );
-    typed("report --draft --section experiments/rotary/65-claims.typ")?;
+    typed("report baseline rotary --draft --section experiments/rotary/65-claims.typ")?;
 
     tell(
         "7/7 Audit",

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use harness_core::files;
-use harness_core::names::RunId;
-use harness_record::{LeftOut, Reason, RunSet, Seen};
+use harness_core::names::{ExperimentName, RunId};
+use harness_record::{LeftOut, Reason, Seen};
 use harness_report::{self as report, Checklist, Finding, Mode, Options, PAPER_PROOF, Proof, Then};
 use serde_json::json;
 
-use super::report::{analysed, citable};
+use super::report::{Citable, analysed, chosen};
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
 
@@ -64,7 +64,7 @@ pub(super) fn tell_of_open(open: &[&str]) {
 }
 
 /// What of the paper has changed since a commit, with the cause of each change.
-pub(super) fn diff(workplace: &Workplace, name: &str, mode: Mode, as_json: bool) -> Outcome {
+pub(super) fn diff(workplace: &Workplace, named: &[ExperimentName], name: &str, mode: Mode, as_json: bool) -> Outcome {
     let (project, git) = (&workplace.project, &workplace.git);
     let commit = git.resolve(name)?;
     let proof: Proof = files::read(&project.root().join(PAPER_PROOF))
@@ -73,7 +73,7 @@ pub(super) fn diff(workplace: &Workplace, name: &str, mode: Mode, as_json: bool)
         .ok_or_else(|| Failure::usage("there is no paper to compare\nhint: `harness report` makes it"))?;
     let committed = git.file_at(&commit, PAPER_PROOF)?.and_then(|bytes| serde_json::from_slice::<Proof>(&bytes).ok());
     let (mut runs, mut dropped) = (Vec::new(), BTreeMap::new());
-    for set in RunSet::of_all(project)? {
+    for set in chosen(project, named)?.0 {
         let held = |run: &RunId, ending: &str| -> Result<bool, Failure> {
             let path = format!("experiments/{}/runs/{run}{ending}", set.experiment);
             Ok(git.file_at(&commit, &path)?.is_some())
@@ -94,9 +94,9 @@ pub(super) fn diff(workplace: &Workplace, name: &str, mode: Mode, as_json: bool)
             }
         }
     }
-    let (now, notes) = citable(workplace)?;
+    let Citable { runs: now, notes, experiments } = Citable::of(workplace, named)?;
     let (before, now) = (analysed(&runs)?, analysed(&now)?);
-    let options = Options { mode, notes, ..Options::default() };
+    let options = Options { mode, notes, experiments, ..Options::default() };
     let then = Then { runs: &before, proof: committed, dropped };
     let changes = report::paper_diff(project, &now, &options, &proof, &then)?;
     if as_json {

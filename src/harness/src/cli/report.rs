@@ -7,18 +7,22 @@ use super::{Failure, Outcome, Workplace, paper_checks, terminal};
 use crate::exit_code;
 use harness_analyse::RunAnalysis;
 use harness_build::BUILD;
-use harness_core::names::Project;
+use harness_core::config::nearest;
+use harness_core::names::{ExperimentName, Project};
 use harness_core::parallel::on_all_cores;
 use harness_record::{LeftOut, RunSet, SealedRun};
 use harness_report::{self as report, Finding, Followed, Mode, Options, PAPER_ANNOTATED, PAPER_PDF, Report, Statement};
 use serde_json::json;
 
-/// Write report/build/paper.pdf from the sealed runs of every experiment.
+/// Write report/build/paper.pdf from the sealed runs of every experiment, or of those that it is about.
 ///
 /// Sections are drafted into report/sections/*.typ and follow the records until you edit them; from then on they are yours
 /// and are never overwritten. Numbers come in through #value("experiment", "key"); `harness show NAME --values` lists the keys.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
+    /// The experiments that the paper is about [default: `experiments` of report/paper.toml, or all that have runs].
+    #[arg(value_name = "EXPERIMENT")]
+    experiments: Vec<ExperimentName>,
     /// Layout: camera-ready, anonymous with ruler, or with names and page numbers.
     #[arg(long, value_enum, default_value = "final")]
     mode: Layout,
@@ -95,14 +99,15 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     }
     let mode = arguments.mode.into();
     if let Some(commit) = &arguments.diff {
-        return paper_checks::diff(workplace, commit, mode, arguments.json);
+        return paper_checks::diff(workplace, &arguments.experiments, commit, mode, arguments.json);
     }
     if let Some(Some(file)) = &arguments.check {
         return paper_checks::file(file, mode, arguments.json);
     }
-    let mut material = Material::of(workplace)?;
+    let mut material = Material::of(workplace, &arguments.experiments)?;
     let (drafts_alone, sections) = (arguments.draft, arguments.sections.clone());
-    let options = Options { mode, drafts_alone, sections, ..Options::default() };
+    let experiments = material.citable.experiments.clone();
+    let options = Options { mode, drafts_alone, sections, experiments, ..Options::default() };
     if arguments.check.is_some() {
         let report = make(workplace, &mut material, options)?;
         tell_of_making(&report);
@@ -180,7 +185,7 @@ fn as_json(report: &Report, annotated: bool) -> serde_json::Value {
 }
 
 fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
-    let analyses = analysed(&citable(workplace)?.0)?;
+    let analyses = analysed(&Citable::of(workplace, &arguments.experiments)?.runs)?;
     let diffs = report::draft_diffs(&workplace.project, &analyses)?;
     if arguments.json {
         terminal::say_json(&diffs);
@@ -202,11 +207,11 @@ fn diff_draft(workplace: &Workplace, arguments: &Arguments) -> Outcome {
 
 /// Makes the paper unless it is made.
 fn make(workplace: &Workplace, material: &mut Material, options: Options) -> Result<Report, Failure> {
-    let (program, notes) = (Some(BUILD.source_sha256.to_owned()), material.notes.clone());
+    let (program, notes) = (Some(BUILD.source_sha256.to_owned()), material.citable.notes.clone());
     let options = Options { program, notes, ..options };
     // The coloured copy is not remembered.
     let unchanged =
-        if options.annotate { None } else { report::unchanged(&workplace.project, &material.runs, &options)? };
+        if options.annotate { None } else { report::unchanged(&workplace.project, &material.citable.runs, &options)? };
     match unchanged {
         Some(report) => Ok(report),
         None => Ok(report::build(&workplace.project, material.analyses()?, &options)?),
@@ -268,44 +273,73 @@ fn tell_of_drafts(followed: &Followed) {
     }
 }
 
-/// By experiment, what a reader has to know of the choice of its runs.
-pub(super) type Notes = BTreeMap<String, Vec<String>>;
+/// What a paper may be made of.
+pub(super) struct Citable {
+    /// The runs that count, and those that would but for another plan, purpose or a later run of their seed: the paper lists what
+    /// they cost.
+    pub runs: Vec<SealedRun>,
+    /// By experiment, what a reader has to know of that choice.
+    pub notes: BTreeMap<String, Vec<String>>,
+    /// The experiments that it is to be about; none where it is about all that have runs.
+    pub experiments: Vec<ExperimentName>,
+}
 
-/// The runs of every experiment that count, and those that would but for another plan, purpose or a later run of their
-/// seed: the paper lists what they cost. With them, by experiment, what a reader has to know of that choice. What is left
-/// out is told. A changed record is an error, not skipped.
-pub(super) fn citable(workplace: &Workplace) -> Result<(Vec<SealedRun>, Notes), Failure> {
-    let (mut runs, mut notes) = (Vec::new(), BTreeMap::new());
-    for set in RunSet::of_all(&workplace.project)? {
-        notes.insert(set.experiment.to_string(), set.notes());
-        let in_paper: Vec<SealedRun> = set.in_paper().cloned().collect();
-        for LeftOut { run, why, .. } in &set.left_out {
-            if in_paper.iter().all(|in_paper| in_paper.open.run != *run) {
-                terminal::tell(&format!("left out run {run} of {}: {why}", set.experiment));
+impl Citable {
+    /// Of the experiments that are named, or that the paper is about. What is left out is told. A changed record is an error, not
+    /// skipped.
+    pub(super) fn of(workplace: &Workplace, named: &[ExperimentName]) -> Result<Self, Failure> {
+        let (sets, experiments) = chosen(&workplace.project, named)?;
+        let (mut runs, mut notes) = (Vec::new(), BTreeMap::new());
+        for set in sets {
+            notes.insert(set.experiment.to_string(), set.notes());
+            let in_paper: Vec<SealedRun> = set.in_paper().cloned().collect();
+            for LeftOut { run, why, .. } in &set.left_out {
+                if in_paper.iter().all(|in_paper| in_paper.open.run != *run) {
+                    terminal::tell(&format!("left out run {run} of {}: {why}", set.experiment));
+                }
             }
+            runs.extend(in_paper);
         }
-        runs.extend(in_paper);
+        Ok(Citable { runs, notes, experiments })
     }
-    Ok((runs, notes))
+}
+
+/// The runs of the experiments that the paper is about, and the names of those, where it is not about all that have runs.
+pub(super) fn chosen(
+    project: &Project,
+    named: &[ExperimentName],
+) -> Result<(Vec<RunSet>, Vec<ExperimentName>), Failure> {
+    let of_file = if named.is_empty() { report::experiments(project) } else { Vec::new() };
+    let (chosen, whence) =
+        if named.is_empty() { (of_file, "report/paper.toml") } else { (named.to_vec(), "the command") };
+    let mut sets = RunSet::of_all(project)?;
+    if let Some(name) = chosen.iter().find(|name| sets.iter().all(|set| set.experiment != **name)) {
+        let known: Vec<&str> = sets.iter().map(|set| set.experiment.as_str()).collect();
+        let near = nearest(name.as_str(), &known);
+        let hint = near.map_or_else(|| format!("`harness run {name}`"), |near| format!("did you mean `{near}`?"));
+        return Err(Failure::usage(format!("{whence} names `{name}`, which has no run\nhint: {hint}")));
+    }
+    if !chosen.is_empty() {
+        sets.retain(|set| chosen.contains(&set.experiment));
+    }
+    Ok((sets, chosen))
 }
 
 /// What a paper is made of, read once, and analysed once where that is asked for.
 struct Material {
-    runs: Vec<SealedRun>,
-    notes: Notes,
+    citable: Citable,
     analyses: Option<Vec<RunAnalysis>>,
 }
 
 impl Material {
-    fn of(workplace: &Workplace) -> Result<Self, Failure> {
-        let (runs, notes) = citable(workplace)?;
-        Ok(Material { runs, notes, analyses: None })
+    fn of(workplace: &Workplace, named: &[ExperimentName]) -> Result<Self, Failure> {
+        Ok(Material { citable: Citable::of(workplace, named)?, analyses: None })
     }
 
     fn analyses(&mut self) -> Result<&[RunAnalysis], Failure> {
         let analyses = match self.analyses.take() {
             Some(analyses) => analyses,
-            None => analysed(&self.runs)?,
+            None => analysed(&self.citable.runs)?,
         };
         Ok(self.analyses.insert(analyses))
     }
