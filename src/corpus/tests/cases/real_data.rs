@@ -61,7 +61,7 @@ fn the_books_are_prepared() {
     }
     let counts = &manifest.documents;
     let left_out = counts.removed_by_steps + counts.exact_duplicates + counts.near_duplicates + counts.contaminated;
-    assert_eq!(counts.read, left_out + counts.train + counts.validation);
+    assert_eq!(counts.read, left_out + counts.train + counts.validation + counts.test);
     let [unigram, bigram] = &manifest.baselines[..] else { panic!("two baselines") };
     assert!(bigram.bits_per_byte < 2.0 && unigram.bits_per_byte < 2.7, "{unigram:?} {bigram:?}");
     // No mark-up and no carriage returns are left in what a model reads.
