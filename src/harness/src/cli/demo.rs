@@ -85,7 +85,7 @@ pub(super) fn execute(workplace: &Workplace, _: &Arguments) -> Outcome {
         "Every number of the paper is followed back to its runs, their commit and data, and the paper is set again. Then one stretch\n\
          of the training, drawn by lot, is computed again and held against the record, bit for bit.",
     );
-    typed("audit")?;
+    typed("audit report/build/paper.pdf")?;
     typed("replay rotary")?;
 
     terminal::tell(
