@@ -703,14 +703,15 @@ fn runs(families: &Families, logbook: &Logbook) -> Table {
     let is_listed = |name: &str| all().any(|analysis| analysis.run.open.run.as_str() == name);
     let others = logbook.ledger.entries.iter().filter(|entry| !entry.is_probe && !is_listed(&entry.name));
     let short = all().count() + others.clone().count() > RUNS_IN_FULL;
-    // By experiment: a run with what is said below it where there is room, and its digests.
-    type Listed = (String, Vec<String>, [String; 3]);
+    let digest = |text: String| Cell::Digest { text: if short { text.chars().take(DIGITS).collect() } else { text } };
+    // By experiment: a run with what is said below it where there is room, and what stands beside it.
+    type Listed = (String, Vec<String>, [Cell; 3]);
     let mut rows: BTreeMap<&str, Vec<Listed>> = BTreeMap::new();
     for analysis in all() {
         let open = &analysis.run.open;
         let beside = vec![format!("seed {}", open.plan.seed), analysis.run.record.status.word().to_owned()];
         let digests = [open.code.commit.clone(), open.data.root.to_string(), analysis.run.root.to_string()];
-        rows.entry(open.experiment.as_str()).or_default().push((open.run.to_string(), beside, digests));
+        rows.entry(open.experiment.as_str()).or_default().push((open.run.to_string(), beside, digests.map(digest)));
     }
     for entry in others {
         let fate = match (entry.is_deleted, entry.is_dropped) {
@@ -718,29 +719,27 @@ fn runs(families: &Families, logbook: &Logbook) -> Table {
             (_, true) => "dropped",
             _ => entry.state.word(),
         };
-        let beside = if short { vec![] } else { vec![fate.to_owned()] };
-        let fate = if short { fate } else { "" };
-        let digests = [String::new(), fate.to_owned(), String::new()];
-        rows.entry(entry.experiment.as_str()).or_default().push((entry.name.clone(), beside, digests));
+        let (below, beside) = if short { (vec![], fate) } else { (vec![fate.to_owned()], "") };
+        // The commits are withheld from a review copy.
+        let cells = [text(""), text(beside), text("")];
+        rows.entry(entry.experiment.as_str()).or_default().push((entry.name.clone(), below, cells));
     }
     let mut table =
         table(!short, &[Left; 4], ["Run", "Commit", "Data root", "Run root"].map(text).to_vec(), Vec::new());
     for (experiment, mut runs) in rows {
-        runs.sort();
+        runs.sort_by(|a, b| a.0.cmp(&b.0));
         if short {
             table.rules.extend((!table.rows.is_empty()).then_some(table.rows.len()));
             let name = Cell::Heading { text: experiment.to_owned() };
             table.rows.push(std::iter::once(name).chain([text(""), text(""), text("")]).collect());
         }
-        for (run, beside, digests) in runs {
-            let digest =
-                |text: String| Cell::Digest { text: if short { text.chars().take(DIGITS).collect() } else { text } };
+        for (run, beside, cells) in runs {
             let lines = if short {
                 vec![text(&*run)]
             } else {
                 [code(experiment), text(&*run)].into_iter().chain(beside.into_iter().map(text)).collect()
             };
-            table.rows.push(std::iter::once(Cell::Run { run, lines }).chain(digests.map(digest)).collect());
+            table.rows.push(std::iter::once(Cell::Run { run, lines }).chain(cells).collect());
         }
     }
     table

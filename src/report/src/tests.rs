@@ -13,6 +13,7 @@ use super::logbook::Logbook;
 use super::model::{Direction, Note, Number, Quantity, Shown};
 use super::*;
 use harness_study::adoption::{Adoption, Outcome};
+use harness_study::ledger;
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -587,6 +588,36 @@ fn how_probable_right_answers_are_is_in_the_results_where_a_claim_rests_on_it() 
     declared[1].run = "20261123T082000Z-00000008";
     let shown = results(&declared);
     assert!(shown.contains(key) && shown.contains(title), "{shown}");
+}
+
+#[test]
+fn what_became_of_runs_that_do_not_count_is_written_out_where_digests_are_cut() {
+    let (_folder, project) = project();
+    let analyses = runs(&project, &demo());
+    let entry = |number: usize| ledger::Entry {
+        name: format!("20261122T0800{number:02}000Z-00000001"),
+        is_probe: false,
+        experiment: "baseline".parse().unwrap(),
+        phase: harness_core::config::Phase::Confirm,
+        purpose: None,
+        state: ledger::State::Completed,
+        is_dropped: false,
+        is_deleted: false,
+        person: None,
+        begun_at: None,
+        ended_at: None,
+        over_budget: None,
+        spent: ledger::Spent::default(),
+        taken_over: None,
+        known: ledger::Known::Measured,
+    };
+    let entries = (0..20).map(entry).collect();
+    let logbook = Logbook { ledger: ledger::Ledger { entries }, ..Logbook::default() };
+    let mut tables = Tables::of(&Numbers::of(&analyses, &[]).unwrap(), &logbook);
+    let said = |tables: &Tables| serde_json::to_string(&tables.paper["runs"]).unwrap().matches("\"completed\"").count();
+    assert_eq!(said(&tables), 20);
+    tables.withhold_commits();
+    assert_eq!(said(&tables), 20);
 }
 
 fn material<'a>(numbers: &'a Numbers, logbook: &'a Logbook) -> draft::Material<'a> {
