@@ -158,22 +158,24 @@ pub(super) fn with_authors(authors: &[Author]) -> String {
     format!("{before}{}{after}", entries.collect::<String>())
 }
 
-/// What the project's own file says of pages, as far as it is there and can be read; [`parse`] says what is wrong with it.
+/// The project's own file, as far as it is there and can be read; [`parse`] says what is wrong with it.
+fn own(project: &Project) -> Option<Paper> {
+    toml::from_str(&files::read_to_string(&project.root().join(PATH)).ok()?).ok()
+}
+
+/// What the project's own file says of pages.
 pub(super) fn pages(project: &Project) -> Pages {
-    let text = files::read_to_string(&project.root().join(PATH)).unwrap_or_default();
-    toml::from_str::<Paper>(&text).map(|paper| paper.pages).unwrap_or_default()
+    own(project).map(|paper| paper.pages).unwrap_or_default()
 }
 
-/// Whether the checklist is to be an appendix, read likewise.
+/// Whether the checklist is to be an appendix.
 pub(super) fn asks_for_checklist(project: &Project) -> bool {
-    let text = files::read_to_string(&project.root().join(PATH)).unwrap_or_default();
-    toml::from_str::<Paper>(&text).is_ok_and(|paper| paper.checklist)
+    own(project).is_some_and(|paper| paper.checklist)
 }
 
-/// The experiments that the paper is about, read likewise; none where it is about all that have runs.
+/// The experiments that the paper is about; none where it is about all that have runs.
 pub fn experiments(project: &Project) -> Vec<ExperimentName> {
-    let text = files::read_to_string(&project.root().join(PATH)).unwrap_or_default();
-    toml::from_str::<Paper>(&text).map(|paper| paper.experiments).unwrap_or_default()
+    own(project).map(|paper| paper.experiments).unwrap_or_default()
 }
 
 /// Reads the text of the file at this path, relative to the project.

@@ -594,22 +594,10 @@ fn how_probable_right_answers_are_is_in_the_results_where_a_claim_rests_on_it() 
 fn what_became_of_runs_that_do_not_count_is_written_out_where_digests_are_cut() {
     let (_folder, project) = project();
     let analyses = runs(&project, &demo());
+    let experiment = "baseline".parse().unwrap();
     let entry = |number: usize| ledger::Entry {
-        name: format!("20261122T0800{number:02}000Z-00000001"),
-        is_probe: false,
-        experiment: "baseline".parse().unwrap(),
-        phase: harness_core::config::Phase::Confirm,
-        purpose: None,
         state: ledger::State::Completed,
-        is_dropped: false,
-        is_deleted: false,
-        person: None,
-        begun_at: None,
-        ended_at: None,
-        over_budget: None,
-        spent: ledger::Spent::default(),
-        taken_over: None,
-        known: ledger::Known::Measured,
+        ..ledger::Entry::unknown(&experiment, &format!("20261122T0800{number:02}000Z-00000001").parse().unwrap())
     };
     let entries = (0..20).map(entry).collect();
     let logbook = Logbook { ledger: ledger::Ledger { entries }, ..Logbook::default() };

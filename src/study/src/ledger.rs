@@ -142,6 +142,29 @@ pub struct Entry {
     pub known: Known,
 }
 
+impl Entry {
+    /// A run of which nothing but its name is known.
+    pub fn unknown(experiment: &ExperimentName, run: &RunId) -> Self {
+        Entry {
+            name: run.to_string(),
+            is_probe: false,
+            experiment: experiment.clone(),
+            phase: Phase::Explore,
+            purpose: None,
+            state: State::Unreadable,
+            is_dropped: false,
+            is_deleted: false,
+            person: None,
+            begun_at: None,
+            ended_at: None,
+            over_budget: None,
+            spent: Spent::default(),
+            taken_over: None,
+            known: Known::Unknown,
+        }
+    }
+}
+
 /// What several entries come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Total {
@@ -208,12 +231,12 @@ impl Ledger {
             add(run, Entry { is_dropped: out.contains_key(run), is_deleted: true, ..entry }, open.as_ref());
         }
         for (run, experiment) in &out {
-            add(run, Entry { is_dropped: true, is_deleted: true, ..unknown(experiment, run) }, None);
+            add(run, Entry { is_dropped: true, is_deleted: true, ..Entry::unknown(experiment, run) }, None);
         }
         let gone: Vec<(RunId, ExperimentName)> =
             named.into_iter().filter(|(run, _)| !entries.contains_key(run)).collect();
         for (run, experiment) in gone {
-            let entry = Entry { is_deleted: true, ..unknown(&experiment, &run) };
+            let entry = Entry { is_deleted: true, ..Entry::unknown(&experiment, &run) };
             entries.insert(run, entry);
         }
         let mut entries: Vec<Entry> = entries.into_values().collect();
@@ -277,27 +300,6 @@ fn days_between(first: Timestamp, then: Timestamp) -> f64 {
     then.duration_since(first).as_secs_f64().max(0.0) / 86_400.0
 }
 
-/// A run of which nothing but its name is known.
-fn unknown(experiment: &ExperimentName, run: &RunId) -> Entry {
-    Entry {
-        name: run.to_string(),
-        is_probe: false,
-        experiment: experiment.clone(),
-        phase: Phase::Explore,
-        purpose: None,
-        state: State::Unreadable,
-        is_dropped: false,
-        is_deleted: false,
-        person: None,
-        begun_at: None,
-        ended_at: None,
-        over_budget: None,
-        spent: Spent::default(),
-        taken_over: None,
-        known: Known::Unknown,
-    }
-}
-
 /// What the files of a run say.
 fn of_run(
     experiment: &ExperimentName,
@@ -305,7 +307,7 @@ fn of_run(
     traces: &Traces,
     read: &dyn Fn(&str) -> Option<Vec<u8>>,
 ) -> (Entry, Option<Open>) {
-    let entry = unknown(experiment, run);
+    let entry = Entry::unknown(experiment, run);
     let Some(open) = read(file::OPEN).and_then(|bytes| read_open(&bytes).ok()) else { return (entry, None) };
     let record = read(file::RECORD).map(|bytes| read_record(&bytes));
     let (state, ended_at) = match &record {
@@ -457,7 +459,7 @@ pub(crate) mod tests {
             ended_at: Some(ended_at.to_owned()),
             spent: Spent { cpu_time_s: seconds, ..Spent::default() },
             known,
-            ..unknown(&experiment.parse().unwrap(), &run)
+            ..Entry::unknown(&experiment.parse().unwrap(), &run)
         }
     }
 

@@ -309,9 +309,10 @@ pub(super) fn chosen(
     project: &Project,
     named: &[ExperimentName],
 ) -> Result<(Vec<RunSet>, Vec<ExperimentName>), Failure> {
-    let of_file = if named.is_empty() { report::experiments(project) } else { Vec::new() };
-    let (chosen, whence) =
-        if named.is_empty() { (of_file, "report/paper.toml") } else { (named.to_vec(), "the command") };
+    let (chosen, whence) = match named {
+        [] => (report::experiments(project), "report/paper.toml"),
+        _ => (named.to_vec(), "the command"),
+    };
     let mut sets = RunSet::of_all(project)?;
     if let Some(name) = chosen.iter().find(|name| sets.iter().all(|set| set.experiment != **name)) {
         let known: Vec<&str> = sets.iter().map(|set| set.experiment.as_str()).collect();
