@@ -9,9 +9,10 @@ use harness_record as record;
 
 /// Take a run out of what counts, and say why.
 ///
-/// A run that runs of other experiments began from, their trunk, is dropped after those. /// Its folder stays. A file beside it, `<run>.dropped.json`, holds the reason: commit it with the runs. Comparisons, figures
+/// Its folder stays. A file beside it, `<run>.dropped.json`, holds the reason: commit it with the runs. Comparisons, figures
 /// and the paper leave the run out from now on; `harness runs` and `harness audit` go on listing it with the reason, also
 /// when its folder is deleted. Delete the file to take the run back in.
+/// A run that runs of other experiments began from, their trunk, is dropped after those.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The run, by its id.
