@@ -22,7 +22,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build dist init demo test error-rates test-hostile test-dist test-dashboard test-resume test-cluster test-tamper test-rebuild test-studies schemas check doc exp study queue next report audit doctor ci licences package deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build dist init demo test error-rates test-hostile test-dist test-dashboard pictures test-resume test-cluster test-tamper test-rebuild test-studies schemas check doc exp study queue next report audit doctor ci licences package deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -91,6 +91,10 @@ test-dashboard: ## open the dashboard in headless Chromium and use it (screensho
 	setup/browser.sh
 	cargo test --locked --package harness --test runner -- cases::dashboard
 	.tools/browser/python/bin/python tests/browser/dashboard.py .tools/browser/chromium $(or $(CARGO_TARGET_DIR),target)/tmp target/dashboard
+
+pictures: build ## make the pictures of docs/pictures again from this project's runs (PROFILE=release; ARGS="--change rotary")
+	setup/browser.sh
+	.tools/browser/python/bin/python tests/browser/pictures.py .tools/browser/chromium $(BIN)/harness docs/pictures $(ARGS)
 
 schemas: build ## write again the JSON Schemas by which editors complete experiments and recipes
 	mkdir -p experiments/schema

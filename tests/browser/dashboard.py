@@ -116,6 +116,13 @@ def small(page: Page, pages: pathlib.Path, shots: pathlib.Path) -> None:
     page.screenshot(path=shots / "narrow.png", full_page=True)
     page.set_viewport_size({"width": 1280, "height": 900})
     check(visit.page.inner_text("#parts tbody tr:last-child td") == "all", "the budget has a row for all")
+
+    page.select_option("#axis", "step")
+    page.evaluate("Object.values(chosenRuns()[0].curve).filter(Array.isArray).forEach(points => points.splice(10)); drawChart()")
+    box = page.locator("#chart canvas").bounding_box()
+    page.locator("#chart canvas").hover(position={"x": box["width"] - 20, "y": 60})
+    tip = page.inner_text("#tip")
+    check(tip.startswith("step 20,") and tip.count(" at step 10") == 1, f"a value of a curve that ended says at which step {tip!r}")
     visit.end(file)
 
 
