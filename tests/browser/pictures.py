@@ -106,6 +106,14 @@ class Terminal:
         )
         os.close(theirs)
 
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.end)
+
     def read(self, wait_s: float) -> bool:
         """Takes in what the command prints. False once it has ended and all is read."""
         if not select.select([self.end], [], [], wait_s)[0]:
@@ -117,14 +125,10 @@ class Terminal:
         self.stream.feed(printed)
         return bool(printed)
 
-    def type(self, keys: str) -> None:
-        os.write(self.end, keys.encode())
-
-    def close(self) -> int:
+    def wait(self) -> int:
         """Waits for the end of the command, and gives its exit code."""
         while self.read(wait_s=60.0):
             pass
-        os.close(self.end)
         return self.process.wait()
 
     def lines(self) -> list[str]:
@@ -241,11 +245,11 @@ class Camera:
 def take_command(camera: Camera, harness: str, arguments: list[str]) -> None:
     """What a command prints, the command above it."""
     command = shlex.join(["harness", *arguments])
-    terminal = Terminal([harness, *arguments], pathlib.Path.cwd(), lines=2000)
+    with Terminal([harness, *arguments], pathlib.Path.cwd(), lines=2000) as terminal:
+        code, lines = terminal.wait(), terminal.lines()
     # An audit ends with 3 where something is missing, as checkpoints are in a clone.
-    if (code := terminal.close()) not in (0, 3):
+    if code not in (0, 3):
         fail(f"`{command}` ended with {code}", "it says why; --only names other pictures to make")
-    lines = terminal.lines()
     if (beyond := len(lines) - LINES) > 0:
         note = f'<span class="left-out">… {beyond} lines left out</span>'
         lines = [note, *lines[beyond:]] if arguments[0] == "audit" else [*lines[:LINES], note]
@@ -279,17 +283,15 @@ def take_watch(camera: Camera, harness: str, experiment: str) -> None:
             while not list(runs.glob("[0-9]*/steps.csv")):
                 check_that_it_goes_on()
                 time.sleep(0.2)
-            terminal = Terminal([harness, "watch", experiment], clone, WATCHED_LINES)
-            while terminal.read(wait_s=1.0):
-                check_that_it_goes_on()
-                step = re.search(r"step (\d+) of (\d+)", "\n".join(terminal.screen.display))
-                if step and int(step[1]) >= WATCHED_SHARE * int(step[2]):
-                    break
-            else:
-                fail(f"`harness watch {experiment}` ended before its picture", "try that command while the experiment is run")
-            lines = terminal.lines()
-            terminal.type("q")
-            terminal.close()
+            with Terminal([harness, "watch", experiment], clone, WATCHED_LINES) as terminal:
+                while terminal.read(wait_s=1.0):
+                    check_that_it_goes_on()
+                    step = re.search(r"step (\d+) of (\d+)", "\n".join(terminal.screen.display))
+                    if step and int(step[1]) >= WATCHED_SHARE * int(step[2]):
+                        break
+                else:
+                    fail(f"`harness watch {experiment}` ended before its picture", "try that command while the experiment is run")
+                lines = terminal.lines()
         finally:
             # The first asks for a last checkpoint, the second for none.
             for _ in range(2):
