@@ -38,6 +38,7 @@ mod cases {
     mod repository;
     mod resume;
     mod runs;
+    mod samples;
     mod schemas;
     mod seal;
     mod slices;

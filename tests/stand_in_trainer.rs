@@ -18,12 +18,13 @@ use std::time::Duration;
 use harness_build::BUILD;
 use harness_core::config::{TensorSpec, learning_rate};
 use harness_core::contract::{
-    About, Checkpoint, Closing, Determinism, Evaluation, Failure, Job, Message, OutputFile, SelfTest, Started, VERSION,
-    checkpoint_path,
+    About, Checkpoint, Closing, Determinism, Evaluation, Failure, GeneratedSample, Job, Message, OutputFile, Sampling,
+    SelfTest, Started, VERSION, checkpoint_path,
 };
 use harness_core::order::{Order, RollingDigest};
+use harness_core::samples::GENERATED;
 use harness_core::scores::{
-    ActivationStatistics, ChoiceScore, StepLine, TensorNorms, WindowLoss, read_requests, to_csv,
+    ActivationStatistics, ChoiceScore, StepLine, TensorNorms, WindowLoss, read_requests, to_csv, to_json_lines,
 };
 use harness_core::shards::TokenStream;
 use harness_core::token_losses::TokenLosses;
@@ -324,6 +325,10 @@ fn evaluate(job: &Job, step: u64) {
             written.push(output(job, format!("{}/{}.csv", folder.display(), task.id), &to_csv(rows)));
         }
     }
+    if let Some(sampling) = &job.sampling {
+        let drawn = (0..sampling.samples).map(|sample| drawn(job, sampling, sample));
+        written.push(output(job, format!("{}/{GENERATED}", folder.display()), &to_json_lines(drawn)));
+    }
     if !written.is_empty() {
         let tokens = job.training.sequences_before(step) * u64::from(job.model.context_length);
         say(&Message::Evaluation(Evaluation {
@@ -341,6 +346,15 @@ fn evaluate(job: &Job, step: u64) {
             }),
         }));
     }
+}
+
+/// Any tokens of the vocabulary: text as no model writes it, with bytes that are none.
+fn drawn(job: &Job, sampling: &Sampling, sample: u32) -> GeneratedSample {
+    let mut random = random::Random::new(job.seed ^ sampling.seed << 8 ^ u64::from(sample) << 40);
+    let any = |_| 1 + (random.next_u64() % u64::from(job.vocabulary_size - 1)) as u32;
+    let tokens: Vec<u32> = (0..sampling.max_tokens).map(any).collect();
+    let log_probabilities_nats = tokens.iter().map(|token| -1.0 - f64::from(*token) / 7.0).collect();
+    GeneratedSample { sample, tokens, log_probabilities_nats }
 }
 
 /// Whether evaluations after a step are numbers.

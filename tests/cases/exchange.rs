@@ -103,11 +103,21 @@ fn a_text_is_continued_the_same_way_again() {
     assert_eq!(first, generate(&["--prompt", "the", "--samples", "3"]));
     assert_eq!(first[..2], generate(&["--prompt", "the", "--samples", "2"]), "a sample does not depend on the others");
     assert_ne!(first[0]["text"], generate(&["--prompt", "the", "--seed", "2"])[0]["text"]);
+    // What is sealed is what is printed, and can be drawn again.
+    let kept = generate(&["--prompt", "the", "--samples", "3", "--keep"]);
+    let without_run = |lines: &[Value]| {
+        let fields = |line: &Value| ["sample", "text", "tokens", "log_probabilities_nats"].map(|key| line[key].clone());
+        lines.iter().map(fields).collect::<Vec<_>>()
+    };
+    assert_eq!(without_run(&kept), without_run(&first));
+    let run = kept[0]["run"].as_str().unwrap();
+    project.harness_with_trainer(&trainer, &["evaluate", run, "--verify"]).expect(0);
+    project.harness(&["audit", run]).expect(0);
     let greedy = generate(&["--temperature", "0"]);
     assert_eq!(greedy[0]["tokens"], generate(&["--top-k", "1", "--seed", "9"])[0]["tokens"]);
     says(&project.harness(&["generate", "tiny", "--temperature=-1"]).expect(2), "--temperature");
     says(&project.harness(&["generate", "nothing"]).expect(2), "nothing");
-    fs::remove_file(project.latest("tiny").join("checkpoints/step-00000020.safetensors")).unwrap();
+    fs::remove_file(project.runs("tiny")[0].join("checkpoints/step-00000020.safetensors")).unwrap();
     says(&project.harness_with_trainer(&trainer, &["generate", "tiny"]).expect(3), "hint:");
 }
 

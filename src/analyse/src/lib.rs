@@ -22,6 +22,7 @@ mod values;
 
 use std::collections::BTreeMap;
 
+use harness_core::samples::SampleText;
 use harness_core::scores::{ActivationStatistics, ChoiceScore, StepLine, TableError, TensorNorms};
 use harness_core::task_kind::Metric;
 
@@ -77,6 +78,8 @@ pub struct RunAnalysis {
     pub calibration: Option<slices::Calibration>,
     /// The loss by position, source and length, likewise. Other slices need the text: [`slices::slices`].
     pub slices: Vec<slices::Slice>,
+    /// Texts that the model went on to, where the run keeps them.
+    pub samples: Vec<SampleText>,
     /// Every number the paper can ask for, by key.
     pub values: BTreeMap<String, Value>,
 }

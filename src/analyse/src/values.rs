@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use harness_core::config::flat;
 use harness_core::corpus_manifest::{Manifest, SourceRecord};
 use harness_core::files;
+use harness_core::samples::GENERATED;
 use harness_core::scores::{ChoiceScore, StepLine, read_csv};
 use harness_core::task_kind::{Kind, Metric};
 use serde::de::DeserializeOwned;
@@ -209,8 +210,8 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
         let mut now = Vec::new();
         for output in &evaluation.files {
             let name = output.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".csv");
-            if name == "validation.tokens" {
-                // The losses of single tokens of the last evaluation are described below.
+            if name == "validation.tokens" || name == GENERATED {
+                // The losses of single tokens of the last evaluation are described below; a text is no number.
             } else if name == "validation" {
                 let bits = validation(&run, &output.path, evaluation.step, &mut values)?;
                 validation_curve.push(point(bits));
@@ -255,6 +256,7 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
     }
     let (calibration, slices) = describe_tokens(&run, &mut values)?;
     let (tensor_norms, activations) = (table(run.tensor_norms())?, table(Some(run.path(file::ACTIVATIONS)))?);
+    let samples = run.samples()?;
     Ok(RunAnalysis {
         run,
         steps,
@@ -268,6 +270,7 @@ pub(super) fn analyse(run: SealedRun) -> Result<RunAnalysis, AnalyseError> {
         groups,
         calibration,
         slices,
+        samples,
         values: values.values,
     })
 }

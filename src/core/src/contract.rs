@@ -9,7 +9,8 @@
 //!
 //! The trainer sees token ids only, averages nothing but its own training objective, and writes files only below
 //! [`Job::output`]: `checkpoints/step-NNNNNNNN.safetensors`, and in `evaluations/step-NNNNNNNN/` the files
-//! `validation.csv` and `<task>.csv` (formats in [`crate::scores`]) and `validation.tokens` ([`crate::token_losses`]).
+//! `validation.csv` and `<task>.csv` (formats in [`crate::scores`]), `validation.tokens` ([`crate::token_losses`]) and
+//! `generated.jsonl` ([`crate::samples`]).
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -80,6 +81,9 @@ pub struct Job {
     pub token_loss_steps: Vec<u64>,
     /// Steps after which the tasks are scored, ascending.
     pub task_steps: Vec<u64>,
+    /// Samples that a job which only evaluates draws once, after validation and tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
     /// Sequences of one forward pass of an evaluation; 0 means as many as 4,096 tokens are.
     pub evaluation_batch_size: u32,
     /// Steps after which a checkpoint is written, ascending. The last step is always among them.
@@ -117,14 +121,22 @@ pub struct GenerateJob {
     pub checkpoint: Option<PathBuf>,
     /// Weights of another program, where there is no checkpoint.
     pub initial_weights: Option<InitialWeights>,
-    /// What the model reads first; not empty.
-    pub prompt: Vec<u32>,
     /// A sample ends before this token.
     pub separator: u32,
+    /// What is drawn.
+    pub sampling: Sampling,
+}
+
+/// Which samples are drawn from a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    /// What the model reads first; not empty.
+    pub prompt: Vec<u32>,
     /// How many samples; sample `k` is the same however many there are.
     pub samples: u32,
     /// Most tokens of a sample.
-    pub tokens: u32,
+    pub max_tokens: u32,
     /// How a token is chosen.
     pub rule: SamplingRule,
     /// Seed of the choice.
@@ -146,6 +158,7 @@ pub struct SamplingRule {
 
 /// One text that a model went on to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GeneratedSample {
     /// From 0.
     pub sample: u32,

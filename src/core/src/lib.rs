@@ -19,6 +19,7 @@ pub mod parallel;
 pub mod project_file;
 pub mod random;
 pub mod ranks;
+pub mod samples;
 pub mod scores;
 pub mod seeds;
 pub mod shards;

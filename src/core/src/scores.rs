@@ -206,23 +206,26 @@ pub fn to_csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<u8> {
 
 /// Reads a task's requests, one JSON object a line.
 pub fn read_requests(path: &Path) -> Result<Vec<Request>, TableError> {
-    let text = files::read_to_string(path)?;
-    let mut requests = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let row_error = |problem: String| TableError::Row {
-            file: path.display().to_string(),
-            problem: format!("line {}: {problem}", index + 1),
-        };
-        let request: Request = serde_json::from_str(line).map_err(|e| row_error(e.to_string()))?;
-        if request.context.is_empty() || request.continuation.is_empty() {
-            return Err(row_error("context and continuation must each hold a token".to_owned()));
-        }
-        requests.push(request);
+    let requests: Vec<Request> = read_json_lines(path)?;
+    match requests.iter().position(|request| request.context.is_empty() || request.continuation.is_empty()) {
+        Some(at) => Err(in_line(path, at, "context and continuation must each hold a token")),
+        None => Ok(requests),
     }
-    Ok(requests)
 }
 
-/// Formats requests as JSON lines.
+/// Reads one JSON object a line.
+pub fn read_json_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TableError> {
+    let text = files::read_to_string(path)?;
+    // A text may hold other characters that some take for the end of a line.
+    let lines = text.strip_suffix('\n').unwrap_or(&text).split('\n').enumerate().filter(|_| !text.is_empty());
+    lines.map(|(at, line)| serde_json::from_str(line).map_err(|error| in_line(path, at, &error.to_string()))).collect()
+}
+
+fn in_line(path: &Path, at: usize, problem: &str) -> TableError {
+    TableError::Row { file: path.display().to_string(), problem: format!("line {}: {problem}", at + 1) }
+}
+
+/// Formats rows as JSON lines.
 pub fn to_json_lines<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Vec<u8> {
     let mut out = Vec::new();
     for row in rows {

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use harness_core::config::Experiment;
-use harness_core::contract::{self, Evaluation, InitialWeights, Job, JobTask};
+use harness_core::contract::{self, Evaluation, InitialWeights, Job, JobTask, Sampling};
 use harness_core::names::Project;
+use harness_core::samples::GENERATED;
 
 use crate::format::{Evaluated, Open, Task};
 
@@ -65,14 +66,23 @@ pub fn evaluated_after(experiment: &Experiment, tasks: &[Task], step: u64) -> Ve
         validation,
         validation && has(evaluation.token_loss_steps(steps)),
         has(evaluation.task_steps(steps)),
+        false,
     )
 }
 
 /// The files of one evaluation, in their order.
-pub fn evaluation_files(tasks: &[Task], step: u64, validation: bool, tokens: bool, scored: bool) -> Vec<String> {
+pub fn evaluation_files(
+    tasks: &[Task],
+    step: u64,
+    validation: bool,
+    tokens: bool,
+    scored: bool,
+    sampled: bool,
+) -> Vec<String> {
     let names = validation.then(|| "validation.csv".to_owned()).into_iter();
     let names = names.chain(tokens.then(|| "validation.tokens".to_owned()));
     let names = names.chain(tasks.iter().filter(|_| scored).map(|task| format!("{}.csv", task.id)));
+    let names = names.chain(sampled.then(|| GENERATED.to_owned()));
     names.map(|name| format!("evaluations/step-{step:08}/{name}")).collect()
 }
 
@@ -108,6 +118,7 @@ pub fn job(experiment: &Experiment, given: &Given<'_>) -> Job {
         validation_steps: from(evaluation.validation_steps(steps), validated),
         token_loss_steps: from(evaluation.token_loss_steps(steps), validated),
         task_steps: from(evaluation.task_steps(steps), scored),
+        sampling: None,
         evaluation_batch_size: evaluation.batch_size,
         checkpoint_steps: training.checkpoint_steps(),
         resume_from: given.resume_from.as_ref().map(|(_, path)| path.clone()),
@@ -119,7 +130,7 @@ pub fn job(experiment: &Experiment, given: &Given<'_>) -> Job {
 }
 
 /// The job that evaluates one checkpoint of the run whose `job` this is: the loss on the validation text if it is asked for
-/// (of each token too, with the last of the checkpoints), and the tasks.
+/// (of each token too, with the last of the checkpoints), the tasks, and samples of text.
 pub fn evaluation(
     job: &Job,
     evaluated: &Evaluated,
@@ -127,6 +138,7 @@ pub fn evaluation(
     given: &Given<'_>,
     folder: &Path,
     validate: bool,
+    sampling: Option<Sampling>,
 ) -> Job {
     let at = |wanted: bool| if wanted { vec![step] } else { Vec::new() };
     let is_last = evaluated.checkpoints.last().is_some_and(|last| last.step == step);
@@ -138,6 +150,7 @@ pub fn evaluation(
         task_steps: at(!given.tasks.is_empty()),
         tasks: given.tasks.iter().map(job_task).collect(),
         checkpoint_steps: Vec::new(),
+        sampling,
         resume_from: Some(folder.join(contract::checkpoint_path(step))),
         ..job.clone()
     }

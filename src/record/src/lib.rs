@@ -36,6 +36,8 @@ use harness_core::config::{ConfigError, Experiment, Loaded, Table, load, parse_r
 use harness_core::corpus_manifest::Manifest;
 use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
+use harness_core::samples::SampleText;
+use harness_core::scores::{TableError, read_json_lines};
 
 pub use bundled::{Bundled, Deleted};
 pub use dropped::{Dropped, drop_run, dropped, opened};
@@ -194,6 +196,20 @@ impl SealedRun {
     /// Whether the paper may use it: it completed, on committed code.
     pub fn is_citable(&self) -> bool {
         self.record.status == Status::Completed && self.open.not_citable_because.is_none()
+    }
+
+    /// Texts that the model went on to, if the run keeps them.
+    pub fn samples(&self) -> Result<Vec<SampleText>, TableError> {
+        if self.keeps_samples() { read_json_lines(&self.path(file::SAMPLES)) } else { Ok(Vec::new()) }
+    }
+
+    /// Whether it keeps texts that the paper may show.
+    pub fn shows_samples(&self) -> bool {
+        self.is_citable() && self.keeps_samples()
+    }
+
+    fn keeps_samples(&self) -> bool {
+        self.record.files.iter().any(|listed| listed.path == file::SAMPLES)
     }
 
     /// Digest of all that decides the numbers of the run but its seed: plan, data, requests. Runs in which it is the same

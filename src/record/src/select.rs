@@ -211,11 +211,18 @@ impl RunSet {
         Self::among(project, experiment, runs, traces)
     }
 
-    /// The runs that the paper lists: those that count, and those that would but for another plan, purpose or a later run of
-    /// their seed, which were paid for.
+    /// The runs that the paper lists: those that count, those that would but for another plan, purpose or a later run of
+    /// their seed, which were paid for, and those that keep texts of one that counts.
     pub fn in_paper(&self) -> impl Iterator<Item = &SealedRun> {
-        let paid = |why: &Reason| matches!(why, Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_));
-        self.runs.iter().chain(self.left_out.iter().filter(move |run| paid(&run.why)).filter_map(LeftOut::sealed))
+        let is_listed = |run: &&LeftOut| match &run.why {
+            Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_) => true,
+            Reason::Evaluates(of) => {
+                self.runs.iter().any(|counted| counted.open.run == *of)
+                    && run.sealed().is_some_and(SealedRun::shows_samples)
+            }
+            _ => false,
+        };
+        self.runs.iter().chain(self.left_out.iter().filter(is_listed).filter_map(LeftOut::sealed))
     }
 
     /// The runs that a person names: one by its id or its folder, or those of an experiment.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use harness_core::config::nearest;
 use harness_core::{Digest, files};
+use harness_study::adoption::Outcome;
 use serde_json::{Value as Json, json};
 use tera::{Context, Tera};
 
@@ -27,6 +28,8 @@ const EACH: &str = "EXPERIMENT";
 const ENDING: &str = ".tera";
 /// The appendix that is drafted only where it is asked for.
 const CHECKLIST: &str = "A4-checklist.typ";
+/// The appendix that is drafted where models were let go on with a text, and what came of it was kept.
+const SAMPLES: &str = "A7-samples.typ";
 
 /// A section as a template gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +100,11 @@ pub(super) fn sections(folder: &Path, material: &Material) -> Result<Vec<Draft>,
             }
         } else {
             let text = render(&shown, &template, &shared)?;
-            let is_wanted = material.checklist || name != CHECKLIST;
+            let is_wanted = match name {
+                CHECKLIST => material.checklist,
+                SAMPLES => families.entries.iter().any(|entry| !entry.samples.is_empty()),
+                _ => true,
+            };
             drafts.push(Draft { name: name.to_owned(), text, experiment: None, is_wanted });
         }
     }
@@ -197,6 +204,7 @@ fn context(study: &Study) -> Context {
             described["suffix"] = json!(if index == 0 { String::new() } else { format!("-{}", members[0].name()) });
             described["members"] = json!(members.iter().map(|e| study.experiment(e)).collect::<Vec<_>>());
             described["equal_budgets"] = json!(equal_budgets(&members));
+            described["sampled"] = json!(study.sampled(&members));
             let changes: Vec<Json> = members[1..].iter().map(|e| study.experiment(e)).collect();
             for (name, key, wanted) in [
                 ("better", "verdict", "better"),
@@ -278,6 +286,16 @@ fn equal_budgets(members: &[&Entry]) -> bool {
 }
 
 impl Study<'_> {
+    /// The experiment of a family whose samples the paper shows: what was adopted last, else the first one, of those that keep any.
+    fn sampled<'e>(&self, members: &[&'e Entry]) -> Option<&'e str> {
+        let adopted = |entry: &&&Entry| {
+            let decision = self.material.logbook.decisions.get(entry.name());
+            decision.is_some_and(|decision| decision.outcome == Outcome::Adopted)
+        };
+        let mut keep = members.iter().filter(|entry| !entry.samples.is_empty());
+        keep.clone().rfind(adopted).or_else(|| keep.next()).map(|entry| entry.name())
+    }
+
     /// One experiment as templates see it.
     fn experiment(&self, entry: &Entry) -> Json {
         let Material { families, differences, logbook, .. } = self.material;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use harness_analyse::{RunAnalysis, Value};
 use harness_core::names::ExperimentName;
+use harness_record::format::Evaluated;
 use harness_record::select;
 
 /// One experiment as the paper shows it.
@@ -16,8 +17,10 @@ pub(super) struct Entry<'a> {
     pub latest: &'a RunAnalysis,
     /// The runs that count, oldest first: the seeds of one plan.
     pub seeds: Vec<&'a RunAnalysis>,
-    /// All runs, oldest first.
+    /// All runs that trained, oldest first.
     pub runs: Vec<&'a RunAnalysis>,
+    /// The runs that keep texts of one that counts, oldest first.
+    pub samples: Vec<&'a RunAnalysis>,
     /// The nearest comparable ancestor, as an index into the entries.
     pub reference: Option<usize>,
     /// The numbers that the paper quotes: means over the seeds.
@@ -28,16 +31,26 @@ impl<'a> Entry<'a> {
     /// None if no run counts.
     fn of(mut runs: Vec<&'a RunAnalysis>) -> Option<Self> {
         runs.sort_by(|a, b| a.run.open.run.cmp(&b.run.open.run));
+        let (mut samples, runs): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.run.open.evaluates.is_some());
         let reasons = select::reasons(&runs.iter().map(|run| &run.run).collect::<Vec<_>>());
         let counted = runs.iter().zip(reasons).filter(|(_, why)| why.is_none());
         let seeds: Vec<&RunAnalysis> = counted.map(|(run, _)| *run).collect();
         let latest = *seeds.last()?;
         let values = means(&seeds);
-        Some(Entry { latest, seeds, runs, reference: None, values })
+        let counts = |of: &Evaluated| seeds.iter().any(|seed| seed.run.open.run == of.run);
+        samples.retain(|run| run.run.shows_samples() && run.run.open.evaluates.as_ref().is_some_and(counts));
+        Some(Entry { latest, seeds, runs, samples, reference: None, values })
     }
 
     pub(crate) fn name(&self) -> &str {
         self.latest.run.open.experiment.as_str()
+    }
+
+    /// All that the paper lists, oldest first.
+    pub(crate) fn listed(&self) -> Vec<&'a RunAnalysis> {
+        let mut listed: Vec<&RunAnalysis> = self.runs.iter().chain(&self.samples).copied().collect();
+        listed.sort_by(|a, b| a.run.open.run.cmp(&b.run.open.run));
+        listed
     }
 
     /// Ids of the runs that its numbers rest on.

@@ -7,7 +7,7 @@
 //! and the digest of everything that went in. Drafts follow the records until somebody edits them, and are never touched
 //! from then on. It must never have: clap, tch, tokenizers, or a statistic of its own.
 //!
-//! In the order of the flow: [`families`] says what is compared with what; [`values`], [`tables`], [`figures`] and
+//! In the order of the flow: [`families`] says what is compared with what; [`values`], [`tables`], [`samples`], [`figures`] and
 //! [`prose`] make data files of the records, in the types of [`model`]; [`draft`] writes sections, [`follow`] puts them where
 //! nobody has others, and [`section`] reads them back, so that the names they use can be checked; [`claims`] compiles sentences
 //! that compare, or refuses them; [`bibliography`] sets what they cite; [`made`] is all of it as bytes, for the build folder and
@@ -45,6 +45,7 @@ mod pdf;
 pub mod plot;
 mod proof;
 mod prose;
+mod samples;
 mod section;
 mod tables;
 mod template;
@@ -600,6 +601,16 @@ fn check_call(known: &Known, names: &Names, cited: &mut Vec<String>) -> Result<(
         // What these name is looked up when they are compiled.
         Function::Claim | Function::MeanOf => {}
         Function::Checklist => {}
+        Function::Samples => {
+            for experiment in arguments {
+                names.known(experiment, "experiment", &known.experiments)?;
+                if !known.tables.samples.contains_key(&experiment.text) {
+                    let problem = format!("no run that counts of `{}` has samples that were kept", experiment.text);
+                    let hint = format!("`harness generate {} --prompt TEXT --keep` keeps some", experiment.text);
+                    return Err(names.error(experiment, problem, hint));
+                }
+            }
+        }
         Function::Verdict => {
             for experiment in arguments {
                 names.known(experiment, "experiment", &known.experiments)?;

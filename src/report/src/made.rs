@@ -275,7 +275,7 @@ impl<'a> Made<'a> {
 
     /// When the last of its runs ended, in seconds since 1970: the time of the PDF.
     pub(crate) fn timestamp(&self) -> i64 {
-        let runs = self.numbers.families.entries.iter().flat_map(|entry| &entry.runs);
+        let runs = self.numbers.families.entries.iter().flat_map(|entry| entry.listed());
         runs.filter_map(|run| proof::unix_seconds(&run.run.record.ended_at)).max().unwrap_or(0)
     }
 

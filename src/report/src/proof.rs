@@ -165,7 +165,7 @@ pub(super) fn runs(families: &Families) -> Vec<ProofRun> {
     let mut runs = Vec::new();
     for entry in &families.entries {
         let quoted = entry.run_ids();
-        for analysis in &entry.runs {
+        for analysis in entry.listed() {
             let open = &analysis.run.open;
             runs.push(ProofRun {
                 experiment: open.experiment.to_string(),

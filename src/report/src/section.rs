@@ -26,10 +26,11 @@ pub(super) enum Function {
     Verdict,
     MeanOf,
     Checklist,
+    Samples,
 }
 
 impl Function {
-    const ALL: [(&str, Function); 16] = [
+    const ALL: [(&str, Function); 17] = [
         ("value", Function::Value),
         ("standing", Function::Standing),
         ("delta", Function::Delta),
@@ -46,6 +47,7 @@ impl Function {
         ("verdict", Function::Verdict),
         ("mean-of", Function::MeanOf),
         ("checklist", Function::Checklist),
+        ("samples", Function::Samples),
     ];
 
     fn of(name: &str) -> Option<Self> {

@@ -19,6 +19,7 @@ use super::logbook::{self, Logbook};
 use super::model::Align::{Left, Right};
 use super::model::{Align, Cell, Row, Table};
 use super::plot::{headline_tasks, task_title, title_in_group, title_of_task};
+use super::samples::Samples;
 use super::section::literal;
 use super::values::{Numbers, VERSION, accuracy_key, title_of};
 
@@ -49,6 +50,9 @@ pub(super) struct Tables {
     pub paper: BTreeMap<&'static str, Table>,
     /// By experiment and kind; what shows a family is under its baseline.
     pub experiments: BTreeMap<String, BTreeMap<&'static str, Table>>,
+    /// By experiment, the texts that its models went on to, where a run keeps some.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub samples: BTreeMap<String, Samples>,
 }
 
 impl Tables {
@@ -57,7 +61,9 @@ impl Tables {
         let is_better =
             |entry: &Entry, key: &str| numbers.differences.verdict(families, entry, key) == Some(Verdict::Better);
         let paper = of_logbook(logbook).chain([("runs", runs(families, logbook))]).collect();
-        let mut tables = Tables { format: VERSION, paper, experiments: BTreeMap::new() };
+        let of_entry = |entry: &Entry| Some((entry.name().to_owned(), Samples::of(entry)?));
+        let samples = families.entries.iter().filter_map(of_entry).collect();
+        let mut tables = Tables { format: VERSION, paper, experiments: BTreeMap::new(), samples };
         for family in &families.families {
             let members: Vec<&Entry> = family.iter().map(|i| &families.entries[*i]).collect();
             let base = members[0];
@@ -699,7 +705,7 @@ const DIGITS: usize = 7;
 /// Every run with its digests: where each number of the paper leads. Of runs that do not count the reader learns what became
 /// of them.
 fn runs(families: &Families, logbook: &Logbook) -> Table {
-    let all = || families.entries.iter().flat_map(|entry| &entry.runs);
+    let all = || families.entries.iter().flat_map(|entry| entry.listed());
     let is_listed = |name: &str| all().any(|analysis| analysis.run.open.run.as_str() == name);
     let others = logbook.ledger.entries.iter().filter(|entry| !entry.is_probe && !is_listed(&entry.name));
     let short = all().count() + others.clone().count() > RUNS_IN_FULL;
@@ -709,7 +715,8 @@ fn runs(families: &Families, logbook: &Logbook) -> Table {
     let mut rows: BTreeMap<&str, Vec<Listed>> = BTreeMap::new();
     for analysis in all() {
         let open = &analysis.run.open;
-        let beside = vec![format!("seed {}", open.plan.seed), analysis.run.record.status.word().to_owned()];
+        let status = if open.evaluates.is_some() { "samples of text" } else { analysis.run.record.status.word() };
+        let beside = vec![format!("seed {}", open.plan.seed), status.to_owned()];
         let digests = [open.code.commit.clone(), open.data.root.to_string(), analysis.run.root.to_string()];
         rows.entry(open.experiment.as_str()).or_default().push((open.run.to_string(), beside, digests.map(digest)));
     }

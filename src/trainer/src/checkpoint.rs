@@ -348,6 +348,7 @@ mod tests {
             validation_steps: Vec::new(),
             token_loss_steps: vec![],
             task_steps: Vec::new(),
+            sampling: None,
             evaluation_batch_size: 0,
             checkpoint_steps: Vec::new(),
             resume_from: None,

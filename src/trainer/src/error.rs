@@ -3,7 +3,7 @@
 
 use std::any::Any;
 
-use harness_core::contract::Failure;
+use harness_core::contract::{Failure, VERSION};
 use harness_core::files::FileError;
 use harness_core::scores::TableError;
 use harness_core::shards::ShardError;
@@ -110,6 +110,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error for a job of another contract version.
+    pub fn wrong_version(version: u64) -> Self {
+        Error::Job {
+            problem: format!("the job has contract version {version}, and this trainer speaks {VERSION}"),
+            hint: Some("build `harness` and `harness-trainer` from the same commit".to_owned()),
+        }
+    }
+
     /// Sorts an error text of libtorch.
     pub fn from_libtorch(message: String) -> Self {
         let memory = ["out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc"];

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use harness_core::config::TrainingConfig;
 use harness_core::contract::{Evaluation, Job, JobTask, OutputFile, SelfTest, Unanswered};
+use harness_core::samples::GENERATED;
 use harness_core::scores::{self, ChoiceScore, Request, WindowLoss};
 use harness_core::shards::TokenStream;
 use harness_core::token_losses::TokenLosses;
@@ -16,6 +17,7 @@ use tch::{Device, Tensor};
 
 use crate::batch::{open_stream, to_device};
 use crate::error::Error;
+use crate::generate;
 use crate::model::mask::Packing;
 use crate::model::{Transformer, loss};
 use crate::ranks::Ranks;
@@ -120,6 +122,16 @@ impl Evaluator {
             let found = task_scores(model, requests, windows, reader)?;
             let Some((rows, of_rows)) = found else { return Ok(None) };
             write(&format!("{}.csv", task.id), scores::to_csv(rows), of_rows)?;
+        }
+        if let Some(sampling) = &job.sampling {
+            let mut drawn = Vec::new();
+            for sample in 0..sampling.samples {
+                if (reader.should_stop)()? {
+                    return Ok(None);
+                }
+                drawn.push(generate::one(model, sampling, sample, (self.separator, reader.device))?);
+            }
+            write(GENERATED, scores::to_json_lines(drawn), Unanswered::default())?;
         }
         let wall_time_s = start.elapsed().as_secs_f64();
         Ok(Some(Evaluation { step, tokens, files: written, wall_time_s, unanswered, self_test }))

@@ -3,7 +3,7 @@
 //! The model reads all of its last `context_length` tokens anew for each token. That costs a factor of the length over
 //! keeping keys and values, and is the same computation as in training, whatever the architecture.
 
-use harness_core::contract::{GenerateJob, GeneratedSample, SamplingRule, VERSION};
+use harness_core::contract::{GenerateJob, GeneratedSample, Sampling, SamplingRule, VERSION};
 use harness_core::random::{self, Purpose, Random};
 use tch::{Device, Tensor};
 
@@ -13,11 +13,13 @@ use crate::device;
 use crate::error::Error;
 use crate::model::Transformer;
 use crate::model::weights::Parameters;
-use crate::train::wrong_version;
 
 /// Generates the samples of a job one after the other.
 pub fn run(job: &GenerateJob, tell: &mut dyn FnMut(&GeneratedSample)) -> Result<(), Error> {
-    check(job)?;
+    if job.version != VERSION {
+        return Err(Error::wrong_version(u64::from(job.version)));
+    }
+    check(&job.sampling, job.vocabulary_size)?;
     let chosen = device::choose(job.training.device)?;
     device::configure(&job.training)?;
     let parameters = Parameters::initialize(&job.model, job.vocabulary_size, 0, chosen.device);
@@ -29,26 +31,24 @@ pub fn run(job: &GenerateJob, tell: &mut dyn FnMut(&GeneratedSample)) -> Result<
     }
     let compute = device::compute_kind(job.training.precision);
     let model = tch::no_grad(|| parameters.model(&job.model, compute));
-    for sample in 0..job.samples {
-        tell(&one(&model, job, sample, chosen.device)?);
-    }
-    Ok(())
+    (0..job.sampling.samples).try_for_each(|sample| {
+        tell(&one(&model, &job.sampling, sample, (job.separator, chosen.device))?);
+        Ok(())
+    })
 }
 
 fn refused(problem: String) -> Error {
     Error::Job { problem, hint: None }
 }
 
-fn check(job: &GenerateJob) -> Result<(), Error> {
-    let rule = &job.rule;
-    if job.version != VERSION {
-        return Err(wrong_version(u64::from(job.version)));
-    }
-    if job.prompt.is_empty() {
+/// Refuses what cannot be drawn.
+pub fn check(sampling: &Sampling, vocabulary_size: u32) -> Result<(), Error> {
+    let rule = &sampling.rule;
+    if sampling.prompt.is_empty() {
         return Err(refused("the prompt has no token".to_owned()));
     }
-    if let Some(id) = job.prompt.iter().find(|&&id| id >= job.vocabulary_size) {
-        return Err(refused(format!("token {id} of the prompt is outside the vocabulary of {}", job.vocabulary_size)));
+    if let Some(id) = sampling.prompt.iter().find(|&&id| id >= vocabulary_size) {
+        return Err(refused(format!("token {id} of the prompt is outside the vocabulary of {vocabulary_size}")));
     }
     if !(rule.temperature >= 0.0 && rule.temperature.is_finite() && rule.top_p > 0.0 && rule.top_p <= 1.0) {
         return Err(refused(format!("{rule:?} is no rule: temperature from 0, top_p above 0 and up to 1")));
@@ -56,12 +56,18 @@ fn check(job: &GenerateJob) -> Result<(), Error> {
     Ok(())
 }
 
-fn one(model: &Transformer, job: &GenerateJob, sample: u32, device: Device) -> Result<GeneratedSample, Error> {
+/// Draws one sample. It ends before the token that begins every document.
+pub fn one(
+    model: &Transformer,
+    sampling: &Sampling,
+    sample: u32,
+    (separator, device): (u32, Device),
+) -> Result<GeneratedSample, Error> {
     // Element k of the stream is a function of (seed, sample, k) alone.
-    let mut random = Random::new(random::seed(job.seed, u64::from(sample), Purpose::Sampling));
-    let mut tokens: Vec<i64> = job.prompt.iter().map(|&id| i64::from(id)).collect();
+    let mut random = Random::new(random::seed(sampling.seed, u64::from(sample), Purpose::Sampling));
+    let mut tokens: Vec<i64> = sampling.prompt.iter().map(|&id| i64::from(id)).collect();
     let mut generated = GeneratedSample { sample, tokens: Vec::new(), log_probabilities_nats: Vec::new() };
-    for _ in 0..job.tokens {
+    for _ in 0..sampling.max_tokens {
         let read = &tokens[tokens.len().saturating_sub(model.context_length())..];
         let logits = last_logits(model, read, device);
         if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {
@@ -73,8 +79,8 @@ fn one(model: &Transformer, job: &GenerateJob, sample: u32, device: Device) -> R
                 hint: "take a checkpoint from before training broke down, or set `training.precision = \"f32\"`",
             });
         }
-        let next = choose(&logits, &job.rule, random.uniform());
-        if next == job.separator as usize {
+        let next = choose(&logits, &sampling.rule, random.uniform());
+        if next == separator as usize {
             break;
         }
         generated.tokens.push(next as u32);
@@ -185,40 +191,27 @@ mod tests {
         assert_eq!(choose(&LOGITS, &rule(0.0, 0, 1.0), 0.9), 1, "the lowest id of two equal ones");
     }
 
-    fn job() -> GenerateJob {
-        GenerateJob {
-            version: VERSION,
-            model: ModelConfig {
-                layers: 1,
-                heads: 2,
-                width: 16,
-                context_length: 8,
-                init_std: 0.5,
-                ..ModelConfig::default()
-            },
-            vocabulary_size: 40,
-            training: Default::default(),
-            checkpoint: None,
-            initial_weights: None,
-            prompt: vec![0, 7],
-            separator: 0,
-            samples: 3,
-            tokens: 20,
-            rule: rule(1.0, 0, 1.0),
-            seed: 4,
-        }
+    fn sampling() -> Sampling {
+        Sampling { prompt: vec![0, 7], samples: 3, max_tokens: 20, rule: rule(1.0, 0, 1.0), seed: 4 }
     }
 
-    fn model(job: &GenerateJob) -> Transformer {
-        let parameters = Parameters::initialize(&job.model, job.vocabulary_size, 1, Device::Cpu);
-        parameters.model(&job.model, Kind::Float)
+    fn config() -> ModelConfig {
+        ModelConfig { layers: 1, heads: 2, width: 16, context_length: 8, init_std: 0.5, ..ModelConfig::default() }
+    }
+
+    fn model() -> Transformer {
+        Parameters::initialize(&config(), 40, 1, Device::Cpu).model(&config(), Kind::Float)
+    }
+
+    /// A sample that ends before token `separator`.
+    fn drawn(model: &Transformer, sampling: &Sampling, sample: u32, separator: u32) -> Result<GeneratedSample, Error> {
+        one(model, sampling, sample, (separator, Device::Cpu))
     }
 
     #[test]
     fn without_temperature_each_token_is_the_argmax_of_the_logits() {
-        let job = GenerateJob { rule: rule(0.0, 0, 1.0), separator: 99, ..job() };
-        let model = model(&job);
-        let sample = one(&model, &job, 0, Device::Cpu).unwrap();
+        let model = model();
+        let sample = drawn(&model, &Sampling { rule: rule(0.0, 0, 1.0), ..sampling() }, 0, 99).unwrap();
         assert_eq!(sample.tokens.len(), 20, "longer than the context, so the oldest tokens fall out");
         let mut tokens: Vec<i64> = vec![0, 7];
         for (&token, &log_p) in sample.tokens.iter().zip(&sample.log_probabilities_nats) {
@@ -233,24 +226,22 @@ mod tests {
 
     #[test]
     fn nothing_is_generated_from_logits_that_are_no_numbers() {
-        let job = job();
-        let parameters = Parameters::initialize(&job.model, job.vocabulary_size, 1, Device::Cpu);
+        let parameters = Parameters::initialize(&config(), 40, 1, Device::Cpu);
         tch::no_grad(|| drop(parameters.tensors()[0].shallow_clone().fill_(f64::NAN)));
-        let model = parameters.model(&job.model, Kind::Float);
-        let failure = one(&model, &job, 1, Device::Cpu).unwrap_err().to_failure(0);
+        let model = parameters.model(&config(), Kind::Float);
+        let failure = drawn(&model, &sampling(), 1, 0).unwrap_err().to_failure(0);
         assert_eq!(failure.kind, "non_finite");
         assert_eq!(failure.message, "sample 1: a logit is NaN after 2 tokens, so none can be chosen");
     }
 
     #[test]
     fn a_sample_depends_on_seed_and_number_only() {
-        let job = job();
-        let model = model(&job);
-        let first: Vec<GeneratedSample> = (0..3).map(|k| one(&model, &job, k, Device::Cpu).unwrap()).collect();
-        assert_eq!(first[2], one(&model, &job, 2, Device::Cpu).unwrap());
+        let (model, sampling) = (model(), sampling());
+        let first: Vec<GeneratedSample> = (0..3).map(|k| drawn(&model, &sampling, k, 0).unwrap()).collect();
+        assert_eq!(first[2], drawn(&model, &sampling, 2, 0).unwrap());
         assert_ne!(first[0].tokens, first[1].tokens);
-        let other_seed = one(&model, &GenerateJob { seed: 5, ..job.clone() }, 0, Device::Cpu).unwrap();
+        let other_seed = drawn(&model, &Sampling { seed: 5, ..sampling.clone() }, 0, 0).unwrap();
         assert_ne!(first[0].tokens, other_seed.tokens);
-        assert!(first.iter().all(|sample| !sample.tokens.contains(&job.separator)));
+        assert!(first.iter().all(|sample| !sample.tokens.contains(&0)), "it ends before the separator");
     }
 }

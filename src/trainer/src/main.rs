@@ -187,7 +187,7 @@ fn parse_job(text: &str, name: &str) -> Result<Job, Error> {
     // The version first: a job of another version may well have other fields.
     let version = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v.get("version")?.as_u64());
     if let Some(version) = version.filter(|&version| version != u64::from(VERSION)) {
-        return Err(train::wrong_version(version));
+        return Err(Error::wrong_version(version));
     }
     serde_json::from_str(text).map_err(|e| Error::Job { problem: format!("{name} is not a job: {e}"), hint: None })
 }

@@ -26,6 +26,7 @@ use crate::checkpoint::{self, Position};
 use crate::device;
 use crate::error::Error;
 use crate::evaluate::{Evaluator, Reader, Wanted};
+use crate::generate;
 use crate::messages::Outside;
 use crate::metrics::{self, Gauges, MeasuredNorms, Probe};
 use crate::model::Transformer;
@@ -265,18 +266,10 @@ fn hold_together(ranks: &Ranks, parameters: &Parameters, position: Position) -> 
     ranks.agreed(&format!("step/{}", position.step), &stands)
 }
 
-/// The error for a job of another contract version.
-pub fn wrong_version(version: u64) -> Error {
-    Error::Job {
-        problem: format!("the job has contract version {version}, and this trainer speaks {VERSION}"),
-        hint: Some("build `harness` and `harness-trainer` from the same commit".to_owned()),
-    }
-}
-
 fn check(job: &Job, ranks: u32) -> Result<(), Error> {
     let refuse = |problem: String| Err(Error::Job { problem, hint: None });
     if job.version != VERSION {
-        return Err(wrong_version(u64::from(job.version)));
+        return Err(Error::wrong_version(u64::from(job.version)));
     }
     if !job.model.width.is_multiple_of(job.model.heads.max(1)) || job.model.heads == 0 {
         return refuse(format!("a width of {} cannot be split over {} heads", job.model.width, job.model.heads));
@@ -301,6 +294,12 @@ fn check(job: &Job, ranks: u32) -> Result<(), Error> {
     }
     if job.model.layers == 0 || job.model.context_length == 0 || job.vocabulary_size == 0 {
         return refuse("the model needs at least one layer, one position and one token".to_owned());
+    }
+    if let Some(sampling) = &job.sampling {
+        if !job.train_shards.is_empty() {
+            return refuse("only a job that evaluates draws samples".to_owned());
+        }
+        generate::check(sampling, job.vocabulary_size)?;
     }
     if job.train_shards.is_empty()
         && job.resume_from.is_none()

@@ -249,6 +249,9 @@ fn named(file: &str, at: &[String]) -> (String, Option<String>) {
         ("tables.json", ["experiments", experiment, kind, "rows", row, rest @ ..]) => {
             (format!("table {kind} of {experiment}, row {row} {}", rest.join(".")), None)
         }
+        ("tables.json", ["samples", experiment, rest @ ..]) => {
+            (format!("samples of {experiment}, {}", rest.join(".")), None)
+        }
         ("tables.json", ["paper", kind, "rows", row, rest @ ..]) => {
             (format!("table {kind}, row {row} {}", rest.join(".")), None)
         }

@@ -1,8 +1,10 @@
 //! One run: its files against its seal, its records against each other, its numbers against its rows.
 
-use harness_core::names::{ExperimentName, Project, RunId};
+use harness_core::names::{ExperimentName, Project, RunId, is_inside};
 
 use super::{Analysed, Audit, AuditError, Check, Outcome, Subject, first_line, inputs};
+use crate::exchange;
+use crate::run::{prompt, recorded_job};
 use harness_analyse::{RunAnalysis, numbers_from};
 use harness_record::format::{Open, file};
 use harness_record::git::Git;
@@ -144,6 +146,7 @@ fn recompute(
         }
     };
     inputs::plan(project, sealed, subject, audit);
+    samples(project, sealed, subject, audit);
     match RunAnalysis::of(sealed.clone()) {
         Ok(analysis) => {
             let detail = format!("{} numbers computed from its rows", analysis.values.len());
@@ -155,4 +158,27 @@ fn recompute(
             None
         }
     }
+}
+
+/// The texts that a run keeps are those of the tokens that were drawn, and its prompt is what the model read.
+fn samples(project: &Project, run: &SealedRun, subject: &Subject, audit: &mut Audit) {
+    let Ok(texts) = run.samples() else { return };
+    if texts.is_empty() {
+        return;
+    }
+    // That it is not here, or lies elsewhere, is among what is found of the data.
+    let tokenizer = is_inside(&run.open.data.tokenizer).then(|| exchange::tokenizer(project, run));
+    let Some(Ok(tokenizer)) = tokenizer else { return };
+    let (Ok(drawn), Ok(job)) = (exchange::kept(run), recorded_job(run)) else { return };
+    let read = job.sampling.map(|sampling| sampling.prompt);
+    let same = drawn.len() == texts.len()
+        && drawn.iter().zip(&texts).all(|(drawn, line)| {
+            let text = tokenizer.decode(&drawn.sample.tokens);
+            text.is_ok_and(|text| text == line.text) && prompt(&tokenizer, &line.prompt).ok() == read
+        });
+    let (outcome, detail) = match same {
+        true => (Outcome::Holds, format!("{} texts are those of their tokens", texts.len())),
+        false => (Outcome::Contradiction, "has other texts, or another prompt, than the tokens give".to_owned()),
+    };
+    audit.add("L3", subject, file::SAMPLES, outcome, detail);
 }

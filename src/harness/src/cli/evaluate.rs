@@ -63,6 +63,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         tasks: arguments.tasks.clone(),
         without_validation: arguments.without_validation,
         test_side: arguments.test_side,
+        draw: None,
     };
     let (allow_dirty, allow_stale) = (arguments.allow_dirty, arguments.allow_stale);
     let options = Options { allow_dirty, allow_stale, ..Options::default() };

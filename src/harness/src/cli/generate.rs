@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 
 use harness_core::contract::SamplingRule;
+use harness_record::{self as record, SealedRun};
 use serde_json::json;
 
+use super::run::code_of;
 use super::{Failure, Outcome, Workplace, chosen_trainer, terminal};
-use crate::exchange::{self, Wish};
+use crate::exchange::{self, Generated};
 use crate::exit_code;
-use harness_record as record;
+use crate::run::{Draw, Options, Question, evaluate};
 
 /// Let a trained model continue a text.
 ///
-/// The same arguments give the same text on the same kind of machine; sample k does not depend on the number of samples.
+/// The same arguments give the same text on the same kind of machine; sample k does not depend on the number of samples. With `--keep`
+/// the texts are sealed as a run of their own, as those of `harness evaluate` are: the paper shows them in its appendix
+/// (`#samples("EXPERIMENT")`), and `harness evaluate RUN --verify` draws them again.
 ///
 /// Exit codes: 0 done; 1 failed; 2 no such run, or an argument is out of range; 3 the checkpoint or the tokenizer is
 /// missing.
@@ -44,6 +48,16 @@ pub(super) struct Arguments {
     /// The checkpoint after this step instead of the last one.
     #[arg(long)]
     step: Option<u64>,
+    /// Seal the texts as a run of their own. The paper shows those that were kept first, so keep what you draw: none can be chosen for
+    /// what it says.
+    #[arg(long)]
+    keep: bool,
+    /// With `--keep`: even though files differ from the commit; they are recorded, but the paper cannot show the texts.
+    #[arg(long, requires = "keep")]
+    allow_dirty: bool,
+    /// With `--keep`: even though the programs were built from other sources than the commit's; the paper cannot show the texts.
+    #[arg(long, requires = "keep")]
+    allow_stale: bool,
     /// Print one JSON object per line: prompt, text, tokens and their log-probabilities under the model.
     #[arg(long)]
     json: bool,
@@ -61,20 +75,53 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         return Err(Failure::usage(format!("--top-p is {top_p}; it must be above 0 and at most 1")));
     }
     let sealed = record::choose(&workplace.project, &arguments.run)?;
-    let wish = Wish {
-        prompt: &arguments.prompt,
+    let draw = Draw {
+        prompt: arguments.prompt.clone(),
         samples: arguments.samples,
-        tokens: arguments.max_tokens,
+        max_tokens: arguments.max_tokens,
         rule: SamplingRule { temperature, top_k, top_p },
         seed: arguments.seed,
-        step: arguments.step,
     };
+    if arguments.keep {
+        return keep(workplace, arguments, &sealed, draw);
+    }
     let trainer = chosen_trainer(arguments.trainer.clone());
-    for generated in exchange::generate(&workplace.project, &sealed, &wish, &trainer)? {
-        let sample = &generated.sample;
+    let drawn = exchange::generate(&workplace.project, &sealed, &draw, arguments.step, &trainer)?;
+    print(arguments, &sealed, &drawn);
+    Ok(exit_code::SUCCESS)
+}
+
+/// Draws the texts within a run that evaluates, and shows what was sealed.
+fn keep(workplace: &Workplace, arguments: &Arguments, earlier: &SealedRun, draw: Draw) -> Outcome {
+    let question = Question {
+        steps: arguments.step.into_iter().collect(),
+        tasks: Some(Vec::new()),
+        without_validation: true,
+        test_side: false,
+        draw: Some(draw),
+    };
+    let (allow_dirty, allow_stale) = (arguments.allow_dirty, arguments.allow_stale);
+    let options = Options { allow_dirty, allow_stale, ..Options::default() };
+    let context = workplace.context(arguments.trainer.clone());
+    let outcome = evaluate(&context, earlier, &question, &options, &mut terminal::Screen::new())?;
+    if let Some(failure) = &outcome.record.failure {
+        let hint = failure.hint.as_ref().map_or(String::new(), |h| format!("\nhint: {h}"));
+        terminal::complain(&format!("{}{hint}", failure.message));
+    }
+    let sealed = SealedRun::open(&workplace.project, &earlier.open.experiment, &outcome.run)?;
+    let kept = exchange::kept(&sealed)?;
+    print(arguments, &sealed, &kept);
+    let count = if kept.len() == 1 { "1 sample".to_owned() } else { format!("{} samples", kept.len()) };
+    let (status, run, of) = (outcome.record.status.word(), &outcome.run, &earlier.open.run);
+    terminal::tell(&format!("{status}: run {run} keeps {count} of {of}, root {}", outcome.root));
+    Ok(code_of(&outcome.record))
+}
+
+fn print(arguments: &Arguments, run: &SealedRun, drawn: &[Generated]) {
+    for Generated { sample, text } in drawn {
         if arguments.json {
             let line = json!({
-                "run": sealed.open.run, "sample": sample.sample, "prompt": arguments.prompt, "text": generated.text,
+                "run": run.open.run, "sample": sample.sample, "prompt": arguments.prompt, "text": text,
                 "tokens": sample.tokens, "log_probabilities_nats": sample.log_probabilities_nats,
             });
             terminal::say(&line.to_string());
@@ -83,7 +130,6 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         if arguments.samples > 1 {
             terminal::say(&format!("--- {}", sample.sample));
         }
-        terminal::say(&format!("{}{}", arguments.prompt, generated.text));
+        terminal::say(&format!("{}{text}", arguments.prompt));
     }
-    Ok(exit_code::SUCCESS)
 }

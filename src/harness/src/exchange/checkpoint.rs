@@ -69,7 +69,7 @@ fn checkpoint(run: &SealedRun, step: Option<u64>) -> Result<Chosen, ExchangeErro
 }
 
 /// The tokenizer that the run was made with.
-pub(super) fn tokenizer(project: &Project, run: &SealedRun) -> Result<Tokenizer, ExchangeError> {
+pub fn tokenizer(project: &Project, run: &SealedRun) -> Result<Tokenizer, ExchangeError> {
     let path = project.root().join(&run.open.data.tokenizer);
     let why = "the tokenizer is in the data store, which git ignores";
     let hint = format!("`harness data prepare {}` restores it", run.open.data.corpus);

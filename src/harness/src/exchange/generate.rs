@@ -4,29 +4,15 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use harness_core::contract::{GenerateJob, GeneratedSample, SamplingRule, VERSION};
+use harness_core::contract::{GenerateJob, GeneratedSample, VERSION};
 use harness_core::names::Project;
+use harness_core::samples::GENERATED;
+use harness_core::scores::read_json_lines;
 
 use super::ExchangeError;
 use super::checkpoint::{WeightsFile, chosen, tokenizer};
+use crate::run::Draw;
 use harness_record::SealedRun;
-
-/// What is asked for.
-#[derive(Clone, Debug)]
-pub struct Wish<'a> {
-    /// The text that the model is to continue; may be empty.
-    pub prompt: &'a str,
-    /// How many continuations.
-    pub samples: u32,
-    /// Most tokens of each.
-    pub tokens: u32,
-    /// How a token is chosen.
-    pub rule: SamplingRule,
-    /// Seed of the choice.
-    pub seed: u64,
-    /// The checkpoint after this step instead of the last one.
-    pub step: Option<u64>,
-}
 
 /// One continuation.
 #[derive(Clone, Debug)]
@@ -37,17 +23,16 @@ pub struct Generated {
     pub text: String,
 }
 
-/// Lets the trainer continue a text. The separator stands before the prompt, as before every document.
+/// Lets the trainer continue a text, with the weights after `step` or the last ones.
 pub fn generate(
     project: &Project,
     run: &SealedRun,
-    wish: &Wish<'_>,
+    draw: &Draw,
+    step: Option<u64>,
     trainer: &Path,
 ) -> Result<Vec<Generated>, ExchangeError> {
     let tokenizer = tokenizer(project, run)?;
-    let mut prompt = vec![tokenizer.separator()];
-    prompt.extend(tokenizer.encode(wish.prompt)?);
-    let (checkpoint, initial_weights) = match chosen(project, run, wish.step)?.file {
+    let (checkpoint, initial_weights) = match chosen(project, run, step)?.file {
         WeightsFile::Checkpoint(path) => (Some(path), None),
         WeightsFile::Imported(weights) => (None, Some(weights)),
     };
@@ -58,12 +43,8 @@ pub fn generate(
         training: run.experiment.training.clone(),
         checkpoint,
         initial_weights,
-        prompt,
         separator: tokenizer.separator(),
-        samples: wish.samples,
-        tokens: wish.tokens,
-        rule: wish.rule,
-        seed: wish.seed,
+        sampling: draw.sampling(&tokenizer)?,
     };
     let samples = ask(trainer, &job)?;
     let with_text = |sample: GeneratedSample| {
@@ -71,6 +52,16 @@ pub fn generate(
         Ok(Generated { sample, text })
     };
     samples.into_iter().map(with_text).collect()
+}
+
+/// What a run keeps that was drawn.
+pub fn kept(run: &SealedRun) -> Result<Vec<Generated>, ExchangeError> {
+    let files = run.record.evaluations.iter().flat_map(|evaluation| &evaluation.files);
+    let drawn = files.filter(|listed| listed.path.ends_with(GENERATED));
+    let drawn: Result<Vec<Vec<GeneratedSample>>, _> =
+        drawn.map(|listed| read_json_lines(&run.path(&listed.path))).collect();
+    let texts = run.samples()?.into_iter().map(|line| line.text);
+    Ok(drawn?.into_iter().flatten().zip(texts).map(|(sample, text)| Generated { sample, text }).collect())
 }
 
 fn ask(trainer: &Path, job: &GenerateJob) -> Result<Vec<GeneratedSample>, ExchangeError> {

@@ -18,8 +18,9 @@ use harness_core::hugging_face::HuggingFaceError;
 use harness_core::names::ExperimentName;
 use harness_core::weights::WeightsError;
 
+pub use checkpoint::tokenizer;
 pub use export::{Exported, export};
-pub use generate::{Generated, Wish, generate};
+pub use generate::{Generated, generate, kept};
 pub use import::{Imported, Request, import};
 pub use provenance::{in_toto, ro_crate};
 pub use tensorboard::tensorboard;

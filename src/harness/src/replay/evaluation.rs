@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use harness_core::contract::{Evaluation, Job};
+use harness_core::contract::{Evaluation, GeneratedSample, Job};
 use harness_core::names::RunId;
+use harness_core::samples::{GENERATED, in_common};
+use harness_core::scores::read_json_lines;
 use harness_core::token_losses::TokenLosses;
 use harness_core::{Digest, files};
 use harness_corpus::Progress;
@@ -93,6 +95,7 @@ pub fn evaluate_again(
 
     let has = |name: &str| last.files.iter().any(|file| file.path.ends_with(name));
     let is_task = last.files.iter().any(|file| file.path.ends_with(".csv") && !file.path.ends_with("/validation.csv"));
+    let sampling = job.sampling.clone().filter(|_| has(GENERATED));
     let at = |wanted: bool| if wanted { vec![last.step] } else { Vec::new() };
     let share = close(job.training.precision);
     let job = Job {
@@ -101,6 +104,7 @@ pub fn evaluate_again(
         validation_steps: at(has("/validation.csv")),
         token_loss_steps: at(has("/validation.tokens")),
         task_steps: at(is_task),
+        sampling,
         checkpoint_steps: Vec::new(),
         ..job
     };
@@ -161,9 +165,15 @@ pub(super) fn compare_files(
         } else if Digest::of_file(&path)? == file.sha256 {
             parts.push(Part::new(&file.path, Verdict::Identical, "every row is the same to the bit"));
         } else {
-            let rows = compare(&as_table(&run.path(&file.path))?, &as_table(&path)?, share)?;
+            let (recorded, again) = match file.path.ends_with(GENERATED) {
+                true => common_rows(&run.path(&file.path), &path)?,
+                false => (as_table(&run.path(&file.path))?, as_table(&path)?),
+            };
+            let rows = compare(&recorded, &again, share)?;
             let (verdict, why) = if differences.is_empty() {
                 (Verdict::Differs, "nothing that is recorded of programs and machine explains it".to_owned())
+            } else if rows.rows == 0 {
+                (Verdict::NotDone, "nothing can be said: the samples part before their first token".to_owned())
             } else if rows.is_close {
                 (Verdict::Close, format!("close, not the same to the bit; the cause: {}", machine::named(differences)))
             } else if machine::is_other_trainer(differences) {
@@ -172,7 +182,10 @@ pub(super) fn compare_files(
                 (Verdict::Differs, format!("more than this can explain: {}", machine::named(differences)))
             };
             let worst = rows.worst.as_ref().map_or_else(
-                || "the rows are the same, written otherwise".to_owned(),
+                || match file.path.ends_with(GENERATED) {
+                    true => format!("{} tokens are the same, then others were drawn", rows.rows),
+                    false => "the rows are the same, written otherwise".to_owned(),
+                },
                 |worst| {
                     format!("worst {}: {} {} recorded, {} now", worst.at, worst.column, worst.recorded, worst.again)
                 },
@@ -182,6 +195,24 @@ pub(super) fn compare_files(
         }
     }
     Ok(parts)
+}
+
+/// The tokens that were drawn, as CSV with one a row, as far as both times the same ones were: where last bits differ, one may fall
+/// otherwise, and with it all that come after it.
+fn common_rows(recorded: &Path, again: &Path) -> Result<(Vec<u8>, Vec<u8>), ReplayError> {
+    let (recorded, again) = (read_json_lines(recorded)?, read_json_lines(again)?);
+    let rows = |drawn: Vec<GeneratedSample>| {
+        let of = |drawn: GeneratedSample| {
+            let tokens = drawn.tokens.into_iter().zip(drawn.log_probabilities_nats).enumerate();
+            tokens
+                .map(move |(at, (token, nats))| format!("{},{at},{token},{nats:?}\n", drawn.sample))
+                .collect::<String>()
+        };
+        let header = "item,position,token,log_probability_nats\n".to_owned();
+        drawn.into_iter().map(of).fold(header, |table, rows| table + &rows).into_bytes()
+    };
+    let [recorded, again] = in_common(&recorded, &again);
+    Ok((rows(recorded), rows(again)))
 }
 
 /// A file of scores as CSV; the losses of single tokens one a row.

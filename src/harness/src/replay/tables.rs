@@ -8,7 +8,7 @@ use serde::Serialize;
 const NOT_COMPUTED: [&str; 6] =
     ["wall_time_s", "tokens_per_s", "data_wait_share", "model_flops_utilization", "memory_bytes", "power_w"];
 /// Columns that say which row it is.
-const PLACE: [&str; 5] = ["step", "item", "choice", "document", "first_token"];
+const PLACE: [&str; 6] = ["step", "item", "choice", "document", "first_token", "position"];
 /// A rate follows from its formula alone: only the last bits of a cosine may differ.
 const EXACT: (&str, f64) = ("learning_rate", 1e-9);
 /// The norm of a sum moves further than the sum of losses does.

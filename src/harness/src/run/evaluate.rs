@@ -26,6 +26,7 @@ use super::error::RunError;
 use super::job::relative;
 use super::plan::Ready;
 use super::retention::DiskNeed;
+use super::samples::{Draw, Texts};
 use super::session::{self, Outcome, Watcher};
 
 /// What is asked of an earlier run.
@@ -39,6 +40,8 @@ pub struct Question {
     pub without_validation: bool,
     /// Score the test side of the corpus with the last of the checkpoints, and nothing else.
     pub test_side: bool,
+    /// Let the model of the last of the checkpoints go on with a text, and keep what it comes to.
+    pub draw: Option<Draw>,
 }
 
 /// Evaluates checkpoints of `earlier` and seals the result as a run of the same experiment.
@@ -50,7 +53,7 @@ pub fn evaluate(
     watcher: &mut dyn Watcher,
 ) -> Result<Outcome, RunError> {
     let mut checkpoints = kept(earlier, &question.steps)?;
-    if question.test_side {
+    if question.test_side || question.draw.is_some() {
         // Which of several is the best cannot be seen on the test side and reported from it.
         checkpoints.drain(..checkpoints.len() - 1);
     }
@@ -151,14 +154,20 @@ fn ready(
         data: earlier.open.data.clone(),
         tasks,
     };
+    let sampling = question.draw.as_ref().map(|draw| draw.sampling(&tokenizer)).transpose();
+    let sampling = sampling.map_err(CorpusError::from)?;
     let given = Given::by(&open, job.separator, &[]);
     let evaluated = open.evaluates.as_ref().expect("it was just named");
     let folder = Project::at("").run(&open.experiment, &evaluated.run);
-    let of_checkpoint = |c: &Checkpoint| job::evaluation(&job, evaluated, c.step, &given, &folder, validated);
+    let of_checkpoint =
+        |c: &Checkpoint| job::evaluation(&job, evaluated, c.step, &given, &folder, validated, sampling.clone());
     let jobs = checkpoints.iter().map(|c| (file::job_of(c.step), of_checkpoint(c))).collect();
     let training = &earlier.experiment.training;
+    let texts = question.draw.as_ref().zip(sampling);
+    let texts = texts.map(|(draw, sampling)| Texts { prompt: draw.prompt.clone(), sampling, tokenizer });
     Ok(Ready {
         pruner: None,
+        texts,
         open,
         files: written,
         jobs,

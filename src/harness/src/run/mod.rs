@@ -21,6 +21,7 @@ pub mod processors;
 mod pruning;
 mod resume;
 mod retention;
+mod samples;
 mod session;
 pub mod short_run;
 mod trainer_log;
@@ -44,6 +45,7 @@ pub use go_on::{GoneOn, go_on};
 pub use launch::{Interrupts, Local, about, trainer_beside};
 pub use plan::Rehearsal;
 pub use resume::seal;
+pub use samples::{Draw, prompt};
 pub use session::{Outcome, Watcher};
 pub use workload::{Left, Workload, timed};
 

@@ -26,6 +26,7 @@ use super::launch::Ended;
 use super::pruning::Pruner;
 use super::resume::Origin;
 use super::retention::DiskNeed;
+use super::samples::Texts;
 use super::trunk::Branch;
 
 /// A plan that is ready to run.
@@ -44,6 +45,8 @@ pub(super) struct Ready {
     pub ends_at: Option<Timestamp>,
     /// Stops a trial that falls behind.
     pub pruner: Option<Pruner>,
+    /// Writes the texts that are drawn.
+    pub texts: Option<Texts>,
     /// The most sequences of a pass that fit into this machine's memory by prediction; nothing where nothing is trained.
     pub largest_pass: Option<u32>,
 }
@@ -239,6 +242,7 @@ impl<'a> Wanted<'a> {
         });
         Ok(Ready {
             pruner,
+            texts: None,
             largest_pass: largest_pass(
                 experiment,
                 vocabulary_size,

@@ -175,6 +175,9 @@ impl Session {
             self.recorder.message(message)?;
         }
         self.trainer_log.take(message);
+        if let (Message::Evaluation(evaluation), Some(texts)) = (message, &self.plan.texts) {
+            texts.keep(evaluation, &self.folder)?;
+        }
         watcher.message(message);
         match message {
             Message::Started(started) => self.started(started, watcher.progress()),

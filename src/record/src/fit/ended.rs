@@ -134,14 +134,15 @@ fn each_job(run: &mut Run<'_>) {
 
 /// What was to be evaluated after each step, in order, as names of files: what was taken over, then what the jobs ask.
 fn asked(run: &Run<'_>, jobs: &[Job]) -> Vec<(u64, Vec<String>)> {
-    let of = |step: u64, validation: bool, tokens: bool, tasks: bool| {
-        (step, evaluation_files(&run.open.tasks, step, validation, validation && tokens, tasks))
-    };
     let mut all = Vec::new();
     let has = |steps: &[u64], step: u64| steps.binary_search(&step).is_ok();
-    let mut add = |validation: &[u64], tokens: &[u64], tasks: &[u64]| {
-        let steps: BTreeSet<u64> = validation.iter().chain(tasks).copied().collect();
-        all.extend(steps.into_iter().map(|step| of(step, has(validation, step), has(tokens, step), has(tasks, step))));
+    let mut add = |validation: &[u64], tokens: &[u64], tasks: &[u64], samples: &[u64]| {
+        let steps: BTreeSet<u64> = validation.iter().chain(tasks).chain(samples).copied().collect();
+        all.extend(steps.into_iter().map(|step| {
+            let (validated, scored, sampled) = (has(validation, step), has(tasks, step), has(samples, step));
+            let tokens = validated && has(tokens, step);
+            (step, evaluation_files(&run.open.tasks, step, validated, tokens, scored, sampled))
+        }));
     };
     if let Some(from) = &run.open.resumed_from {
         let (evaluation, steps) = (&run.experiment.evaluation, run.experiment.training.steps);
@@ -150,10 +151,11 @@ fn asked(run: &Run<'_>, jobs: &[Job]) -> Vec<(u64, Vec<String>)> {
             all
         };
         let (validation, tasks) = (until(evaluation.validation_steps(steps)), until(evaluation.task_steps(steps)));
-        add(&validation, &until(evaluation.token_loss_steps(steps)), &tasks);
+        add(&validation, &until(evaluation.token_loss_steps(steps)), &tasks, &[]);
     }
-    for job in jobs {
-        add(&job.validation_steps, &job.token_loss_steps, &job.task_steps);
+    for (at, job) in jobs.iter().enumerate() {
+        let sampled: Vec<u64> = super::samples::step_of(run, jobs, at).into_iter().collect();
+        add(&job.validation_steps, &job.token_loss_steps, &job.task_steps, &sampled);
     }
     all.retain(|(_, files)| !files.is_empty());
     all
@@ -296,7 +298,8 @@ fn files(run: &mut Run<'_>, jobs: &Jobs) {
     if !run.is_of_today() {
         return;
     }
-    const WRITTEN: [&str; 5] = [file::STEPS, file::TENSOR_NORMS, file::ACTIVATIONS, file::TRAINER_OUTPUT, file::PATCH];
+    const WRITTEN: [&str; 6] =
+        [file::STEPS, file::TENSOR_NORMS, file::ACTIVATIONS, file::SAMPLES, file::TRAINER_OUTPUT, file::PATCH];
     let record = run.record;
     let is_written = |path: &str| {
         WRITTEN.contains(&path) || path.starts_with("plan/job") || path.starts_with(&format!("{}/", file::UNTRACKED))

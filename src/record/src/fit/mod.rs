@@ -7,6 +7,7 @@
 mod data;
 mod ended;
 mod plan;
+mod samples;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +88,7 @@ pub fn fit(project: &Project, folder: &Path, verified: &Verified) -> Vec<Finding
     let jobs = plan::jobs(&mut run);
     ended::check(&mut run, &jobs);
     tables::check(&mut run);
+    samples::check(&mut run, &jobs);
     data::check(project, &mut run);
     run.findings
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use harness_core::contract::{self, Job};
+use harness_core::contract::{self, Job, Sampling};
 use harness_core::corpus_manifest::{Side, SourceRecord};
 use harness_core::names::Project;
 use harness_core::task_kind::TEST_SIDE;
@@ -208,7 +208,8 @@ pub(super) fn jobs(run: &mut Run<'_>) -> Jobs {
             let folder = Project::at("").run(&run.open.experiment, &evaluated.run);
             for checkpoint in &evaluated.checkpoints {
                 // Whether the validation text was asked for stands in the jobs only, and shows in what was evaluated.
-                let of = |validate| job::evaluation(&whole, evaluated, checkpoint.step, &given, &folder, validate);
+                let of =
+                    |validate| job::evaluation(&whole, evaluated, checkpoint.step, &given, &folder, validate, None);
                 expected.push((file::job_of(checkpoint.step), vec![of(true), of(false)]));
             }
         }
@@ -226,7 +227,12 @@ pub(super) fn jobs(run: &mut Run<'_>) -> Jobs {
             jobs.push(candidates[0].clone());
             continue;
         }
-        let as_written = |job: &Job| Job { version: written.unwrap_or(job.version), ..job.clone() };
+        // So do samples, which show in what was drawn.
+        let may_sample = found.as_ref().filter(|_| run.open.evaluates.is_some());
+        let sampling: Option<Sampling> =
+            may_sample.and_then(|found| serde_json::from_value(found["sampling"].clone()).ok()).flatten();
+        let as_written =
+            |job: &Job| Job { version: written.unwrap_or(job.version), sampling: sampling.clone(), ..job.clone() };
         let candidates: Vec<Job> = candidates.iter().map(as_written).collect();
         let same = candidates.iter().find(|job| serde_json::to_value(job).ok() == found);
         if same.is_none() {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use harness_core::config::learning_rate;
 use harness_core::contract::{Evaluation, Unanswered};
 use harness_core::files;
+use harness_core::samples::GENERATED;
 use harness_core::scores::{ActivationStatistics, ChoiceScore, StepLine, TensorNorms, WindowLoss, read_csv};
 use harness_core::task_kind::Kind;
 use harness_core::token_losses::TokenLosses;
@@ -244,6 +245,10 @@ fn scores(run: &Run<'_>, evaluation: &Evaluation, path: &str) -> Result<(), Stri
         let windows: Vec<WindowLoss> = read_csv(&whole.with_file_name("validation.csv")).map_err(text)?;
         let tokens = TokenLosses::read(&whole).map_err(text)?;
         return add_up(&windows, &tokens);
+    }
+    if name == GENERATED {
+        // It is held against the texts and against the job.
+        return Ok(());
     }
     let rows: Vec<ChoiceScore> = read_csv(&whole).map_err(text)?;
     let task = run.open.tasks.iter().find(|task| name == format!("{}.csv", task.id));

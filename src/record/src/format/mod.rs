@@ -105,6 +105,8 @@ pub mod file {
     pub const UNTRACKED: &str = "code/untracked";
     /// What the working tree had beyond its commit, as a patch.
     pub const PATCH: &str = "code/dirty.patch";
+    /// Texts that the model went on to, where a run keeps them.
+    pub const SAMPLES: &str = "samples.jsonl";
     /// What the trainer wrote for people.
     pub const TRAINER_OUTPUT: &str = "trainer.log";
     /// Digest and path of every other file; its own digest is the run's root.

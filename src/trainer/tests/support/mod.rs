@@ -101,6 +101,7 @@ impl Place {
             validation_steps: vec![0, 15, 30],
             token_loss_steps: vec![30],
             task_steps: vec![30],
+            sampling: None,
             evaluation_batch_size: 0,
             checkpoint_steps: vec![10, 20, 30],
             resume_from: None,
