@@ -199,6 +199,25 @@ fn a_study_goes_from_its_plan_to_a_proposed_experiment() {
 }
 
 #[test]
+fn the_best_of_a_study_over_an_experiment_is_held_against_that_experiment() {
+    let project = project(STUDY);
+    project.harness(&["study", "new", "decay", "--over", "tiny", "--vary", "optimizer.weight_decay=0.0,0.1"]).expect(0);
+    project.write("experiments/decay/study.toml", STUDY);
+    project.commit("Plan another");
+    project.harness(&["study", "run", "decay"]).expect(0);
+    project.harness(&["study", "close", "decay", "--write", "best"]).expect(0);
+    let best = fs::read_to_string(project.path("experiments/best/experiment.toml")).unwrap();
+    assert!(best.contains("extends = \"tiny\"\n"), "{best}");
+    project.commit("Propose the best");
+
+    // Where the experiment of the study is another plan, it has its own baseline.
+    project.harness(&["study", "run", "tiny"]).expect(0);
+    project.harness(&["study", "close", "tiny", "--write", "other"]).expect(0);
+    let other = fs::read_to_string(project.path("experiments/other/experiment.toml")).unwrap();
+    assert!(other.contains("extends = \"tiny\"\n"), "{other}");
+}
+
+#[test]
 fn trials_that_cannot_be_trained_are_kept_and_counted() {
     let project = project(STUDY);
     project.harness_with("fail:5", &["study", "run", "tiny"]).expect(0);

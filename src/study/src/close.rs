@@ -4,6 +4,7 @@ use harness_core::Digest;
 use harness_core::config::{Setting, Table, put};
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project, RunId};
+use harness_record::load_config;
 use serde::{Deserialize, Serialize};
 
 use crate::StudyError;
@@ -135,19 +136,24 @@ impl Closed {
     }
 }
 
-/// An experiment that sets what the best trial of a value sets.
-pub fn proposed(study: &Opened, best: &ClosedBest) -> String {
+/// An experiment that sets what the best trial of a value sets. It extends what it will be held against: what the experiment of the
+/// study extends, where that one is there for its trials only and plans nothing else.
+pub fn proposed(project: &Project, study: &Opened, best: &ClosedBest) -> Result<String, StudyError> {
+    let plan = |name: &ExperimentName| load_config(project, name).map(|loaded| loaded.experiment.plan_digest());
+    let over = match &study.base.extends {
+        Some(parent) if plan(parent)? == study.base.plan_digest() => parent,
+        _ => &study.name,
+    };
     let mut table = Table::new();
     for (key, value) in &best.settings {
         put(&mut table, key, value.to_toml());
     }
     let text = |text: String| toml::Value::String(text).to_string();
-    format!(
-        "#:schema ../schema/experiment.json\nextends = \"{name}\"\ntitle = {}\nrationale = {}\n\n{table}",
+    Ok(format!(
+        "#:schema ../schema/experiment.json\nextends = \"{over}\"\ntitle = {}\nrationale = {}\n\n{table}",
         text(format!("Best of {}: {}", study.name, best.value)),
         text(format!("Trial {} of the study `{}` was the best: {}", best.trial, study.name, study.study.goal)),
-        name = study.name,
-    )
+    ))
 }
 
 /// The state of trials that a study may be closed with.

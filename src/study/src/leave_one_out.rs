@@ -128,7 +128,10 @@ fn without(
     let lineage = stack.lineage();
     let at = lineage.iter().position(|(name, _)| *name == change).expect("it is in the lineage");
     let (parent, _) = lineage.get(at + 1).ok_or_else(|| refused("it extends nothing".to_owned()))?;
-    let stated: Vec<String> = evidence.experiment(change)?.stated.into_iter().map(|(key, _)| key).collect();
+    // How something is measured is as at the end of the stack.
+    let is_measuring = |key: &str| ["evaluation.", "metrics."].iter().any(|section| key.starts_with(section));
+    let stated = evidence.experiment(change)?.stated.into_iter().map(|(key, _)| key);
+    let stated: Vec<String> = stated.filter(|key| !is_measuring(key)).collect();
     for (later, _) in &lineage[..at] {
         for (key, _) in evidence.experiment(later)?.stated {
             if stated.contains(&key) {

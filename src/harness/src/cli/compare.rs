@@ -232,11 +232,7 @@ fn interval([low, high]: [f64; 2], effect: &Effect) -> String {
 }
 
 fn verdict_row(effect: &Effect) -> Vec<String> {
-    let p = match effect.p_holm {
-        None => "-".to_owned(),
-        Some(p) if p < 0.001 => "<.001".to_owned(),
-        Some(p) => format!("{p:.3}"),
-    };
+    let p = effect.p_holm.map_or_else(|| "-".to_owned(), terminal::p_value);
     vec![
         short_key(effect),
         difference(effect.difference, effect),

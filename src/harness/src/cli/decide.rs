@@ -25,10 +25,13 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let adoptions = adoptions(&evidence)?;
     let decided = adoptions.get(&decision.experiment);
     let changed = decided.map(|decided| decided.changed_evidence(&workplace.project)).transpose()?;
-    // Where nothing was adopted there is no sequence.
+    // Where nothing of its tree was decided there is no sequence.
     let branches = if adoptions.is_empty() { Vec::new() } else { tree(&evidence)? };
-    let own = branches.into_iter().find(|branch| branch.experiment == decision.experiment);
-    let in_sequence = own.and_then(|branch| branch.p_in_sequence);
+    let of_each_tree = branches.chunk_by(|_, next| next.depth > 0);
+    let in_sequence = of_each_tree
+        .filter(|of_tree| of_tree.iter().any(|branch| adoptions.contains_key(&branch.experiment)))
+        .find_map(|of_tree| of_tree.iter().find(|branch| branch.experiment == decision.experiment))
+        .and_then(|branch| branch.p_in_sequence);
     let doubts = doubts(&evidence, &workplace.git, &decision.experiment)?;
     if arguments.json {
         let mut json = serde_json::to_value(&decision).expect("a decision is JSON");
@@ -48,7 +51,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         format!("dates      {what} commit of run {run} {}", doubt.detail)
     }));
     if let Some(p) = in_sequence {
-        lines.push(format!("sequence   p = {p:.4} by Holm's method over all families of its tree"));
+        lines.push(format!("sequence   {} by Holm's method over all families of its tree", terminal::p_is(p, 4)));
     }
     if let Some(decided) = decided {
         let (outcome, over, at) = (decided.outcome.word(), &decided.over, &decided.decided_at);
@@ -82,7 +85,12 @@ fn shown(decision: &Decision) -> String {
             "found      {:+.5} [{low:+.5}, {high:+.5}] at {confidence:.2} %, {seeds} seeds a side",
             found.difference
         ));
-        lines.push(format!("           adjusted p = {:.4}, {} df: {}", found.p_adjusted, found.df, found.test.words()));
+        lines.push(format!(
+            "           adjusted {}, {} df: {}",
+            terminal::p_is(found.p_adjusted, 4),
+            found.df,
+            found.test.words()
+        ));
         if let Some(smallest) = found.smallest_detectable {
             let needed = found.seeds_needed.map_or("more than 100".to_owned(), |seeds| seeds.to_string());
             lines.push(format!(

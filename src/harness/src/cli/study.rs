@@ -598,7 +598,7 @@ fn close(workplace: &Workplace, name: &str, because: Option<&str>, write: Option
         let Some(best) = best else {
             return Err(Failure::usage("no trial completed, so there are no best values\nhint: leave out --write"));
         };
-        written.push((path, proposed(&seen.study, best)));
+        written.push((path, proposed(project, &seen.study, best)?));
     }
     written.push((project.study_close(&seen.study.name), closed.to_toml()));
     for (path, text) in &written {

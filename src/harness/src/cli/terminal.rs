@@ -106,6 +106,18 @@ fn plain(text: &str) -> String {
     text.trim_end_matches('\n').chars().map(|c| if harmful(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// A p-value as a cell of a table.
+pub(super) fn p_value(p: f64) -> String {
+    if p < 0.001 { "<.001".to_owned() } else { format!("{p:.3}") }
+}
+
+/// The same in a sentence: `p = 0.0340`, or `p < 0.0001`.
+pub(super) fn p_is(p: f64, decimals: usize) -> String {
+    let shown = format!("{p:.decimals$}");
+    let is_zero = !shown.contains(|digit: char| ('1'..='9').contains(&digit));
+    if is_zero { format!("p < 0.{}1", "0".repeat(decimals.saturating_sub(1))) } else { format!("p = {shown}") }
+}
+
 /// Text of records and files as a part of one line: with the break of a line in it, a name could write lines of an audit.
 pub(super) fn one_line(text: &str) -> String {
     text.replace(['\n', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'], "\u{fffd}")

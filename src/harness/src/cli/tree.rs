@@ -56,7 +56,7 @@ fn row(branches: &[Branch], at: usize, branch: &Branch) -> Vec<String> {
             (None, Some(_)) => "open".to_owned(),
             (None, None) => "-".to_owned(),
         },
-        branch.p_in_sequence.map_or_else(|| "-".to_owned(), p_value),
+        branch.p_in_sequence.map_or_else(|| "-".to_owned(), terminal::p_value),
     ]
 }
 
@@ -65,10 +65,6 @@ fn difference(effect: &TreeEffect) -> String {
     let points = if show_difference(0.0, effect.unit).ends_with(" points") { " points" } else { "" };
     let interval = effect.interval.map_or_else(String::new, |[low, high]| format!(" [{}, {}]", show(low), show(high)));
     format!("{}{interval}{points}", show(effect.difference))
-}
-
-fn p_value(p: f64) -> String {
-    if p < 0.001 { "<.001".to_owned() } else { format!("{p:.3}") }
 }
 
 /// The branches before a name: whether more follow at each depth.
