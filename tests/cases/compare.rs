@@ -1,5 +1,7 @@
 //! `harness compare` and `harness diagnose` on real run folders: a planted difference is found, a planted null is not.
 
+use std::collections::BTreeSet;
+
 use crate::common::{Project, TINY};
 use serde_json::Value;
 
@@ -466,6 +468,17 @@ fn a_tie_is_no_answer() {
     assert_eq!(effect(&report, GROUP)["not_judged"]["because"], "unanswered");
     assert!(kinds(&report["comparisons"][0]).contains(&"items_unanswered".to_owned()));
     assert_eq!(effect(&report, BITS)["not_judged"], Value::Null);
+    // Of more seeds it is said once.
+    run(&project, "tiny", 4, "");
+    run(&project, "change", 4, "tie:1");
+    let more = json(&project, &["compare", "tiny", "change"]);
+    let notes = more["comparisons"][0]["notes"].as_array().unwrap().iter();
+    let unanswered: Vec<&Value> = notes.filter(|note| note["kind"] == "items_unanswered").collect();
+    let tasks: BTreeSet<String> = unanswered.iter().map(|note| note["task"].to_string()).collect();
+    assert!(
+        unanswered.iter().all(|note| note["runs"].as_array().unwrap().len() == 2) && tasks.len() == unanswered.len(),
+        "{unanswered:?}"
+    );
     let diagnosis = json(&project, &["diagnose", "change"]);
     assert_eq!(finding(&diagnosis, "task_unanswered")["outcome"], "found");
     assert_eq!(finding(&diagnosis, "task_at_chance")["outcome"], "not_judged");

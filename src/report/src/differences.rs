@@ -1,11 +1,13 @@
-//! Differences between two experiments of the paper. That of a metric which `harness compare` tests is the one it
-//! prints, with its interval, test, verdict and notes: one rule for the command line, the figures and the paper. Of any
-//! other value, such as a speed, the means over the same runs are subtracted and nothing is tested.
+//! Differences between two experiments of the paper. That of a metric which was registered and can be decided is the one of
+//! `harness decide`, on which claims rest. That of another which `harness compare` tests is the one it prints, with its interval, test,
+//! verdict and notes: one rule for the command line and the paper. Of any other value, such as a speed, the means over the same
+//! runs are subtracted and nothing is tested.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness_analyse::compare::{Basis, Effect, Note, TestKind, Verdict, judge};
-use harness_analyse::{Asked, CompareError, Comparison, Side, Value, compare};
+use harness_analyse::{Asked, CompareError, Comparison, Side, Unit, Value, compare, lower_is_better};
+use harness_study::decide::{Decision, Estimate};
 use serde::Serialize;
 
 use super::families::{Entry, Families};
@@ -17,7 +19,7 @@ pub(crate) struct Difference {
     /// Of the means over the seeds of both.
     #[serde(flatten)]
     pub difference: Number,
-    /// Its 95 % interval, not corrected for the family.
+    /// Its 95 % interval, not corrected for the family; of a registered test the simultaneous one at its level.
     pub interval: Option<[f64; 2]>,
     /// The text that shows it.
     pub shown_interval: Option<String>,
@@ -25,6 +27,9 @@ pub(crate) struct Difference {
     pub test: Option<TestKind>,
     /// The two-sided p-value after Holm's correction over the family.
     pub p_holm: Option<f64>,
+    /// That of the registered test, adjusted over the changes of the baseline, in place of the two before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_registered: Option<f64>,
     /// What that comes to for the first; none where nothing is tested.
     pub verdict: Option<Verdict>,
     /// What may be said of the first.
@@ -94,6 +99,20 @@ impl Differences {
             }
         }
         Ok(Differences(all))
+    }
+
+    /// Takes the registered test for the difference that it is about.
+    pub(crate) fn register(&mut self, decision: &Decision) {
+        let (Some(expect), Some(estimate)) = (&decision.proposal.expect, &decision.estimate) else { return };
+        // What was changed after the first run was not registered.
+        if !decision.changed_since.is_empty() {
+            return;
+        }
+        let pairs = self.0.get_mut(decision.experiment.as_str());
+        let pair = pairs.and_then(|pairs| pairs.get_mut(decision.against.as_str()));
+        if let Some(difference) = pair.and_then(|pair| pair.differences.get_mut(&expect.metric)) {
+            difference.register(estimate, &expect.metric);
+        }
     }
 
     /// Sets what is to be known of the runs of both before what is to be known of a comparison.
@@ -167,18 +186,51 @@ fn direction(effect: &Effect) -> Direction {
     }
 }
 
+impl Difference {
+    fn register(&mut self, estimate: &Estimate, metric: &str) {
+        let Estimate { difference, interval, p_adjusted, .. } = *estimate;
+        let is_found = interval[0] > 0.0 || interval[1] < 0.0;
+        let direction = match is_found {
+            false => Direction::NotDistinguishable,
+            true if difference < 0.0 => Direction::Lower,
+            true => Direction::Higher,
+        };
+        let verdict = match is_found {
+            false => Verdict::NotDistinguishable,
+            true if (difference < 0.0) == lower_is_better(metric) => Verdict::Better,
+            true => Verdict::Worse,
+        };
+        let unit = self.difference.unit;
+        *self = Difference {
+            difference: Number::difference(difference, None, Some(interval), unit),
+            interval: Some(interval),
+            shown_interval: Some(shown_interval(interval, unit)),
+            test: None,
+            p_holm: None,
+            p_registered: Some(p_adjusted),
+            verdict: Some(verdict),
+            direction,
+            words: direction.words(),
+            tested: self.tested.take(),
+        };
+    }
+}
+
+fn shown_interval([low, high]: [f64; 2], unit: Unit) -> String {
+    let end = |number: f64| Shown::difference(number, unit, half_width(Some([low, high]), None));
+    format!("[{}, {}]", end(low), end(high))
+}
+
 fn tested(test: Tested) -> Difference {
     let effect = &test.effect;
     let direction = direction(effect);
     Difference {
         difference: Number::difference(effect.difference, effect.standard_error, effect.interval, effect.unit),
         interval: effect.interval,
-        shown_interval: effect.interval.map(|[low, high]| {
-            let end = |number: f64| Shown::difference(number, effect.unit, half_width(effect.interval, None));
-            format!("[{}, {}]", end(low), end(high))
-        }),
+        shown_interval: effect.interval.map(|interval| shown_interval(interval, effect.unit)),
         test: effect.test,
         p_holm: effect.p_holm,
+        p_registered: None,
         verdict: Some(effect.verdict),
         direction,
         words: direction.words(),
@@ -193,6 +245,7 @@ fn untested(first: &Value, second: &Value) -> Difference {
         shown_interval: None,
         test: None,
         p_holm: None,
+        p_registered: None,
         verdict: None,
         direction: Direction::NotTested,
         words: Direction::NotTested.words(),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use harness_core::config::nearest;
-use harness_core::{Digest, files};
+use harness_core::files;
 use harness_study::adoption::Outcome;
 use serde_json::{Value as Json, json};
 use tera::{Context, Tera};
@@ -204,6 +204,8 @@ fn context(study: &Study) -> Context {
             described["suffix"] = json!(if index == 0 { String::new() } else { format!("-{}", members[0].name()) });
             described["members"] = json!(members.iter().map(|e| study.experiment(e)).collect::<Vec<_>>());
             described["equal_budgets"] = json!(equal_budgets(&members));
+            let on_other_data = members.iter().filter(|e| !e.has_data_of(members[0]));
+            described["on_other_data"] = json!(on_other_data.map(|e| study.experiment(e)).collect::<Vec<_>>());
             described["sampled"] = json!(study.sampled(&members));
             let changes: Vec<Json> = members[1..].iter().map(|e| study.experiment(e)).collect();
             for (name, key, wanted) in [
@@ -270,13 +272,9 @@ fn stated_first(entry: &Entry) -> bool {
 
 /// Whether the families were validated on the same text, so that their bits per byte can be compared.
 fn same_held_out_text(families: &Families) -> bool {
-    let text = |family: &Vec<usize>| -> Vec<Digest> {
-        let documents = &families.entries[family[0]].latest.run.corpus.validation_documents;
-        documents.iter().map(|document| document.sha256).collect()
-    };
-    let mut texts = families.families.iter().map(text);
-    let first = texts.next();
-    texts.all(|other| Some(&other) == first.as_ref())
+    let mut bases = families.families.iter().map(|family| &families.entries[family[0]]);
+    let first = bases.next();
+    first.is_none_or(|first| bases.all(|other| other.has_held_out_text_of(first)))
 }
 
 /// Whether all experiments of a family have seen the same number of tokens.
@@ -341,6 +339,7 @@ impl Study<'_> {
                 "initial": has("validation.initial_bits_per_byte"),
                 "cleaning": !manifest.steps.is_empty(),
                 "contamination": !manifest.contamination.is_empty(),
+                "contaminated": manifest.contamination.iter().any(|task| task.items_found > 0),
                 "task_groups": !analysis.groups.is_empty(),
                 "signal": signal,
             },

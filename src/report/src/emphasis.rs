@@ -63,7 +63,9 @@ pub(super) fn subsections(
         |entry: &&&Entry| logbook.decisions.get(entry.name()).is_some_and(|d| d.outcome == Outcome::Adopted);
     let size = |entry: &&Entry| {
         let (_, found) = difference(families, differences, entry)?;
-        let error = found.difference.standard_error?;
+        // A quarter of an interval is about a standard error.
+        let of_interval = || found.interval.map(|[low, high]| (high - low) / 4.0);
+        let error = found.difference.standard_error.or_else(of_interval)?;
         is_surprising(entry, found).then_some((found.difference.number / error).abs())
     };
     let mut surprising: Vec<(f64, &&Entry)> = changes.iter().filter_map(|entry| Some((size(entry)?, entry))).collect();

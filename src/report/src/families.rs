@@ -1,11 +1,13 @@
 //! Which runs are compared with which: runs by experiment, and experiments by the ancestor they may be compared
-//! with. Two experiments are comparable if they were trained and validated on the same data.
+//! with. Two experiments are comparable if they were validated on the same text, so that a change of the training data or of the
+//! tokenizer is a change like any other.
 //!
 //! One rule for every number of the paper: it is the mean over the seeds of the latest plan.
 
 use std::collections::BTreeMap;
 
 use harness_analyse::{RunAnalysis, Value};
+use harness_core::Digest;
 use harness_core::names::ExperimentName;
 use harness_record::format::Evaluated;
 use harness_record::select;
@@ -63,6 +65,19 @@ impl<'a> Entry<'a> {
         let mut seeds: Vec<u64> = self.seeds.iter().map(|run| run.run.open.plan.seed).collect();
         seeds.sort_unstable();
         seeds
+    }
+
+    /// Whether it reads the same corpus, with the same tokenizer.
+    pub(crate) fn has_data_of(&self, other: &Entry) -> bool {
+        self.latest.run.open.data.root == other.latest.run.open.data.root
+    }
+
+    /// Whether the documents that it is validated on are the same.
+    pub(crate) fn has_held_out_text_of(&self, other: &Entry) -> bool {
+        let text = |entry: &Entry| -> Vec<Digest> {
+            entry.latest.run.corpus.validation_documents.iter().map(|document| document.sha256).collect()
+        };
+        self.has_data_of(other) || text(self) == text(other)
     }
 
     pub(crate) fn has_hypothesis(&self) -> bool {
@@ -173,7 +188,6 @@ fn renamed(entries: &[Entry], name: &ExperimentName) -> Option<usize> {
 }
 
 fn reference_of(entries: &[Entry], index: usize) -> Option<usize> {
-    let data_root = &entries[index].latest.run.open.data.root;
     let mut seen = vec![index];
     let mut at = index;
     loop {
@@ -183,7 +197,7 @@ fn reference_of(entries: &[Entry], index: usize) -> Option<usize> {
             return None;
         }
         seen.push(at);
-        if &entries[at].latest.run.open.data.root == data_root {
+        if entries[at].has_held_out_text_of(&entries[index]) {
             return Some(at);
         }
     }

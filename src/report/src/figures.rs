@@ -216,12 +216,14 @@ fn draw(
         let runs = logbook.ledger.entries.iter().filter(|entry| !entry.is_probe && !entry.is_deleted);
         return Ok(Drawn { figure, runs: runs.map(|entry| entry.name.clone()).collect(), key: None });
     }
+    // Trials are no runs that count, and an experiment may have nothing else.
+    if let (Kind::Study, None, [name]) = (kind, &figure.over, figure.experiments.as_slice()) {
+        let name = name.parse().expect("names were looked up");
+        let runs = plot::runs_of_study(project, &name)?.iter().map(ToString::to_string).collect();
+        return Ok(Drawn { figure: plot::study(project, &name)?, runs, key: None });
+    }
     let figure = plot::plot(project, kind, &shown, options)?;
-    let runs = match (kind, &shown[..]) {
-        (Kind::Study, [one]) => plot::runs_of_study(project, &one.runs[0].run.open.experiment)?,
-        _ => shown.iter().flat_map(|s| &s.runs).map(|run| run.run.open.run.clone()).collect(),
-    };
-    let runs = runs.iter().map(ToString::to_string).collect();
+    let runs = shown.iter().flat_map(|s| &s.runs).map(|run| run.run.open.run.to_string()).collect();
     Ok(Drawn { figure, runs, key })
 }
 

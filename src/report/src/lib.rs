@@ -527,6 +527,8 @@ fn means_asked_for(numbers: &Numbers, sections: &[Section]) -> Result<Vec<values
 struct Known<'a> {
     numbers: &'a Numbers<'a>,
     experiments: Vec<&'a str>,
+    /// Experiments with a study, which may have trials only.
+    studies: Vec<&'a str>,
     tables: &'a Tables,
     references: Vec<&'a str>,
 }
@@ -617,9 +619,11 @@ fn check_call(known: &Known, names: &Names, cited: &mut Vec<String>) -> Result<(
             }
         }
         Function::FigureOf => {
-            let [_, experiments @ ..] = arguments else { return Ok(()) };
+            let [kind, experiments @ ..] = arguments else { return Ok(()) };
+            let studies = if kind.text == plot::Kind::Study.word() { known.studies.as_slice() } else { &[] };
+            let all = [&known.experiments, studies].concat();
             for experiment in experiments {
-                names.known(experiment, "experiment", &known.experiments)?;
+                names.known(experiment, "experiment", &all)?;
             }
         }
         Function::Citep | Function::Citet => {

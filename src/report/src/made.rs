@@ -45,7 +45,7 @@ impl<'a> Basis<'a> {
         // What is wrong with a claim is said once the sections are those of today.
         let asked = claims::asked_for(project, &sections, &mut |_, _| ()).unwrap_or_default();
         let pairs = [pairs_asked_for(&sections), claims::pairs(&asked)].concat();
-        let numbers = Numbers::of(analyses, &pairs)?;
+        let numbers = Numbers::of(analyses, &pairs)?.decided(project)?;
         Ok(Basis { analyses, pairs, numbers, logbook: Logbook::of(project, analyses)? })
     }
 }
@@ -105,8 +105,7 @@ impl<'a> Made<'a> {
         })?;
         let pairs = [pairs_asked_for(&sections), claims::pairs(&asked)].concat();
         let same = pairs == basis.pairs;
-        let numbers = if same { basis.numbers } else { Numbers::of(basis.analyses, &pairs)? };
-        let mut numbers = numbers.decided(project)?;
+        let mut numbers = if same { basis.numbers } else { Numbers::of(basis.analyses, &pairs)?.decided(project)? };
         numbers.differences.add_notes(&options.notes);
         numbers.claims = claims::compile(&numbers, &asked)?;
         numbers.means = means_asked_for(&numbers, &sections)?;
@@ -142,6 +141,7 @@ impl<'a> Made<'a> {
         let known = Known {
             numbers: &made.numbers,
             experiments: made.numbers.families.names(),
+            studies: basis.logbook.studies.keys().map(String::as_str).collect(),
             tables: &made.tables,
             references: made.library.keys(),
         };

@@ -229,7 +229,7 @@ fn statement(base: &Entry) -> Table {
     table(false, &[Left, Right], vec![text("Property"), text("Value")], rows.collect())
 }
 
-/// How many items of each task share text with the corpus.
+/// How many items share text with the corpus, of the tasks of which one does: a group like BLiMP has dozens without.
 fn contamination(base: &Entry) -> Table {
     let row = |found: &TaskContamination| {
         let number =
@@ -238,8 +238,8 @@ fn contamination(base: &Entry) -> Table {
         std::iter::once(text(task_title(&found.task))).chain(counts).collect()
     };
     let header = ["Task", "Items", "Too short", "Found", "Documents"].map(text).to_vec();
-    let rows = base.latest.run.corpus.contamination.iter().map(row).collect();
-    table(false, &[Left, Right, Right, Right, Right], header, rows)
+    let found = base.latest.run.corpus.contamination.iter().filter(|task| task.items_found > 0);
+    table(false, &[Left, Right, Right, Right, Right], header, found.map(row).collect())
 }
 
 /// What the claims rest on; no choice of the training.
@@ -325,10 +325,17 @@ fn choices(entry: &Entry) -> BTreeMap<String, String> {
     all
 }
 
-/// What two configs have different: key, reference, experiment. Which metrics are primary is no part of the training.
+/// What two configs have different: key, reference, experiment. Which metrics are primary, and what is written down on the way, is no
+/// part of the training.
 fn differing(entry: &Entry, reference: &Entry) -> Vec<(String, Option<String>, Option<String>)> {
     let (before, after) = (choices(reference), choices(entry));
-    let is_compared = |key: &&String| is_choice(key) && *key != PRIMARY_METRICS;
+    let is_written_down = |key: &str| key == "evaluation.token_losses_at" || key.starts_with("metrics.");
+    // How many seeds a side has is no choice of the training.
+    let is_number_of_seeds = |key: &str| key == "seed" && entry.seeds.len() != reference.seeds.len();
+    let is_compared = |key: &&String| {
+        *key == "corpus"
+            || is_choice(key) && *key != PRIMARY_METRICS && !is_written_down(key) && !is_number_of_seeds(key)
+    };
     let mut keys: Vec<&String> = before.keys().chain(after.keys()).filter(is_compared).collect();
     keys.sort();
     keys.dedup();

@@ -66,8 +66,8 @@ impl<'a> Numbers<'a> {
         })
     }
 
-    /// With what was decided, over these runs and no others, of each experiment that registered what it expects: claims
-    /// rest on that.
+    /// With what was decided, over these runs and no others, of each experiment that registered what it expects: claims,
+    /// tables and words rest on that.
     pub fn decided(mut self, project: &Project) -> Result<Self, StudyError> {
         let expects = |entry: &Entry| entry.runs.iter().any(|run| run.run.experiment.expect.is_some());
         if !self.families.entries.iter().any(expects) {
@@ -88,6 +88,8 @@ impl<'a> Numbers<'a> {
                 Err(error) => return Err(error),
             }
         }
+        self.decisions.values().for_each(|decision| self.differences.register(decision));
+        self.counts = Counts::of(&self.families, &self.differences, &self.standings);
         Ok(self)
     }
 

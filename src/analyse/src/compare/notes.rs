@@ -1,6 +1,8 @@
 //! What a reader of a comparison has to know beside its numbers. Each is a kind with its data, so that the paper and the
 //! audit can use it, and one sentence.
 
+use std::collections::BTreeMap;
+
 use harness_core::Digest;
 use harness_core::names::RunId;
 use serde::{Serialize, Serializer};
@@ -93,8 +95,10 @@ pub enum Note {
     },
     /// Items of a task have no answer.
     ItemsUnanswered {
-        /// The run.
-        run: RunId,
+        /// The side.
+        side: String,
+        /// Its runs that leave as many of them.
+        runs: Vec<RunId>,
         /// The task.
         task: String,
         /// Items in all.
@@ -185,7 +189,7 @@ impl Note {
                 "`{metric}` is not judged: it is not a finite number in {}",
                 runs.iter().map(|run| format!("`{run}`")).collect::<Vec<_>>().join(", ")
             ),
-            Note::ItemsUnanswered { run, task, items, not_finite, too_long, ties } => {
+            Note::ItemsUnanswered { side, runs, task, items, not_finite, too_long, ties } => {
                 let why = [
                     (not_finite, "with a score that is not finite"),
                     (too_long, "too long for the context"),
@@ -194,7 +198,11 @@ impl Note {
                 let why: Vec<String> =
                     why.iter().filter(|(n, _)| **n > 0).map(|(n, why)| format!("{n} {why}")).collect();
                 let unanswered = not_finite + too_long + ties;
-                format!("`{run}` leaves {unanswered} of {items} items of `{task}` unanswered: {}", why.join(", "))
+                let who = match runs.as_slice() {
+                    [run] => format!("`{run}` leaves"),
+                    runs => format!("{} runs of `{side}` leave", runs.len()),
+                };
+                format!("{who} {unanswered} of {items} items of `{task}` unanswered: {}", why.join(", "))
             }
             Note::TasksNotShared { tasks } => {
                 format!("not compared, because not scored alike in every run: {}", tasks.join(", "))
@@ -239,14 +247,32 @@ pub(super) fn on_side(side: &Side) -> Vec<Note> {
         notes.push(Note::RepeatedInTraining { side: side.name.clone(), documents, of });
     }
     notes.extend(best_is_not_last(side));
+    notes.extend(items_unanswered(side));
+    notes
+}
+
+/// One note for all runs of a side that leave as many items of a task: which are too long is the same in each.
+fn items_unanswered(side: &Side) -> Vec<Note> {
+    let mut by_count: BTreeMap<(&str, u64, [u64; 3]), Vec<RunId>> = BTreeMap::new();
     for run in &side.runs {
         for task in run.tasks.iter().filter(|task| task.unanswered.total() > 0) {
             let Unanswered { not_finite, too_long, ties } = task.unanswered;
-            let (run, task, items) = (run.run.open.run.clone(), task.id.clone(), task.items);
-            notes.push(Note::ItemsUnanswered { run, task, items, not_finite, too_long, ties });
+            let runs = by_count.entry((&task.id, task.items, [not_finite, too_long, ties])).or_default();
+            runs.push(run.run.open.run.clone());
         }
     }
-    notes
+    let note = |((task, items, [not_finite, too_long, ties]), runs): ((&str, u64, [u64; 3]), Vec<RunId>)| {
+        Note::ItemsUnanswered {
+            side: side.name.clone(),
+            runs,
+            task: task.to_owned(),
+            items,
+            not_finite,
+            too_long,
+            ties,
+        }
+    };
+    by_count.into_iter().map(note).collect()
 }
 
 /// What the latest run declares has to stand in every run: the records keep what each was started with.
