@@ -27,6 +27,7 @@ mod cases {
     mod next;
     mod openings;
     mod output;
+    mod pages;
     mod paper;
     mod plan;
     mod plot;
