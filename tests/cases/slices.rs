@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::cases::paper::with_templates;
 use crate::common::{Project, TINY, flip};
 use harness_analyse::diagnose::Outcome;
 use harness_analyse::slices::{By, Report, Slice, Wanted, slices};
@@ -320,4 +321,20 @@ fn a_diagnosis_finds_what_is_planted_inside_the_model() {
         slice.loss_nats -= 1.0;
     }
     assert_eq!(finding(&uses_context, "context_unused").outcome, Outcome::Clear);
+}
+
+#[test]
+fn a_figure_of_text_that_is_not_here_is_no_contradiction() {
+    let Some(project) = with_templates(Project::new) else { return };
+    project.commit("Clone");
+    project.harness(&["run", "tiny"]).expect(0);
+    let section =
+        "#import \"/report/build/lib/values.typ\": *\n= Where\n#figure-of(\"slices\", \"tiny\", caption: [Where.])\n";
+    project.write("report/sections/56-where.typ", section);
+    project.harness(&["report"]).expect(0);
+    project.harness(&["audit"]).expect(0);
+    std::fs::remove_file(project.path(".harness")).unwrap();
+    let audited = project.harness(&["audit"]).expect(3).stdout;
+    assert!(audited.contains("without it the text behind the losses is not known"), "{audited}");
+    assert!(!audited.contains("CONTRADICTION"), "{audited}");
 }

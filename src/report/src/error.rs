@@ -6,6 +6,7 @@ use harness_core::config::place_of;
 use harness_core::files::FileError;
 
 use harness_analyse::CompareError;
+use harness_analyse::slices::SliceError;
 
 /// A place in a file that a person wrote.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -75,6 +76,9 @@ pub enum ReportError {
         /// What can be done.
         hint: Option<String>,
     },
+    /// A figure shows losses of text that is not on this machine.
+    #[error(transparent)]
+    NoText(SliceError),
     /// The name of a file does not say where in the paper its section stands.
     #[error(
         "`{}` is no name of a section\nhint: name it `NN-name.typ`: sections stand in the order of their numbers, from `00-` (the \

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use harness_analyse::RunAnalysis;
+use harness_analyse::slices::SliceError;
 use harness_core::Digest;
 use harness_core::config::Limits;
 use harness_core::files;
@@ -185,7 +186,10 @@ pub(super) fn asked_for(
     let drawn = on_all_cores(&wanted, |(figure, _)| draw(project, families, logbook, &looks, figure, last.as_ref()));
     let mut figures = BTreeMap::new();
     for ((figure, (section, call)), drawn) in wanted.into_iter().zip(drawn) {
-        let drawn = drawn.map_err(|error| refused(section, call, &call.arguments[0], &error))?;
+        let drawn = drawn.map_err(|error| match error {
+            PlotError::Slices(error @ SliceError::NotHere { .. }) => ReportError::NoText(error),
+            error => refused(section, call, &call.arguments[0], &error),
+        })?;
         figures.insert(figure, drawn);
     }
     Ok(figures)

@@ -239,7 +239,10 @@ pub(crate) fn paper(known: &Known, paper: &Paper, setter: &Setter, audit: &mut A
                 again::set(project, paper, &mut made, setter, audit);
             }
             Err(error) => {
-                let missing = matches!(&error, ReportError::File(error) if error.is_not_found());
+                let missing = match &error {
+                    ReportError::File(error) => error.is_not_found(),
+                    error => matches!(error, ReportError::NoText(_)),
+                };
                 let detail = format!("not made again: {}", first_line(&error));
                 let outcome = if missing { Outcome::Missing } else { Outcome::Contradiction };
                 audit.add("L3", &Subject::Paper, "files of the paper", outcome, detail);
