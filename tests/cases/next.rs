@@ -178,13 +178,13 @@ fn what_is_decided_is_to_be_adopted_or_rejected() {
     let project = project();
     let harmful = PROPOSAL.replace("warmup_steps = 2", "cooldown_steps = 5").replace("lower", "higher");
     project.write("experiments/cool/experiment.toml", &harmful);
-    project.commit("Expect the contrary of a cool-down");
+    project.commit("Expect harm of a cool-down");
     for seeds in ["1", "2"] {
         project.harness(&["seeds", "tiny", "--seeds", seeds]).expect(0);
     }
-    for name in ["warm", "cool"] {
-        for (behaviour, seeds) in [("better:400", "1"), ("better:401", "2")] {
-            project.harness_with(behaviour, &["seeds", name, "--seeds", seeds]).expect(0);
+    for (name, sign) in [("warm", ""), ("cool", "-")] {
+        for (size, seeds) in [("400", "1"), ("401", "2")] {
+            project.harness_with(&format!("better:{sign}{size}"), &["seeds", name, "--seeds", seeds]).expect(0);
         }
     }
     let all = suggestions(&project);
