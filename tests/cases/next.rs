@@ -179,12 +179,9 @@ fn what_is_decided_is_to_be_adopted_or_rejected() {
     let harmful = PROPOSAL.replace("warmup_steps = 2", "cooldown_steps = 5").replace("lower", "higher");
     project.write("experiments/cool/experiment.toml", &harmful);
     project.commit("Expect harm of a cool-down");
-    for seeds in ["1", "2"] {
-        project.harness(&["seeds", "tiny", "--seeds", seeds]).expect(0);
-    }
-    for (name, sign) in [("warm", ""), ("cool", "-")] {
-        for (size, seeds) in [("400", "1"), ("401", "2")] {
-            project.harness_with(&format!("better:{sign}{size}"), &["seeds", name, "--seeds", seeds]).expect(0);
+    for (name, sizes) in [("tiny", [400, 400]), ("warm", [800, 801]), ("cool", [0, 1])] {
+        for (size, seeds) in sizes.iter().zip(["1", "2"]) {
+            project.harness_with(&format!("better:{size}"), &["seeds", name, "--seeds", seeds]).expect(0);
         }
     }
     let all = suggestions(&project);
