@@ -64,6 +64,26 @@ fn a_run_that_cannot_be_sealed_says_how_it_will_be() {
 }
 
 #[test]
+fn git_takes_up_a_run_when_it_is_sealed() {
+    let project = Project::new();
+    let child = project.start("slow", &["run", "tiny"]);
+    crate::common::until("a step", || {
+        !project.runs("tiny").is_empty() && project.latest("tiny").join("steps.csv").exists()
+    });
+    project.git(&["add", "--all"]);
+    assert_eq!(project.git(&["status", "--porcelain"]), "");
+    project.wait(child).expect(0);
+    let run = project.latest("tiny");
+    assert!(!run.join(".gitignore").exists());
+    project.git(&["add", "--all"]);
+    assert!(project.git(&["status", "--porcelain"]).contains("MANIFEST"));
+    // Whatever takes a sealed run out of git's sight is found.
+    fs::write(run.join(".gitignore"), "*\n").unwrap();
+    let ran = project.harness(&["audit", "tiny"]).expect(1);
+    assert!(ran.stdout.contains("`.gitignore` was not there"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_run_whose_supervisor_is_gone_is_sealed_as_failed() {
     let project = Project::new();
     project.harness_with("die:11", &["run", "tiny"]).expect(1);

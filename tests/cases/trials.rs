@@ -293,8 +293,9 @@ fn a_study_that_the_budget_does_not_pay_for_is_refused_as_a_whole() {
 fn an_interrupted_study_goes_on_with_the_trial_that_it_was_at() {
     let project = project(STUDY);
     let child = project.start("slow", &["study", "run", "tiny"]);
-    until("a step", || project.runs("tiny").first().is_some_and(|run| run.join("log.jsonl").is_file()));
-    std::thread::sleep(Duration::from_millis(300));
+    let log = |run: &PathBuf| fs::read_to_string(run.join("log.jsonl")).unwrap_or_default();
+    let has_checkpoint = |run: &PathBuf| log(run).contains("\"event\":\"checkpoint\"");
+    until("a checkpoint", || project.runs("tiny").first().is_some_and(has_checkpoint));
     signal(child.id(), Signal::INT);
     project.wait(child).expect(130);
     assert_eq!(ended(&project, "interrupted").keys().copied().collect::<Vec<_>>(), [0]);

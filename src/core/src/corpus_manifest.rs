@@ -79,6 +79,12 @@ pub const FEWEST_DOCUMENTS: u64 = 5;
 pub const FEW_DOCUMENTS: u64 = 20;
 
 impl Manifest {
+    /// Whether it has the validation documents of another, in their order: losses on them can be paired, whatever was trained on.
+    pub fn has_validation_text_of(&self, other: &Manifest) -> bool {
+        let text = |of: &Self| of.validation_documents.iter().map(|document| document.sha256).collect::<Vec<_>>();
+        text(self) == text(other)
+    }
+
     /// What makes losses on the held-out sides hard to judge by, each with a hint.
     pub fn cautions(&self) -> Vec<String> {
         let documents = self.documents.validation;

@@ -165,6 +165,7 @@ impl Recorder {
         for (path, content) in plan {
             files::write(&folder.join(path), content)?;
         }
+        files::write(&folder.join(file::IGNORED), b"# Until the run is sealed.\n*\n")?;
         files::write(&folder.join(file::OPEN), pretty(open).as_bytes())?;
         // Every run has this table, even one that fails before its first step.
         files::write(&folder.join(file::STEPS), b"")?;
@@ -306,13 +307,14 @@ impl Recorder {
         let staged = self.folder.join(file::STAGED_MANIFEST);
         files::write(&staged, manifest.as_bytes())?;
         files::write(&self.folder.join(file::RECORD), record.as_bytes())?;
+        files::remove(&self.folder.join(file::IGNORED))?;
         files::rename(&staged, &self.folder.join(file::MANIFEST))?;
         Ok((parsed, Digest::of(manifest.as_bytes())))
     }
 
     /// Every file of the folder but those that the seal itself writes.
     fn digests(&self) -> Result<BTreeMap<String, OutputFile>, SealError> {
-        let written = [file::LOG, file::RECORD, file::MANIFEST];
+        let written = [file::LOG, file::RECORD, file::MANIFEST, file::IGNORED];
         let paths = files::list_recursive(&self.folder)?.into_iter();
         let paths: Vec<String> = paths.filter(|path| !written.contains(&path.as_str()) && !is_apart(path)).collect();
         let whole: Vec<PathBuf> = paths.iter().map(|path| self.folder.join(path)).collect();

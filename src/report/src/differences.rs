@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness_analyse::compare::{Basis, Effect, Note, TestKind, Verdict, judge};
-use harness_analyse::{Asked, CompareError, Comparison, Side, Unit, Value, compare, lower_is_better};
-use harness_study::decide::{Decision, Estimate};
+use harness_analyse::{Asked, CompareError, Comparison, Side, Unit, Value, compare};
+use harness_core::config::Direction as Expected;
+use harness_study::decide::{Decision, Estimate, better_of};
 use serde::Serialize;
 
 use super::families::{Entry, Families};
@@ -111,7 +112,8 @@ impl Differences {
         let pairs = self.0.get_mut(decision.experiment.as_str());
         let pair = pairs.and_then(|pairs| pairs.get_mut(decision.against.as_str()));
         if let Some(difference) = pair.and_then(|pair| pair.differences.get_mut(&expect.metric)) {
-            difference.register(estimate, &expect.metric);
+            let wanted = (expect.direction != Expected::Same).then_some(expect.direction);
+            difference.register(estimate, better_of(&expect.metric).or(wanted));
         }
     }
 
@@ -187,7 +189,7 @@ fn direction(effect: &Effect) -> Direction {
 }
 
 impl Difference {
-    fn register(&mut self, estimate: &Estimate, metric: &str) {
+    fn register(&mut self, estimate: &Estimate, better: Option<Expected>) {
         let Estimate { difference, interval, p_adjusted, .. } = *estimate;
         let is_found = interval[0] > 0.0 || interval[1] < 0.0;
         let direction = match is_found {
@@ -195,10 +197,11 @@ impl Difference {
             true if difference < 0.0 => Direction::Lower,
             true => Direction::Higher,
         };
-        let verdict = match is_found {
-            false => Verdict::NotDistinguishable,
-            true if (difference < 0.0) == lower_is_better(metric) => Verdict::Better,
-            true => Verdict::Worse,
+        let verdict = match better {
+            _ if !is_found => Verdict::NotDistinguishable,
+            None => Verdict::NotJudged,
+            Some(better) if (difference < 0.0) == (better == Expected::Lower) => Verdict::Better,
+            Some(_) => Verdict::Worse,
         };
         let unit = self.difference.unit;
         *self = Difference {

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use harness_analyse::{RunAnalysis, Value};
-use harness_core::Digest;
 use harness_core::names::ExperimentName;
 use harness_record::format::Evaluated;
 use harness_record::select;
@@ -74,10 +73,7 @@ impl<'a> Entry<'a> {
 
     /// Whether the documents that it is validated on are the same.
     pub(crate) fn has_held_out_text_of(&self, other: &Entry) -> bool {
-        let text = |entry: &Entry| -> Vec<Digest> {
-            entry.latest.run.corpus.validation_documents.iter().map(|document| document.sha256).collect()
-        };
-        self.has_data_of(other) || text(self) == text(other)
+        self.has_data_of(other) || self.latest.run.corpus.has_validation_text_of(&other.latest.run.corpus)
     }
 
     pub(crate) fn has_hypothesis(&self) -> bool {

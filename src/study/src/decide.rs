@@ -392,17 +392,18 @@ fn worse(test: &TTest, lower_is_better: bool) -> [f64; 2] {
 /// The direction that is better. A proposal may expect harm, and is right if it finds it; what is expected of a quantity that is
 /// neither better nor worse in itself is what is wanted of it.
 fn better(metric: &str, expected: Direction) -> Direction {
-    let is_quality = ["bits_per_byte", "loss", "perplexity", "accuracy", "gold_probability"];
     match expected {
-        Direction::Lower | Direction::Higher if is_quality.iter().any(|name| metric.ends_with(name)) => {
-            if lower_is_better(metric) {
-                Direction::Lower
-            } else {
-                Direction::Higher
-            }
-        }
-        expected => expected,
+        Direction::Same => Direction::Same,
+        expected => better_of(metric).unwrap_or(expected),
     }
+}
+
+/// The direction in which a metric of quality is better; none of what is neither better nor worse in itself, such as a speed
+/// that is bought with memory.
+pub fn better_of(metric: &str) -> Option<Direction> {
+    let is_quality = ["bits_per_byte", "loss", "perplexity", "accuracy", "gold_probability"];
+    let better = if lower_is_better(metric) { Direction::Lower } else { Direction::Higher };
+    is_quality.iter().any(|name| metric.ends_with(name)).then_some(better)
 }
 
 /// The interval of a difference as one of the improvement in a direction.

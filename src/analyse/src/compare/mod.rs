@@ -410,6 +410,13 @@ pub fn show_difference(difference: f64, unit: Unit) -> String {
     }
 }
 
+/// A p-value in a sentence: `p = 0.0340`, or `p < 0.0001`.
+pub fn show_p(p: f64, decimals: usize) -> String {
+    let shown = format!("{p:.decimals$}");
+    let is_zero = !shown.contains(|digit: char| ('1'..='9').contains(&digit));
+    if is_zero { format!("p < 0.{}1", "0".repeat(decimals.saturating_sub(1))) } else { format!("p = {shown}") }
+}
+
 /// Why two sides cannot be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {

@@ -29,11 +29,7 @@ pub(super) fn losses(reference: &Side, other: &Side) -> Result<Result<Losses, No
             None => return Ok(Err(Note::NotValidated { run: run.run.open.run.clone() })),
         }
     }
-    let same_text = |run: &RunAnalysis| {
-        let theirs = run.run.corpus.validation_documents.iter().map(|d| d.sha256);
-        theirs.eq(documents.iter().map(|d| d.sha256))
-    };
-    if !paths.iter().all(|(run, _)| same_text(run)) {
+    if !paths.iter().all(|(run, _)| run.run.corpus.has_validation_text_of(&reference.runs[0].run.corpus)) {
         return Ok(Err(Note::ValidationTextsDiffer));
     }
     let side = |side: &Side| -> Result<Vec<Vec<f64>>, CompareError> {

@@ -31,12 +31,14 @@ pub(super) fn effects(
         }
     }
     let first = &scored[0][0];
-    let text = |run: &RunAnalysis| {
-        let documents = run.run.corpus.validation_documents.iter().map(|d| d.sha256);
-        (run.run.open.data.tokenizer_sha256, documents.collect::<Vec<_>>())
+    let first_run = &reference.runs[0].run;
+    let same_tokens = |run: &RunAnalysis| {
+        run.run.open.data.tokenizer_sha256 == first_run.open.data.tokenizer_sha256
+            && run.run.corpus.has_validation_text_of(&first_run.corpus)
     };
-    let same_text = reference.runs.iter().chain(&other.runs).all(|run| text(run) == text(&reference.runs[0]));
-    if !same_text || !scored.iter().flatten().all(|scored| scored.same_windows(first)) {
+    if !reference.runs.iter().chain(&other.runs).all(same_tokens)
+        || !scored.iter().flatten().all(|scored| scored.same_windows(first))
+    {
         let because = "the runs did not predict the same tokens in the same windows".to_owned();
         notes.push(Note::NoSlices { because });
         return Ok(Vec::new());

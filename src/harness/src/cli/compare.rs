@@ -101,7 +101,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         terminal::say_json(&text);
     } else if arguments.csv {
         let rows = comparisons.iter().flat_map(|c| c.effects.iter().map(move |e| row(c, e)));
-        terminal::say(String::from_utf8_lossy(&to_csv(rows)).trim_end());
+        terminal::say_exactly(String::from_utf8_lossy(&to_csv(rows)).trim_end());
     } else {
         for (index, comparison) in comparisons.iter().enumerate() {
             print(comparison, arguments);

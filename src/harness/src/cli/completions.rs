@@ -18,6 +18,6 @@ pub(super) struct Arguments {
 pub(super) fn execute(arguments: &Arguments) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut super::Arguments::command(), "harness", &mut script);
-    terminal::say(String::from_utf8_lossy(&script).trim_end());
+    terminal::say_exactly(String::from_utf8_lossy(&script).trim_end());
     Ok(exit_code::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 use super::{Outcome, Workplace, terminal};
 use crate::exit_code;
+use harness_analyse::compare::show_p;
 use harness_study::{Decision, Evidence, adoptions, decide_by, doubts, tree};
 
 /// Decide a change by the rule that it registered before its runs: what became of its hypothesis, and whether to adopt it.
@@ -51,7 +52,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         format!("dates      {what} commit of run {run} {}", doubt.detail)
     }));
     if let Some(p) = in_sequence {
-        lines.push(format!("sequence   {} by Holm's method over all families of its tree", terminal::p_is(p, 4)));
+        lines.push(format!("sequence   {} by Holm's method over all families of its tree", show_p(p, 4)));
     }
     if let Some(decided) = decided {
         let (outcome, over, at) = (decided.outcome.word(), &decided.over, &decided.decided_at);
@@ -87,7 +88,7 @@ fn shown(decision: &Decision) -> String {
         ));
         lines.push(format!(
             "           adjusted {}, {} df: {}",
-            terminal::p_is(found.p_adjusted, 4),
+            show_p(found.p_adjusted, 4),
             found.df,
             found.test.words()
         ));

@@ -50,7 +50,7 @@ pub(super) fn execute(workplace: &Workplace, _: &Arguments) -> Outcome {
         "One change, and what it is expected to do, committed before its first run. This is experiments/rotary/experiment.toml,\n\
          as `harness propose rotary --over baseline --because context_unused` wrote it:\n",
     );
-    terminal::say(files::read_to_string(&root.join("experiments/rotary/experiment.toml"))?.trim_end());
+    terminal::say_exactly(files::read_to_string(&root.join("experiments/rotary/experiment.toml"))?.trim_end());
 
     tell(
         "4/7 Runs of the proposal",

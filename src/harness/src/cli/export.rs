@@ -91,7 +91,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         Form::Hf { run, folder, step } => (run, folder, step),
         Form::Tensorboard { run, folder } => {
             let run = record::choose(&workplace.project, run)?;
-            terminal::say(&exchange::tensorboard(&run, folder)?.display().to_string());
+            terminal::say_exactly(&exchange::tensorboard(&run, folder)?.display().to_string());
             return Ok(exit_code::SUCCESS);
         }
         Form::InToto { run, file } => {
@@ -109,7 +109,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let exported = exchange::export(&workplace.project, run, *step, folder)?;
     terminal::tell(&format!("run {id}, step {}, as a {}", exported.step, exported.architecture));
     for file in &exported.files {
-        terminal::say(&folder.join(file).display().to_string());
+        terminal::say_exactly(&folder.join(file).display().to_string());
     }
     Ok(exit_code::SUCCESS)
 }
@@ -155,7 +155,7 @@ fn skypilot(workplace: &Workplace, asked: &Asked, folder: &Path) -> Outcome {
     bundle(project, &rental.folder.join(BUNDLE))?;
     for (name, text) in rental.files() {
         files::write(&folder.join(name), text.as_bytes())?;
-        terminal::say(&folder.join(name).display().to_string());
+        terminal::say_exactly(&folder.join(name).display().to_string());
     }
     terminal::tell(&format!("hint: sky jobs launch {}", folder.join("task.yaml").display()));
     Ok(exit_code::SUCCESS)
@@ -184,6 +184,6 @@ fn ro_crate(workplace: &Workplace) -> Result<serde_json::Value, Failure> {
 fn write(file: &Path, value: &serde_json::Value) -> Outcome {
     let text = serde_json::to_string_pretty(value).expect("it is JSON");
     files::write(file, format!("{text}\n").as_bytes())?;
-    terminal::say(&file.display().to_string());
+    terminal::say_exactly(&file.display().to_string());
     Ok(exit_code::SUCCESS)
 }

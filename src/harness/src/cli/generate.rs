@@ -124,12 +124,12 @@ fn print(arguments: &Arguments, run: &SealedRun, drawn: &[Generated]) {
                 "run": run.open.run, "sample": sample.sample, "prompt": arguments.prompt, "text": text,
                 "tokens": sample.tokens, "log_probabilities_nats": sample.log_probabilities_nats,
             });
-            terminal::say(&line.to_string());
+            terminal::say_exactly(&line.to_string());
             continue;
         }
         if arguments.samples > 1 {
             terminal::say(&format!("--- {}", sample.sample));
         }
-        terminal::say(&format!("{}{text}", arguments.prompt));
+        terminal::say_exactly(&format!("{}{text}", arguments.prompt));
     }
 }

@@ -57,6 +57,7 @@ mod trace;
 mod tree;
 mod variance;
 mod watch;
+mod wrap;
 
 use std::env;
 use std::fmt::Display;

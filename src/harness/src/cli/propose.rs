@@ -55,7 +55,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let proposed = card.propose(&name, &own, project, &load_config(project, &base)?, &wishes)?;
     proposal::check(workplace, &proposed.loaded)?;
     if arguments.dry_run {
-        terminal::say(proposed.text.trim_end());
+        terminal::say_exactly(proposed.text.trim_end());
         return Ok(exit_code::SUCCESS);
     }
     files::write(&path, proposed.text.as_bytes())?;

@@ -79,7 +79,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     } else if arguments.csv {
         let rows = std::iter::once(&report.total).chain(&report.slices).map(token_row);
         let rows = rows.chain(report.phenomena.iter().map(task_row));
-        terminal::say(String::from_utf8_lossy(&to_csv(rows)).trim_end());
+        terminal::say_exactly(String::from_utf8_lossy(&to_csv(rows)).trim_end());
     } else {
         print(&report, arguments);
     }

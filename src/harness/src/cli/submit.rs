@@ -316,12 +316,14 @@ fn dry_run(order: &Order, root: &Path, trainer: &Path, json: bool) -> Outcome {
         "tasks": order.tasks,
         "scripts": scripts.iter().map(|(name, text)| json!({ "name": name, "text": text })).collect::<Vec<_>>(),
     });
-    terminal::say_as(json, &value, || {
-        let text = |(name, text): &(&str, String)| {
-            if scripts.len() == 1 { text.clone() } else { format!("# --- {name} ---\n{text}") }
-        };
-        scripts.iter().map(text).collect::<Vec<_>>().join("\n")
-    });
+    let text = |(name, text): &(&str, String)| {
+        if scripts.len() == 1 { text.clone() } else { format!("# --- {name} ---\n{text}") }
+    };
+    if json {
+        terminal::say_json(&value);
+    } else {
+        terminal::say_exactly(&scripts.iter().map(text).collect::<Vec<_>>().join("\n"));
+    }
     Ok(exit_code::SUCCESS)
 }
 

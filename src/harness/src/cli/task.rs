@@ -156,7 +156,7 @@ fn new(workplace: &Workplace, name: &str, paths: &[PathBuf], answers: Option<&Pa
     terminal::tell(&format!(
         "wrote experiments/tasks/{name}.toml; fill in what is empty, then `harness task check {name}`"
     ));
-    terminal::say(text.trim_end());
+    terminal::say_exactly(text.trim_end());
     Ok(exit_code::SUCCESS)
 }
 

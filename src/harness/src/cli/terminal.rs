@@ -1,12 +1,13 @@
 //! What the commands share on the terminal: errors, progress, tables.
 
 use std::io::{self, IsTerminal, Write, stderr, stdout};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 use harness_core::contract::{Message, Unanswered};
 use harness_core::scores::StepLine;
 use harness_corpus::{Progress, Unit};
@@ -15,6 +16,7 @@ use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use super::Failure;
+use super::wrap::wrapped;
 use crate::exit_code;
 use crate::run::{Interrupts, RunError, Watcher, Workload, timed};
 use crate::watch::view::left_in_words;
@@ -22,18 +24,31 @@ use harness_record::format::Open;
 
 /// Prints an error: its lines, with `hint:` where it has one.
 pub(super) fn complain(message: &str) {
-    let _ = stderr().write_all(format!("error: {}\n", plain(message)).as_bytes());
+    tell(&format!("error: {message}"));
 }
 
-/// Prints to standard output. Whoever closes the pipe (`| head`) has read enough, and the program ends quietly; whatever
+/// Prints words to standard output. Whoever closes the pipe (`| head`) has read enough, and the program ends quietly; whatever
 /// else keeps it from being written (a full disk, say) ends the program with a message.
 pub(super) fn say(text: &str) {
+    print(&format!("{}\n", wrapped(&plain(text), columns_of(&stdout()))));
+}
+
+/// Prints what another program or a file is to take over: line by line as it is, however narrow the terminal.
+pub(super) fn say_exactly(text: &str) {
     print(&format!("{}\n", plain(text)));
+}
+
+/// How many columns a terminal has; of what is none there is no end.
+fn columns_of(stream: &impl AsFd) -> usize {
+    rustix::termios::tcgetwinsize(stream).map_or(usize::MAX, |size| match size.ws_col {
+        0 => usize::MAX,
+        columns => columns.into(),
+    })
 }
 
 /// Prints an answer as JSON, its fields in the order in which they are declared.
 pub(super) fn say_json(answer: &impl Serialize) {
-    say(&serde_json::to_string_pretty(answer).expect("answers are plain data"));
+    say_exactly(&serde_json::to_string_pretty(answer).expect("answers are plain data"));
 }
 
 /// Prints an answer as JSON where that is asked for, else in words.
@@ -69,7 +84,8 @@ fn lost_output(error: &io::Error) -> u8 {
 
 /// Prints a line of progress to standard error.
 pub(super) fn tell(text: &str) {
-    let _ = stderr().write_all(format!("{}\n", plain(text)).as_bytes());
+    let text = plain(text);
+    let _ = stderr().write_all(format!("{}\n", wrapped(&text, columns_of(&stderr()))).as_bytes());
 }
 
 /// Whether somebody sits there who can answer.
@@ -111,13 +127,6 @@ pub(super) fn p_value(p: f64) -> String {
     if p < 0.001 { "<.001".to_owned() } else { format!("{p:.3}") }
 }
 
-/// The same in a sentence: `p = 0.0340`, or `p < 0.0001`.
-pub(super) fn p_is(p: f64, decimals: usize) -> String {
-    let shown = format!("{p:.decimals$}");
-    let is_zero = !shown.contains(|digit: char| ('1'..='9').contains(&digit));
-    if is_zero { format!("p < 0.{}1", "0".repeat(decimals.saturating_sub(1))) } else { format!("p = {shown}") }
-}
-
 /// Text of records and files as a part of one line: with the break of a line in it, a name could write lines of an audit.
 pub(super) fn one_line(text: &str) -> String {
     text.replace(['\n', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'], "\u{fffd}")
@@ -137,11 +146,33 @@ fn aligned(header: &[&str], rows: &[Vec<String>], others: CellAlignment) -> Stri
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header(header.to_vec());
     table.add_rows(rows.iter().cloned());
+    // No word is broken, and nothing of the first column, which may be a tree: what is still wider than the terminal stays so.
+    let fewest = unbroken(header, rows).map(|letters| letters + 2);
+    let width = u16::try_from(columns_of(&stdout())).unwrap_or(u16::MAX) - 1;
+    if fewest.clone().sum::<u16>() <= width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        let bounds = fewest.map(|columns| ColumnConstraint::LowerBoundary(Width::Fixed(columns)));
+        table.set_constraints(bounds);
+    }
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_cell_alignment(if index == 0 { CellAlignment::Left } else { others });
         column.set_padding((0, 2));
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// Letters of what is not broken in each column: the longest cell of the first, the longest word of the others.
+fn unbroken(header: &[&str], rows: &[Vec<String>]) -> impl Iterator<Item = u16> + Clone {
+    let mut most = vec![0; header.len()];
+    let rows = rows.iter().map(|row| row.iter().map(String::as_str).collect());
+    for row in std::iter::once(header.to_vec()).chain(rows) {
+        for (column, (most, cell)) in most.iter_mut().zip(row).enumerate() {
+            let letters = |text: &str| u16::try_from(text.chars().count()).unwrap_or(u16::MAX / 64);
+            let words = cell.split(' ').map(letters).max().unwrap_or_default();
+            *most = (if column == 0 { letters(cell) } else { words }).max(*most);
+        }
+    }
+    most.into_iter()
 }
 
 /// The same as a Markdown table.

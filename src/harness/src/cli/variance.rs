@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
 use crate::exit_code;
-use harness_analyse::compare::show_difference;
+use harness_analyse::compare::{show_difference, show_p};
 use harness_analyse::show;
 use harness_study::tree::metric_of;
 use harness_study::variance::{FORMAT, Interval, Spread};
@@ -121,7 +121,7 @@ fn shown(variance: &Variance) -> String {
     }
     if let Some(pooled) = &variance.pooled {
         let [low, high] = pooled.deviation.range.map(size);
-        let p = |p: Option<f64>| p.map_or_else(|| "not tested".to_owned(), |p| terminal::p_is(p, 3));
+        let p = |p: Option<f64>| p.map_or_else(|| "not tested".to_owned(), |p| show_p(p, 3));
         parts.push(format!(
             "one deviation for all: {} ({low} to {high}, {} df)\n  do they share it? Bartlett: {}; Brown and Forsythe: {}",
             size(pooled.deviation.deviation),

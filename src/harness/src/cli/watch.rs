@@ -39,7 +39,8 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     // Also puts a hook before panics that gives the terminal back.
     let mut screen = ratatui::try_init().map_err(|e| Failure::failed(format!("could not use the terminal: {e}")))?;
     let outcome = show(&mut screen, &mut watcher);
-    ratatui::restore();
+    // Where the terminal is gone there is nothing to give back, and nobody to tell.
+    let _ = ratatui::try_restore();
     outcome
 }
 

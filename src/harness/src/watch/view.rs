@@ -165,11 +165,14 @@ fn chart(frame: &mut Frame, area: Rect, title: &'static str, points: &[(f64, f64
         .graph_type(if finite.len() > 1 { GraphType::Line } else { GraphType::Scatter })
         .style(Style::new().fg(color))
         .data(&finite);
-    let labels = |low: f64, high: f64| [label(low), label((low + high) / 2.0), label(high)];
     let chart = Chart::new(vec![data])
         .block(block.title_bottom(format!(" now {} ", label(now))))
-        .x_axis(Axis::default().bounds([first, last.max(first + 1.0)]).labels([counted(first), counted(last)]))
-        .y_axis(Axis::default().bounds([low, high]).labels(labels(low, high)));
+        .x_axis(
+            Axis::default()
+                .bounds([first, last.max(first + 1.0)])
+                .labels([format!("{first:.0}"), format!("{last:.0}")]),
+        )
+        .y_axis(Axis::default().bounds([low, high]).labels(labels([low, (low + high) / 2.0, high])));
     frame.render_widget(chart, area);
 }
 
@@ -177,13 +180,26 @@ fn label(value: f64) -> String {
     if value.abs() >= 1000.0 { counted(value) } else { format!("{value:.2}") }
 }
 
+/// Labels of one axis: under one prefix, with as many decimals as it takes to tell them apart.
+fn labels(values: [f64; 3]) -> [String; 3] {
+    let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    let (power, prefix, fewest) = prefix(largest).map_or((1.0, "", 2), |(power, prefix)| (power, prefix, 1));
+    let shown = |decimals| values.map(|value| format!("{:.decimals$}{prefix}", value / power));
+    let is_told_apart = |[low, middle, high]: &[String; 3]| low != middle && middle != high;
+    (fewest..9).map(shown).find(is_told_apart).unwrap_or_else(|| shown(9))
+}
+
 /// A count with a prefix: `41.2 k`.
 fn counted(value: f64) -> String {
-    let prefixes = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
-    match prefixes.into_iter().find(|(power, _)| value.abs() >= *power) {
+    match prefix(value) {
         Some((power, prefix)) => format!("{:.1}{prefix}", value / power),
         None => format!("{value:.0}"),
     }
+}
+
+fn prefix(value: f64) -> Option<(f64, &'static str)> {
+    let prefixes = [(1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
+    prefixes.into_iter().find(|(power, _)| value.abs() >= *power)
 }
 
 /// A time in its two largest units: `2 d 3 h`, `3 h 20 min`, `5 min 0 s`; of a few seconds one decimal.
@@ -225,4 +241,17 @@ pub fn summary(state: &State, around: &Surroundings) -> String {
     lines.extend(facts);
     lines.extend(state.events.last().map(|(at, what)| format!("{at} {what}")));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::labels;
+
+    #[test]
+    fn labels_of_an_axis_differ_and_share_a_prefix() {
+        assert_eq!(labels([1.85, 2.6, 3.35]), ["1.85", "2.60", "3.35"]);
+        assert_eq!(labels([1.8501, 1.8503, 1.8505]), ["1.8501", "1.8503", "1.8505"]);
+        assert_eq!(labels([990.0, 1005.0, 1020.0]), ["0.99 k", "1.00 k", "1.02 k"]);
+        assert_eq!(labels([20_400.0, 20_500.0, 20_600.0]), ["20.4 k", "20.5 k", "20.6 k"]);
+    }
 }

@@ -113,6 +113,9 @@ pub mod file {
     pub const MANIFEST: &str = "MANIFEST";
     /// What becomes MANIFEST, until `record.json` is there.
     pub const STAGED_MANIFEST: &str = ".MANIFEST.tmp";
+    /// While the run is open: git takes up none of it, so that no commit holds half of a run, which a later checkout would put over
+    /// the sealed one.
+    pub const IGNORED: &str = ".gitignore";
     /// Large files: recorded by digest, ignored by git.
     pub const CHECKPOINTS: &str = "checkpoints/";
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use harness_analyse::compare::{Basis, Effect, TestKind};
+use harness_analyse::compare::{Basis, Effect, TestKind, show_p};
 use harness_analyse::{Unit, lower_is_better};
 use harness_core::config::nearest;
 use harness_core::files;
@@ -557,7 +557,7 @@ fn registered_test(numbers: &Numbers, decision: &Decision, estimate: &Estimate, 
         Test::DunnettInBlocks => format!("t test within {seeds} shared seeds"),
         Test::OwnBlocks => format!("t test within {seeds} shared seeds of this change alone, Bonferroni's correction"),
     };
-    let p = p_value(estimate.p_adjusted);
+    let p = show_p(estimate.p_adjusted, 3);
     let evidence = format!("{together}{shown}; {test}; {p}{adjusted}, as it was registered");
     let [of_change, of_base] = &decision.runs;
     Found {
@@ -591,10 +591,6 @@ fn shown_interval([low, high]: [f64; 2], unit: Unit, confidence: f64) -> String 
     format!("{percent}% interval {} to {}", end(low), end(high))
 }
 
-fn p_value(p: f64) -> String {
-    if p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {p:.3}") }
-}
-
 fn evidence(effect: &Effect, interval: Option<[f64; 2]>, [first, second]: [usize; 2], tests: usize) -> String {
     let units = effect.units;
     let test = effect.test.map(|test| match test {
@@ -609,7 +605,7 @@ fn evidence(effect: &Effect, interval: Option<[f64; 2]>, [first, second]: [usize
     });
     let corrected = |p: f64| {
         let over = if tests > 1 { format!(" after Holm's correction over {tests} tests") } else { String::new() };
-        format!("{}{over}", p_value(p))
+        format!("{}{over}", show_p(p, 3))
     };
     let interval = interval.map(|interval| shown_interval(interval, effect.unit, 0.95));
     [interval, test, effect.p_holm.map(corrected)].into_iter().flatten().collect::<Vec<_>>().join("; ")
