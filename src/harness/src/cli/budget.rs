@@ -208,22 +208,21 @@ pub(super) fn states(entries: &[Entry]) -> String {
     let mut states: BTreeMap<_, usize> = BTreeMap::new();
     let is_run = |entry: &&Entry| !entry.is_probe;
     entries.iter().filter(is_run).for_each(|entry| *states.entry(entry.state).or_default() += 1);
-    let mut parts: Vec<String> = states.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
+    let ended: Vec<String> = states.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
     let count = |is: fn(&Entry) -> bool| entries.iter().filter(|entry| is(entry)).count();
-    for (count, word) in [
+    let besides = [
         (count(|entry| entry.is_dropped), "dropped"),
         (count(|entry| entry.is_deleted), "deleted"),
         (count(|entry| entry.over_budget.is_some()), "over budget"),
-    ] {
-        if count > 0 {
-            parts.push(format!("of them {count} {word}"));
-        }
-    }
+    ];
+    let besides: Vec<String> =
+        besides.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    let besides = if besides.is_empty() { String::new() } else { format!("; of these {}", besides.join(", ")) };
     let runs = entries.iter().filter(is_run).count();
     let probes = entries.len() - runs;
     format!(
         "runs: {runs}{}; probes: {probes}",
-        if runs > 0 { format!(" ({})", parts.join(", ")) } else { String::new() }
+        if runs > 0 { format!(" ({}{besides})", ended.join(", ")) } else { String::new() }
     )
 }
 
