@@ -102,7 +102,8 @@ fn run(job: &Job) {
         if job.metrics.activations_at(step, job.training.steps) && step >= first_step {
             say(&Message::Activations { rows: activations(job, step) });
         }
-        if step >= job.training.steps || stop.load(Ordering::Relaxed) {
+        // What is gone on with is there before anything can stop it.
+        if step >= job.training.steps || step >= first_step && stop.load(Ordering::Relaxed) {
             break;
         }
         step += 1;
