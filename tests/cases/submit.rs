@@ -584,6 +584,62 @@ fn a_laptop_submits_over_ssh_and_brings_the_runs_back() {
 }
 
 #[test]
+fn a_branch_comes_from_the_login_node_with_or_without_its_trunk() {
+    if !has_rsync() {
+        return;
+    }
+    let (laptop, there) = (project(), Box::new());
+    laptop.write("experiments/long/experiment.toml", &format!("{TINY}\n[schedule]\nkind = \"constant\"\n"));
+    let cool = "extends = \"long\"\ntrunk = { experiment = \"long\", step = 12 }\n\n[training]\nsteps = 16\n";
+    laptop.write("experiments/cool/experiment.toml", cool);
+    let program = env!("CARGO_BIN_EXE_harness");
+    let cluster = format!("host = \"me@login\"\nfolder = \"thesis\"\nprogram = \"{program}\"\ntime = \"01:00:00\"\n");
+    laptop.write("cluster.toml", &cluster);
+    laptop.commit("A trunk and what begins from it");
+
+    // What is not known here is said, and refused there before anything is submitted.
+    let planned = there.harness(&laptop, &["submit", "cool", "--dry-run"]).expect(0).stderr;
+    let expected =
+        "`cool`, seed 3, begins from step 12 of `long`: its run, checkpoint and data are looked for on me@login";
+    assert!(planned.contains(expected) && planned.contains("it has no run of seed 3 to explore"), "{planned}");
+    let refused = there.harness(&laptop, &["submit", "cool"]).expect(2).stderr;
+    assert!(refused.contains("on me@login: `cool` cannot begin from step 12 of `long`: it has no run"), "{refused}");
+    assert!(there.states(&laptop).is_empty());
+    for (experiment, job) in [("long", 4711), ("cool", 4712)] {
+        there.harness(&laptop, &["submit", experiment]).expect(0);
+        there.run(&laptop, job, 0).expect(0);
+    }
+
+    // The branch alone: its record stands by itself, and what it begins from is missing, not wrong.
+    let (runs, away) = (there.path("my home/thesis/experiments/long/runs"), there.path("away"));
+    fs::rename(&runs, &away).unwrap();
+    let fetched = there.harness(&laptop, &["fetch-runs"]).expect(0).stdout;
+    assert!(fetched.contains("1 fetched from me@login and verified"), "{fetched}");
+    let audited = laptop.harness(&["audit"]).expect(3).stdout;
+    assert!(audited.contains("it begins from: is missing") && audited.contains("nothing contradicts"), "{audited}");
+    laptop.harness(&["show", "cool"]).expect(0);
+
+    // With its trunk, which arrives after it, the two fit each other.
+    fs::rename(&away, &runs).unwrap();
+    let fetched = there.harness(&laptop, &["fetch-runs"]).expect(0).stdout;
+    assert!(fetched.contains("1 fetched from me@login and verified, 1 here already"), "{fetched}");
+    let audited: Value = serde_json::from_str(&laptop.harness(&["audit", "--json"]).expect(3).stdout).unwrap();
+    let trunk = laptop.latest("long").file_name().unwrap().to_str().unwrap().to_owned();
+    let what = format!("run {trunk} it begins from");
+    let check = audited["checks"].as_array().unwrap().iter().find(|check| check["what"] == *what);
+    assert_eq!(check.expect(&what)["outcome"], "holds");
+
+    // Here its checkpoint is missing, so that another branch begins there, where it is.
+    laptop.commit("Keep the runs");
+    let refused = laptop.harness(&["run", "cool"]).expect(2).stderr;
+    assert!(refused.contains("the file is missing"), "{refused}");
+    let submitted = there.harness(&laptop, &["submit", "cool", "--purpose", "explore", "--seed", "3"]).expect(0);
+    assert!(submitted.stdout.contains("submitted to Slurm on me@login"), "{}", submitted.all());
+    let told = submitted.stderr;
+    assert!(told.contains("by the runs that are here, `cool` cannot begin"), "{told}");
+}
+
+#[test]
 fn a_rented_machine_goes_on_where_the_one_before_it_was_taken_away() {
     if !has_rsync() {
         return;

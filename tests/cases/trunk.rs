@@ -197,6 +197,59 @@ fn a_trunk_is_neither_lost_nor_changed_unseen() {
     assert!(refused.contains("no run of seed 3"), "{refused}");
 }
 
+#[test]
+fn a_trunk_that_cannot_work_is_refused_before_it_is_queued_or_submitted() {
+    let project = project();
+    fs::remove_file(project.path(".harness")).unwrap();
+    fs::create_dir(project.path(".harness")).unwrap();
+    project.write("cluster.toml", "time = \"01:00:00\"\n");
+    project.git(&["add", "cluster.toml"]);
+    project.git(&["commit", "-qm", "Name a cluster"]);
+    project.harness(&["data", "prepare", "tiny"]).expect(0);
+    let asked = [&["queue", "add", "cool"][..], &["submit", "cool", "--dry-run"]];
+    let refused = |expected: &str| {
+        for asked in asked {
+            let said = project.harness(asked).expect(2).stderr;
+            assert!(said.contains("`cool` cannot begin from step ") && said.contains(expected), "{asked:?}: {said}");
+            assert!(said.contains("hint: "), "{said}");
+        }
+    };
+    let written = |config: String, why: &str| {
+        project.write("experiments/cool/experiment.toml", &config);
+        project.git(&["commit", "-qam", why]);
+    };
+    refused("it has no run of seed 3 to explore");
+
+    // The queue may make the trunk first, whose plan is known.
+    written(cool(18, 8, ""), "Cool down too early");
+    let said = project.harness(&["queue", "add", "long", "cool"]).expect(2).stderr;
+    assert!(said.contains("the learning rate of step 11 is "), "{said}");
+    written(cool(18, 6, "").replace("step = 12", "step = 11"), "Begin where nothing is kept");
+    let said = project.harness(&["queue", "add", "long", "cool"]).expect(2).stderr;
+    assert!(said.contains("it is to write no checkpoint of that step: `training.checkpoint_every` is 4"), "{said}");
+    let items = || json(&project, &["queue", "list"])["items"].as_array().unwrap().len();
+    assert_eq!(items(), 0, "all are looked at before one is added");
+    written(cool(18, 6, ""), "Begin where a checkpoint is");
+    let said = project.harness(&["queue", "add", "long", "cool"]).expect(0);
+    assert!(said.stderr.contains("the run of `long` that it begins from is one of the queue"), "{}", said.stderr);
+    let said = project.harness(&["submit", "cool", "--dry-run"]).expect(2).stderr;
+    assert!(said.contains("it has no run of seed 3"), "no queue of this machine helps a node: {said}");
+    project.harness(&["queue", "start"]).expect(0);
+    assert_eq!(open(&project, "cool")["resumed_from"]["run"], id(&project, "long"));
+
+    // With the run of the trunk here, all of it is known.
+    project.harness(&["queue", "add", "cool"]).expect(0);
+    project.harness(&["submit", "cool", "--dry-run"]).expect(0);
+    written(cool(18, 6, "[model]\nwidth = 24\n"), "Change the width");
+    refused("`model.width` is 16 there and 24 here");
+    written(cool(18, 6, "[evaluation]\nvalidation_at = { every = 4 }\n"), "Validate elsewhere");
+    let said = project.harness(&["submit", "cool", "--dry-run"]).expect(2).stderr;
+    assert!(said.contains("`evaluations/step-00000004/validation.csv` is asked for here"), "{said}");
+    written(cool(18, 6, ""), "As it was");
+    fs::remove_file(project.latest("long").join("checkpoints/step-00000012.safetensors")).unwrap();
+    refused("the file is missing");
+}
+
 /// The promise itself, with the real trainer: both optimizers, with masks, moments, an average and stages to bring back.
 #[test]
 fn the_weights_of_a_cool_down_from_a_trunk_are_those_from_nothing_to_the_bit() {

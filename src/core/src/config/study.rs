@@ -682,6 +682,18 @@ impl Study {
     }
 
     fn check_against(&self, base: &Choices) -> Checked {
+        if let Some(trunk) = &base.trunk {
+            let problem = format!(
+                "the experiment begins from step {} of `{}`, and trials could not: each point has a seed of its own, of which that has no run, \
+                 and trials are validated where it was not",
+                trunk.step, trunk.experiment
+            );
+            return refuse(
+                "trials",
+                problem,
+                "leave `trunk` out of the experiment, so that trials are trained from nothing, or propose each cool-down as an experiment",
+            );
+        }
         let is_budget = base.training.budget.is_some();
         if (self.compare_at == CompareAt::Budget) != is_budget {
             let (there, hint) = match is_budget {
@@ -822,6 +834,15 @@ mod tests {
                 insta::assert_snapshot!(name, read(&text, BASE).unwrap_err().to_string());
             }
         });
+    }
+
+    #[test]
+    fn what_begins_from_a_trunk_has_no_study() {
+        let text = include_str!("../../../../tests/configs/studies/valid/optimizers.toml");
+        let refused = read(text, &format!("trunk = {{ experiment = \"long\", step = 50 }}\n{BASE}")).unwrap_err();
+        let refused = refused.to_string();
+        assert!(refused.contains("the experiment begins from step 50 of `long`, and trials could not"), "{refused}");
+        assert!(refused.contains("leave `trunk` out of the experiment"), "{refused}");
     }
 
     #[test]

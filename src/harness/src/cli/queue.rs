@@ -263,6 +263,7 @@ fn add(
             runs: Vec::new(),
         }));
     }
+    check_trunks(workplace, queue, &wanted)?;
     afford(workplace, queue, &wanted, over_budget)?;
     let mut added = Vec::new();
     for item in wanted {
@@ -285,6 +286,38 @@ fn add(
         }
     });
     Ok(exit_code::SUCCESS)
+}
+
+/// Refuses items that could not begin from their trunks when their turn comes. The run of a trunk may be one that the queue makes before.
+fn check_trunks(workplace: &Workplace, queue: &Queue, wanted: &[Item]) -> Result<(), Failure> {
+    let project = &workplace.project;
+    let mut before = queue.settled()?.items;
+    for item in wanted {
+        let Item { experiment: name, seed, purpose, .. } = item;
+        let config = run::config_of(project, name, item.trial, *seed).map_err(QueueError::from)?;
+        let found = run::check_trunk(project, name, &config, *seed, *purpose);
+        let makes_trunk = |other: &&Item| {
+            let key = (&other.experiment, other.seed, other.purpose, other.trial);
+            other.is_open()
+                && config.trunk.as_ref().is_some_and(|from| key == (&from.experiment, *seed, *purpose, None))
+        };
+        match (found, before.iter().find(makes_trunk)) {
+            (Err(_), Some(maker)) => {
+                // As it is in the commit of its item, which is mostly this one.
+                let then = project.seen_in(workplace.git.project_in(&project.snapshot(&maker.commit)));
+                let planned = load_config(&then, &maker.experiment);
+                let planned = planned.or_else(|_| load_config(project, &maker.experiment))?.experiment.with_seed(*seed);
+                run::check_planned_trunk(&planned, name, &config, *seed, *purpose).map_err(QueueError::from)?;
+                terminal::tell(&format!(
+                    "`{name}`, seed {seed}: the run of `{}` that it begins from is one of the queue, and is looked at when its turn comes",
+                    maker.experiment
+                ));
+            }
+            (found, _) => found.map_err(QueueError::from)?,
+        }
+        before.push(item.clone());
+    }
+    Ok(())
 }
 
 /// Refuses items that the budget does not pay for, beside what is queued already.

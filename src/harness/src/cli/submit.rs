@@ -100,6 +100,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     if tasks.is_empty() {
         return nothing(arguments.json);
     }
+    cluster::starts(&context, &tasks, &mut terminal::Screen::new())?;
     let time_s = cluster::time_s(&workplace.project, &cluster, &tasks)?;
     let order = Order { cluster: &cluster, commit: &commit, harness: &own()?, time_s, tasks };
     if arguments.dry_run {
@@ -119,6 +120,11 @@ fn from_laptop(workplace: &Workplace, arguments: &Arguments, cluster: &Cluster, 
     let tasks = asked.tasks(workplace, &configs)?;
     if tasks.is_empty() {
         return nothing(arguments.json);
+    }
+    for (name, config) in &configs {
+        for task in tasks.iter().filter(|task| task.experiment == *name) {
+            tell_of_trunk(workplace, config, task, host.name());
+        }
     }
     if arguments.dry_run {
         // The login node may know runs, and so times, that are not here.
@@ -149,6 +155,25 @@ fn from_laptop(workplace: &Workplace, arguments: &Arguments, cluster: &Cluster, 
     Ok(exit_code::SUCCESS)
 }
 
+/// What of the trunk of a run is known here, where the runs of the login node are not: nothing of it is refused here.
+fn tell_of_trunk(workplace: &Workplace, config: &Checked, task: &Task, host: &str) {
+    let Some(from) = &config.trunk else { return };
+    let (name, seed) = (&task.experiment, task.seed);
+    let here = match run::check_trunk(&workplace.project, name, config, seed, task.purpose) {
+        Ok(()) => String::new(),
+        Err(error) => {
+            let text = error.to_string();
+            let problem = text.lines().next().unwrap_or_default();
+            format!("; by the runs that are here, {problem}")
+        }
+    };
+    terminal::tell(&format!(
+        "`{name}`, seed {seed}, begins from step {} of `{}`: its run, checkpoint and data are looked for on {host} before anything is \
+         submitted there{here}",
+        from.step, from.experiment
+    ));
+}
+
 /// On the login node: what a laptop asks for, once it has brought code and data.
 fn requested(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let text =
@@ -170,6 +195,7 @@ fn requested(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         }
         cluster::ready(&context, &request.cluster, &config, &mut terminal::Screen::new())?;
     }
+    cluster::starts(&context, &request.tasks, &mut terminal::Screen::new())?;
     let time_s = cluster::time_s(&workplace.project, &request.cluster, &request.tasks)?;
     let order =
         Order { cluster: &request.cluster, commit: &request.commit, harness: &own()?, time_s, tasks: request.tasks };

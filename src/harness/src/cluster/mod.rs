@@ -19,12 +19,12 @@ use std::process::Command;
 use harness_core::config::{Cluster, Scheduler};
 use harness_core::files;
 use harness_core::names::Project;
-use harness_record::{environment, load_config};
+use harness_record::environment;
 
 pub use error::ClusterError;
 pub use host::{Arrived, Fetched, Host, Refused, Request};
 pub use outside::quoted;
-pub use ready::{data, ready, time_s};
+pub use ready::{data, ready, starts, time_s};
 pub use scheduler::Seen;
 pub use script::Plan;
 pub use submission::{FORMAT, Owed, State, Submission, Task, commits_in_use, owed, submissions};
@@ -60,10 +60,6 @@ impl Order<'_> {
 /// Hands runs over to the scheduler of this machine. The programs that it starts later are those of now.
 pub fn submit(context: &RunContext, order: Order) -> Result<Submission, ClusterError> {
     let project = context.project;
-    for task in &order.tasks {
-        let config = load_config(project, &task.experiment)?.experiment;
-        run::check_trunk(project, &task.experiment, &config, task.seed, task.purpose)?;
-    }
     context.git.snapshot(order.commit, &project.snapshot(order.commit))?;
     let name = format!("{}-{:08x}", environment::now_compact(), environment::entropy());
     let folder = project.submissions().join(&name);

@@ -16,7 +16,7 @@ use super::submission::{Task, expected};
 use crate::run::expected::Pace;
 use crate::run::forecast::{ASSUMED_UTILIZATION, Corpus, Forecast, Rate};
 use crate::run::processors::Gpu;
-use crate::run::{RunContext, RunError};
+use crate::run::{self, Options, RunContext, RunError};
 
 /// Beyond what runs took: other nodes are slower, and so are disks at noon.
 const HEAD_ROOM: f64 = 4.0 / 3.0;
@@ -33,6 +33,16 @@ pub fn ready(
 ) -> Result<(), ClusterError> {
     fits(cluster, config, context.launcher.program())?;
     data(context.project, config, progress).map(drop)
+}
+
+/// Refuses runs that could not begin from their trunks, whose data are ready.
+pub fn starts(context: &RunContext, tasks: &[Task], progress: &mut dyn Progress) -> Result<(), ClusterError> {
+    for task in tasks {
+        let Task { experiment, trial, seed, purpose, .. } = task;
+        let options = Options { trial: *trial, seed: Some(*seed), purpose: *purpose, ..Options::default() };
+        run::check_start(context, experiment, &options, progress)?;
+    }
+    Ok(())
 }
 
 /// What a run of an experiment reads of the data store: folders and files that have a digest in their names.

@@ -36,6 +36,7 @@ use harness_core::config::{Checked, Experiment, Limits};
 use harness_core::names::{ExperimentName, Project};
 use harness_corpus::{PreparedCorpus, Progress};
 use harness_record::format::Purpose;
+use harness_record::load_config;
 
 pub use code_state::{Options, Resume};
 pub use context::RunContext;
@@ -73,7 +74,12 @@ pub fn run(
     };
     let wanted = Wanted::look(context, name, options, own.as_ref())?;
     let trunk = match wanted.branch().filter(|_| own.is_none()) {
-        Some(branch) => Some(branch.origin(project)?),
+        Some(branch) => {
+            let origin = branch.origin(project)?;
+            // Before anything is made ready.
+            branch.check_run(origin.run(), &wanted.experiment)?;
+            Some(origin)
+        }
         None => None,
     };
     let prepared = wanted.prepare(context, watcher.progress())?;
@@ -155,7 +161,19 @@ pub fn check(context: &RunContext, name: &ExperimentName, options: &Options) -> 
     Ok((wanted.commit().to_owned(), wanted.experiment))
 }
 
-/// Refuses an experiment whose trunk has no run of this seed and purpose that it could begin from.
+/// The config of a run: of an experiment with a seed, or of a trial of its study, which has its own.
+pub fn config_of(project: &Project, name: &ExperimentName, trial: Option<u64>, seed: u64) -> Result<Checked, RunError> {
+    match trial {
+        None => Ok(load_config(project, name)?.experiment.with_seed(seed)),
+        Some(number) => {
+            let (study, trial) = plan::planned(project, name, number)?;
+            Ok(study.config(project, &trial)?)
+        }
+    }
+}
+
+/// Refuses an experiment that cannot begin from its trunk, as far as records say: no run of it of this seed and purpose, no intact
+/// checkpoint, or another training before it. Whether data and evaluations are the same shows where the data are ready.
 pub fn check_trunk(
     project: &Project,
     name: &ExperimentName,
@@ -163,10 +181,41 @@ pub fn check_trunk(
     seed: u64,
     purpose: Purpose,
 ) -> Result<(), RunError> {
-    match &config.trunk {
-        Some(from) => Branch { name, seed, purpose, from }.origin(project).map(drop),
-        None => Ok(()),
+    let Some(from) = &config.trunk else { return Ok(()) };
+    let branch = Branch { name, seed, purpose, from };
+    branch.check_run(branch.origin(project)?.run(), config)
+}
+
+/// Refuses an experiment that cannot begin from a run of its trunk that is still to be made, as that is configured.
+pub fn check_planned_trunk(
+    trunk: &Checked,
+    name: &ExperimentName,
+    config: &Checked,
+    seed: u64,
+    purpose: Purpose,
+) -> Result<(), RunError> {
+    let Some(from) = &config.trunk else { return Ok(()) };
+    Branch { name, seed, purpose, from }.check_planned(trunk, config)
+}
+
+/// Refuses what [`run`] would refuse of the trunk of an experiment, its data made ready; nothing where its number of steps is still to be
+/// measured.
+pub fn check_start(
+    context: &RunContext,
+    name: &ExperimentName,
+    options: &Options,
+    progress: &mut dyn Progress,
+) -> Result<(), RunError> {
+    let wanted = Wanted::look(context, name, options, None)?;
+    let Some(branch) = wanted.branch() else { return Ok(()) };
+    let origin = branch.origin(context.project)?;
+    branch.check_run(origin.run(), &wanted.experiment)?;
+    if wanted.experiment.is_timed() {
+        return Ok(());
     }
+    let prepared = wanted.prepare(context, progress)?;
+    let experiment = wanted.experiment.resolved(prepared.corpus.manifest().tokenizer.vocabulary_size, None)?;
+    wanted.plan(context.project, &experiment, &prepared, Some(&origin)).map(drop)
 }
 
 /// What a run of an experiment would compute, its data made ready; `measured_steps` as an earlier run measured them for a budget of

@@ -78,7 +78,7 @@ pub(super) struct Wanted<'a> {
 }
 
 /// A trial of the study of an experiment.
-fn planned(project: &Project, name: &ExperimentName, number: u64) -> Result<(Opened, Planned), RunError> {
+pub(super) fn planned(project: &Project, name: &ExperimentName, number: u64) -> Result<(Opened, Planned), RunError> {
     let study = Opened::of(project, name)?;
     let trial = usize::try_from(number).ok().and_then(|number| study.trials.get(number)).cloned();
     match trial {

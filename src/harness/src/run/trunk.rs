@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use harness_core::Digest;
-use harness_core::config::{Experiment, TrunkConfig, parting};
+use harness_core::config::{BudgetError, Checked, Experiment, TrunkConfig, parting};
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_record::format::{Open, Purpose};
 use harness_record::job::evaluated_after;
@@ -73,12 +73,45 @@ impl Branch<'_> {
         uncitable.ok_or_else(|| self.refused(problem, hint))
     }
 
-    /// Refuses a trunk of which the first steps are not those of the branch, or that lacks what the branch is to tell of them.
-    pub(super) fn check_same_start(&self, trunk: &SealedRun, branch: &Experiment, open: &Open) -> Result<(), RunError> {
-        let step = self.from.step;
-        if let Some(parting) = parting(&trunk.experiment, branch, step) {
+    /// Refuses a run of the trunk of which the first steps are not those of the branch by the two configs, or where what is measured
+    /// of them was not. Of a branch whose steps follow from a rate that nobody has measured yet, nothing is known.
+    pub(super) fn check_run(&self, trunk: &SealedRun, branch: &Checked) -> Result<(), RunError> {
+        match branch.resolved(trunk.corpus.tokenizer.vocabulary_size, None) {
+            Err(BudgetError::NeedsRate) => Ok(()),
+            branch => self.check_configs(&trunk.experiment, &branch?),
+        }
+    }
+
+    /// The same of a trunk that is still to be run as its config is now, and that it is to write the checkpoint.
+    pub(super) fn check_planned(&self, trunk: &Checked, branch: &Checked) -> Result<(), RunError> {
+        // A budget of tokens or FLOPs takes the vocabulary, which its data say once they are ready.
+        if !(trunk.has_steps() && branch.has_steps()) {
+            return Ok(());
+        }
+        let [trunk, branch] = [trunk.resolved(0, None)?, branch.resolved(0, None)?];
+        let training = &trunk.training;
+        if !training.checkpoint_steps().contains(&self.from.step) {
+            let problem = format!(
+                "it is to write no checkpoint of that step: `training.checkpoint_every` is {}, and it has {} steps",
+                training.checkpoint_every, training.steps
+            );
+            let trunk = &self.from.experiment;
+            let hint = format!("name another step in `trunk`, or set `training.checkpoint_every` of `{trunk}`");
+            return Err(self.refused(problem, hint));
+        }
+        self.check_configs(&trunk, &branch)
+    }
+
+    fn check_configs(&self, trunk: &Experiment, branch: &Experiment) -> Result<(), RunError> {
+        if let Some(parting) = parting(trunk, branch, self.from.step) {
             return Err(self.refused(parting.problem, parting.hint));
         }
+        self.check_measured(trunk, branch)
+    }
+
+    /// Refuses a trunk of which the first steps are not those of the branch, or that lacks what the branch is to tell of them.
+    pub(super) fn check_same_start(&self, trunk: &SealedRun, branch: &Experiment, open: &Open) -> Result<(), RunError> {
+        self.check_configs(&trunk.experiment, branch)?;
         let shards = |open: &Open| open.data.shards.iter().map(|s| (s.split.clone(), s.sha256)).collect::<Vec<_>>();
         let changed = [
             ("tokenizer", open.data.tokenizer_sha256 == trunk.open.data.tokenizer_sha256),
@@ -89,14 +122,13 @@ impl Branch<'_> {
             let hint = format!("run `{}` again on the data of today", self.from.experiment);
             return Err(self.refused(format!("the {what} has changed since run {}", trunk.open.run), hint));
         }
-        self.check_measured(trunk, branch)?;
         self.check_evaluated(trunk, branch, open)
     }
 
     /// What is measured of the steps that are taken over was measured there.
-    fn check_measured(&self, trunk: &SealedRun, branch: &Experiment) -> Result<(), RunError> {
-        let (here, there) = (&branch.metrics, &trunk.experiment.metrics);
-        let steps = (branch.training.steps, trunk.experiment.training.steps);
+    fn check_measured(&self, trunk: &Experiment, branch: &Experiment) -> Result<(), RunError> {
+        let (here, there) = (&branch.metrics, &trunk.metrics);
+        let steps = (branch.training.steps, trunk.training.steps);
         let lacks = (0..=self.from.step).find_map(|step| {
             let is_done = step > 0;
             let wanted = [
