@@ -160,3 +160,64 @@ fn a_data_set_of_a_hub_is_fetched_locked_and_prepared() {
         assert!(told > 0, "{arguments:?}: {asked:?}");
     }
 }
+
+#[test]
+fn a_recipe_without_digests_says_how_to_pin_its_files_and_that_works() {
+    let project = Project::new();
+    std::fs::remove_file(project.path(".harness")).unwrap();
+    let text: String =
+        (0..60).map(|at| format!("Sentence {at} of a text that nobody has pinned, in {at} words.\n\n")).collect();
+    let pairs = "{\"sentence_good\": \"It is.\", \"sentence_bad\": \"It are.\"}\n".to_owned();
+    let file = |content: &str, in_lfs| hub::HubFile { content: content.as_bytes().to_vec(), in_lfs, sent: None };
+    // One comes at once, the other by another address, and breaks off the first time.
+    let files = [("pairs.jsonl".to_owned(), file(&pairs, false)), ("text.txt".to_owned(), file(&text, true))];
+    let server = hub::serve(files.into_iter().collect());
+    let at = |name: &str| format!("{}/datasets/org/set/resolve/{}/{name}", server.endpoint, hub::COMMIT);
+    let corpus = format!(
+        "title = \"Text\"\nlanguage = \"en\"\nlicence = \"CC0-1.0\"\ncitation = \"none\"\n\
+         documents = {{ split = \"blank_lines\" }}\nsplit = {{ validation = 0.2 }}\n\
+         tokenizer = {{ kind = \"bpe\", vocabulary_size = 280 }}\n\n[[source]]\nname = \"text\"\nurl = \"{}\"\nformat = \"text\"\n",
+        at("text.txt")
+    );
+    let task = format!(
+        "title = \"Pairs\"\nlicence = \"CC0-1.0\"\ncitation = \"none\"\nversion = 1\nkind = \"minimal_pairs\"\n\
+         metric = \"accuracy\"\nchance = 0.5\n\n[items]\nformat = \"jsonl\"\n\
+         choices = [\"{{{{ sentence_good }}}}\", \"{{{{ sentence_bad }}}}\"]\n\n[[subtask]]\nfile.url = \"{}\"\n",
+        at("pairs.jsonl")
+    );
+    project.write("experiments/corpora/new.toml", &corpus);
+    project.write("experiments/tasks/pairs.toml", &task);
+    for (asked, name) in [(["data", "prepare", "new"], "new"), (["task", "show", "pairs"], "pairs")] {
+        let refused = project.harness(&asked).expect(2).stderr;
+        assert!(
+            refused.contains("is not stated") && refused.contains(&format!("`harness data pin {name}`")),
+            "{refused}"
+        );
+    }
+
+    let said = project.harness(&["data", "pin", "new"]).expect(0);
+    let lines = format!("sha256 = \"{}\"\nbytes = {}\n", Digest::of(text.as_bytes()), text.len());
+    assert!(said.stdout.contains(&lines) && said.stderr.contains("`harness data pin new --write`"), "{}", said.all());
+    assert_eq!(std::fs::read_to_string(project.path("experiments/corpora/new.toml")).unwrap(), corpus, "only said");
+    project.harness(&["data", "pin", "new", "--write"]).expect(0);
+    let pinned = std::fs::read_to_string(project.path("experiments/corpora/new.toml")).unwrap();
+    assert!(pinned.contains(&format!("text.txt\"\n{lines}format = ")), "{pinned}");
+    project.harness(&["data", "pin", "pairs", "--write"]).expect(0);
+    let pinned = std::fs::read_to_string(project.path("experiments/tasks/pairs.toml")).unwrap();
+    assert!(pinned.ends_with(&format!(
+        "file.sha256 = \"{}\"\nfile.bytes = {}\n",
+        Digest::of(pairs.as_bytes()),
+        pairs.len()
+    )));
+
+    // What was pinned is there: nothing is asked for again.
+    let asked = server.seen().len();
+    project.harness(&["data", "prepare", "new"]).expect(0);
+    project.harness(&["task", "show", "pairs"]).expect(0);
+    assert_eq!(server.seen().len(), asked);
+    assert!(project.harness(&["data", "pin", "new"]).expect(0).stdout.contains("every file with a url has its digest"));
+    // An address where nothing is gives the error of every fetch.
+    project.write("experiments/corpora/gone.toml", &corpus.replace("text.txt", "gone.txt"));
+    let gone = project.harness(&["data", "pin", "gone"]).expect(1).stderr;
+    assert!(gone.contains("answered 404 (not found)"), "{gone}");
+}

@@ -49,6 +49,9 @@ fn a_wrong_recipe_hides_no_other() {
     }
     assert!(listed.stderr.contains("experiments/tasks/broken.toml:1:1"), "{}", listed.stderr);
     assert!(listed.stderr.contains("experiments/corpora/torn.toml:1:"), "{}", listed.stderr);
+    // Without a name, what experiments use is fetched.
+    let uses = crate::common::TINY.replace("grammar-agreement", "broken");
+    project.write("experiments/uses/experiment.toml", &uses);
     let fetched = project.harness(&["data", "fetch"]).expect(2);
     assert!(fetched.stdout.starts_with("0 files") && fetched.stderr.contains("broken.toml"), "{}", fetched.all());
     project.harness(&["data", "fetch", "grammar-agreement"]).expect(0);

@@ -25,6 +25,7 @@ mod fetch;
 pub mod grammar;
 mod item;
 mod overlap;
+pub mod pin;
 mod prepare;
 mod prepared;
 mod progress;

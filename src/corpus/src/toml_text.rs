@@ -32,6 +32,9 @@ impl TomlText {
                     let near = nearest(wrong, valid).map_or(String::new(), |near| format!("did you mean `{near}`? "));
                     (format!("unknown {what} `{wrong}`"), Some(near + &known))
                 }
+                Some((&"sha256", _)) if message.starts_with("missing field") => {
+                    ("`sha256` is not stated".to_owned(), Some(self.how_to_pin()))
+                }
                 Some((missing, _)) if message.starts_with("missing field") => {
                     (format!("`{missing}` is not stated"), Some(format!("add a line `{missing} = ...` to this part")))
                 }
@@ -39,6 +42,14 @@ impl TomlText {
             };
             Box::new(Wrong { path: self.path.clone(), place, problem, hint })
         })
+    }
+
+    /// How a recipe comes by the digest of a file that it names by its address.
+    pub(crate) fn how_to_pin(&self) -> String {
+        let name = Path::new(&self.path).file_stem().map_or("NAME".into(), |stem| stem.to_string_lossy());
+        format!(
+            "`harness data pin {name}` fetches each file with a url and says its sha256 and bytes; --write puts them here"
+        )
     }
 
     /// A value that cannot be used, at a dotted key such as `source.3.url`.

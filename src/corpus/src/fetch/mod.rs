@@ -375,6 +375,56 @@ impl Fetcher {
         result
     }
 
+    /// Fetches what is at an address of which nothing is known, and keeps its content in the store. Gives digest and size of that.
+    pub(crate) fn unknown(
+        &self,
+        name: &str,
+        url: &str,
+        packing: Packing,
+        progress: &mut dyn Progress,
+    ) -> Result<(Digest, u64), FetchError> {
+        let folder = self.store.root().join("downloads");
+        files::create_folder(&folder)?;
+        let place = Digest::of(url.as_bytes()).short();
+        let _lock = self.store.lock(&format!("download-{place}"), progress)?;
+        let part = folder.join(format!("unknown-{place}.part"));
+        // What an earlier call left may be of a file that was replaced since, and no digest would tell.
+        files::remove(&part)?;
+        let (agent, asked) = (self.agent(), self.hub.asked(url));
+        let (sha256, url_of) = (Digest::of(b""), Some(url.to_owned()));
+        let mut remote = Remote { name: name.to_owned(), url: url_of, path: None, sha256, bytes: u64::MAX, packing };
+        progress.begin(&format!("fetch {name}"), None, Unit::Bytes);
+        let mut for_good = None;
+        let received = self.with_patience(|| {
+            transfer(&agent, &remote, &asked, &part, progress).map_err(|broken| match broken {
+                Broken::ForNow { problem, hint, .. } => (true, problem, hint),
+                Broken::ForGood(error) => {
+                    for_good = Some(error);
+                    (false, String::new(), HINT_NETWORK)
+                }
+            })
+        });
+        progress.end();
+        if let Err((problem, hint)) = received {
+            let (name, url, attempts) = (name.to_owned(), asked.url, self.attempts);
+            return Err(for_good.unwrap_or(FetchError::Network { name, url, problem, attempts, hint }));
+        }
+        let (mut hasher, mut bytes) = (Hasher::new(), 0u64);
+        let unpacked = each_piece(packing.reader(io::BufReader::new(files::open(&part)?)), |piece| {
+            hasher.update(piece);
+            bytes += piece.len() as u64;
+            Ok(())
+        });
+        unpacked.map_err(|error| {
+            let (name, url, problem) = (name.to_owned(), asked.url.clone(), error.to_string());
+            FetchError::Unpack { name, url, problem }
+        })?;
+        (remote.sha256, remote.bytes) = (hasher.finish(), bytes);
+        self.take(&remote, &part, packing, &asked.url, &self.store.download(&remote.sha256))?;
+        files::remove(&part)?;
+        Ok((remote.sha256, bytes))
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }

@@ -183,6 +183,7 @@ impl SourceText {
                 compiled(pattern).map_err(|problem| text.wrong(&key("path"), problem, None))?;
             }
             (None, Some(_), None) => return wrong("bytes", "is not stated", "add a line `bytes = ...`"),
+            (None, None, _) if self.url.is_some() => return wrong("sha256", "is not stated", &text.how_to_pin()),
             (None, None, _) => {
                 let hint =
                     "add `sha256 = \"...\"` and `bytes = ...`; a source with `path` or `hub` alone needs neither";

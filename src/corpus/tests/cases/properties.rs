@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use harness_core::digest::Digest;
 use harness_core::files;
 use harness_core::shards::TokenStream;
-use harness_corpus::{Fetcher, PreparedCorpus, Proxies, Recipe, Silent, Store, prepare};
+use harness_corpus::tasks::TaskRecipe;
+use harness_corpus::{Fetcher, PreparedCorpus, Proxies, Recipe, Silent, Store, UnlockedRecipe, prepare};
 use proptest::prelude::*;
 
 const HEAD: &str = "title = \"t\"\nlanguage = \"en\"\nlicence = \"l\"\ncitation = \"c\"\n\
@@ -211,10 +212,14 @@ proptest! {
         let (corpora, tasks) = (recipes("corpora"), recipes("tasks"));
         let at = which.index(corpora.len() + tasks.len());
         let refused = match corpora.get(at) {
-            Some((file, text)) => Recipe::parse("any", file, &damaged(text, &edits)).err().map(|e| (file, e.to_string())),
+            Some((file, text)) => {
+                let no_task = |name: &str| TaskRecipe::parse(name, file, "");
+                let parsed = UnlockedRecipe::parse_with("any", file, &damaged(text, &edits), &no_task);
+                parsed.err().map(|e| (file, e.to_string()))
+            }
             None => {
                 let (file, text) = &tasks[at - corpora.len()];
-                let parsed = harness_corpus::tasks::TaskRecipe::parse("any", file, &damaged(text, &edits));
+                let parsed = TaskRecipe::parse("any", file, &damaged(text, &edits));
                 parsed.err().map(|e| (file, e.to_string()))
             }
         };

@@ -1,9 +1,14 @@
 //! `harness data`: fetch, prepare and look at corpora and tasks.
 
+use std::collections::BTreeSet;
+
+use harness_corpus::pin::{self, Pinned, Unpinned};
 use harness_corpus::tasks::TaskRecipe;
 use harness_corpus::{
     Fetcher, LockFile, Origin, PreparedCorpus, Progress, Recipe, RecipeError, Store, UnlockedRecipe, known_recipes,
 };
+
+use harness_record::load_config;
 
 use super::data_show::{self, Extent};
 use super::{Failure, Outcome, Workplace, terminal};
@@ -24,7 +29,7 @@ pub(super) struct Arguments {
 enum Command {
     /// List the recipes.
     List,
-    /// Fetch the files of corpora and tasks; of all, if none is named.
+    /// Fetch the files of corpora and tasks; of those that experiments use, if none is named.
     ///
     /// Which files the patterns of a corpus recipe stand for is looked up once and kept beside it, in
     /// `experiments/corpora/<name>.lock.json`, to be committed with it.
@@ -34,6 +39,17 @@ enum Command {
         /// Look up again which files the patterns of the named corpora stand for.
         #[arg(long, requires = "names")]
         update: bool,
+    },
+    /// Fetch the files that a recipe names by their address alone, and say what it has to state of each: digest and size.
+    ///
+    /// From then on these bytes and no others are meant, whoever fetches them, so look first whether they are what you want. They stay
+    /// in the data store. A data set of the hub needs no pin: `data fetch` writes its revision and digests into the lock file.
+    Pin {
+        /// The corpus or task.
+        name: String,
+        /// Put the lines into the recipe, below each url.
+        #[arg(long)]
+        write: bool,
     },
     /// Make a corpus ready: clean, de-duplicate, split, learn the tokenizer, write shards. Done once.
     Prepare {
@@ -69,6 +85,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     match &arguments.command {
         Command::List => list(workplace),
         Command::Fetch { names, update } => fetch(workplace, names, *update),
+        Command::Pin { name, write } => pin(workplace, name, *write),
         Command::Prepare { name, memory_mib } => {
             prepare(workplace, &store.with_memory_bytes((*memory_mib as usize) << 20), name)
         }
@@ -129,14 +146,26 @@ fn list(workplace: &Workplace) -> Outcome {
     Ok(if all_right { exit_code::SUCCESS } else { exit_code::USAGE })
 }
 
+/// The corpora and tasks of all experiments. What another command would say of an experiment that cannot be read is left to it.
+fn in_use(workplace: &Workplace) -> Result<Vec<String>, Failure> {
+    let project = &workplace.project;
+    let (mut corpora, mut tasks) = (BTreeSet::new(), BTreeSet::new());
+    for name in harness_record::experiments(project)? {
+        let Ok(loaded) = load_config(project, &name) else { continue };
+        corpora.insert(loaded.experiment.corpus.clone());
+        tasks.extend(loaded.experiment.evaluation.tasks.iter().cloned());
+    }
+    Ok(corpora.into_iter().chain(tasks).collect())
+}
+
 /// Fetches what is named. Where nothing is, a recipe that is wrong is complained of, and the others are fetched.
 fn fetch(workplace: &Workplace, names: &[String], update: bool) -> Outcome {
     let project = &workplace.project;
-    let (corpora, tasks) = (known_recipes(project, "corpora")?, known_recipes(project, "tasks")?);
+    let tasks = known_recipes(project, "tasks")?;
     let (fetcher, mut screen) = (workplace.fetcher(), terminal::Screen::new());
     let mut remotes = Vec::new();
     let mut all_right = true;
-    for name in if names.is_empty() { [corpora, tasks.clone()].concat() } else { names.to_vec() } {
+    for name in if names.is_empty() { in_use(workplace)? } else { names.to_vec() } {
         let wanted = if tasks.contains(&name) {
             TaskRecipe::load(project, &name).map(|recipe| recipe.remotes()).map_err(Failure::from)
         } else {
@@ -162,6 +191,37 @@ fn fetch(workplace: &Workplace, names: &[String], update: bool) -> Outcome {
         count(|o| matches!(o, Origin::Url(..))),
     ));
     Ok(if all_right { exit_code::SUCCESS } else { exit_code::USAGE })
+}
+
+/// Says, or writes, what a recipe lacks of files that nobody has fetched yet.
+fn pin(workplace: &Workplace, name: &str, write: bool) -> Outcome {
+    let project = &workplace.project;
+    let is_task = known_recipes(project, "tasks")?.iter().any(|task| task == name);
+    let folder = if is_task { "tasks" } else { "corpora" };
+    let recipe = Unpinned::load(project, folder, name)?;
+    let pinned = recipe.pin(&workplace.fetcher(), &mut terminal::Screen::new())?;
+    if pinned.is_empty() {
+        terminal::say("every file with a url has its digest");
+        return Ok(exit_code::SUCCESS);
+    }
+    for found in &pinned {
+        let place = if found.is_inline { "in the braces of" } else { "below" };
+        terminal::say(&format!("{} from {}; {place} line {}:", found.name, found.url, found.line));
+        terminal::say(&found.lines.join("\n"));
+    }
+    let (inline, lines): (Vec<&Pinned>, Vec<&Pinned>) = pinned.iter().partition(|found| found.is_inline);
+    if write && !lines.is_empty() {
+        pin::write(project, folder, name, &recipe.with(&pinned))?;
+        terminal::tell(&format!("written: experiments/{folder}/{name}.toml; commit it"));
+    }
+    if !inline.is_empty() {
+        terminal::tell(
+            "hint: what stands in braces is to be written by hand: `{ url = \"...\", sha256 = \"...\", bytes = ... }`",
+        );
+    } else if !write {
+        terminal::tell(&format!("hint: `harness data pin {name} --write` puts them there"));
+    }
+    Ok(exit_code::SUCCESS)
 }
 
 fn prepare(workplace: &Workplace, store: &Store, name: &str) -> Outcome {
