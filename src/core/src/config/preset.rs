@@ -16,7 +16,9 @@ pub enum Preset {
     #[serde(rename = "books")]
     Books,
     /// Twelve layers of width 768 with 1,024 tokens of context (GPT-2 small), 128 sequences a step in passes of 16, in bfloat16:
-    /// as many steps as one GPU makes in an hour.
+    /// as many steps as one GPU makes in an hour. By arithmetic, never run: 5.8 GiB of memory, and at 35 % of the peak rates of NVIDIA's
+    /// white papers 20 tokens for each parameter on an H100 or H200, 6 on an A100, 3 on an RTX 4090, where 8 layers of width 512 would be
+    /// nearer to the best use of the hour (docs/guide.md).
     #[serde(rename = "gpu-1h")]
     GpuHour,
 }

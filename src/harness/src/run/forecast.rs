@@ -329,7 +329,8 @@ pub fn rounded(count: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use harness_core::config::{ModelConfig, TrainingConfig, parse_resolved};
+    use harness_core::config::{ModelConfig, Table, TrainingConfig, load, parse_resolved};
+    use harness_core::names::ExperimentName;
 
     use super::*;
 
@@ -341,6 +342,28 @@ mod tests {
              [evaluation]\ntasks = [\"lambada\"]\n",
         )
         .unwrap()
+    }
+
+    /// What the guide says of `scale = "gpu-1h"`.
+    #[test]
+    fn the_preset_of_an_hour_fits_and_is_as_long_as_the_guide_says() {
+        let text = "corpus = \"web\"\nscale = \"gpu-1h\"\n";
+        let name = "hour".parse().unwrap();
+        let text_of = |_: &ExperimentName| Ok(Some(text.to_owned()));
+        let config = load(&name, &[], &text_of, &Table::new());
+        let config = config.unwrap().experiment;
+        for (gpu, steps, per_parameter) in
+            [("h200", 14_821, 19.7), ("h100-sxm", 14_821, 19.7), ("a100-80gb", 4_673, 6.2), ("rtx-4090", 2_474, 3.3)]
+        {
+            let rate = Rate::DataSheet { gpu: *Gpu::find(gpu).unwrap(), utilization: ASSUMED_UTILIZATION };
+            let experiment = config.resolved(16_384, Some(rate.tokens_per_s(&config, 16_384))).unwrap();
+            let corpus = Corpus { vocabulary_size: 16_384, tokens: None, validation_tokens: None, task_tokens: None };
+            let forecast = Forecast::of(&experiment, corpus, Some(rate));
+            assert_eq!(experiment.training.steps, steps, "{gpu}");
+            let found = forecast.tokens as f64 / forecast.parameters as f64;
+            assert!((found - per_parameter).abs() < 0.1, "{gpu}: {found}");
+            assert_eq!((forecast.memory_bytes >> 20, forecast.fits), (5800, Some(true)), "{gpu}");
+        }
     }
 
     #[test]
