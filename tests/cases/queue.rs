@@ -316,6 +316,25 @@ fn two_workers_share_the_items_and_never_a_device() {
 }
 
 #[test]
+fn no_worker_takes_what_begins_from_a_run_that_another_is_at() {
+    let project = project();
+    project.write("experiments/long/experiment.toml", &format!("{TINY}\n[schedule]\nkind = \"constant\"\n"));
+    let cool = "extends = \"long\"\ntrunk = { experiment = \"long\", step = 12 }\n\n[training]\nsteps = 16\n";
+    project.write("experiments/cool/experiment.toml", cool);
+    project.commit("A trunk and what begins from it");
+    project.harness(&["data", "prepare", "tiny"]).expect(0);
+    project.harness(&["queue", "add", "long", "cool", "other"]).expect(0);
+    let one = worker_on(&project, "0");
+    until("the trunk", || !project.runs("long").is_empty());
+    // The other has the item after it, and leaves the one between.
+    let other = project.wait(worker_on(&project, "1")).expect(0);
+    assert!(other.stderr.contains("(`other`, seed 5): completed"), "{}", other.stderr);
+    project.wait(one).expect(0);
+    assert_eq!(states(&project), ["completed"; 3]);
+    assert_eq!(Project::json(&project.latest("cool").join("open.json"))["resumed_from"]["experiment"], "long");
+}
+
+#[test]
 fn after_three_failures_the_rest_of_an_experiment_is_held_and_the_others_have_their_turn() {
     let project = project();
     let seeds = ["--seed", "1", "--seed", "2", "--seed", "3", "--seed", "4"];

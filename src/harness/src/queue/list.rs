@@ -275,14 +275,20 @@ impl Queue {
         })
     }
 
-    /// The next item that waits, which is this worker's from now on; none if there is none, or the worker is to stop.
-    pub(super) fn take(&self, worker: &str) -> Result<Option<Item>, QueueError> {
+    /// The next item that waits and, by what is given of it and all items, need not wait longer; it is this worker's from now on. None if
+    /// there is none, or the worker is to stop.
+    pub(super) fn take(
+        &self,
+        worker: &str,
+        has_to_wait: &dyn Fn(&Item, &[Item]) -> bool,
+    ) -> Result<Option<Item>, QueueError> {
         self.update(|content| {
             if content.workers.iter().any(|other| other.id == worker && other.stop) {
                 return Ok(None);
             }
-            let next = content.items.iter_mut().find(|item| item.state == State::Waiting);
-            Ok(next.map(|item| {
+            let may_run = |item: &Item| item.state == State::Waiting && !has_to_wait(item, &content.items);
+            let next = content.items.iter().position(may_run);
+            Ok(next.map(|at| &mut content.items[at]).map(|item| {
                 (item.state, item.worker) = (State::Running, Some(worker.to_owned()));
                 item.clone()
             }))

@@ -6,7 +6,7 @@ use harness_core::names::{Project, RunId};
 use harness_corpus::Progress;
 use harness_record::format::{Open, Status};
 use harness_record::git::Git;
-use harness_record::{RecordError, SealedRun, environment};
+use harness_record::{RecordError, SealedRun, environment, load_config};
 use harness_study::points::Opened;
 
 use super::error::QueueError;
@@ -59,7 +59,7 @@ impl<'a> Worker<'a> {
     }
 
     fn items(&self, contexts: &Contexts, watcher: &mut dyn Watcher) -> Result<End, QueueError> {
-        while let Some(item) = self.queue.take(&self.id)? {
+        while let Some(item) = self.queue.take(&self.id, &|item, all| self.has_to_wait(item, all))? {
             watcher.progress().note(&item.title());
             let outcome = self.run(&item, contexts, watcher);
             if let Some(end) = self.settle(&item, outcome, watcher)? {
@@ -68,6 +68,22 @@ impl<'a> Worker<'a> {
         }
         let waits = self.queue.read()?.items.iter().any(|item| item.state == State::Waiting);
         Ok(if waits { End::Asked } else { End::Done })
+    }
+
+    /// Whether another worker is at the run that an item begins from.
+    fn has_to_wait(&self, item: &Item, all: &[Item]) -> bool {
+        let is_like = |other: &&Item| {
+            other.state == State::Running
+                && other.trial.is_none()
+                && (other.seed, other.purpose) == (item.seed, item.purpose)
+        };
+        let running: Vec<&Item> = all.iter().filter(is_like).collect();
+        if running.is_empty() {
+            return false;
+        }
+        let project = self.project.seen_in(self.git.project_in(&self.project.snapshot(&item.commit)));
+        let trunk = load_config(&project, &item.experiment).ok().and_then(|loaded| loaded.experiment.trunk.clone());
+        trunk.is_some_and(|trunk| running.iter().any(|other| other.experiment == trunk.experiment))
     }
 
     /// Runs an item from a checkout of its commit; from the last checkpoint of its earlier runs, if there is one.
