@@ -195,3 +195,40 @@ fn what_is_decided_is_to_be_adopted_or_rejected() {
     let all = suggestions(&project);
     assert!(of_kind(&all, "decided").is_none() && of_kind(&all, "missing_seeds").is_none(), "{all:?}");
 }
+
+#[test]
+fn a_tree_that_was_laid_aside_comes_last_and_what_was_left_behind_is_not_tuned() {
+    let project = project();
+    // Two trees: nothing was run, so that the root that most is held against is first.
+    project.write("experiments/aside/experiment.toml", &crate::common::TINY.replace("seed = 3", "seed = 4"));
+    project.write("experiments/aside-warm/experiment.toml", &PROPOSAL.replace("\"tiny\"", "\"aside\""));
+    project.commit("Begin something else");
+    let place = |all: &[Value], wanted: &str| all.iter().position(|it| command(it).join(" ") == wanted);
+    let all = suggestions(&project);
+    assert!(place(&all, "run aside").unwrap() < 2 && place(&all, "run tiny").unwrap() < 2, "{all:?}");
+
+    // The work is in one of them: the other waits, however much is held against its root.
+    project.harness(&["run", "tiny"]).expect(0);
+    let all = suggestions(&project);
+    let aside = place(&all, "run aside").unwrap();
+    assert!(
+        all[aside]["why"].as_str().unwrap().contains("nothing that goes back to the same root was ever run"),
+        "{all:?}"
+    );
+    for wanted in ["seeds warm --seeds 2", "run cool", "probe lr tiny"] {
+        assert!(place(&all, wanted).unwrap() < aside, "{wanted}: {all:?}");
+    }
+
+    // What a change was adopted over is not tuned any more; the change is, once something is built on it.
+    for (name, sizes) in [("tiny", [400, 400]), ("warm", [800, 801])] {
+        for (size, seeds) in sizes.iter().zip(["1", "2"]) {
+            project.harness_with(&format!("better:{size}"), &["seeds", name, "--seeds", seeds]).expect(0);
+        }
+    }
+    project.harness(&["adopt", "warm", "--over", "tiny"]).expect(0);
+    assert!(place(&suggestions(&project), "probe lr tiny").is_some(), "nothing else is built on yet");
+    project.write("experiments/later/experiment.toml", "extends = \"warm\"\n[schedule]\ncooldown_steps = 4\n");
+    project.commit("Adopt it, and build on it");
+    let all = suggestions(&project);
+    assert!(place(&all, "probe lr tiny").is_none() && place(&all, "probe lr warm").is_some(), "{all:?}");
+}

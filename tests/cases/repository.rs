@@ -226,6 +226,8 @@ fn the_index_of_the_formats_names_the_versions_that_are_written() {
         format!("attached to the PDF\\* | {0} | {0} |", harness_report::Proof::VERSION),
         format!("the data of the dashboard\\* | {0} | {0} |", harness::dashboard::FORMAT),
         format!("`diagnose` and `decide` | {} | |", harness_study::decide::FORMAT),
+        format!("`next`, `variance`, `diagnose` and `decide` | {} | |", harness_study::next::FORMAT),
+        format!("`next`, `variance`, `diagnose` and `decide` | {} | |", harness_study::variance::FORMAT),
     ] {
         assert!(index.contains(&row), "docs/formats.md has no row `{row}`");
     }

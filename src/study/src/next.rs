@@ -5,6 +5,12 @@
 //! constants below, times the power of the design where seeds are to be run, times what is left of the checklist where it is
 //! a finding. The time is that of the machine, everything included that has to run before it says something, and a quarter of an
 //! hour of a person. What the budget does not pay for comes last. Nothing here is chance: the same records give the same list.
+//!
+//! Two things are worth less than they would be by themselves. A tree of experiments of which none was ever run, in a project that runs
+//! others, is laid aside, whatever would be held against its root. And what a change was adopted over is history once others are built on the
+//! change, as is what was rejected: the one to tune is what comes next is built on.
+
+use std::collections::BTreeSet;
 
 use harness_analyse::diagnose::{Outcome, ranked as by_worth};
 use harness_analyse::{Finding, RunAnalysis, diagnose};
@@ -19,7 +25,7 @@ use harness_statistics::power::POWER;
 use serde::Serialize;
 
 use crate::StudyError;
-use crate::adoption::Adoption;
+use crate::adoption::{self, Adoption};
 use crate::checks::findings;
 use crate::decide::{Action, Decision, Verdict, decide_by};
 use crate::design::Design;
@@ -30,19 +36,23 @@ use crate::seeds::{derived, plan_but_seed_and_measured_steps};
 use crate::trials::Survey;
 
 /// Version of the JSON form.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// What reading a suggestion and acting on it takes of a person, in hours.
 const ATTENTION_H: f64 = 0.25;
 /// Taken for a run of which nothing here says how long it goes on, in hours.
 const UNKNOWN_H: f64 = 1.0;
 /// Fewer seeds of a baseline say hardly more of its noise than an order of magnitude.
 const NOISE_SEEDS: usize = 3;
+/// Of the worth that is left in a tree of experiments that was laid aside.
+const LAID_ASIDE: f64 = 0.1;
 /// Findings of a run that are suggestions.
 const FINDINGS: usize = 3;
 /// Changes of the library that are suggested for a finding.
 const CHANGES: usize = 2;
 /// Seeds a side of a change that is proposed.
 const PROPOSED_SEEDS: u32 = 3;
+/// Key of the rate that `harness probe lr` looks for.
+const LEARNING_RATE: &str = "optimizer.learning_rate";
 /// Short runs of `harness probe lr` and their steps, if nothing else is asked for.
 const PROBED_STEPS: f64 = 7.0 * 60.0;
 
@@ -121,7 +131,7 @@ pub struct Suggestion {
     pub why: String,
     /// The words after `harness`.
     pub command: Vec<String>,
-    /// What it takes of the machine; null where no run here says.
+    /// What it takes of the machine; null where no run says.
     pub cost: Option<Spent>,
     /// With all that has to run besides, before it says something.
     pub whole_cost: Option<Spent>,
@@ -214,12 +224,18 @@ impl Search<'_> {
         let untaken = library::names(self.evidence.project)?.into_iter().filter(|name| !experiments.contains_key(name));
         let library: Vec<(ExperimentName, Card)> =
             untaken.filter_map(|name| Some((name.clone(), Card::load(self.evidence.project, &name).ok()?))).collect();
+        let left_behind = left_behind(self.evidence)?;
+        let in_use: BTreeSet<&ExperimentName> = experiments
+            .keys()
+            .filter(|name| self.was_run(name))
+            .filter_map(|name| root_of(self.evidence, name))
+            .collect();
         for (name, loaded) in experiments {
+            let before = all.len();
             let runs = self.evidence.counted(name)?;
             let is_root = loaded.experiment.extends.is_none();
             let is_queued = self.queued.iter().any(|queued| queued.experiment == *name);
-            let was_run = self.ledger.entries.iter().any(|entry| !entry.is_probe && entry.experiment == *name);
-            let was_run = was_run || is_queued;
+            let was_run = self.was_run(name);
             let unfinished = self.unfinished(name, loaded)?;
             let is_open = unfinished.is_some();
             all.extend(unfinished);
@@ -242,7 +258,17 @@ impl Search<'_> {
             all.extend(self.study(name, loaded)?);
             if is_baseline(self.evidence, name) && !runs.is_empty() {
                 all.extend(self.noise(name, loaded, runs.len())?);
-                all.extend(self.tuning(name, loaded, runs.last(), &library)?);
+                if !left_behind.contains(name) {
+                    all.extend(self.tuning(name, loaded, runs.last(), &library)?);
+                }
+            }
+            if !in_use.is_empty() && root_of(self.evidence, name).is_some_and(|root| !in_use.contains(root)) {
+                for suggestion in &mut all[before..] {
+                    suggestion.worth *= LAID_ASIDE;
+                    suggestion
+                        .why
+                        .push_str("; nothing that goes back to the same root was ever run, and other experiments were");
+                }
             }
         }
         if self.paper_is_stale {
@@ -251,6 +277,12 @@ impl Search<'_> {
             all.push(free(Kind::Paper, what, why, &["report"]));
         }
         Ok(all)
+    }
+
+    /// Whether an experiment has a run, or one that waits in the queue.
+    fn was_run(&self, name: &ExperimentName) -> bool {
+        let has_run = self.ledger.entries.iter().any(|entry| !entry.is_probe && entry.experiment == *name);
+        has_run || self.queued.iter().any(|queued| queued.experiment == *name)
     }
 
     /// A run with the seed of the config.
@@ -490,7 +522,7 @@ impl Search<'_> {
             Suggestion { cost, whole_cost: cost, phase: Phase::Tune, ..probe }
         };
         let mut suggestions = Vec::new();
-        if !is_probed("lr") {
+        if !is_probed("lr") && !self.rate_was_studied(name, loaded) {
             let why = "no other setting costs or gains as much, and nobody has probed it".to_owned();
             suggestions.push(probe("lr", format!("probe the learning rate of `{name}`"), why));
         }
@@ -530,6 +562,22 @@ impl Search<'_> {
 }
 
 impl Search<'_> {
+    /// Whether a study that was closed has tuned the learning rate of the same optimizer, at the same batch, in the tree of an experiment.
+    fn rate_was_studied(&self, name: &ExperimentName, loaded: &Loaded) -> bool {
+        let project = self.evidence.project;
+        let own = (loaded.experiment.optimizer.kind, loaded.experiment.training.batch_size);
+        let tunes_it = |other: &ExperimentName| {
+            let Ok(study) = Opened::of(project, other) else { return false };
+            let is_rate = |key: &str| key == LEARNING_RATE;
+            let varied = study.study.scientific.iter().any(|parameter| is_rate(&parameter.key))
+                || study.study.nuisance.iter().any(|parameter| is_rate(&parameter.key));
+            varied && (study.base.optimizer.kind, study.base.training.batch_size) == own
+        };
+        let root = root_of(self.evidence, name);
+        let mut of_tree = self.evidence.experiments().keys().filter(|other| root_of(self.evidence, other) == root);
+        of_tree.any(|other| files::is_file(&project.study_close(other)) && tunes_it(other))
+    }
+
     /// Changes of the library that may answer a finding: those that fit over the experiment and do not undo what it has.
     fn changes(
         &self,
@@ -568,6 +616,35 @@ impl Search<'_> {
         }
         Ok(suggestions)
     }
+}
+
+/// The experiment that one goes back to by what each extends; none where that cannot be followed.
+fn root_of<'a>(evidence: &'a Evidence, name: &'a ExperimentName) -> Option<&'a ExperimentName> {
+    let experiments = evidence.experiments();
+    let mut root = name;
+    // No more steps than there are experiments: a circle is no config, but this does not rely on it.
+    for _ in 0..experiments.len() {
+        match experiments.get(root)?.experiment.extends.as_ref() {
+            Some(parent) => root = parent,
+            None => return Some(root),
+        }
+    }
+    None
+}
+
+/// The experiments on which nothing is built any more: those over which a change was adopted that others are built on, and those that
+/// were rejected.
+fn left_behind(evidence: &Evidence) -> Result<BTreeSet<ExperimentName>, StudyError> {
+    let mut left = BTreeSet::new();
+    for name in evidence.experiments().keys() {
+        let Some(decided) = Adoption::of(evidence.project, name)? else { continue };
+        match decided.outcome {
+            adoption::Outcome::Rejected => drop(left.insert(name.clone())),
+            adoption::Outcome::Adopted if changes_of(evidence, name) > 0 => drop(left.insert(decided.over)),
+            adoption::Outcome::Adopted => {}
+        }
+    }
+    Ok(left)
 }
 
 /// How many experiments are held against one, or extend it.

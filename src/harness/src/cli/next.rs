@@ -31,14 +31,25 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// All suggestions, the first first.
+/// What could be done.
+pub(super) struct Suggestions {
+    /// The first first.
+    pub ranked: Vec<Ranked>,
+    /// Whether the costs are those of other machines, because no complete run of this one says.
+    pub by_other_machines: bool,
+}
+
+/// All suggestions.
 pub(super) fn suggestions(
     workplace: &Workplace,
     evidence: &Evidence,
     standing: &Standing,
-) -> Result<Vec<Ranked>, Failure> {
+) -> Result<Suggestions, Failure> {
     let project = &workplace.project;
-    let pace = Pace::here(project)?;
+    let here = Pace::here(project)?;
+    let by_other_machines = here.is_empty();
+    // After a clone the order is that of whoever made the runs.
+    let pace = if by_other_machines { Pace::anywhere(project)? } else { here };
     let cost = |loaded: &Loaded| Some(pace.of(project, &loaded.experiment).ok().flatten()?.spent());
     let paper = paper(project, evidence)?;
     let paper_is_stale = paper.is_some_and(|paper| paper.is_stale());
@@ -61,15 +72,15 @@ pub(super) fn suggestions(
         let is_free = suggestion.cost == Some(Spent::default());
         is_free || refusal(&standing.limits, ledger, promised, asked, now).is_none()
     };
-    Ok(ranked(search.suggestions()?, can_be_paid))
+    Ok(Suggestions { ranked: ranked(search.suggestions()?, can_be_paid), by_other_machines })
 }
 
 pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let evidence = Evidence::of(&workplace.project)?;
     let standing = Standing::of(workplace)?;
-    let ranked = suggestions(workplace, &evidence, &standing)?;
+    let Suggestions { ranked, by_other_machines } = suggestions(workplace, &evidence, &standing)?;
     if arguments.json {
-        let text = json!({ "format": FORMAT, "suggestions": ranked });
+        let text = json!({ "format": FORMAT, "suggestions": ranked, "costs_by_other_machines": by_other_machines });
         terminal::say_json(&text);
         return Ok(exit_code::SUCCESS);
     }
@@ -81,6 +92,11 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         0 => terminal::say("nothing: every experiment has run, and every proposal is decided"),
         all if all > most => terminal::say(&format!("and {} more: --most {all}", all - most)),
         _ => {}
+    }
+    if by_other_machines
+        && ranked.iter().take(most).any(|ranked| ranked.suggestion.cost.is_some_and(|cost| cost.time_s() > 0.0))
+    {
+        terminal::say("costs are those of the machines that the runs were made on: no complete run of this one says");
     }
     Ok(exit_code::SUCCESS)
 }

@@ -121,7 +121,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         }
     }
     let paper = paper(project, &evidence)?;
-    let next = next::suggestions(workplace, &evidence, &standing)?.into_iter().next();
+    let next = next::suggestions(workplace, &evidence, &standing)?.ranked.into_iter().next();
     let queue = Queue::of(project).settled()?;
     let latest = standing.ledger.entries.iter().filter(|entry| !entry.is_probe).max_by_key(|entry| &entry.name);
     let phase = latest.map(|entry| entry.phase.word());

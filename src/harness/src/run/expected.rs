@@ -81,6 +81,16 @@ impl Pace {
         Self::on(project, |host| host.hostname_sha256 == own)
     }
 
+    /// Of the complete training runs of any machine: a rough guide for one that has none.
+    pub fn anywhere(project: &Project) -> Result<Self, FileError> {
+        Self::on(project, |_| true)
+    }
+
+    /// Whether it knows of no run.
+    pub fn is_empty(&self) -> bool {
+        self.done.is_empty()
+    }
+
     /// Of the complete training runs that Slurm started, whichever node they ran on.
     pub fn on_cluster(project: &Project) -> Result<Self, FileError> {
         Self::on(project, |host| host.slurm_job_id.is_some())
