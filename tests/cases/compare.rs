@@ -158,6 +158,22 @@ fn two_evaluations_are_compared_for_what_they_measured() {
 }
 
 #[test]
+fn seeds_that_one_side_lacks_leave_the_others_unpaired_and_the_claim_says_so() {
+    let project = two_experiments();
+    (1..=5).for_each(|seed| run(&project, "tiny", seed, ""));
+    (2..=4).for_each(|seed| run(&project, "change", seed, ""));
+    let report = json(&project, &["compare", "tiny", "change"]);
+    let bits = effect(&report, BITS);
+    assert!(["pooled_t_over_seeds", "welch_over_seeds"].contains(&bits["test"].as_str().unwrap()), "{bits:#}");
+    assert_eq!(bits["reference_runs"].as_array().unwrap().len(), 5, "every run counts");
+    let claim = report["comparisons"][0]["claim"].as_str().unwrap().to_owned();
+    assert!(claim.starts_with("5 against 3 seeds, 3 of them the same") && claim.contains("pair none"), "{claim}");
+    // With the seeds that are missing, they are pairs.
+    [1, 5].into_iter().for_each(|seed| run(&project, "change", seed, "better:60"));
+    assert_eq!(effect(&json(&project, &["compare", "tiny", "change"]), BITS)["test"], "blocks_over_seeds");
+}
+
+#[test]
 fn over_seeds_a_difference_is_found_and_a_null_is_not() {
     let project = two_experiments();
     for seed in 1..=4 {

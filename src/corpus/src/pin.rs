@@ -99,7 +99,7 @@ impl Unpinned {
 fn wanted(text: &TomlText) -> Result<Vec<Wanted>, RecipeError> {
     let parsed = DeTable::parse(&text.text).map_err(|_| {
         // What is no TOML is told as everywhere.
-        text.parse::<toml::Table>().err().expect("the same text cannot be parsed")
+        text.parse::<toml::Table>().expect_err("the same text cannot be parsed")
     })?;
     let mut found = Vec::new();
     let inside = parsed.get_ref().iter().map(|(key, value)| (key.get_ref().to_string(), value.get_ref()));

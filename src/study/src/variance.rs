@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use harness_analyse::Unit;
 use harness_core::names::ExperimentName;
 use harness_record::SealedRun;
-use harness_statistics::design::{Homogeneity, bartlett, blocks as in_blocks, brown_forsythe};
+use harness_statistics::design::{Homogeneity, bartlett, blocks as in_blocks, brown_forsythe, one_way};
+use harness_statistics::dunnett::dunnett;
 use harness_statistics::hypothesis::{LEVEL, TTest, blocks, pooled_t, welch};
 use harness_statistics::power::{detectable_in_blocks, detectable_over_seeds, deviation_range};
 use harness_statistics::{correlation, mean, variance as variance_of};
@@ -16,7 +17,7 @@ use crate::evidence::Evidence;
 use crate::tree::asked_alike;
 
 /// Version of the JSON form.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Numbers of seeds for which the smallest effect is told.
 const SEEDS: std::ops::RangeInclusive<usize> = 2..=10;
 
@@ -103,7 +104,7 @@ pub struct Spread {
     pub against_baseline: Option<Against>,
 }
 
-/// A difference from the baseline by three rules.
+/// A difference from the baseline by several rules.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Against {
     /// Seeds that both have.
@@ -116,9 +117,11 @@ pub struct Against {
     pub pooled: Option<Interval>,
     /// With a variance for each side.
     pub welch: Option<Interval>,
+    /// With one variance for all experiments, and an interval that holds together with those of the others (Dunnett).
+    pub dunnett: Option<Interval>,
 }
 
-/// A difference with its 95 % interval, not corrected for what else is looked at.
+/// A difference with its 95 % interval.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Interval {
     /// Experiment minus baseline.
@@ -127,6 +130,12 @@ pub struct Interval {
     pub interval: [f64; 2],
     /// Degrees of freedom.
     pub df: f64,
+}
+
+impl From<TTest> for Interval {
+    fn from(test: TTest) -> Self {
+        Interval { difference: test.difference, interval: [test.low, test.high], df: test.df }
+    }
 }
 
 impl Spread {
@@ -175,6 +184,10 @@ pub fn variance(
     let values: Vec<Vec<f64>> = experiments.iter().map(|spread| spread.values.clone()).collect();
     let df: f64 = values.iter().map(|values| values.len() as f64 - 1.0).sum();
     let squares = values.iter().map(|values| variance_of(values) * (values.len() as f64 - 1.0)).sum::<f64>();
+    let together = one_way(&values).map(|design| dunnett(&design, LEVEL)).unwrap_or_default();
+    for (spread, test) in experiments[1..].iter_mut().zip(together) {
+        spread.against_baseline.iter_mut().for_each(|against| against.dunnett = Some(test.into()));
+    }
     let p_value = |test: Homogeneity| Some(test.p_value).filter(|p| p.is_finite());
     let pooled = Deviation::of(squares, df).map(|deviation| Pooled {
         deviation,
@@ -252,13 +265,13 @@ fn against(baseline: &Spread, other: &Spread) -> Against {
     let of_baseline = baseline.by_seed();
     let pairs = other.by_seed().into_iter().filter_map(|(seed, value)| Some((*of_baseline.get(&seed)?, value)));
     let (first, second): (Vec<f64>, Vec<f64>) = pairs.unzip();
-    let interval =
-        |test: Option<TTest>| test.map(|t| Interval { difference: t.difference, interval: [t.low, t.high], df: t.df });
+    let interval = |test: Option<TTest>| test.map(Interval::from);
     Against {
         shared_seeds: first.len(),
         correlation: if first.len() > 2 { correlation(&first, &second) } else { None },
         blocks: interval(if first.len() > 1 { blocks(&first, &second) } else { None }),
         pooled: interval(pooled_t(&baseline.values, &other.values)),
         welch: interval(welch(&baseline.values, &other.values)),
+        dunnett: None,
     }
 }

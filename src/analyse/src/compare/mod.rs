@@ -618,9 +618,19 @@ fn claim(basis: Basis, reference: &Side, other: &Side) -> String {
             "The same {first} seeds on both sides: the tests are over differences within seeds, so a verdict is about the two \
              ways of training, on this corpus and these items."
         ),
-        Basis::Seeds => format!(
-            "{first} against {second} seeds, not the same: the tests are over seeds, so a verdict is about the two ways of \
-             training, on this corpus and these items. With the same seeds on both sides they would be pairs."
-        ),
+        Basis::Seeds => {
+            let seeds = reference.seeds();
+            let (which, how) = match other.seeds().iter().filter(|seed| seeds.contains(seed)).count() {
+                0 => ("not the same".to_owned(), ""),
+                shared => (
+                    format!("{shared} of them the same"),
+                    "They take every run and pair none, so that what runs of one seed have in common stays in the error. ",
+                ),
+            };
+            format!(
+                "{first} against {second} seeds, {which}: the tests are over seeds, so a verdict is about the two ways of training, \
+                 on this corpus and these items. {how}With the same seeds on both sides they would be pairs."
+            )
+        }
     }
 }

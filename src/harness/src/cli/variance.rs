@@ -14,7 +14,8 @@ use harness_study::{Evidence, Variance, variance};
 /// Show how much metrics differ from seed to seed, and what so many seeds find.
 ///
 /// For each metric the deviation over the seeds of each experiment, one for all with tests of whether they share it, how
-/// seeds go together with the baseline's, and the difference from it by blocks, with one variance, and with two (Welch).
+/// seeds go together with the baseline's, and the difference from it within shared seeds (blocks), with one variance for both, with two
+/// (Welch), and with one for all experiments, so that the intervals hold together (Dunnett).
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The baseline, then what is held against it [default: the experiment that most others extend, and those].
@@ -117,6 +118,18 @@ fn shown(variance: &Variance) -> String {
         .collect();
     if !rows.is_empty() {
         let header = ["95 % intervals", "r", "difference", "by blocks", "one variance", "Welch"];
+        parts.push(terminal::table(&header, &rows));
+    }
+    let rows: Vec<Vec<String>> = variance
+        .experiments
+        .iter()
+        .filter_map(|spread| {
+            let found = spread.against_baseline.as_ref()?.dunnett.as_ref()?;
+            Some(vec![name(spread), plain(found.difference), interval(&Some(found.clone()))])
+        })
+        .collect();
+    if rows.len() > 1 {
+        let header = ["95 %, all together", "difference", "one variance for all (Dunnett)"];
         parts.push(terminal::table(&header, &rows));
     }
     if let Some(pooled) = &variance.pooled {
