@@ -6,10 +6,9 @@
 //! libtorch itself: what lives for one operation only, and what the allocator keeps. The table for models of 0.6 to 92 million
 //! parameters is in docs/benchmarks.md.
 
-use crate::config::{
-    AttentionGate, FeedForward, ModelConfig, Norm, NormPlacement, OptimizerConfig, OptimizerKind, Positions,
-};
+use crate::config::{AttentionGate, FeedForward, ModelConfig, Norm, NormPlacement, OptimizerConfig, Positions};
 use crate::config::{Precision, ResidualScaling, Role, TensorSpec, TrainingConfig, Values};
+use crate::ranks::owners;
 
 /// Positions whose logits exist at a time in the trainer's loss, large enough to keep the matrix products efficient. The
 /// head's gradient is read and written once for each such piece, which a GPU notices.
@@ -30,7 +29,8 @@ pub struct Memory {
     pub weights_bytes: u64,
     /// One float32 gradient for each weight.
     pub gradients_bytes: u64,
-    /// Moments of the optimizer.
+    /// Moments of the optimizer; with `training.shard_optimizer` those of the process that keeps most of them, of as many as
+    /// `training.devices` says there are at least.
     pub moments_bytes: u64,
     /// What the blocks keep for the backward pass of one pass of `sequences_per_pass` sequences.
     pub activations_bytes: u64,
@@ -58,16 +58,11 @@ impl Memory {
         // Tables that are looked up stay in float32; a tied one is read by the head as well.
         let read_by_head = |tensor: &TensorSpec| tensor.name == "token_embedding" && model.tied_embeddings;
         let copied = count(&|tensor| tensor.role != Role::Table || read_by_head(tensor));
-        let inside = |tensor: &TensorSpec| tensor.role == Role::Hidden;
-        let moments = match optimizer.kind {
-            OptimizerKind::Adamw => 2 * all,
-            OptimizerKind::Lion | OptimizerKind::Sgd => all,
-            OptimizerKind::Muon => 2 * all - count(&inside),
-            // One second moment for each row.
-            OptimizerKind::Normuon => {
-                2 * all - count(&inside) + tensors.iter().filter(|t| inside(t)).map(|t| t.shape[0]).sum::<u64>()
-            }
-        };
+        let moments: Vec<u64> = tensors.iter().map(|tensor| optimizer.moments(tensor)).collect();
+        let ranks = if training.shard_optimizer { training.devices.at_least() } else { 1 };
+        let owners = owners(&moments, ranks);
+        let kept_by = |rank| moments.iter().zip(&owners).filter(|(_, of)| **of == rank).map(|(count, _)| count).sum();
+        let moments = (0..ranks).map(kept_by).max().unwrap_or(0);
         let averaged = if training.ema_decay > 0.0 { 2 } else { 1 };
         let rows = u64::from(training.sequences_per_pass()) * u64::from(model.context_length);
         let head = u64::from(vocabulary_size) * u64::from(model.width);
@@ -173,6 +168,7 @@ fn block_bytes_per_token(model: &ModelConfig, e: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Devices, OptimizerKind};
 
     fn predicted(change: impl Fn(&mut ModelConfig, &mut TrainingConfig, &mut OptimizerConfig)) -> Memory {
         let mut model =
@@ -213,6 +209,13 @@ mod tests {
             4 * rows,
             "a number for each row of the blocks' matrices"
         );
+        let sharded = predicted(|_, training, _| {
+            (training.shard_optimizer, training.devices) = (true, Devices::Count(4.try_into().unwrap()));
+        });
+        // The embedding alone, of which no part can be another's, is 31 % of this model.
+        assert_eq!(sharded.moments_bytes, 8 * 50_257 * 768);
+        let alone = predicted(|_, training, _| training.shard_optimizer = true);
+        assert_eq!(alone, base);
         let gated = predicted(|model, _, _| model.attention_gate = AttentionGate::Channel);
         assert_eq!(gated.activations_bytes - base.activations_bytes, 8 * 1024 * 12 * 2 * 768 * 4);
         let capped = predicted(|model, _, _| model.attention_soft_cap = 50.0);

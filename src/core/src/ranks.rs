@@ -40,6 +40,29 @@ impl Place {
     }
 }
 
+/// Which rank keeps each of the things of these sizes: the largest first, each by the rank that has least so far (the rule of
+/// the longest processing time, Graham 1969, Bounds on Multiprocessing Timing Anomalies). The same sizes and ranks give the same
+/// everywhere.
+pub fn owners(sizes: &[u64], ranks: u32) -> Vec<u32> {
+    let mut largest_first: Vec<usize> = (0..sizes.len()).collect();
+    largest_first.sort_by_key(|&i| std::cmp::Reverse(sizes[i]));
+    let (mut owners, mut held) = (vec![0; sizes.len()], vec![0u64; ranks.max(1) as usize]);
+    for i in largest_first {
+        let least = (0..held.len()).min_by_key(|&rank| held[rank]).expect("there is a rank");
+        held[least] += sizes[i];
+        owners[i] = least as u32;
+    }
+    owners
+}
+
+/// The first host of a list as Slurm writes it: of `n[01-04,7],m3` it is `n01`.
+pub fn first_host(list: &str) -> Option<String> {
+    let first = list.split_once(['[', ',']).map_or(list, |(first, _)| first);
+    let number = list.strip_prefix(first)?.strip_prefix('[').map(|rest| rest.split(['-', ',', ']']).next());
+    let host = format!("{first}{}", number.flatten().unwrap_or_default());
+    (!host.is_empty()).then_some(host)
+}
+
 /// A variable that holds a number, if it is set.
 pub fn number(environment: Environment<'_>, name: &str) -> Result<Option<u32>, String> {
     let Some(text) = environment(name) else { return Ok(None) };
@@ -65,6 +88,29 @@ mod tests {
         assert_eq!(place(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1"), ("SLURM_STEP_ID", "0")]), Ok(None));
         assert_eq!(place(&[]), Ok(None));
         assert_eq!(place(&[("WORLD_SIZE", "1"), ("SLURM_NTASKS", "3"), ("SLURM_STEP_ID", "0")]), Ok(None));
+    }
+
+    #[test]
+    fn each_thing_has_one_owner_and_shares_are_nearly_equal() {
+        assert_eq!(owners(&[5, 9, 5, 1, 8, 4], 2), [1, 0, 0, 0, 1, 1]);
+        assert_eq!(owners(&[5, 9], 1), [0, 0]);
+        // More ranks than things.
+        assert_eq!(owners(&[1, 2], 3), [1, 0]);
+        let sizes: Vec<u64> = (1..200).map(|i| i * i % 37).collect();
+        let held = |rank| sizes.iter().zip(owners(&sizes, 4)).filter(|(_, of)| *of == rank).map(|(size, _)| size).sum();
+        let held: Vec<u64> = (0..4).map(held).collect();
+        assert_eq!(held.iter().sum::<u64>(), sizes.iter().sum());
+        assert!(held.iter().max().unwrap() - held.iter().min().unwrap() <= 36, "{held:?}");
+    }
+
+    #[test]
+    fn the_first_host_of_a_list_is_found() {
+        for (list, first) in
+            [("n1,n2", "n1"), ("n1", "n1"), ("a[7]", "a7"), ("a-b[08,10-11]", "a-b08"), ("g[03-04,9],m3", "g03")]
+        {
+            assert_eq!(first_host(list).as_deref(), Some(first));
+        }
+        assert_eq!(first_host(""), None);
     }
 
     #[test]

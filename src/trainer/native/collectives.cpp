@@ -48,6 +48,14 @@ class Sum : public c10d::CppCommHookInterface<c10::intrusive_ptr<c10d::ProcessGr
 constexpr size_t kFirstBucketBytes = 1 << 20;
 constexpr size_t kBucketBytes = 25 << 20;
 
+// The same numbers without what autograd knows of them.
+std::vector<at::Tensor> detached(at::Tensor* const* pointers, int64_t count) {
+  std::vector<at::Tensor> list;
+  list.reserve(count);
+  for (int64_t i = 0; i < count; i++) list.push_back(pointers[i]->detach());
+  return list;
+}
+
 c10::intrusive_ptr<c10d::Backend> gloo_group(const Group& group, const char* interface, const char* address) {
   auto options = c10d::ProcessGroupGloo::Options::create(group.timeout);
   options->devices.push_back(*interface != 0 ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
@@ -139,6 +147,15 @@ int harness_group_sum(Group* group, at::Tensor* tensor) {
     at::NoGradGuard no_grad;
     std::vector<at::Tensor> list{*tensor};
     group->ranks->allreduce(list)->wait();
+  });
+}
+
+// tensors <- those of rank `from`, several in one message.
+int harness_group_broadcast(Group* group, int from, at::Tensor* const* tensors, int64_t count) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    const std::vector<at::Tensor> list = detached(tensors, count);
+    c10d::broadcast_coalesced(group->ranks, list, kBucketBytes, from);
   });
 }
 

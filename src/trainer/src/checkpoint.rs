@@ -89,19 +89,18 @@ pub fn weights_digest(parameters: &Parameters) -> Digest {
     digest(tensors.iter().map(|(name, tensor)| (*name, tensor.shape.as_slice(), tensor.bytes())))
 }
 
-/// Writes `checkpoints/step-NNNNNNNN.safetensors` below the job's output folder.
+/// Writes `checkpoints/step-NNNNNNNN.safetensors` below the job's output folder; `state` is that of the whole optimizer.
 pub fn write(
     job: &Job,
     parameters: &Parameters,
     average: Option<&Parameters>,
-    optimizer: &dyn Optimizer,
+    state: &[(String, Tensor)],
     position: Position,
 ) -> Result<Checkpoint, Error> {
     let mut tensors: Vec<(String, OnHost)> = Vec::new();
     tensors.extend(parameters.named().map(|(name, tensor)| (format!("model.{name}"), OnHost::new(tensor))));
     let averaged = average.into_iter().flat_map(Parameters::named);
     tensors.extend(averaged.map(|(name, tensor)| (format!("average.{name}"), OnHost::new(tensor))));
-    let state = optimizer.state();
     tensors.extend(state.iter().map(|(name, tensor)| (format!("optimizer.{name}"), OnHost::new(tensor))));
     let weights_sha256 = weights_digest(parameters);
     let metadata = Metadata {
@@ -260,7 +259,7 @@ impl Verified {
         self.restore(if averaged { "average" } else { "model" }, parameters.named())
     }
 
-    /// Copies the optimizer's state back.
+    /// Copies the optimizer's state back, as far as it keeps it.
     pub fn restore_optimizer(&self, optimizer: &dyn Optimizer) -> Result<(), Error> {
         let state = optimizer.state();
         self.restore("optimizer", state.iter().map(|(name, tensor)| (name.as_str(), tensor)))
@@ -359,9 +358,9 @@ mod tests {
     fn written(folder: &Path) -> (Job, Parameters, Checkpoint) {
         let job = job(folder);
         let parameters = Parameters::initialize(&job.model, job.vocabulary_size, job.seed, Device::Cpu);
-        let optimizer = optimizer::build(&job.optimizer, &job.model, &parameters, 0);
+        let state = optimizer::build_all(&job.optimizer, &job.model, &parameters).state();
         let position = Position { step: 7, tokens: 56, skipped_steps: 0, order: order::RollingDigest::start() };
-        let checkpoint = write(&job, &parameters, None, optimizer.as_ref(), position).unwrap();
+        let checkpoint = write(&job, &parameters, None, &state, position).unwrap();
         (job, parameters, checkpoint)
     }
 

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod model;
 pub mod native;
 pub mod optimizer;
+pub mod owners;
 pub mod ranks;
 pub mod reading;
 pub mod self_test;

@@ -10,7 +10,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use harness_core::contract::{self, Rank};
-use harness_core::ranks::{self, Environment, Place};
+use harness_core::ranks::{self, Environment, Place, first_host};
 use harness_core::{Digest, files};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,14 +53,6 @@ pub fn meeting(environment: Environment<'_>) -> Result<Option<Meeting>, Error> {
         rank,
         size,
     }))
-}
-
-/// The first host of a list as Slurm writes it: of `n[01-04,7],m3` it is `n01`.
-fn first_host(list: &str) -> Option<String> {
-    let first = list.split_once(['[', ',']).map_or(list, |(first, _)| first);
-    let number = list.strip_prefix(first)?.strip_prefix('[').map(|rest| rest.split(['-', ',', ']']).next());
-    let host = format!("{first}{}", number.flatten().unwrap_or_default());
-    (!host.is_empty()).then_some(host)
 }
 
 /// The GPU that this process may see, as `CUDA_VISIBLE_DEVICES` names it: one of those that its machine's ranks share, by its
@@ -188,6 +180,11 @@ impl Ranks {
         self.group.as_ref().map_or(Ok(()), |group| group.sum(tensor))
     }
 
+    /// Copies tensors of rank `from` into those of the others, which are of the same shapes.
+    pub fn broadcast(&self, from: u32, tensors: &[Tensor]) -> Result<(), Error> {
+        self.group.as_ref().map_or(Ok(()), |group| group.broadcast(from, tensors))
+    }
+
     /// Fills in what other ranks have found, who each left the rest of these numbers 0; on the way through `device`, bit by bit.
     pub fn complete(&self, numbers: &mut [&mut Vec<f32>], device: Device) -> Result<(), Error> {
         if self.size == 1 {
@@ -281,9 +278,6 @@ mod tests {
         ];
         let found = meeting(&variables(&step)).unwrap().unwrap();
         assert_eq!((found.host.as_str(), found.port, found.serves), ("gpu03", 20_000 + 10_004, false));
-        for (list, first) in [("n1,n2", "n1"), ("n1", "n1"), ("a[7]", "a7"), ("a-b[08,10-11]", "a-b08")] {
-            assert_eq!(first_host(list).as_deref(), Some(first));
-        }
         let lost = meeting(&variables(&told[..2])).unwrap_err();
         assert_eq!(lost.to_string(), "rank 0 of 2 is not told `MASTER_ADDR`");
         assert_eq!(meeting(&variables(&[])).unwrap(), None);

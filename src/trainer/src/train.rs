@@ -35,6 +35,7 @@ use crate::model::weights::Parameters;
 use crate::native::collectives::Reducer;
 use crate::native::{self, Arriving, Gpu};
 use crate::optimizer::{self, Optimizer};
+use crate::owners::Owners;
 use crate::ranks::Ranks;
 
 /// A run in progress.
@@ -51,6 +52,8 @@ struct Run<'a> {
     compute: Kind,
     parameters: Parameters,
     average: Option<Average>,
+    /// Who updates which of the parameters.
+    owners: Owners,
     optimizer: Box<dyn Optimizer>,
     evaluator: Evaluator,
     probe: Option<Probe>,
@@ -137,7 +140,9 @@ pub fn run(job: &Job, ranks: Ranks, outside: &dyn Outside, steps_done: &AtomicU6
         checkpoint.restore_average(average.weights())?;
     }
     let updates = position.step - position.skipped_steps;
-    let optimizer = optimizer::build(&job.optimizer, &job.model, &parameters, updates);
+    let owners = Owners::choose(job, &parameters, &ranks);
+    let own = owners.places(&parameters, ranks.rank);
+    let optimizer = optimizer::build(&job.optimizer, &job.model, &parameters, &own, updates);
     if let (Some(checkpoint), Some(_)) = (&resumed, &batches) {
         checkpoint.restore_optimizer(optimizer.as_ref())?;
     }
@@ -179,6 +184,7 @@ pub fn run(job: &Job, ranks: Ranks, outside: &dyn Outside, steps_done: &AtomicU6
         compute,
         parameters,
         average,
+        owners,
         optimizer,
         evaluator,
         probe,
@@ -418,6 +424,7 @@ impl Run<'_> {
         let copies = || self.parameters.tensors().iter().map(|p| p.detach().copy()).collect::<Vec<_>>();
         let before = job.metrics.tensor_norms_at(step + 1).then(copies);
         self.optimizer.step(&gradients, &gradient.divisor, rate)?;
+        self.owners.exchange(&self.ranks, &self.parameters)?;
         native::clear_gradients(self.parameters.tensors())?;
         let norms = before.map(|before| MeasuredNorms::of(before, &self.parameters, &pending.gradient_norms));
         pending.tensor_norms = norms.transpose()?;
@@ -693,10 +700,10 @@ impl Run<'_> {
         let step = self.position.step;
         hold_together(&self.ranks, &self.parameters, self.position)?;
         self.last_checkpoint = Some((step, checkpoint_path(step)));
+        let state = self.owners.whole(&self.ranks, &format!("state/{step}"), self.optimizer.state(), self.device)?;
         if self.ranks.is_first() {
             let average = self.average.as_ref().map(Average::weights);
-            let optimizer = self.optimizer.as_ref();
-            let written = checkpoint::write(self.job, &self.parameters, average, optimizer, self.position)?;
+            let written = checkpoint::write(self.job, &self.parameters, average, &state, self.position)?;
             self.outside.send(&Message::Checkpoint(written));
         }
         self.step_begun = Instant::now();

@@ -196,7 +196,7 @@ impl Choices {
 
     /// Digest of what decides the numbers, without the prose (title, question, parent, and what the [`Proposal`] holds),
     /// without the scale, whose sizes are written out, without the trunk, from which a run has the weights that it would have from
-    /// nothing, and without the number of processes that share the work. Two experiments with the same plan digest and code give
+    /// nothing, and without the number of processes that share the work and what each of them keeps. Two experiments with the same plan digest and code give
     /// the same run.
     pub fn plan_digest(&self) -> Digest {
         let mut plan = self.clone();
@@ -210,7 +210,7 @@ impl Choices {
         plan.extends = None;
         plan.scale = None;
         plan.trunk = None;
-        plan.training.devices = Devices::default();
+        (plan.training.devices, plan.training.shard_optimizer) = (Devices::default(), false);
         let text = plan.to_toml();
         let lines = text.split_inclusive('\n').filter(|line| !LATER_DEFAULTS.contains(&line.trim_end()));
         Digest::of(lines.collect::<String>().as_bytes())

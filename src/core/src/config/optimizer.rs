@@ -127,6 +127,18 @@ impl OptimizerConfig {
             epsilon_ratio: model.epsilon_ratio(tensor),
         }
     }
+
+    /// Numbers that are kept of a tensor from step to step.
+    pub fn moments(&self, tensor: &TensorSpec) -> u64 {
+        let all = tensor.parameters();
+        match self.kind {
+            OptimizerKind::Lion | OptimizerKind::Sgd => all,
+            OptimizerKind::Muon if tensor.role == Role::Hidden => all,
+            // One second moment for each row.
+            OptimizerKind::Normuon if tensor.role == Role::Hidden => all + tensor.shape[0],
+            OptimizerKind::Adamw | OptimizerKind::Muon | OptimizerKind::Normuon => 2 * all,
+        }
+    }
 }
 
 impl Default for OptimizerConfig {

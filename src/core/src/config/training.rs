@@ -60,6 +60,14 @@ impl Devices {
     pub fn is_one(&self) -> bool {
         *self == Devices::default()
     }
+
+    /// Processes that there are at least: all GPUs of a machine are one that is not known here.
+    pub fn at_least(&self) -> u32 {
+        match self {
+            Devices::Count(count) => count.get(),
+            Devices::All(AllDevices::All) => 1,
+        }
+    }
 }
 
 /// Which kernel computes attention. Another kernel gives other last bits.
@@ -171,6 +179,11 @@ pub struct TrainingConfig {
     /// sequences however many share it, and the record says how many did. `srun` and torchrun decide it themselves.
     #[serde(skip_serializing_if = "Devices::is_one")]
     pub devices: Devices,
+    /// Each of several processes keeps the moments of its share of the parameters only, updates these, and sends them to the
+    /// others (ZeRO, stage 1: Rajbhandari et al. 2020, ZeRO: Memory Optimizations Toward Training Trillion Parameter Models).
+    /// No part of the plan: the bits are the same without it. One process alone keeps all of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shard_optimizer: bool,
     /// CPU threads of libtorch in each process. Part of the plan, because another number gives other last bits.
     pub threads: u32,
     /// Matrix products of float32 may round their factors to TF32 on a GPU (10 bits of mantissa instead of 23).
@@ -204,6 +217,7 @@ impl Default for TrainingConfig {
             precision: Precision::F32,
             device: Device::Auto,
             devices: Devices::default(),
+            shard_optimizer: false,
             threads: 2,
             tf32: false,
             attention_kernel: AttentionKernel::Auto,

@@ -29,13 +29,14 @@ pub struct Parting {
 
 /// Keys whose values may differ where the first steps are the same. What is measured of those steps is looked at by itself, and so
 /// is the learning rate, by step.
-const FREE: [&str; 8] = [
+const FREE: [&str; 9] = [
     "primary_metrics",
     "training.steps",
     "training.budget",
     "training.checkpoint_every",
     "training.keep",
     "training.devices",
+    "training.shard_optimizer",
     "schedule",
     "evaluation",
 ];

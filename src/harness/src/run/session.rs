@@ -248,6 +248,11 @@ impl Session {
         if let Some(note) = slow_precision(started) {
             progress.note(note);
         }
+        let shards = self.plan.jobs.last().is_some_and(|(_, job)| job.training.shard_optimizer);
+        if shards && self.plan.ranks == 1 {
+            progress
+                .note("`training.shard_optimizer` changes nothing here: one process alone keeps the whole optimizer");
+        }
         if self.claim.is_some() {
             return;
         }

@@ -256,7 +256,7 @@ fn change_over_depths(base_layers: u32) -> f64 {
         let config = ModelConfig { init_std: 0.05, width: 32, ..config };
         let rule = OptimizerConfig { learning_rate: 1e-3, weight_decay: 0.0, ..OptimizerConfig::default() };
         let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
-        let mut optimizer = crate::optimizer::build(&rule, &config, &parameters, 0);
+        let mut optimizer = crate::optimizer::build_all(&rule, &config, &parameters);
         let (inputs, targets) = (tokens(8, 12), tokens(8, 13).narrow(1, 1, 12));
         let one = Tensor::full([], 1.0, (Kind::Float, Device::Cpu));
         let stream = || {
@@ -304,7 +304,7 @@ fn growth(kind: OptimizerKind, learning_rate: f64, base_width: u32) -> [f64; 2] 
         };
         let rule = OptimizerConfig { kind, learning_rate, weight_decay: 0.0, ..OptimizerConfig::default() };
         let parameters = Parameters::initialize(&config, VOCABULARY, 1, Device::Cpu);
-        let mut optimizer = crate::optimizer::build(&rule, &config, &parameters, 0);
+        let mut optimizer = crate::optimizer::build_all(&rule, &config, &parameters);
         let (inputs, targets) = (tokens(8, 12), tokens(8, 13).narrow(1, 1, 12));
         let one = Tensor::full([], 1.0, (Kind::Float, Device::Cpu));
         for _ in 0..5 {

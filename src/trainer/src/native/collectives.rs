@@ -34,6 +34,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn harness_nccl_version(path: *const c_char, out: *mut c_char, capacity: usize);
     fn harness_group_sum(group: *mut c_void, tensor: *const C_tensor) -> c_int;
+    fn harness_group_broadcast(group: *mut c_void, from: c_int, tensors: *const *const C_tensor, count: i64) -> c_int;
     fn harness_group_leave(group: *mut c_void);
     fn harness_reducer_new(
         group: *mut c_void,
@@ -146,6 +147,16 @@ impl Group {
     pub fn sum(&self, tensor: &Tensor) -> Result<(), Error> {
         // SAFETY: the tensor outlives the call.
         check_rank(unsafe { harness_group_sum(self.0, tensor.as_ptr()) })
+    }
+
+    /// Copies tensors of rank `from` into those of the others, which are of the same shapes.
+    pub fn broadcast(&self, from: u32, tensors: &[Tensor]) -> Result<(), Error> {
+        if tensors.is_empty() {
+            return Ok(());
+        }
+        let list = pointers(tensors);
+        // SAFETY: the tensors outlive the call.
+        check_rank(unsafe { harness_group_broadcast(self.0, from as c_int, list.as_ptr(), list.len() as i64) })
     }
 }
 

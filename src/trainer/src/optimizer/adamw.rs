@@ -106,7 +106,7 @@ mod tests {
     use tch::Device;
 
     use super::*;
-    use crate::optimizer::build;
+    use crate::optimizer::build_all;
 
     /// Algorithm 2 of the paper in float64, with the gradient clipped as torch does.
     #[test]
@@ -124,7 +124,7 @@ mod tests {
             group: vec![group("*_embedding", 0.5, None), group("*.bias", 2.0, Some(0.1))],
             ..OptimizerConfig::default()
         };
-        let mut adamw = build(&rule, &config, &parameters, 0);
+        let mut adamw = build_all(&rule, &config, &parameters);
         let double = |t: &Tensor| t.detach().to_kind(Kind::Double);
         let mut expected: Vec<Tensor> = parameters.tensors().iter().map(|p| double(p).copy()).collect();
         let mut first: Vec<Tensor> = expected.iter().map(Tensor::zeros_like).collect();

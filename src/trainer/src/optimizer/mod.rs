@@ -12,22 +12,31 @@ use crate::model::weights::Parameters;
 
 /// An update rule.
 pub trait Optimizer {
-    /// Updates every parameter in place from its gradient divided by `divisor` (shape ()).
+    /// Updates its parameters in place, each from its gradient divided by `divisor` (shape ()); `gradients` are those of all.
     fn step(&mut self, gradients: &[Tensor], divisor: &Tensor, learning_rate: f64) -> Result<(), Error>;
 
     /// The state by name, for checkpoints: names end in the parameter's.
     fn state(&self) -> Vec<(String, Tensor)>;
 }
 
-/// The rule that the config names, over the `parameters` of `model`, with fresh state as after `steps` updates.
-pub fn build(config: &OptimizerConfig, model: &ModelConfig, parameters: &Parameters, steps: u64) -> Box<dyn Optimizer> {
-    let all: Vec<usize> = (0..parameters.tensors().len()).collect();
+/// The rule that the config names, over those of the `parameters` of `model` at these places in their list, with fresh state
+/// as after `steps` updates.
+pub fn build(
+    config: &OptimizerConfig,
+    model: &ModelConfig,
+    parameters: &Parameters,
+    places: &[usize],
+    steps: u64,
+) -> Box<dyn Optimizer> {
     let rules = rules(config, model, parameters);
+    let momentum = |rule| Box::new(momentum::Momentum::new(rule, config, parameters, &rules, places));
     match config.kind {
-        OptimizerKind::Adamw => Box::new(adamw::Adamw::new(config, parameters, &rules, &all, steps)),
-        OptimizerKind::Lion => Box::new(momentum::Momentum::new(momentum::Rule::Lion, config, parameters, rules)),
-        OptimizerKind::Sgd => Box::new(momentum::Momentum::new(momentum::Rule::Sgd, config, parameters, rules)),
-        OptimizerKind::Muon | OptimizerKind::Normuon => Box::new(muon::Muon::new(config, parameters, &rules, steps)),
+        OptimizerKind::Adamw => Box::new(adamw::Adamw::new(config, parameters, &rules, places, steps)),
+        OptimizerKind::Lion => momentum(momentum::Rule::Lion),
+        OptimizerKind::Sgd => momentum(momentum::Rule::Sgd),
+        OptimizerKind::Muon | OptimizerKind::Normuon => {
+            Box::new(muon::Muon::new(config, parameters, &rules, places, steps))
+        }
     }
 }
 
@@ -51,12 +60,54 @@ fn rules(config: &OptimizerConfig, model: &ModelConfig, parameters: &Parameters)
     parameters.specs().iter().map(|tensor| config.update_rule(model, tensor)).collect()
 }
 
+/// The same over all parameters, with fresh state.
+#[cfg(test)]
+pub(crate) fn build_all(config: &OptimizerConfig, model: &ModelConfig, parameters: &Parameters) -> Box<dyn Optimizer> {
+    let all: Vec<usize> = (0..parameters.tensors().len()).collect();
+    build(config, model, parameters, &all, 0)
+}
+
 #[cfg(test)]
 mod tests {
     use harness_core::config::Orthogonalization;
     use tch::Device;
 
     use super::*;
+
+    /// All parameters' updates together are those of two optimizers that have some each, bit by bit, for every rule.
+    #[test]
+    fn parameters_are_updated_alike_whatever_else_the_optimizer_updates() {
+        let model = ModelConfig { layers: 2, heads: 2, width: 16, context_length: 4, ..ModelConfig::default() };
+        use OptimizerKind as K;
+        for kind in [K::Adamw, K::Lion, K::Sgd, K::Muon, K::Normuon] {
+            let config = OptimizerConfig { kind, weight_decay: 0.5, ..OptimizerConfig::default() };
+            let updated = |shares: &[&dyn Fn(usize) -> bool]| {
+                let parameters = Parameters::initialize(&model, 10, 1, Device::Cpu);
+                let count = parameters.tensors().len();
+                let places = |has: &&dyn Fn(usize) -> bool| (0..count).filter(|&i| has(i)).collect::<Vec<_>>();
+                let mut all: Vec<_> =
+                    shares.iter().map(|has| build(&config, &model, &parameters, &places(has), 0)).collect();
+                tch::manual_seed(3);
+                let divisor = Tensor::full([], 3.0, (Kind::Float, Device::Cpu));
+                for _ in 0..3 {
+                    let gradients: Vec<Tensor> = parameters.tensors().iter().map(|p| p.detach().randn_like()).collect();
+                    all.iter_mut().for_each(|one| one.step(&gradients, &divisor, 0.01).unwrap());
+                }
+                let mut state: Vec<_> = all.iter().flat_map(|one| one.state()).collect();
+                state.sort_by(|a, b| a.0.cmp(&b.0));
+                (parameters, state)
+            };
+            let (whole, state) = updated(&[&|_| true]);
+            let (shared, state_of_shares) = updated(&[&|i| i % 3 == 1, &|i| i % 3 != 1]);
+            for ((name, one), (_, other)) in whole.named().zip(shared.named()) {
+                assert!(one.equal(other), "{kind:?}, {name}");
+            }
+            assert_eq!(state, state_of_shares, "{kind:?}");
+            // What the memory of a run is predicted by.
+            let moments: u64 = whole.specs().iter().map(|tensor| config.moments(tensor)).sum();
+            assert_eq!(state.iter().map(|(_, t)| t.numel() as u64).sum::<u64>(), moments, "{kind:?}");
+        }
+    }
 
     /// With cautious decay each weight ends where it would without decay, less its share where the update moved it towards
     /// zero, for every rule.
@@ -76,7 +127,7 @@ mod tests {
                     ..OptimizerConfig::default()
                 };
                 let before: Vec<Tensor> = parameters.tensors().iter().map(|p| p.detach().copy()).collect();
-                let mut optimizer = build(&config, &model, &parameters, 0);
+                let mut optimizer = build_all(&config, &model, &parameters);
                 tch::manual_seed(3);
                 let gradients: Vec<Tensor> = before.iter().map(Tensor::randn_like).collect();
                 let one = Tensor::full([], 1.0, (Kind::Float, Device::Cpu));

@@ -20,7 +20,9 @@ pub(super) enum Rule {
 pub(super) struct Momentum {
     rule: Rule,
     config: OptimizerConfig,
-    /// How each parameter is updated.
+    /// Places of its parameters in the list of all.
+    places: Vec<usize>,
+    /// How each of them is updated.
     updates: Vec<UpdateRule>,
     names: Vec<String>,
     parameters: Vec<Tensor>,
@@ -29,14 +31,22 @@ pub(super) struct Momentum {
 
 impl Momentum {
     /// Moments of 0.
-    pub(super) fn new(rule: Rule, config: &OptimizerConfig, parameters: &Parameters, updates: Vec<UpdateRule>) -> Self {
+    pub(super) fn new(
+        rule: Rule,
+        config: &OptimizerConfig,
+        parameters: &Parameters,
+        rules: &[UpdateRule],
+        places: &[usize],
+    ) -> Self {
+        let members: Vec<Tensor> = places.iter().map(|&i| parameters.tensors()[i].shallow_clone()).collect();
         Momentum {
             rule,
             config: config.clone(),
-            updates,
-            names: parameters.named().map(|(name, _)| name.to_owned()).collect(),
-            parameters: parameters.tensors().iter().map(Tensor::shallow_clone).collect(),
-            moments: parameters.tensors().iter().map(|p| p.detach().zeros_like()).collect(),
+            updates: places.iter().map(|&i| rules[i]).collect(),
+            names: places.iter().map(|&i| parameters.specs()[i].name.clone()).collect(),
+            moments: members.iter().map(|p| p.detach().zeros_like()).collect(),
+            parameters: members,
+            places: places.to_vec(),
         }
     }
 }
@@ -46,9 +56,9 @@ impl Optimizer for Momentum {
         let OptimizerConfig { beta1, beta2, momentum, .. } = self.config;
         tch::no_grad(|| {
             let with_moments = self.parameters.iter_mut().zip(&mut self.moments);
-            for (((parameter, moment), gradient), rule) in with_moments.zip(gradients).zip(&self.updates) {
+            for (((parameter, moment), &place), rule) in with_moments.zip(&self.places).zip(&self.updates) {
                 let rate = learning_rate * rule.learning_rate_ratio;
-                let gradient = gradient / divisor;
+                let gradient = &gradients[place] / divisor;
                 let update = match self.rule {
                     Rule::Sgd => {
                         *moment *= momentum;
@@ -81,7 +91,7 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::optimizer::build;
+    use crate::optimizer::build_all;
 
     /// Two steps of each rule against the published algorithm, in float64 and value by value.
     #[test]
@@ -97,7 +107,7 @@ mod tests {
             };
             let constants =
                 OptimizerConfig { kind, weight_decay: 0.2, group: vec![group], ..OptimizerConfig::default() };
-            let mut optimizer = build(&constants, &config, &parameters, 0);
+            let mut optimizer = build_all(&constants, &config, &parameters);
             let values = |t: &Tensor| Vec::<f64>::try_from(t.detach().to_kind(Kind::Double).view([-1])).unwrap();
             let mut expected: Vec<Vec<f64>> = parameters.tensors().iter().map(values).collect();
             let mut moments: Vec<Vec<f64>> = expected.iter().map(|p| vec![0.0; p.len()]).collect();

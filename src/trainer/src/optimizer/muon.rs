@@ -51,10 +51,16 @@ pub(super) struct Muon {
 }
 
 impl Muon {
-    /// Moments of 0; `steps` is for AdamW's bias correction.
-    pub(super) fn new(config: &OptimizerConfig, parameters: &Parameters, rules: &[UpdateRule], steps: u64) -> Self {
+    /// Moments of 0 for the parameters at `places`; `steps` is for AdamW's bias correction.
+    pub(super) fn new(
+        config: &OptimizerConfig,
+        parameters: &Parameters,
+        rules: &[UpdateRule],
+        places: &[usize],
+        steps: u64,
+    ) -> Self {
         let inside = |i: &usize| parameters.specs()[*i].role == Role::Hidden;
-        let (places, rest): (Vec<usize>, Vec<usize>) = (0..parameters.tensors().len()).partition(inside);
+        let (places, rest): (Vec<usize>, Vec<usize>) = places.iter().copied().partition(inside);
         let members: Vec<Tensor> = places.iter().map(|&i| parameters.tensors()[i].shallow_clone()).collect();
         let by_neuron = config.kind == OptimizerKind::Normuon;
         Muon {
@@ -160,7 +166,7 @@ mod tests {
     use tch::Device;
 
     use super::*;
-    use crate::optimizer::build;
+    use crate::optimizer::build_all;
 
     /// Three steps against the algorithm of Jordan et al. 2024 with the scale of Liu et al. 2025, written with the
     /// exact iteration in float64; what is left to AdamW moves by the learning rate in the first step.
@@ -169,7 +175,7 @@ mod tests {
         let config = ModelConfig { layers: 1, heads: 1, width: 16, context_length: 4, ..ModelConfig::default() };
         let parameters = Parameters::initialize(&config, 10, 1, Device::Cpu);
         let rule = OptimizerConfig { kind: OptimizerKind::Muon, weight_decay: 0.2, ..OptimizerConfig::default() };
-        let mut muon = build(&rule, &config, &parameters, 0);
+        let mut muon = build_all(&rule, &config, &parameters);
         let double = |t: &Tensor| t.detach().to_kind(Kind::Double);
         let polynomial = |matrix: &Tensor| {
             let wide = matrix.size()[0] <= matrix.size()[1];

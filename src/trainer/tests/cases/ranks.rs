@@ -1,9 +1,10 @@
 //! Processes that train together: the bits of one process, agreement before the first step, and orderly and disorderly ends.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use harness_core::config::{OnNonFinite, OptimizerConfig, OptimizerKind};
-use harness_core::contract::{Job, Message, exit_code};
+use harness_core::contract::{Job, Message, checkpoint_path, exit_code};
 use harness_core::files;
 use safetensors::SafeTensors;
 
@@ -68,6 +69,48 @@ fn two_ranks_give_the_bits_of_one_process_with_two_passes() {
         assert_eq!((ranks.backend.as_str(), ranks.nccl.as_deref(), ranks.each.len()), ("gloo", None, 2));
         assert!(ranks.each.iter().all(|rank| rank.device == "cpu") && ranks.each[0] == ranks.each[1]);
         assert!(one.started().ranks.is_none());
+    }
+}
+
+/// Every tensor of a checkpoint, with its bytes.
+fn tensors(job: &Job, step: u64) -> BTreeMap<String, Vec<u8>> {
+    let bytes = files::read(&job.output.join(checkpoint_path(step))).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    file.tensors().into_iter().map(|(name, tensor)| (name, tensor.data().to_vec())).collect()
+}
+
+#[test]
+fn ranks_that_share_the_optimizer_out_give_the_same_bits_and_a_whole_checkpoint() {
+    let place = Place::new();
+    for kind in [OptimizerKind::Adamw, OptimizerKind::Normuon] {
+        let job = |name: &str, shard: bool, change: Change| {
+            short(&place, &format!("{name}-{kind:?}"), |job| {
+                job.optimizer.kind = kind;
+                (job.training.shard_optimizer, job.training.micro_batch_size) = (shard, 0);
+                (job.validation_steps, job.token_loss_steps, job.task_steps) = (vec![], vec![], vec![]);
+                change(job);
+            })
+        };
+        let (whole, shared) = (job("whole", false, |_| {}), job("shared", true, |_| {}));
+        let expected = Together::start(&[&whole; 2]).end()[0].finished().clone();
+        let found = Together::start(&[&shared; 2]).end();
+        assert_eq!(found[0].finished().weights_sha256, expected.weights_sha256, "{kind:?}");
+        for step in [3, 6] {
+            assert_eq!(tensors(&shared, step), tensors(&whole, step), "{kind:?}, step {step}");
+        }
+        if kind == OptimizerKind::Adamw {
+            continue;
+        }
+        // From one to the other, and to one process, which has the bits of two with two passes.
+        let go_on = |name: &str, from: &Job, shard, ranks, change: Change| {
+            let mut job = job(name, shard, change);
+            job.resume_from = Some(from.output.join(checkpoint_path(3)));
+            Together::start(&vec![&job; ranks]).end()[0].finished().weights_sha256
+        };
+        let half: Change = |job| job.training.micro_batch_size = job.training.batch_size / 2;
+        assert_eq!(go_on("shared-on", &shared, true, 2, |_| {}), expected.weights_sha256);
+        assert_eq!(go_on("to-shared", &whole, true, 2, |_| {}), expected.weights_sha256);
+        assert_eq!(go_on("to-one", &shared, true, 1, half), expected.weights_sha256);
     }
 }
 
@@ -197,6 +240,19 @@ fn a_rank_without_a_job_takes_those_of_rank_0_one_after_the_other() {
     }
     let joined = joined.end();
     assert_eq!(code(&joined), exit_code::SUCCESS, "{}", joined.stderr);
+}
+
+#[test]
+fn a_rank_without_a_job_ends_when_it_is_told_to() {
+    let mut joined = rank(free_port(), 1, 2);
+    joined.arg("join");
+    let joined = spawn(joined);
+    std::thread::sleep(Duration::from_secs(1));
+    signal(joined.child.id(), "TERM");
+    let since = Instant::now();
+    let joined = joined.end();
+    assert_eq!(code(&joined), exit_code::SUCCESS, "{}", joined.stderr);
+    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
 }
 
 #[test]
