@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::common::slurm::Slurm;
-use crate::common::{Project, TINY, signal, trainer, until};
+use crate::common::{Project, Ran, TINY, signal, trainer, until};
 
 /// What `harness submit` writes has this shape: one run a task, started again by the queue as long as it says so by its code.
 const JOB: &str = r#"#!/bin/bash
@@ -237,4 +237,137 @@ fn an_array_of_eight_comes_through_a_killed_node_a_preemption_and_a_time_limit()
     let listed: Value = serde_json::from_str(&project.harness(&["runs", "tiny", "--json"]).expect(0).stdout).unwrap();
     let counted = listed.as_array().unwrap().iter().filter(|run| run["left_out"].is_null()).count();
     assert_eq!(counted, 8, "a chain of runs is one training: {listed}");
+}
+
+/// Runs that `harness submit` hands to a Slurm, of which each is shared out among several processes.
+struct Submitted<'a> {
+    slurm: &'a Slurm,
+    project: &'a Project,
+    trainer: &'a Path,
+}
+
+impl Submitted<'_> {
+    /// Hands a run over.
+    fn submit(&self, seed: u64) {
+        let (name, value) = self.slurm.variable();
+        let seed = seed.to_string();
+        let mut command = self.project.command(&["submit", "tiny", "--seed", &seed]);
+        command.env(name, value).env("HARNESS_TRAINER", self.trainer).env("HOME", "/nonexistent");
+        Ran::of(command.output().unwrap()).expect(0);
+    }
+
+    /// The runs of a seed, oldest first: what was opened and, once it is sealed, recorded.
+    fn runs(&self, seed: u64) -> Vec<(Value, Option<Value>)> {
+        let of_seed = |run: PathBuf| {
+            let open = Project::json(&run.join("open.json"));
+            let record = run.join("record.json");
+            (open["plan"]["seed"] == seed).then(|| (open, record.is_file().then(|| Project::json(&record))))
+        };
+        self.project.runs("tiny").into_iter().filter_map(of_seed).collect()
+    }
+
+    /// Waits until the run of a seed has a checkpoint.
+    fn until_checkpoint(&self, seed: u64) {
+        until("a checkpoint", || {
+            let run = self
+                .project
+                .runs("tiny")
+                .into_iter()
+                .find(|run| Project::json(&run.join("open.json"))["plan"]["seed"] == seed);
+            let log = run.and_then(|run| fs::read_to_string(run.join("log.jsonl")).ok());
+            log.is_some_and(|log| log.contains("\"event\":\"checkpoint\""))
+        });
+    }
+
+    /// Waits until nothing is queued or runs any more.
+    fn wait(&self) {
+        let begun = Instant::now();
+        while !self.slurm.call(&self.project.path("."), "squeue", &["--noheader"]).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(300), "the queue does not end: {}", self.logs());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// What the tasks wrote.
+    fn logs(&self) -> String {
+        let Ok(folders) = fs::read_dir(self.project.path(".harness/cluster")) else { return String::new() };
+        folders.filter_map(|folder| fs::read_to_string(folder.ok()?.path().join("0.log")).ok()).collect()
+    }
+
+    /// The process of the trainer that is a rank after the first: the one in the project's folder that has joined.
+    fn second_rank(&self) -> u32 {
+        let folder = self.project.path(".").canonicalize().unwrap();
+        let joined = |process: &PathBuf| {
+            let words = fs::read(process.join("cmdline")).unwrap_or_default();
+            let is_here = fs::read_link(process.join("cwd")).is_ok_and(|there| there == folder);
+            is_here && words.split(|byte| *byte == 0).nth(1) == Some(b"join")
+        };
+        let found = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path()).find(joined);
+        found.and_then(|path| path.file_name()?.to_str()?.parse().ok()).expect("a rank has joined")
+    }
+}
+
+/// `make test-cluster`
+#[test]
+#[ignore = "takes minutes; `make test-cluster` runs it"]
+fn a_run_that_slurm_shares_out_over_tasks_and_nodes_has_the_bits_of_one_machine() {
+    let trainer = trainer().expect("`make test-cluster` builds the trainer");
+    let slurm = Slurm::with_processors(2).expect("`make test-cluster` needs Slurm");
+    let config = TINY
+        .replace("steps = 20", "steps = 1500\ndevices = 2\nema_decay = 0.99\nshard_optimizer = true")
+        .replace("context_length = 32", "context_length = 32\ndropout = 0.1")
+        .replace("checkpoint_every = 4", "checkpoint_every = 100\nkeep = { last = 2 }")
+        .replace("validation_at = { every = 5 }", "validation_at = { every = 500 }")
+        .replace("tasks_at = { every = 10 }", "tasks_at = \"last\"");
+    let undisturbed = project(&config);
+    for seed in 1..4 {
+        undisturbed.harness_with_trainer(&trainer, &["run", "tiny", "--seed", &seed.to_string()]).expect(0);
+    }
+    let project = project(&config);
+    let submitted = Submitted { slurm: &slurm, project: &project, trainer: &trainer };
+    let cluster = |keys: &str| project.write("cluster.toml", &format!("time = \"00:05:00\"\n{keys}"));
+
+    // Two tasks of one node.
+    cluster("tasks_per_node = 2\ncpus = 2\n");
+    submitted.submit(1);
+    submitted.wait();
+    let runs = submitted.runs(1);
+    let (open, record) = (&runs[0].0, runs[0].1.as_ref().expect("it is sealed"));
+    assert_eq!(record["status"], "completed", "{} {}", record["failure"], submitted.logs());
+    let launch = |open: &Value| (open["launch"]["launcher"].clone(), open["launch"]["world_size"].clone());
+    assert_eq!(launch(open), ("srun".into(), 2.into()));
+    assert_eq!(record["started"]["ranks"]["each"].as_array().unwrap().len(), 2);
+
+    // One task on each of two nodes, of which the second is taken for others.
+    cluster("nodes = 2\n");
+    submitted.submit(2);
+    submitted.until_checkpoint(2);
+    project.write(".harness/urgent.sh", URGENT);
+    slurm.call(&project.path("."), "sbatch", &["-w", "n2", ".harness/urgent.sh"]);
+    submitted.wait();
+    let runs = submitted.runs(2);
+    let ends: Vec<&Value> =
+        runs.iter().map(|(_, record)| &record.as_ref().expect("it is sealed")["failure"]["kind"]).collect();
+    assert_eq!(ends, [&Value::from("preempted"), &Value::Null], "{}", submitted.logs());
+    assert_eq!(launch(&runs[1].0), ("srun".into(), 2.into()));
+    eprintln!("preempted on its second node, and gone on with from step {}", runs[1].0["resumed_from"]["step"]);
+
+    // One whose second rank dies ends, says why, and goes on when it is submitted again.
+    submitted.submit(3);
+    submitted.until_checkpoint(3);
+    signal(submitted.second_rank(), Signal::KILL);
+    let killed = Instant::now();
+    submitted.wait();
+    let took = killed.elapsed();
+    let runs = submitted.runs(3);
+    let failure = &runs[0].1.as_ref().expect("it is sealed")["failure"];
+    eprintln!("a killed rank ended the job in {:.1} s: {}", took.as_secs_f64(), failure["message"]);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(failure["kind"], "rank", "{failure} {}", submitted.logs());
+    submitted.submit(3);
+    submitted.wait();
+    assert_eq!(submitted.runs(3).len(), 2, "{}", submitted.logs());
+
+    assert_eq!(weights(&project), weights(&undisturbed), "{}", submitted.logs());
+    project.harness(&["audit"]).expect(0);
 }

@@ -8,15 +8,21 @@ use tempfile::TempDir;
 
 use super::{repository, skip};
 
-/// A controller and two virtual nodes, `n1` and `n2`, with a processor each; gone with this value.
+/// A controller and two virtual nodes, `n1` and `n2`, with a processor each or more; gone with this value.
 pub(crate) struct Slurm {
     folder: TempDir,
     port: u16,
+    processors: u32,
 }
 
 impl Slurm {
     /// Starts one; none where Slurm is not installed, or this is not root.
     pub(crate) fn start() -> Option<Self> {
+        Self::with_processors(1)
+    }
+
+    /// Starts one whose nodes claim so many processors each, whatever the machine has.
+    pub(crate) fn with_processors(processors: u32) -> Option<Self> {
         let installed = ["slurmctld", "slurmd", "munged", "srun"].iter().all(|program| {
             let path = std::env::var_os("PATH").unwrap_or_default();
             std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
@@ -28,9 +34,10 @@ impl Slurm {
         // Sockets lie in it, whose paths have to be short.
         let folder = tempfile::Builder::new().prefix("slurm").tempdir_in("/tmp").unwrap();
         let free = |port: &u16| (*port..port + 20).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
-        let first = 20_000 + (std::process::id() % 1000) as u16 * 20;
+        // Jobs of a young Slurm meet at ports just above 20,000.
+        let first = 21_000 + (std::process::id() % 1000) as u16 * 20;
         let port = (first..60_000).step_by(20).find(free).expect("ports are free");
-        let slurm = Slurm { folder, port };
+        let slurm = Slurm { folder, port, processors };
         slurm.slurmbox(&["start"]);
         Some(slurm)
     }
@@ -38,6 +45,7 @@ impl Slurm {
     fn slurmbox(&self, arguments: &[&str]) {
         let mut command = Command::new(repository().join("tests/cluster/slurmbox"));
         command.args(arguments).env("SLURMBOX", self.folder.path()).env("SLURMBOX_PORT", self.port.to_string());
+        command.env("SLURMBOX_CPUS", self.processors.to_string());
         let output = command.output().unwrap();
         assert!(output.status.success(), "slurmbox {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }

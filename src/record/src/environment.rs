@@ -2,13 +2,14 @@
 //! user name and no absolute path.
 
 use std::env;
+use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::process::Command;
 
-use harness_core::Digest;
 use harness_core::build::Build;
 use harness_core::files::{self, FileError};
 use harness_core::names::RunId;
+use harness_core::{Digest, ranks};
 
 use super::format::{Binaries, Host, Scheduler};
 
@@ -82,6 +83,21 @@ pub fn end_time() -> Result<Option<jiff::Timestamp>, EndTimeError> {
     let asked = asked.args(["show", "job", "--oneliner", &job]).env("SLURM_TIME_FORMAT", "%s").output();
     let told = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     Ok(told.split_whitespace().find_map(|field| field.strip_prefix("EndTime=")).and_then(at))
+}
+
+/// Where Slurm reaches the first node of the step that this process is a task of, where neither `MASTER_ADDR` says it nor the node's
+/// name leads there.
+pub fn first_node_address() -> Option<String> {
+    if env::var_os("MASTER_ADDR").is_some() {
+        return None;
+    }
+    let node = ranks::first_host(&env::var("SLURM_STEP_NODELIST").ok()?)?;
+    if (node.as_str(), 0).to_socket_addrs().is_ok() {
+        return None;
+    }
+    let told = Command::new("scontrol").args(["show", "node", "--oneliner", &node]).output().ok()?;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    told.split_whitespace().find_map(|field| field.strip_prefix("NodeAddr=")).map(str::to_owned)
 }
 
 /// `HARNESS_END_TIME` is no time.

@@ -35,14 +35,20 @@ pub struct Cluster {
     /// What a node must have, in the scheduler's words: `a100|h100` (Slurm), `TARGET.GPUs_Capability >= 8.0` (HTCondor).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constraint: Option<String>,
-    /// GPUs of each run.
+    /// Nodes that share each run (Slurm).
+    pub nodes: u32,
+    /// Processes of each run on each node that Slurm starts as tasks of one step, one for each GPU. Left out, it is one process
+    /// on one node, which starts others by `training.devices`; of several nodes one for each GPU, or one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks_per_node: Option<u32>,
+    /// GPUs of each run, on each of its nodes.
     pub gpus: u32,
     /// Their type, as the scheduler names it, such as `a100`. One that `harness plan --gpu` knows gives the time of a first run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_type: Option<String>,
-    /// Processor cores of each run.
+    /// Processor cores of each run, on each of its nodes.
     pub cpus: u32,
-    /// Memory of each run, such as `32G`.
+    /// Memory of each run, on each of its nodes, such as `32G`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
     /// The time limit of each run, as `HH:MM:SS` or `D-HH:MM:SS`. Left out, it is what runs took there, with a third on top.
@@ -103,6 +109,8 @@ impl Default for Cluster {
             partition: None,
             account: None,
             constraint: None,
+            nodes: 1,
+            tasks_per_node: None,
             gpus: 0,
             gpu_type: None,
             cpus: 1,
@@ -144,9 +152,20 @@ impl Cluster {
         self.time.as_deref().and_then(seconds)
     }
 
+    /// Processes of a run on each node that the scheduler starts.
+    pub fn tasks_per_node(&self) -> u32 {
+        self.tasks_per_node.unwrap_or(if self.nodes > 1 { self.gpus.max(1) } else { 1 })
+    }
+
+    /// Processes that the scheduler starts of each run. One alone starts others by `training.devices`.
+    pub fn processes(&self) -> u32 {
+        self.nodes * self.tasks_per_node()
+    }
+
     fn check(&self) -> Result<(), Mistake> {
         self.check_place()?;
         self.check_resources()?;
+        self.check_shares()?;
         let plain = |text: &str, also: &str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || also.contains(c);
             !text.is_empty() && !text.starts_with('-') && text.chars().all(allowed)
@@ -219,7 +238,11 @@ impl Cluster {
             return Err(("cpus", format!("{} is no number of cores", self.cpus), "state 1 or more"));
         }
         if self.gpus > 64 {
-            return Err(("gpus", format!("no node has {} GPUs", self.gpus), "state the GPUs of one run, on one node"));
+            return Err((
+                "gpus",
+                format!("no node has {} GPUs", self.gpus),
+                "state the GPUs of one run on one node; `nodes` takes several of these",
+            ));
         }
         if self.gpu_type.is_some() && self.gpus == 0 {
             return Err(("gpu_type", "no GPU is asked for".to_owned(), "state `gpus = 1` as well"));
@@ -237,6 +260,35 @@ impl Cluster {
         if self.scheduler == Scheduler::Htcondor && self.partition.is_some() {
             let hint = "leave it out; what a machine must have goes into `constraint`";
             return Err(("partition", "HTCondor has no partitions".to_owned(), hint));
+        }
+        Ok(())
+    }
+
+    /// How the processes of a run share its nodes.
+    fn check_shares(&self) -> Result<(), Mistake> {
+        const MOST: u32 = 1024;
+        let (nodes, tasks) = (self.nodes, self.tasks_per_node());
+        if nodes == 0 || nodes > MOST {
+            return Err(("nodes", format!("{nodes} is no number of nodes"), "state 1 or more"));
+        }
+        if tasks == 0 || tasks > MOST {
+            return Err(("tasks_per_node", format!("{tasks} is no number of processes"), "state 1 or more"));
+        }
+        if nodes * tasks == 1 {
+            return Ok(());
+        }
+        if self.scheduler == Scheduler::Htcondor {
+            let key = if nodes > 1 { "nodes" } else { "tasks_per_node" };
+            let hint = "leave it out; `training.devices` shares a run out among the GPUs of one machine";
+            return Err((key, "HTCondor starts one process of a run, on one machine".to_owned(), hint));
+        }
+        if self.gpus > 0 && tasks != self.gpus {
+            let problem = format!("{tasks} processes on a node of {} GPUs, each of which serves one", self.gpus);
+            return Err(("tasks_per_node", problem, "leave it out, and it is one for each GPU"));
+        }
+        if !self.cpus.is_multiple_of(tasks) {
+            let problem = format!("{} cannot be shared out equally among {tasks} processes", self.cpus);
+            return Err(("cpus", problem, "state a multiple of the processes on a node: `tasks_per_node`, or `gpus`"));
         }
         Ok(())
     }
@@ -282,6 +334,13 @@ pub fn cluster_template(scheduler: Scheduler) -> String {
         Scheduler::Slurm => "# partition = \"gpu\"               # see `sinfo`; left out, Slurm chooses\n",
         Scheduler::Htcondor => "",
     };
+    let nodes = match scheduler {
+        Scheduler::Slurm => {
+            "# nodes = 1                       # that share a run, with a process for each GPU\n\
+             # tasks_per_node = 1              # processes on each node that Slurm starts, where it is another number\n"
+        }
+        Scheduler::Htcondor => "",
+    };
     let constraint = match scheduler {
         Scheduler::Slurm => "a100|h100",
         Scheduler::Htcondor => "TARGET.GPUs_Capability >= 8.0",
@@ -294,11 +353,12 @@ pub fn cluster_template(scheduler: Scheduler) -> String {
          # host = \"me@login.example.org\"\n\
          # folder = \"thesis\"               # from your home folder on\n\
          # program = \"target/release/harness\"\n\n\
-         # What each run asks for.\n\
+         # What each run asks for, on each of its nodes.\n\
          cpus = 1\n\
          # gpus = 1\n\
          # gpu_type = \"a100\"\n\
          # memory = \"32G\"\n\
+         {nodes}\
          # time = \"08:00:00\"               # left out: what runs took there, with a third on top\n\
          {partition}\
          # account = \"my-group\"            # who pays\n\
@@ -337,7 +397,8 @@ mod tests {
             let cluster = Cluster::parse(all).unwrap();
             assert_eq!(cluster.gpus, 1);
             let known = serde_json::to_value(&cluster).unwrap().as_object().unwrap().len();
-            assert_eq!(known, 16 - usize::from(scheduler == Scheduler::Htcondor), "every key is in the template");
+            let of_slurm = if scheduler == Scheduler::Htcondor { 2 } else { 0 };
+            assert_eq!(known, 18 - of_slurm, "every key is in the template");
         }
     }
 
@@ -354,6 +415,11 @@ mod tests {
             ("time = \"1-24:00:00\"\n", "is no time", "cluster.toml:1:8"),
             ("time = \"00:00:10\"\n", "at least a minute", "cluster.toml:1:8"),
             ("max_parallel = 0\n", "nothing would run", "cluster.toml:1:16"),
+            ("nodes = 0\n", "0 is no number of nodes", "cluster.toml:1:9"),
+            ("tasks_per_node = 0\n", "0 is no number of processes", "cluster.toml:1:18"),
+            ("cpus = 2\nnodes = 2\ngpus = 4\n", "`cpus`: 2 cannot be shared out equally among 4", "cluster.toml:1:8"),
+            ("gpus = 4\ntasks_per_node = 2\n", "2 processes on a node of 4 GPUs", "cluster.toml:2:18"),
+            ("scheduler = \"htcondor\"\nnodes = 2\n", "HTCondor starts one process of a run", "cluster.toml:2:9"),
             ("partition = \"a b\"\n", "is no name that a scheduler gives", "cluster.toml:1:13"),
             ("account = \"x\\n#SBATCH --mail\"\n", "is no name", "cluster.toml:1:11"),
             ("constraint = \"a b\"\n", "is no constraint of Slurm", "cluster.toml:1:14"),

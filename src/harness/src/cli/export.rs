@@ -127,6 +127,12 @@ fn skypilot(workplace: &Workplace, asked: &Asked, folder: &Path) -> Outcome {
         return Ok(exit_code::SUCCESS);
     }
     let cluster = Cluster::load(project)?.unwrap_or_default();
+    if cluster.processes() > 1 {
+        return Err(Failure::usage(
+            "cluster.toml has Slurm start several processes of a run, and what is exported rents one machine\n\
+             hint: leave `nodes` and `tasks_per_node` out; `training.devices = \"all\"` shares each run out among the GPUs of a machine",
+        ));
+    }
     let mut data = Vec::new();
     for config in configs.values() {
         for path in cluster::data(project, config, &mut terminal::Screen::new())? {

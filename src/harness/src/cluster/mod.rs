@@ -79,7 +79,7 @@ pub fn submit(context: &RunContext, order: Order) -> Result<Submission, ClusterE
         commit: order.commit.to_owned(),
         submitted_at,
         time_s: order.time_s,
-        gpus: order.cluster.gpus,
+        gpus: order.cluster.gpus * order.cluster.nodes,
         tasks: order.tasks,
     };
     submission.save(project)?;

@@ -93,6 +93,12 @@ fn fits(cluster: &Cluster, config: &Choices, trainer: &Path) -> Result<(), Clust
         }
         _ => {}
     }
+    let processes = cluster.processes();
+    if processes > 1
+        && let Some(problem) = config.training.not_shared_out(processes)
+    {
+        return Err(RunError::NotSharedOut { problem, ranks: processes }.into());
+    }
     if cluster.gpus > 0 && serves_cuda(trainer) == Some(false) {
         return unfit(
             "cluster.toml asks for a GPU, and the libtorch of the trainer is one for processors alone",

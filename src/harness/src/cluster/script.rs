@@ -59,13 +59,15 @@ pub(super) fn run_of(task: &Task) -> String {
 impl Plan<'_> {
     /// The script for `sbatch`. Its logs go where it was handed over from: the folder of the submission.
     pub fn slurm(&self) -> String {
-        let Cluster { partition, account, constraint, gpus, gpu_type, cpus, max_parallel, .. } = self.cluster;
+        let Cluster { partition, account, constraint, nodes, gpus, gpu_type, cpus, max_parallel, .. } = self.cluster;
+        let processes = self.cluster.tasks_per_node();
+        let cpus = cpus / processes;
         let at_once = max_parallel.map_or(String::new(), |most| format!("%{most}"));
         let mut asked = vec![
             format!("--job-name={}", title(self.tasks)),
             format!("--array=0-{}{at_once}", self.tasks.len().saturating_sub(1)),
-            "--nodes=1".to_owned(),
-            "--ntasks=1".to_owned(),
+            format!("--nodes={nodes}"),
+            format!("--ntasks-per-node={processes}"),
             format!("--cpus-per-task={cpus}"),
         ];
         asked.extend(self.cluster.memory_mib().map(|mebibytes| format!("--mem={mebibytes}M")));
@@ -82,12 +84,14 @@ impl Plan<'_> {
         // A run that was stopped is the same task again, and its log goes on.
         asked.extend(["--requeue", "--open-mode=append", "--output=%a.log"].map(str::to_owned));
         asked.extend(self.time_s.map(|seconds| format!("--signal=USR1@{}", WARNED_BEFORE_S.min(seconds / 10))));
+        // Of processes that share a run, the end of one is that of all, which they do not all notice by themselves.
+        let together = if self.cluster.processes() > 1 { "--kill-on-bad-exit=1 " } else { "" };
         let asked: String = asked.iter().map(|option| format!("#SBATCH {option}\n")).collect();
         format!(
             "#!/bin/bash\n{asked}{}\n\
              # Before the end, of its time or for others, Slurm tells the step, which stops with a checkpoint; this waits for it.\n\
              trap : USR1 TERM\n\
-             srun --quiet --cpus-per-task={cpus} {}\n\
+             srun --quiet {together}--cpus-per-task={cpus} {}\n\
              code=$?\n\
              # Stopped before its end: the same task is started again. Slurm does so itself with what it takes off a node, and\n\
              # what somebody took back stays so; both are not running any more.\n\

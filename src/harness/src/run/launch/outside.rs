@@ -23,6 +23,8 @@ use crate::run::error::RunError;
 pub struct Outside {
     trainer: PathBuf,
     place: Place,
+    /// Where they meet, where the environment does not say it in a way that leads there.
+    address: Option<String>,
     /// Jobs so far.
     jobs: AtomicU32,
 }
@@ -30,7 +32,16 @@ pub struct Outside {
 impl Outside {
     /// At this place among them, with this program.
     pub fn new(trainer: PathBuf, place: Place) -> Self {
-        Outside { trainer, place, jobs: AtomicU32::new(0) }
+        let address = if place.by == StartedBy::Srun { environment::first_node_address() } else { None };
+        Outside { trainer, place, address, jobs: AtomicU32::new(0) }
+    }
+
+    /// Tells the trainer where they meet.
+    fn meeting<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        if let Some(address) = &self.address {
+            command.env("MASTER_ADDR", address);
+        }
+        command
     }
 
     /// Becomes a rank after the first, in the folder that the paths of jobs are relative to. Gives back only an error.
@@ -38,7 +49,7 @@ impl Outside {
         let mut command = Command::new(&self.trainer);
         command.arg("join").current_dir(root).env("OMP_WAIT_POLICY", "passive");
         command.env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
-        RunError::Trainer { path: self.trainer.clone(), source: command.exec() }
+        RunError::Trainer { path: self.trainer.clone(), source: self.meeting(&mut command).exec() }
     }
 }
 
@@ -65,7 +76,7 @@ impl Launcher for Outside {
 
     fn dismiss(&self) -> Result<(), RunError> {
         let trainer = |source| RunError::Trainer { path: self.trainer.clone(), source };
-        let output = Command::new(&self.trainer).arg("dismiss").output().map_err(trainer)?;
+        let output = self.meeting(Command::new(&self.trainer).arg("dismiss")).output().map_err(trainer)?;
         if output.status.success() {
             return Ok(());
         }
@@ -84,6 +95,7 @@ impl Launcher for Outside {
         if start.follows {
             command.env("HARNESS_FOLLOWS", "1");
         }
+        self.meeting(&mut command);
         supervise(&mut [command], start, interrupts, on_message)
     }
 }
