@@ -353,11 +353,17 @@ fn what_is_cancelled_stays_so_and_what_the_scheduler_ended_is_told() {
     slurm.run(&project, 4712, 0).expect(0);
     assert!(!Project::json(&project.latest("tiny").join("open.json"))["resumed_from"].is_null());
     assert_eq!(slurm.states(&project).last().unwrap(), "done");
+    // So is what has failed since anybody asked after it.
+    slurm.harness(&project, &["submit", "tiny", "--seed", "6"]).expect(0);
+    slurm.set(4713, 0, "NODE_FAIL");
+    let again = slurm.harness(&project, &["submit", "tiny", "--seed", "6"]).expect(0).stdout;
+    assert!(again.starts_with("submitted to Slurm: job 4714"), "{again}");
+    slurm.run(&project, 4714, 0).expect(0);
     // What the scheduler has forgotten is known by its record, or not at all.
     slurm.harness(&project, &["submit", "tiny", "--seed", "7", "--seed", "8"]).expect(0);
-    slurm.run(&project, 4713, 0).expect(0);
-    fs::remove_dir_all(slurm.path("jobs/4713")).unwrap();
-    assert_eq!(slurm.states(&project)[6..], ["done", "stopped"]);
+    slurm.run(&project, 4715, 0).expect(0);
+    fs::remove_dir_all(slurm.path("jobs/4715")).unwrap();
+    assert_eq!(slurm.states(&project)[6..], ["stopped", "done", "done", "stopped"]);
 }
 
 #[test]
@@ -741,4 +747,78 @@ fn a_rented_machine_goes_on_where_the_one_before_it_was_taken_away() {
     assert!(over.stderr.contains("the budget pays for no more of this machine"), "{}", over.stderr);
     project.write("experiments/budget.toml", "cpu_hours = 0.0\n");
     place.harness(&project, &["export", "skypilot", "tiny", place.path("other").to_str().unwrap()]).expect(2);
+}
+
+#[test]
+fn a_laptop_has_the_programs_built_there_for_what_runs_ask_for() {
+    if !has_rsync() {
+        return;
+    }
+    let (laptop, there) = (project(), Box::new());
+    laptop.write("experiments/tiny/experiment.toml", &TINY.replace("device = \"cpu\"\n", ""));
+    let makefile = "setup:\n\t@echo set up for $(LIBTORCH)\nbuild: setup\n\tmkdir -p target/$(PROFILE)\n\tln -sf BUILT target/$(PROFILE)/harness\n";
+    laptop.write("Makefile", &makefile.replace("BUILT", env!("CARGO_BIN_EXE_harness")));
+    let ignored = fs::read_to_string(laptop.path(".gitignore")).unwrap();
+    laptop.write(".gitignore", &format!("{ignored}/target\n"));
+    laptop.commit("Build there");
+    laptop.write("cluster.toml", "host = \"me@login\"\nfolder = \"thesis\"\ntime = \"01:00:00\"\ngpus = 1\n");
+    let refused = there.harness(&laptop, &["submit", "tiny"]).expect(2);
+    assert!(refused.stderr.contains("there is no program `target/release/harness`"), "{}", refused.stderr);
+    let said = there.harness(&laptop, &["submit", "tiny", "--set-up"]).expect(0);
+    assert!(said.stderr.contains("set up for cuda\n"), "{}", said.all());
+    assert!(said.stdout.starts_with("submitted to Slurm on me@login: job 4711, 1 run"), "{}", said.stdout);
+    there.run(&laptop, 4711, 0).expect(0);
+    assert_eq!(there.states(&laptop), ["done"]);
+}
+
+/// Holds files against the parsers of HTCondor and SkyPilot: prints what each understood.
+const PARSERS: &str = r#"
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import htcondor, sky
+names = ["Args", "RequestCpus", "RequestMemory", "JobMaxRetries", "SuccessCheckpointExitCode", "AllowedExecuteDuration"]
+ads = [[str(ad[name]) for name in names] for ad in htcondor.Submit(open(sys.argv[1]).read()).jobs(clusterid=1)]
+task = sky.Task.from_yaml(sys.argv[2])
+asked = next(iter(task.resources))
+print(json.dumps({
+    "ads": ads, "name": task.name, "setup": task.setup, "run": task.run, "cpus": asked.cpus, "memory": asked.memory,
+    "gpus": asked.accelerators, "mounts": len(task.file_mounts),
+    "kept": {path: storage.mode.value for path, storage in task.storage_mounts.items()},
+}))
+"#;
+
+#[test]
+fn the_parsers_of_htcondor_and_skypilot_read_what_is_written_for_them() {
+    let Some(python) = std::env::var_os("HARNESS_FORMS") else {
+        skip("forms", "set `HARNESS_FORMS` to a Python that has `skypilot` and `htcondor<25`");
+        return;
+    };
+    let (project, place) = (project(), Box::new());
+    project.write("experiments/tiny/experiment.toml", &TINY.replace("device = \"cpu\"\n", ""));
+    project.commit("Use what there is");
+    project.write("experiments/budget.toml", "gpu_hours = 2.0\nprice_per_gpu_hour = 1.25\ncurrency = \"USD\"\n");
+    let asked =
+        "scheduler = \"htcondor\"\ngpus = 2\ngpu_type = \"a100\"\ncpus = 8\nmemory = \"32G\"\ntime = \"1-02:00:00\"\n";
+    project.write("cluster.toml", asked);
+    let seeds = ["--seed", "1", "--seed", "2"];
+    let dry = [&["submit", "tiny", "--dry-run", "--json"], &seeds[..]].concat();
+    let script = &place.json(&project, &dry)["scripts"][0];
+    assert_eq!(script["name"], "job.sub");
+    fs::write(place.path("job.sub"), script["text"].as_str().unwrap()).unwrap();
+    let folder = place.path("task");
+    place
+        .harness(&project, &[&["export", "skypilot", "tiny", folder.to_str().unwrap()], &seeds[..]].concat())
+        .expect(0);
+
+    let mut parsers = Command::new(python);
+    parsers.args(["-c", PARSERS]).arg(place.path("job.sub")).arg(folder.join("task.yaml"));
+    parsers.env("CONDOR_CONFIG", "/dev/null").env("HOME", place.path("my home")).current_dir(place.path("my home"));
+    let printed = Ran::of(parsers.output().unwrap()).expect(0).stdout;
+    let read: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    let ad = |task| serde_json::json!([format!("task.sh {task}"), "8", "32768", "2", "85", "93600"]);
+    assert_eq!(read["ads"], serde_json::json!([ad(0), ad(1)]));
+    assert_eq!((&read["name"], &read["cpus"], &read["memory"]), (&"harness-tiny".into(), &"8+".into(), &"32+".into()));
+    assert_eq!(read["gpus"], serde_json::json!({ "A100": 2 }));
+    assert_eq!(read["run"], "bash /tmp/harness-task/run.sh");
+    assert_eq!(read["kept"], serde_json::json!({ "/tmp/harness-kept": "MOUNT_CACHED" }));
 }

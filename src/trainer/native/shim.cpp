@@ -26,6 +26,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <memory>
@@ -55,7 +56,11 @@ void copy_text(const std::string& text, char* out, size_t capacity) {
 }
 
 volatile sig_atomic_t stop_signals = 0;
-void note_stop(int) { stop_signals = 1; }
+volatile sig_atomic_t stop_ends = 0;
+void note_stop(int) {
+  stop_signals = 1;
+  if (stop_ends) _exit(0);
+}
 
 }  // namespace
 
@@ -74,6 +79,11 @@ void harness_catch_stop_signals() {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGUSR1, &action, nullptr);
+}
+// Whether such a signal ends the process at once: it has nothing to do yet.
+void harness_end_on_stop_signal(int ends) {
+  stop_ends = ends;
+  if (ends && stop_signals) _exit(0);
 }
 int harness_stop_signalled() { return stop_signals; }
 

@@ -16,15 +16,13 @@ use harness_trainer::error::Error;
 use harness_trainer::messages::{Outside, Parent};
 use harness_trainer::native::collectives::Meeting;
 use harness_trainer::ranks::{self, Ranks};
-use harness_trainer::{device, generate, train};
+use harness_trainer::{device, generate, native, train};
 use serde::{Deserialize, Serialize};
 
 /// How long ranks that were started together wait for each other's beginning.
 const START: Duration = Duration::from_secs(5 * 60);
 /// How long one that has no job yet waits for rank 0, which may have to make data ready first.
 const PREPARATION: Duration = Duration::from_secs(60 * 60);
-/// How long it looks for rank 0 before it looks whether it is told to end.
-const LOOK: Duration = Duration::from_secs(5);
 
 const HELP: &str = "\
 Trains and evaluates language models for `harness`, which is the program for people.
@@ -85,7 +83,7 @@ fn run(meeting: Result<Option<Meeting>, Error>, path: Option<&Path>) -> u8 {
     panic::set_hook(Box::new(|_| {}));
     let mut follows = false;
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-        let Some((job, ranks, another)) = meet(meeting?, path, &parent)? else { return Ok(None) };
+        let Some((job, ranks, another)) = meet(meeting?, path)? else { return Ok(None) };
         follows = another;
         train::run(&job, ranks, &parent, &steps_done).map(Some)
     }));
@@ -142,19 +140,17 @@ struct Told {
 }
 
 /// The job, the ranks that run it, and whether this process is to join in another one afterwards; nothing where rank 0 has no
-/// job, or this process is told to end before there is one.
-fn meet(meeting: Option<Meeting>, path: Option<&Path>, parent: &Parent) -> Result<Option<(Job, Ranks, bool)>, Error> {
+/// job. One that waits for it ends when it is told to.
+fn meet(meeting: Option<Meeting>, path: Option<&Path>) -> Result<Option<(Job, Ranks, bool)>, Error> {
     let Some(path) = path else {
         let meeting = meeting.filter(|meeting| meeting.rank > 0).ok_or_else(|| Error::Job {
             problem: "`join` is for ranks after the first of those that are started together".to_owned(),
             hint: Some("run the job by `harness-trainer run JOB.json`".to_owned()),
         })?;
         let begun = Instant::now();
+        native::end_on_stop_signal(true);
         let (ranks, told) = loop {
-            if parent.should_stop() {
-                return Ok(None);
-            }
-            let found = Ranks::join(&meeting, LOOK).and_then(|ranks| Ok((ranks.take("job")?, ranks)));
+            let found = Ranks::join(&meeting, PREPARATION).and_then(|ranks| Ok((ranks.take("job")?, ranks)));
             match found {
                 Ok((told, ranks)) => break (ranks, told),
                 // The store of the job before this one goes away while somebody asks it.
@@ -162,6 +158,7 @@ fn meet(meeting: Option<Meeting>, path: Option<&Path>, parent: &Parent) -> Resul
                 Err(error) => return Err(error),
             }
         };
+        native::end_on_stop_signal(false);
         let unreadable = |e| Error::Job { problem: format!("what rank 0 tells is unreadable: {e}"), hint: None };
         let told: Told = serde_json::from_str(&told).map_err(unreadable)?;
         let Some(job) = told.job else {

@@ -14,6 +14,7 @@ use crate::error::{Error, first_line};
 unsafe extern "C" {
     fn harness_error() -> *const c_char;
     fn harness_catch_stop_signals();
+    fn harness_end_on_stop_signal(ends: c_int);
     fn harness_stop_signalled() -> c_int;
     fn harness_keep_freed_memory();
     fn harness_libtorch_version(out: *mut c_char, capacity: usize);
@@ -145,6 +146,12 @@ fn pointers(tensors: &[Tensor]) -> Vec<*const C_tensor> {
 pub fn catch_stop_signals() {
     // SAFETY: installs handlers that only set a flag.
     unsafe { harness_catch_stop_signals() }
+}
+
+/// Whether one of them ends this process at once, with success: as long as it has nothing to do yet.
+pub fn end_on_stop_signal(ends: bool) {
+    // SAFETY: sets a flag, or ends the process without touching its memory.
+    unsafe { harness_end_on_stop_signal(c_int::from(ends)) }
 }
 
 /// Whether one of them arrived.

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::budget::promised_to_others;
 use super::queue::{Seeds, Which};
-use super::{Failure, Outcome, Workplace, proposal, terminal};
+use super::{Failure, Outcome, Workplace, jobs, proposal, terminal};
 use crate::cluster::{self, ClusterError, Host, Order, Request, State, Submission, Task};
 use crate::exit_code;
 use crate::queue::Promise;
@@ -96,6 +96,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     for config in configs.values() {
         cluster::ready(&context, &cluster, config, &mut terminal::Screen::new())?;
     }
+    ask_after_earlier(workplace, None)?;
     let tasks = asked.tasks(workplace, &configs)?;
     if tasks.is_empty() {
         return nothing(arguments.json);
@@ -111,12 +112,21 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     Ok(exit_code::SUCCESS)
 }
 
+/// Asks what became of tasks that were open when they were last asked after: what has ended unfinished may be submitted again.
+fn ask_after_earlier(workplace: &Workplace, host: Option<&Host>) -> Result<(), Failure> {
+    let mut all = cluster::submissions(&workplace.project)?;
+    jobs::follow(&workplace.project, host, &mut all)
+}
+
 /// From a laptop: code and data go to the login node, and what is submitted is submitted there.
 fn from_laptop(workplace: &Workplace, arguments: &Arguments, cluster: &Cluster, host: &Host) -> Outcome {
     let project = &workplace.project;
     let commit = clean(workplace)?;
     let asked = arguments.asked();
     let (_, configs) = asked.look(workplace, |name| Ok((commit.clone(), load_config(project, name)?.experiment)))?;
+    if !arguments.dry_run {
+        ask_after_earlier(workplace, Some(host))?;
+    }
     let tasks = asked.tasks(workplace, &configs)?;
     if tasks.is_empty() {
         return nothing(arguments.json);

@@ -207,7 +207,9 @@ impl<'a> Host<'a> {
 
     /// Builds the programs there, from the commit that is checked out; what that says goes to standard error.
     pub fn set_up(&self) -> Result<(), ClusterError> {
-        let lines = format!("{}\nexec make setup build PROFILE=release >&2", self.modules());
+        // A login node has no GPU by which it would be chosen.
+        let libtorch = if self.cluster.gpus > 0 { " LIBTORCH=cuda" } else { "" };
+        let lines = format!("{}\nexec make setup build PROFILE=release{libtorch} >&2", self.modules());
         let mut ssh = self.command();
         let failed = |said: String| ClusterError::Outside {
             program: "make setup build".to_owned(),
