@@ -1,11 +1,13 @@
 //! `harness run --go-on`: the same command, again and again and by several at a time, makes one training of many segments.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::cases::paper::with_templates;
 use crate::common::{Project, Ran, TINY, signal, until};
 
 const GO_ON: [&str; 3] = ["run", "tiny", "--go-on"];
@@ -94,6 +96,53 @@ fn the_same_command_starts_goes_on_and_then_finds_nothing_to_do() {
     project.harness(&["run", "tiny", "--go-on", "--seed", "3", "--purpose", "tune"]).expect(0);
     assert_eq!(project.runs("tiny").len(), 6);
     assert!((3..6).all(|at| open(&project, at)["resumed_from"].is_null()));
+}
+
+/// A queue stopped it twice; of the training that came of it there is one number, with what all of its segments took.
+#[test]
+fn what_was_stopped_and_gone_on_with_is_one_run_of_a_comparison_and_of_the_paper() {
+    let Some(project) = with_templates(|| project(60)) else { return };
+    let change = "extends = \"tiny\"\ntitle = \"Change\"\nhypothesis = \"It is better.\"\n\n[model]\nwidth = 32\n";
+    project.write("experiments/change/experiment.toml", change);
+    project.commit("Propose a change");
+    for (at, step) in [(0, 4), (1, 24)] {
+        let child = project.start("slow", &GO_ON);
+        until_checkpoint(&project, at, step);
+        signal(child.id(), Signal::TERM);
+        project.wait(child).expect(75);
+    }
+    project.harness(&GO_ON).expect(0);
+    project.harness(&["run", "change"]).expect(0);
+
+    let told = project.harness(&["compare", "tiny", "change", "--json"]).expect(0).stdout;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let compared = &told["comparisons"][0];
+    assert_eq!(compared["reference"]["runs"].as_array().unwrap().len(), 1, "{compared:#}");
+    let note = compared["notes"].as_array().unwrap().iter().find(|note| note["kind"] == "gone_on").expect("it is said");
+    assert_eq!(
+        (&note["side"], &note["runs"], &note["of"], &note["segments"]),
+        (&"tiny".into(), &1.into(), &1.into(), &3.into())
+    );
+    let text = "`tiny`: 1 of 1 runs was stopped and gone on with, 3 segments in all; \
+                what is compared, and what it cost, is of all segments together";
+    assert_eq!(note["text"], text);
+    let line = |quantity: &str| {
+        let lines = compared["budget"].as_array().unwrap();
+        lines.iter().find(|line| line["quantity"] == quantity).unwrap()["reference"].as_f64().unwrap()
+    };
+    let took: f64 = (0..3).map(|at| record(&project, at)["resources"]["wall_time_s"].as_f64().unwrap()).sum();
+    assert!((line("wall time") - took).abs() < 1e-6, "{} {took}", line("wall time"));
+
+    project.harness(&["report"]).expect(0);
+    let step = open(&project, 2)["resumed_from"]["step"].as_u64().unwrap();
+    let listed = fs::read_to_string(project.path("report/build/tables.json")).unwrap();
+    assert!(listed.contains(&format!("goes on from step {step}")), "{listed}");
+    project.harness(&["audit"]).expect(0);
+    let (first, last) = (project.runs("tiny")[0].clone(), project.runs("tiny")[2].clone());
+    let name = |run: &Path| run.file_name().unwrap().to_str().unwrap().to_owned();
+    let traced =
+        project.harness(&["audit", "--json", &format!("{}:validation.bits_per_byte", name(&last))]).expect(0).stdout;
+    assert!(traced.contains(&name(&first)), "{traced}");
 }
 
 #[test]

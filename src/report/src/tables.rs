@@ -723,7 +723,9 @@ fn runs(families: &Families, logbook: &Logbook) -> Table {
     for analysis in all() {
         let open = &analysis.run.open;
         let status = if open.evaluates.is_some() { "samples of text" } else { analysis.run.record.status.word() };
-        let beside = vec![format!("seed {}", open.plan.seed), status.to_owned()];
+        let mut beside = vec![format!("seed {}", open.plan.seed), status.to_owned()];
+        let own = open.resumed_from.iter().filter(|from| from.experiment.is_none());
+        beside.extend(own.map(|from| format!("goes on from step {}", from.step)));
         let digests = [open.code.commit.clone(), open.data.root.to_string(), analysis.run.root.to_string()];
         rows.entry(open.experiment.as_str()).or_default().push((open.run.to_string(), beside, digests.map(digest)));
     }

@@ -22,6 +22,17 @@ pub enum Note {
         /// The sentence.
         said: String,
     },
+    /// Runs of a side were stopped and gone on with.
+    GoneOn {
+        /// The side.
+        side: String,
+        /// Such runs.
+        runs: usize,
+        /// All runs.
+        of: usize,
+        /// Records that the trainings of these runs consist of.
+        segments: usize,
+    },
     /// The hypothesis or the primary metrics of a side are not those that its first runs recorded.
     DeclaredLate {
         /// The side.
@@ -148,6 +159,11 @@ impl Note {
     pub fn text(&self) -> String {
         match self {
             Note::RunsChosen { said, .. } => said.clone(),
+            Note::GoneOn { side, runs, of, segments } => format!(
+                "`{side}`: {runs} of {of} runs {} stopped and gone on with, {segments} segments in all; what is compared, and what it \
+                 cost, is of all segments together",
+                if *runs == 1 { "was" } else { "were" }
+            ),
             Note::DeclaredLate { side, what, after, of } => format!(
                 "`{side}`: its {} changed after {after} of {of} runs, so what is tested was not declared before them",
                 what.join(" and ").replace('_', " ")
@@ -240,6 +256,7 @@ fn counted(count: usize, what: &str) -> String {
 pub(super) fn on_side(side: &Side) -> Vec<Note> {
     let chosen = side.notes.iter().map(|said| Note::RunsChosen { side: side.name.clone(), said: said.clone() });
     let mut notes: Vec<Note> = chosen.collect();
+    notes.extend(gone_on(side));
     notes.extend(declared_late(side));
     let corpus = &side.runs[0].run.corpus;
     if let Some(across) = corpus.across_split.as_ref().filter(|across| across.validation_documents > 0) {
@@ -249,6 +266,19 @@ pub(super) fn on_side(side: &Side) -> Vec<Note> {
     notes.extend(best_is_not_last(side));
     notes.extend(items_unanswered(side));
     notes
+}
+
+/// Runs of which there are earlier segments, those of a trunk not among them.
+fn gone_on(side: &Side) -> Option<Note> {
+    let earlier = |run: &RunAnalysis| {
+        let from = run.run.open.resumed_from.as_ref()?;
+        // A run of version 2 does not name them all.
+        let named = from.segments.iter().filter(|segment| segment.experiment.is_none()).count();
+        Some(named.max(usize::from(from.experiment.is_none()))).filter(|&count| count > 0)
+    };
+    let earlier: Vec<usize> = side.runs.iter().filter_map(earlier).collect();
+    let (runs, segments) = (earlier.len(), earlier.iter().map(|count| count + 1).sum());
+    (runs > 0).then(|| Note::GoneOn { side: side.name.clone(), runs, of: side.runs.len(), segments })
 }
 
 /// One note for all runs of a side that leave as many items of a task: which are too long is the same in each.
