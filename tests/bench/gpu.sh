@@ -21,6 +21,8 @@ for program in "$trainer" "$python"; do
   }
 done
 
+# As `harness run` sets it, for deterministic sums of cuBLAS.
+export CUBLAS_WORKSPACE_CONFIG=:4096:8
 "$trainer" about
 status=0
 timeout 150 "$python" tests/bench/train/gpu_checks.py "$trainer" --device "$device" || status=1

@@ -245,7 +245,12 @@ def main() -> None:
         settings_path.write_text(json.dumps(settings))
         reference = lambda kind: [arguments.python, str(REFERENCE), kind, str(settings_path)]
         environment = {"OMP_WAIT_POLICY": "passive"}
-        commands = {"harness": [str(arguments.trainer), "run", str(job_path)], "product": reference("product")}
+        # Those in float64 need most memory: they have ended before the others take theirs.
+        commands = {
+            "harness": [str(arguments.trainer), "run", str(job_path)],
+            "float64": reference("exact"),
+            "product": reference("product"),
+        }
         if arguments.free:
             path = write_job(folder / "deterministic.json", job, folder / "deterministic", deterministic=True)
             commands["deterministic harness"] = [str(arguments.trainer), "run", str(path)]
@@ -258,10 +263,9 @@ def main() -> None:
             for name, command in commands.items():
                 programs[name] = Program(name, command, environment)
                 programs[name].run(1 if name == "product" else COMPARED_STEPS, 0)
-            exact = Program("float64", reference("exact"), environment)
-            programs[exact.name] = exact
-            exact.run(COMPARED_STEPS, 0)
-            programs.pop(exact.name).kill()
+                if name == "float64":
+                    exact = programs.pop(name)
+                    exact.kill()
             for _ in range(arguments.rounds):
                 for program in programs.values():
                     program.run(skipped, arguments.steps)
