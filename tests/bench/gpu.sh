@@ -6,6 +6,7 @@
 #     tests/bench/gpu.sh [HARNESS_TRAINER [PYTHON]]
 #
 # HARNESS_TRAINER is target/release/harness-trainer by default; PYTHON, one that has torch, is that of setup/peers.sh.
+# A trainer that was built on another machine finds libtorch by LD_LIBRARY_PATH, such as torch/lib of the same release's wheel.
 # DEVICE=cpu SIZES=tiny tries the script out where there is no GPU.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

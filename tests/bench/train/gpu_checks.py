@@ -112,6 +112,8 @@ def main() -> None:
             shared = trained(f"shared-{precision}", ranks=2, precision=precision)
             backend = next(message for message in shared if message["event"] == "started")["ranks"]["backend"]
             check(f"{precision}: two processes over {backend} as two passes of one", passes == weights(shared), passes[:12])
+            sharded = weights(trained(f"sharded-{precision}", ranks=2, precision=precision, shard_optimizer=True))
+            check(f"{precision}: the same with the optimizer shared out", passes == sharded, sharded[:12])
     sys.exit(1 if failed else 0)
 
 
