@@ -3,16 +3,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{Project, signal, trainer};
+use crate::common::{Project, signal, trainer, until};
 use harness_core::files::list_recursive;
 use rustix::process::Signal;
 
 fn start(project: &Project, trainer: &Path, arguments: &[&str]) -> Child {
     let mut command = project.command(arguments);
-    command.env("HARNESS_TRAINER", trainer).spawn().unwrap()
+    command.env("HARNESS_TRAINER", trainer).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 fn final_weights(project: &Project) -> String {
@@ -70,7 +70,7 @@ fn project(checkpoint_every: u64) -> Project {
 fn a_killed_run_that_is_resumed_ends_with_the_same_weights() {
     let Some(trainer) = trainer() else { return };
     let project = project(50);
-    assert!(start(&project, &trainer, &["run", "tiny"]).wait().unwrap().success());
+    project.harness_with_trainer(&trainer, &["run", "tiny"]).expect(0);
     let undisturbed = final_weights(&project);
 
     let mut harness = start(&project, &trainer, &["run", "tiny"]);
@@ -79,7 +79,7 @@ fn a_killed_run_that_is_resumed_ends_with_the_same_weights() {
     let killed = Project::json(&project.latest("tiny").join("record.json"));
     assert_eq!((killed["status"].as_str(), killed["signal"].as_i64()), (Some("failed"), Some(9)));
 
-    assert!(start(&project, &trainer, &["run", "tiny", "--resume"]).wait().unwrap().success());
+    project.harness_with_trainer(&trainer, &["run", "tiny", "--resume"]).expect(0);
     let open = Project::json(&project.latest("tiny").join("open.json"));
     assert!(open["resumed_from"]["step"].as_u64().unwrap() >= 50);
     assert_eq!(final_weights(&project), undisturbed);
@@ -93,7 +93,7 @@ fn twenty_runs_killed_at_random_moments_end_with_the_same_weights() {
     let trainer = trainer().expect("`make test-resume` builds the trainer");
     let project = project(50);
     let begun = Instant::now();
-    assert!(start(&project, &trainer, &["run", "tiny"]).wait().unwrap().success());
+    project.harness_with_trainer(&trainer, &["run", "tiny"]).expect(0);
     let (undisturbed, whole) = (final_weights(&project), begun.elapsed());
 
     let mut random = harness_core::random::Random::new(20);
@@ -107,13 +107,14 @@ fn twenty_runs_killed_at_random_moments_end_with_the_same_weights() {
             continue;
         }
         killed += 1;
-        assert!(start(&project, &trainer, &["run", "tiny", "--resume"]).wait().unwrap().success());
+        project.harness_with_trainer(&trainer, &["run", "tiny", "--resume"]).expect(0);
         let from = Project::json(&project.latest("tiny").join("open.json"))["resumed_from"]["step"].clone();
         let equal = final_weights(&project) == undisturbed;
         same += u32::from(equal);
         eprintln!("kill {killed}: resumed from step {from}, {}", if equal { "bit-identical" } else { "DIFFERENT" });
     }
-    eprintln!("{same} of {killed} bit-identical");
+    let (took, whole) = (begun.elapsed().as_secs_f64(), whole.as_secs_f64());
+    eprintln!("{same} of {killed} bit-identical; {took:.0} s, of which the undisturbed run took {whole:.1} s");
     assert_eq!(same, killed);
 }
 
@@ -123,6 +124,15 @@ fn children(parent: u32) -> Vec<u32> {
     listed.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
+/// Of a sealed run the last step that its rows know, and that of the last checkpoint that its record names.
+fn known_of(run: &Path) -> (u64, u64) {
+    let rows = fs::read_to_string(run.join("steps.csv")).unwrap();
+    let last = rows.lines().last().and_then(|row| row.split(',').next()?.parse().ok());
+    let record = Project::json(&run.join("record.json"));
+    let named = record["checkpoints"].as_array().unwrap().last().map(|checkpoint| checkpoint["step"].as_u64().unwrap());
+    (last.unwrap_or(0), named.unwrap_or(0))
+}
+
 /// `make test-resume`: both programs die in the middle of a checkpoint, as they do with their machine.
 #[test]
 #[ignore = "takes minutes; `make test-resume` runs it"]
@@ -130,11 +140,12 @@ fn ten_runs_that_die_while_a_checkpoint_is_written_lose_at_most_one_interval() {
     const INTERVAL: u64 = 10;
     let trainer = trainer().expect("`make test-resume` builds the trainer");
     let project = project(INTERVAL);
-    assert!(start(&project, &trainer, &["run", "tiny"]).wait().unwrap().success());
+    project.harness_with_trainer(&trainer, &["run", "tiny"]).expect(0);
     let undisturbed = final_weights(&project);
 
+    let begun = Instant::now();
     let mut random = harness_core::random::Random::new(10);
-    let mut killed = 0;
+    let (mut killed, mut in_vain, mut lost) = (0, 0, Vec::new());
     while killed < 10 {
         let runs = project.runs("tiny").len();
         let mut harness = start(&project, &trainer, &["run", "tiny"]);
@@ -151,19 +162,33 @@ fn ten_runs_that_die_while_a_checkpoint_is_written_lose_at_most_one_interval() {
                 found => break found,
             }
         };
-        let Some(step) = written else { continue };
-        for process in children(harness.id()).into_iter().chain([harness.id()]) {
-            signal(process, Signal::KILL);
-        }
+        let Some(step) = written else {
+            // All of its checkpoints were whole whenever they were looked at.
+            in_vain += 1;
+            continue;
+        };
+        let trainers = children(harness.id());
+        trainers.iter().chain([&harness.id()]).for_each(|process| signal(*process, Signal::KILL));
         harness.wait().unwrap();
+        // One that waits for the disk is gone only when that has answered.
+        until("they are gone", || trainers.iter().all(|trainer| !Path::new(&format!("/proc/{trainer}")).exists()));
         killed += 1;
-        assert!(start(&project, &trainer, &["run", "tiny", "--resume"]).wait().unwrap().success());
+        project.harness_with_trainer(&trainer, &["run", "tiny", "--resume"]).expect(0);
         let from = Project::json(&project.latest("tiny").join("open.json"))["resumed_from"]["step"].as_u64().unwrap();
         eprintln!("kill {killed}: in the checkpoint of step {step}, resumed from step {from}");
-        assert!((step - INTERVAL..=step).contains(&from));
+        lost.push(step - from);
+        // What the trainer was ahead of the record is lost as well: a message takes longer than some of these steps.
+        let (known, named) = known_of(&project.runs("tiny")[runs]);
+        assert!(from == named && from <= step && known - from <= INTERVAL, "step {known} known, {named} named");
         assert_eq!(final_weights(&project), undisturbed);
         let left = list_recursive(&project.runs("tiny")[runs]).unwrap();
         assert!(left.iter().all(|path| !path.ends_with(".tmp")), "{left:?}");
     }
+    eprintln!(
+        "{killed} of {killed} killed in a checkpoint are bit-identical; they went on {} steps before it at most, checkpoints lie {INTERVAL} apart; \
+         {in_vain} runs ended first; {:.0} s",
+        lost.iter().max().unwrap_or(&0),
+        begun.elapsed().as_secs_f64()
+    );
     project.harness(&["audit"]).expect(0);
 }
