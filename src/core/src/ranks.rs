@@ -99,7 +99,7 @@ mod tests {
         let sizes: Vec<u64> = (1..200).map(|i| i * i % 37).collect();
         let held = |rank| sizes.iter().zip(owners(&sizes, 4)).filter(|(_, of)| *of == rank).map(|(size, _)| size).sum();
         let held: Vec<u64> = (0..4).map(held).collect();
-        assert_eq!(held.iter().sum::<u64>(), sizes.iter().sum());
+        assert_eq!(held.iter().sum::<u64>(), sizes.iter().sum::<u64>());
         assert!(held.iter().max().unwrap() - held.iter().min().unwrap() <= 36, "{held:?}");
     }
 
