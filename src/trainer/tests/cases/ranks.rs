@@ -215,7 +215,7 @@ fn ranks_stop_together_where_one_is_told_to_and_go_on_in_another_number() {
     assert_eq!(outcomes.iter().map(code).collect::<Vec<_>>(), [exit_code::SUCCESS; 2], "{}", outcomes[1].stderr);
     let stopped = outcomes[0].stopped().step;
     assert!(stopped < 4000 && outcomes[0].checkpoints().last().unwrap().step == stopped);
-    job.resume_from = Some(job.output.join(harness_core::contract::checkpoint_path(stopped)));
+    job.resume_from = Some(job.output.join(checkpoint_path(stopped)));
     job.training.steps = stopped + 2;
     assert_eq!(run(&job).finished().step, stopped + 2);
 }
