@@ -47,6 +47,7 @@ mod cases {
     mod submit;
     mod tamper;
     mod tasks;
+    mod test_side;
     mod trials;
     mod trunk;
     mod watch;

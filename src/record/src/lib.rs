@@ -38,6 +38,7 @@ use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::samples::SampleText;
 use harness_core::scores::{TableError, read_json_lines};
+use harness_core::task_kind::TEST_SIDE;
 
 pub use bundled::{Bundled, Deleted};
 pub use dropped::{Dropped, drop_run, dropped, opened};
@@ -206,6 +207,12 @@ impl SealedRun {
     /// Whether it keeps texts that the paper may show.
     pub fn shows_samples(&self) -> bool {
         self.is_citable() && self.keeps_samples()
+    }
+
+    /// Whether it scored the test side of its corpus, and the paper may say what came of it.
+    pub fn shows_test_side(&self) -> bool {
+        let is_opening = self.open.evaluates.is_some() && self.open.tasks.iter().any(|task| task.id == TEST_SIDE);
+        self.is_citable() && is_opening
     }
 
     fn keeps_samples(&self) -> bool {

@@ -212,15 +212,19 @@ impl RunSet {
     }
 
     /// The runs that the paper lists: those that count, those that would but for another plan, purpose or a later run of
-    /// their seed, which were paid for, and those that keep texts of one that counts.
+    /// their seed, which were paid for, those that keep texts of one that counts, and those that scored the test side with any of
+    /// these.
     pub fn in_paper(&self) -> impl Iterator<Item = &SealedRun> {
-        let is_listed = |run: &&LeftOut| match &run.why {
-            Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_) => true,
-            Reason::Evaluates(of) => {
-                self.runs.iter().any(|counted| counted.open.run == *of)
-                    && run.sealed().is_some_and(SealedRun::shows_samples)
+        let is_paid_for =
+            |why: &Reason| matches!(why, Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_));
+        let counts = |run: &RunId| self.runs.iter().any(|counted| counted.open.run == *run);
+        let is_listed_too =
+            move |run: &RunId| self.left_out.iter().any(|left| left.run == *run && is_paid_for(&left.why));
+        let is_listed = move |left: &&LeftOut| match (&left.why, left.sealed()) {
+            (Reason::Evaluates(of), Some(run)) => {
+                counts(of) && run.shows_samples() || run.shows_test_side() && (counts(of) || is_listed_too(of))
             }
-            _ => false,
+            (why, _) => is_paid_for(why),
         };
         self.runs.iter().chain(self.left_out.iter().filter(is_listed).filter_map(LeftOut::sealed))
     }

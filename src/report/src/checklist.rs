@@ -16,6 +16,7 @@ use super::error::{Place, ReportError};
 use super::families::Families;
 use super::logbook::{self, Logbook};
 use super::section::Section;
+use super::values::openings_of;
 use super::{REPORT, read_sections};
 
 /// Where a person's answers stand, relative to the project.
@@ -173,7 +174,8 @@ fn said(text: &str) -> Option<Said> {
 pub fn checklist(project: &Project, analyses: &[RunAnalysis]) -> Result<Checklist, ReportError> {
     let sections = read_sections(project, &format!("{REPORT}/sections"))?;
     let (families, logbook) = (Families::of(analyses), Logbook::of(project, analyses)?);
-    answered(project, &Records { families: &families, logbook: &logbook, sections: &sections })
+    let openings = openings_of(&families, &harness_record::openings(project)?);
+    answered(project, &Records { families: &families, logbook: &logbook, sections: &sections, openings })
 }
 
 /// The same from what is known of the runs already.
@@ -196,6 +198,8 @@ pub(super) struct Records<'a> {
     pub families: &'a Families<'a>,
     pub logbook: &'a Logbook,
     pub sections: &'a [Section],
+    /// How often the test side had been opened when the last number of it was measured.
+    pub openings: usize,
 }
 
 fn count(number: u64) -> String {
@@ -493,10 +497,14 @@ impl Records<'_> {
             ),
         };
         let tested = self.each_corpus(|corpus| corpus.test.documents > 0).into_iter().any(|has| has);
-        let split = if tested {
-            "the validation side; a test side is kept apart"
-        } else {
-            "the validation side; there is no test side"
+        let times = if self.openings == 1 { "once".to_owned() } else { format!("{} times", self.openings) };
+        let split = match (tested, self.openings) {
+            (false, _) => "the validation side; there is no test side".to_owned(),
+            (true, 0) => "the validation side; a test side is kept apart".to_owned(),
+            (true, _) => format!(
+                "the validation side, but for those that are said to be of the test side, which was opened {times}, the first time for \
+                 each model counts"
+            ),
         };
         format!(
             "{means}, none is a maximum over runs. Errors are standard errors over seeds and documents or items; differences have 95 % \

@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use harness_analyse::compare::{Basis, Effect, Note, TestKind, Verdict, judge};
-use harness_analyse::{Asked, CompareError, Comparison, Side, Unit, Value, compare};
+use harness_analyse::{Asked, CompareError, Comparison, RunAnalysis, Side, Unit, Value, compare};
 use harness_core::config::Direction as Expected;
 use harness_study::decide::{Decision, Estimate, better_of};
 use serde::Serialize;
 
-use super::families::{Entry, Families};
+use super::families::{Entry, Families, is_of_test_side};
 use super::model::{Direction, Number, Piece, Shown, half_width};
 
 /// A difference between two experiments: the first minus the second.
@@ -79,23 +79,16 @@ impl Differences {
         wanted.into_iter().for_each(|(first, second)| against.entry(second).or_default().push(first));
         for (second, firsts) in against {
             let Some(reference) = families.entry(&second) else { continue };
-            let (mut entries, mut comparisons) = (Vec::new(), Vec::new());
-            for entry in firsts.iter().filter_map(|first| families.entry(first)) {
-                match compare(&side(reference), &side(entry), &Asked::default()) {
-                    Ok(comparison) => {
-                        entries.push(entry);
-                        comparisons.push(comparison);
-                    }
-                    Err(CompareError::NothingShared { notes, .. }) => {
-                        let pair = pair(entry, reference, &notes, |_| None);
-                        all.entry(entry.name().to_owned()).or_default().insert(second.clone(), pair);
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            judge(&mut comparisons);
-            for (entry, comparison) in entries.into_iter().zip(&comparisons) {
-                let pair = pair(entry, reference, &comparison.notes, |key| tested_in(&comparisons, comparison, key));
+            let entries: Vec<&Entry> = firsts.iter().filter_map(|first| families.entry(first)).collect();
+            let compared = Compared::of(reference, &entries, |entry| &entry.seeds)?;
+            // What the test side says is asked once, and corrected for no more than that.
+            let on_test_side = Compared::of(reference, &entries, |entry| &entry.tested)?;
+            for entry in entries {
+                let test = |key: &str| {
+                    let of = if is_of_test_side(key) { &on_test_side } else { &compared };
+                    of.tested(entry, key)
+                };
+                let pair = pair(entry, reference, compared.notes(entry), test);
                 all.entry(entry.name().to_owned()).or_default().insert(second.clone(), pair);
             }
         }
@@ -151,12 +144,55 @@ impl Differences {
     }
 }
 
-/// The test of a metric in one of the comparisons that are corrected together.
-fn tested_in(all: &[Comparison], comparison: &Comparison, key: &str) -> Option<Tested> {
-    let effect = comparison.effects.iter().find(|effect| effect.metric == key)?.clone();
-    let corrected = |other: &&Effect| other.family == effect.family && other.p_value.is_some();
-    let tests = all.iter().flat_map(|comparison| &comparison.effects).filter(corrected).count();
-    Some(Tested { effect, basis: comparison.basis, tests })
+/// Experiments held against one, their tests corrected together.
+struct Compared {
+    comparisons: Vec<Comparison>,
+    /// What there is to say of those that share nothing with it, by name.
+    apart: BTreeMap<String, Vec<Note>>,
+}
+
+impl Compared {
+    /// Over some runs of each; who has none of them is left out.
+    fn of<'e>(
+        reference: &'e Entry,
+        entries: &[&'e Entry],
+        runs: impl Fn(&'e Entry) -> &'e [&'e RunAnalysis],
+    ) -> Result<Self, CompareError> {
+        let mut compared = Compared { comparisons: Vec::new(), apart: BTreeMap::new() };
+        let side = |entry: &'e Entry| side(entry.name(), runs(entry));
+        let Some(base) = side(reference) else { return Ok(compared) };
+        for entry in entries {
+            let Some(other) = side(entry) else { continue };
+            match compare(&base, &other, &Asked::default()) {
+                Ok(comparison) => compared.comparisons.push(comparison),
+                Err(CompareError::NothingShared { notes, .. }) => {
+                    compared.apart.insert(entry.name().to_owned(), notes);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        judge(&mut compared.comparisons);
+        Ok(compared)
+    }
+
+    fn comparison(&self, entry: &Entry) -> Option<&Comparison> {
+        self.comparisons.iter().find(|comparison| comparison.other.name == entry.name())
+    }
+
+    /// What a reader has to know of the two.
+    fn notes(&self, entry: &Entry) -> &[Note] {
+        let compared = self.comparison(entry).map(|comparison| &comparison.notes);
+        compared.or_else(|| self.apart.get(entry.name())).map_or(&[], Vec::as_slice)
+    }
+
+    /// The test of a metric.
+    fn tested(&self, entry: &Entry, key: &str) -> Option<Tested> {
+        let comparison = self.comparison(entry)?;
+        let effect = comparison.effects.iter().find(|effect| effect.metric == key)?.clone();
+        let corrected = |other: &&Effect| other.family == effect.family && other.p_value.is_some();
+        let tests = self.comparisons.iter().flat_map(|comparison| &comparison.effects).filter(corrected).count();
+        Some(Tested { effect, basis: comparison.basis, tests })
+    }
 }
 
 fn pair(first: &Entry, second: &Entry, notes: &[Note], test: impl Fn(&str) -> Option<Tested>) -> Pair {
@@ -172,9 +208,10 @@ fn pair(first: &Entry, second: &Entry, notes: &[Note], test: impl Fn(&str) -> Op
     pair
 }
 
-fn side(entry: &Entry) -> Side {
-    let runs = entry.seeds.iter().copied().cloned().collect();
-    Side { name: entry.name().to_owned(), runs, left_out: Vec::new(), notes: Vec::new(), opened: None }
+fn side(name: &str, runs: &[&RunAnalysis]) -> Option<Side> {
+    let runs: Vec<RunAnalysis> = runs.iter().copied().cloned().collect();
+    let (left_out, notes) = (Vec::new(), Vec::new());
+    (!runs.is_empty()).then(|| Side { name: name.to_owned(), runs, left_out, notes, opened: None })
 }
 
 /// A direction only where the test gives one.

@@ -15,7 +15,7 @@ use tera::{Context, Tera};
 use super::differences::Differences;
 use super::emphasis;
 use super::error::{Place, ReportError};
-use super::families::{Entry, Families};
+use super::families::{Entry, Families, TEST_BITS};
 use super::logbook::Logbook;
 use super::prose::Segment;
 use super::section::literal;
@@ -102,7 +102,7 @@ pub(super) fn sections(folder: &Path, material: &Material) -> Result<Vec<Draft>,
             let text = render(&shown, &template, &shared)?;
             let is_wanted = match name {
                 CHECKLIST => material.checklist,
-                SAMPLES => families.entries.iter().any(|entry| !entry.samples.is_empty()),
+                SAMPLES => families.entries.iter().any(|entry| entry.samples().next().is_some()),
                 _ => true,
             };
             drafts.push(Draft { name: name.to_owned(), text, experiment: None, is_wanted });
@@ -229,6 +229,8 @@ fn context(study: &Study) -> Context {
             described["described"] = json!(described_here);
             described["many_changes"] = json!(changes.len() > 3);
             described["changes"] = json!(changes);
+            let tested = members.iter().filter(|entry| entry.values.contains_key(TEST_BITS));
+            described["tested"] = json!(tested.map(|entry| entry.name()).collect::<Vec<_>>());
             described["repeated"] = json!(members.iter().any(|e| e.seeds.len() > 1));
             described["all_repeated"] = json!(members.iter().all(|e| e.seeds.len() > 1));
             described["equal_seeds"] = json!(members.iter().all(|e| e.seeds.len() == members[0].seeds.len()));
@@ -290,7 +292,7 @@ impl Study<'_> {
             let decision = self.material.logbook.decisions.get(entry.name());
             decision.is_some_and(|decision| decision.outcome == Outcome::Adopted)
         };
-        let mut keep = members.iter().filter(|entry| !entry.samples.is_empty());
+        let mut keep = members.iter().filter(|entry| entry.samples().next().is_some());
         keep.clone().rfind(adopted).or_else(|| keep.next()).map(|entry| entry.name())
     }
 

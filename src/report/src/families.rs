@@ -2,13 +2,15 @@
 //! with. Two experiments are comparable if they were validated on the same text, so that a change of the training data or of the
 //! tokenizer is a change like any other.
 //!
-//! One rule for every number of the paper: it is the mean over the seeds of the latest plan.
+//! One rule for every number of the paper: it is the mean over the seeds of the latest plan; of the test side, over the seeds of that
+//! plan that were tested.
 
 use std::collections::BTreeMap;
 
 use harness_analyse::{RunAnalysis, Value};
 use harness_core::names::ExperimentName;
-use harness_record::format::Evaluated;
+use harness_core::task_kind::TEST_SIDE;
+use harness_record::format::{Evaluated, Purpose};
 use harness_record::select;
 
 /// One experiment as the paper shows it.
@@ -20,11 +22,14 @@ pub(super) struct Entry<'a> {
     pub seeds: Vec<&'a RunAnalysis>,
     /// All runs that trained, oldest first.
     pub runs: Vec<&'a RunAnalysis>,
-    /// The runs that keep texts of one that counts, oldest first.
-    pub samples: Vec<&'a RunAnalysis>,
+    /// Later evaluations: runs that keep texts of one that counts, or scored the test side with one. Oldest first.
+    pub evaluations: Vec<&'a RunAnalysis>,
+    /// For each seed of the plan the first run that scored the test side after the last step, oldest first. A test side answers once:
+    /// what came of it stays, also where a later run takes the place of the one that was tested.
+    pub tested: Vec<&'a RunAnalysis>,
     /// The nearest comparable ancestor, as an index into the entries.
     pub reference: Option<usize>,
-    /// The numbers that the paper quotes: means over the seeds.
+    /// The numbers that the paper quotes: means over the seeds, and of the test side over those that were tested.
     pub values: BTreeMap<String, Value>,
 }
 
@@ -32,15 +37,21 @@ impl<'a> Entry<'a> {
     /// None if no run counts.
     fn of(mut runs: Vec<&'a RunAnalysis>) -> Option<Self> {
         runs.sort_by(|a, b| a.run.open.run.cmp(&b.run.open.run));
-        let (mut samples, runs): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.run.open.evaluates.is_some());
+        let (mut evaluations, runs): (Vec<_>, Vec<_>) =
+            runs.into_iter().partition(|run| run.run.open.evaluates.is_some());
         let reasons = select::reasons(&runs.iter().map(|run| &run.run).collect::<Vec<_>>());
         let counted = runs.iter().zip(reasons).filter(|(_, why)| why.is_none());
         let seeds: Vec<&RunAnalysis> = counted.map(|(run, _)| *run).collect();
         let latest = *seeds.last()?;
-        let values = means(&seeds);
-        let counts = |of: &Evaluated| seeds.iter().any(|seed| seed.run.open.run == of.run);
-        samples.retain(|run| run.run.shows_samples() && run.run.open.evaluates.as_ref().is_some_and(counts));
-        Some(Entry { latest, seeds, runs, samples, reference: None, values })
+        let is_among = |all: &[&RunAnalysis], of: &Evaluated| all.iter().any(|run| run.run.open.run == of.run);
+        evaluations.retain(|run| {
+            let of = run.run.open.evaluates.as_ref().expect("it was chosen for that");
+            run.run.shows_samples() && is_among(&seeds, of) || run.run.shows_test_side() && is_among(&runs, of)
+        });
+        let tested = first_openings(latest, &runs, &evaluations);
+        let mut values = means(&seeds);
+        values.extend(means(&tested).into_iter().filter(|(key, _)| is_of_test_side(key)));
+        Some(Entry { latest, seeds, runs, evaluations, tested, reference: None, values })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -49,14 +60,29 @@ impl<'a> Entry<'a> {
 
     /// All that the paper lists, oldest first.
     pub(crate) fn listed(&self) -> Vec<&'a RunAnalysis> {
-        let mut listed: Vec<&RunAnalysis> = self.runs.iter().chain(&self.samples).copied().collect();
+        let mut listed: Vec<&RunAnalysis> = self.runs.iter().chain(&self.evaluations).copied().collect();
         listed.sort_by(|a, b| a.run.open.run.cmp(&b.run.open.run));
         listed
     }
 
-    /// Ids of the runs that its numbers rest on.
+    /// The runs that keep texts, oldest first.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = &'a RunAnalysis> {
+        self.evaluations.iter().copied().filter(|run| run.run.shows_samples())
+    }
+
+    /// Ids of the runs that its numbers rest on, but for those of the test side.
     pub(crate) fn run_ids(&self) -> Vec<String> {
-        self.seeds.iter().map(|run| run.run.open.run.to_string()).collect()
+        ids(&self.seeds)
+    }
+
+    /// The runs that one of its numbers rests on, oldest first.
+    pub(crate) fn runs_of(&self, key: &str) -> &[&'a RunAnalysis] {
+        if is_of_test_side(key) { &self.tested } else { &self.seeds }
+    }
+
+    /// Their ids.
+    pub(crate) fn runs_behind(&self, key: &str) -> Vec<String> {
+        ids(self.runs_of(key))
     }
 
     /// Seeds of its runs, sorted.
@@ -88,10 +114,49 @@ impl<'a> Entry<'a> {
     }
 }
 
+fn ids(runs: &[&RunAnalysis]) -> Vec<String> {
+    runs.iter().map(|run| run.run.open.run.to_string()).collect()
+}
+
+/// What is said of the test side first.
+pub(crate) const TEST_BITS: &str = "tasks.test-side.bits_per_byte";
+
+/// Whether a value was measured on the test side.
+pub(crate) fn is_of_test_side(key: &str) -> bool {
+    key.strip_prefix("tasks.").and_then(|rest| rest.strip_prefix(TEST_SIDE)).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// The runs that scored the test side first for each seed of the plan of `latest`, with the weights that all other numbers are of.
+fn first_openings<'a>(
+    latest: &RunAnalysis,
+    runs: &[&RunAnalysis],
+    evaluations: &[&'a RunAnalysis],
+) -> Vec<&'a RunAnalysis> {
+    let plan = latest.run.plan_but_seed();
+    let of_plan = |run: &RunAnalysis| {
+        // What a value was chosen by is no evidence for it.
+        run.run.is_citable() && run.run.open.plan.purpose != Purpose::Tune && run.run.plan_but_seed() == plan
+    };
+    let scores_its_end = |of: &Evaluated| {
+        let trained = runs.iter().find(|run| run.run.open.run == of.run).filter(|run| of_plan(run));
+        let last = trained.and_then(|run| run.run.record.evaluations.last()).map(|evaluation| evaluation.step);
+        last.is_some() && of.checkpoints.last().map(|checkpoint| checkpoint.step) == last
+    };
+    let mut first = BTreeMap::new();
+    for run in evaluations.iter().filter(|run| run.run.shows_test_side()) {
+        if run.run.open.evaluates.as_ref().is_some_and(scores_its_end) {
+            first.entry(run.run.open.plan.seed).or_insert(*run);
+        }
+    }
+    let mut first: Vec<&RunAnalysis> = first.into_values().collect();
+    first.sort_by(|a, b| a.run.open.run.cmp(&b.run.open.run));
+    first
+}
+
 /// The values that all seeds have, as means. A setting that differs between seeds, as the seed does, is no value.
 fn means(seeds: &[&RunAnalysis]) -> BTreeMap<String, Value> {
     let mut values = BTreeMap::new();
-    for (key, first) in &seeds[0].values {
+    for (key, first) in seeds.first().map(|run| &run.values).into_iter().flatten() {
         let Some(all) = seeds.iter().map(|run| run.values.get(key)).collect::<Option<Vec<&Value>>>() else { continue };
         let differs = all.iter().any(|value| value.number != first.number);
         if !all.iter().all(|value| value.number.is_finite()) || key.starts_with("config.") && differs {
@@ -201,7 +266,70 @@ fn reference_of(entries: &[Entry], index: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use harness_core::Digest;
+    use harness_core::names::Project;
+    use harness_record::format::EvaluatedCheckpoint;
+
     use super::*;
+    use crate::fixture::{analysis, demo};
+
+    /// A run that scores the test side with the weights of `trained` after a step.
+    fn opening(trained: &RunAnalysis, run: &str, step: u64, bits: f64) -> RunAnalysis {
+        let mut opening = trained.clone();
+        let weights = EvaluatedCheckpoint {
+            step,
+            checkpoint_sha256: Digest::of(b"checkpoint"),
+            weights_sha256: Digest::of(b"weights"),
+        };
+        let (of, root) = (trained.run.open.run.clone(), trained.run.root);
+        opening.run.open.evaluates = Some(Evaluated { run: of, root, checkpoints: vec![weights] });
+        opening.run.open.run = run.parse().unwrap();
+        TEST_SIDE.clone_into(&mut opening.run.open.tasks[0].id);
+        let value = trained.values["validation.bits_per_byte"].clone();
+        let value = Value { key: TEST_BITS.to_owned(), number: bits, ..value };
+        opening.values = BTreeMap::from([(TEST_BITS.to_owned(), value)]);
+        opening
+    }
+
+    #[test]
+    fn a_test_side_answers_once_for_each_seed_of_the_plan() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = analysis(&Project::at(folder.path()), &demo()[0]);
+        let trained = |run: &str, seed: u64, purpose: Purpose| {
+            let mut trained = one.clone();
+            trained.run.open.run = run.parse().unwrap();
+            (trained.run.open.plan.seed, trained.run.open.plan.purpose) = (seed, purpose);
+            trained
+        };
+        let last = one.run.record.evaluations.last().unwrap().step;
+        let confirms = trained("20261123T080000Z-00000001", 1, Purpose::Confirm);
+        let tuned = trained("20261123T080100Z-00000002", 2, Purpose::Tune);
+        let [again, other] = [(3, 1), (4, 5)]
+            .map(|(at, seed)| trained(&format!("20261123T08020{at}Z-0000000{at}"), seed, Purpose::Final));
+        let mut dirty = opening(&other, "20261123T100600Z-0000001a", last, 9.0);
+        dirty.run.open.not_citable_because = Some("a dirty tree".to_owned());
+        let analyses = [
+            confirms.clone(),
+            tuned.clone(),
+            again.clone(),
+            other.clone(),
+            opening(&confirms, "20261123T100000Z-00000011", last, 1.0),
+            opening(&again, "20261123T100100Z-00000012", last, 0.5),
+            opening(&tuned, "20261123T100200Z-00000013", last, 0.5),
+            opening(&other, "20261123T100300Z-00000014", last - 1, 0.5),
+            dirty,
+            opening(&other, "20261123T100700Z-0000001b", last, 2.0),
+        ];
+        let families = Families::of(&analyses);
+        let entry = families.entry("baseline").unwrap();
+        let counted = ["20261123T080203Z-00000003", "20261123T080204Z-00000004"];
+        assert_eq!(entry.run_ids(), counted, "runs to report go before one to confirm");
+        let first = ["20261123T100000Z-00000011", "20261123T100700Z-0000001b"];
+        assert_eq!(entry.runs_behind(TEST_BITS), first, "of seed 1 the opening stays that there was");
+        assert_eq!((entry.values[TEST_BITS].number, entry.evaluations.len()), (1.5, 5));
+        assert_eq!(entry.runs_behind("validation.bits_per_byte"), counted);
+        assert!(!Families::of(&analyses[..4]).entry("baseline").unwrap().values.contains_key(TEST_BITS));
+    }
 
     #[test]
     fn the_error_of_the_items_stays_and_that_of_the_seeds_shrinks() {

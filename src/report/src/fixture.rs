@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use harness_core::config::{Experiment, parse_resolved};
-use harness_core::contract::{About, Closing, Determinism, Evaluation, OutputFile, Started};
+use harness_core::contract::{About, Closing, Determinism, Evaluation, OutputFile, SamplingRule, Started};
 use harness_core::names::{ExperimentName, Project, RunId};
+use harness_core::samples::SampleText;
 use harness_core::scores::{ChoiceScore, StepLine, WindowLoss, to_csv};
 use harness_core::task_kind::{Kind, Metric};
 use harness_core::{Digest, files};
@@ -14,8 +15,8 @@ use serde_json::json;
 use harness_analyse::RunAnalysis;
 use harness_record::SealedRun;
 use harness_record::format::{
-    Binaries, Code, Data, Host, Launch, Launcher, Open, Plan, Purpose, Record, Resources, SeedRule, Shard, Status,
-    Task, VERSION, file,
+    Binaries, Code, Data, Evaluated, Host, Launch, Launcher, Open, Plan, Purpose, Record, Resources, SeedRule, Shard,
+    Status, Task, VERSION, file,
 };
 
 /// One synthetic run.
@@ -518,4 +519,27 @@ fn record(id: &RunId, config: &Experiment, started: Started, evaluations: Vec<Ev
         },
         files: vec![],
     }
+}
+
+/// A later run that keeps texts which the model of `trained` went on to.
+pub(super) fn keeping(trained: &RunAnalysis, run: &str, temperature: f64, prompt: &str, texts: &[&str]) -> RunAnalysis {
+    let mut keeps = trained.clone();
+    let (of, root) = (trained.run.open.run.clone(), trained.run.root);
+    keeps.run.open.evaluates = Some(Evaluated { run: of, root, checkpoints: Vec::new() });
+    keeps.run.open.run = run.parse().unwrap();
+    let listed = OutputFile { path: "samples.jsonl".to_owned(), sha256: Digest::of(b""), size_bytes: 0 };
+    keeps.run.record.files.push(listed);
+    let rule = SamplingRule { temperature, top_k: 40, top_p: 0.9 };
+    let line = |(sample, text): (u32, &&str)| SampleText {
+        step: 300,
+        sample,
+        seed: 5,
+        rule,
+        max_tokens: 1,
+        tokens: 1,
+        prompt: prompt.to_owned(),
+        text: (*text).to_owned(),
+    };
+    keeps.samples = (0..).zip(texts).map(line).collect();
+    keeps
 }

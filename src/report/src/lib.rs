@@ -665,6 +665,9 @@ impl Names<'_> {
         }
         let listed: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
         let hint = match nearest(&argument.text, &listed) {
+            _ if what == "value" && families::is_of_test_side(&argument.text) => {
+                "`harness evaluate RUN --test-side` opens the test side after the last step, once for a run".to_owned()
+            }
             Some(near) => format!("did you mean `{near}`?"),
             None if what == "reference" => format!("add it to {OWN_REFERENCES}"),
             None if what == "value" => format!(

@@ -158,7 +158,8 @@ impl<'a> Made<'a> {
                 made.read(project, checklist::PATH)?;
             }
             let (families, sections) = (&made.numbers.families, &made.sections[..]);
-            let records = checklist::Records { families, logbook: &basis.logbook, sections };
+            let openings = values::openings_of(families, &made.numbers.openings);
+            let records = checklist::Records { families, logbook: &basis.logbook, sections, openings };
             let answers = checklist::answered(project, &records)?.answers;
             made.add("checklist.json", pretty(&json!({ "format": values::VERSION, "answers": answers })));
         }
@@ -251,7 +252,7 @@ impl<'a> Made<'a> {
 
     /// Every run of the paper.
     pub fn runs(&self) -> Vec<ProofRun> {
-        proof::runs(&self.numbers.families)
+        proof::runs(&self.numbers)
     }
 
     /// All that goes into the paper, by path.

@@ -12,12 +12,13 @@ use serde_json::Value as Json;
 
 use super::claims;
 use super::error::ReportError;
-use super::families::{Entry, Families};
+use super::families::{Entry, Families, is_of_test_side};
 use super::figures::ListedFigure;
 use super::logbook::Logbook;
 use super::made::Made;
 use super::model::{Quantity, Shown};
 use super::proof::Proof;
+use super::samples::Samples;
 use super::tables::Tables;
 use super::values::Numbers;
 use super::{BUILD, Options, pairs_asked_for};
@@ -36,7 +37,7 @@ pub struct Then<'a> {
 /// Something on a page that is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Changed {
-    /// `number`, `direction`, `count`, `claim`, `figure` or `table`.
+    /// `number`, `direction`, `count`, `claim`, `figure`, `table` or `sample`.
     pub kind: &'static str,
     /// Which.
     pub what: String,
@@ -68,6 +69,7 @@ pub fn paper_diff(
     changes.extend(figures(&comparison, &made));
     let was = Tables::of(&before, &Logbook::of(project, then.runs)?);
     changes.extend(tables(&comparison, &made, &was, &old, &new));
+    changes.extend(samples(&comparison, &was.samples, &made.tables.samples));
     Ok(changes)
 }
 
@@ -128,6 +130,13 @@ fn quantities(comparison: &Comparison, paper: &Proof, old: &Side, new: &Side) ->
         };
         let causes = match (&then, proof) {
             (None, Some(_)) => vec!["the text did not show it".to_owned()],
+            _ if quantity.keys().into_iter().any(is_of_test_side) => {
+                let experiments = quantity.experiments();
+                let of_openings = experiments.iter().flat_map(|name| comparison.of_evaluations(name));
+                let mut causes: Vec<String> = of_openings.map(|(_, cause)| cause).collect();
+                causes.extend(comparison.causes_of(&experiments));
+                if causes.is_empty() { comparison.causes(&experiments) } else { causes }
+            }
             _ => comparison.causes(&quantity.experiments()),
         };
         changes.push(Changed { kind, what: name.clone(), pages: on.iter().copied().collect(), then, now, causes });
@@ -208,6 +217,33 @@ fn tables(comparison: &Comparison, made: &Made, was: &Tables, old: &Side, new: &
     changes
 }
 
+/// Texts that are shown now and were not, or the other way round, or that are others.
+fn samples(comparison: &Comparison, was: &BTreeMap<String, Samples>, is: &BTreeMap<String, Samples>) -> Vec<Changed> {
+    let experiments: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let mut changes = Vec::new();
+    for name in experiments {
+        let [then, now] = [was, is].map(|of| of.get(name).map_or_else(BTreeMap::new, Samples::by_run_and_number));
+        let numbers: BTreeSet<_> = then.keys().chain(now.keys()).collect();
+        for at in numbers.into_iter().filter(|at| then.get(*at) != now.get(*at)) {
+            let (run, number) = at;
+            // What became of its own run goes before what became of others, which moved it into view or out of it.
+            let (own, others): (Vec<_>, Vec<_>) =
+                comparison.of_evaluations(name).into_iter().partition(|(changed, _)| changed == run);
+            let causes: Vec<String> =
+                if own.is_empty() { others } else { own }.into_iter().map(|(_, cause)| cause).collect();
+            changes.push(Changed {
+                kind: "sample",
+                what: format!("{number} of run {run} of {name}"),
+                pages: Vec::new(),
+                then: then.get(at).map(|text| beginning(text)),
+                now: now.get(at).map(|text| beginning(text)),
+                causes: if causes.is_empty() { comparison.causes(&[name]) } else { causes },
+            });
+        }
+    }
+    changes
+}
+
 fn rows(table: &Json) -> usize {
     table["rows"].as_array().map_or(0, Vec::len)
 }
@@ -269,6 +305,25 @@ impl Comparison<'_> {
         }
     }
 
+    /// Later evaluations of an experiment that are there and were not, or the other way round, each with what that causes.
+    fn of_evaluations(&self, name: &str) -> Vec<(String, String)> {
+        let of = |families: &Families| -> BTreeMap<String, String> {
+            let entry = families.entry(name);
+            entry.map_or_else(BTreeMap::new, |entry| entry.evaluations.iter().map(|run| evaluation(run)).collect())
+        };
+        let (before, now) = (of(self.before), of(self.now));
+        let mut causes = Vec::new();
+        for (run, what) in before.iter().filter(|(run, _)| !now.contains_key(*run)) {
+            let gone = || format!("run {run} of `{name}`, which {what}, is not in the paper any more");
+            causes.push((run.clone(), self.dropped(name, run).unwrap_or_else(gone)));
+        }
+        for (run, what) in now.into_iter().filter(|(run, _)| !before.contains_key(run)) {
+            let cause = format!("new run {run} of `{name}`, which {what}");
+            causes.push((run, cause));
+        }
+        causes
+    }
+
     fn dropped(&self, name: &str, run: &str) -> Option<String> {
         self.then.dropped.get(run).map(|because| format!("run {run} of `{name}` was dropped: {because}"))
     }
@@ -315,6 +370,21 @@ impl Comparison<'_> {
         }
         causes
     }
+}
+
+/// As much of a text as tells it from others on a line of a terminal.
+fn beginning(text: &str) -> String {
+    const CHARACTERS: usize = 60;
+    let first: String = text.chars().take(CHARACTERS).collect();
+    if first.len() < text.len() { format!("{first}…") } else { first }
+}
+
+/// The id of a later evaluation, and what it did.
+fn evaluation(run: &RunAnalysis) -> (String, String) {
+    let open = &run.run.open;
+    let of = open.evaluates.as_ref().map_or(String::new(), |of| of.run.to_string());
+    let what = if run.run.shows_test_side() { "scored the test side with" } else { "keeps samples of" };
+    (open.run.to_string(), format!("{what} {of}"))
 }
 
 /// What two plans of an experiment have different.

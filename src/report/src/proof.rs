@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Mode;
 use super::error::ReportError;
-use super::families::Families;
 use super::model::{Bound, FigureRef, Note};
 use super::values::Numbers;
 
@@ -63,6 +62,9 @@ pub struct ProofRun {
     pub data_root: Digest,
     /// Whether the paper's numbers of this experiment rest on it.
     pub quoted: bool,
+    /// Of a run that scored a test side, the how-manieth opening of that text it was, by any run of the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<usize>,
 }
 
 impl Proof {
@@ -161,10 +163,9 @@ pub(super) fn bound(numbers: &Numbers, notes: Vec<Note>) -> Result<Vec<Bound>, R
 }
 
 /// Every run of the paper.
-pub(super) fn runs(families: &Families) -> Vec<ProofRun> {
+pub(super) fn runs(numbers: &Numbers) -> Vec<ProofRun> {
     let mut runs = Vec::new();
-    for entry in &families.entries {
-        let quoted = entry.run_ids();
+    for entry in &numbers.families.entries {
         for analysis in entry.listed() {
             let open = &analysis.run.open;
             runs.push(ProofRun {
@@ -173,7 +174,8 @@ pub(super) fn runs(families: &Families) -> Vec<ProofRun> {
                 root: analysis.run.root,
                 commit: open.code.commit.clone(),
                 data_root: open.data.root,
-                quoted: quoted.contains(&open.run.to_string()),
+                quoted: entry.seeds.iter().chain(&entry.tested).any(|run| run.run.open.run == open.run),
+                opening: numbers.opening(&open.run),
             });
         }
     }

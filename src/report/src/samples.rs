@@ -1,6 +1,8 @@
 //! Texts that models went on to, as the paper shows them. What a model writes is nobody's choice and may be anything: it goes to
 //! Typst as data, on one line, cut where it is long, and with the code point of whatever is no letter that the fonts have.
 
+use std::collections::BTreeMap;
+
 use harness_analyse::RunAnalysis;
 use harness_core::samples::SampleText;
 use serde::Serialize;
@@ -54,16 +56,22 @@ struct Line {
 impl Samples {
     /// None where no run keeps any.
     pub(super) fn of(entry: &Entry) -> Option<Self> {
-        let kept = entry.samples.iter().map(|run| run.samples.len()).sum();
+        let kept = entry.samples().map(|run| run.samples.len()).sum();
         let mut left = MOST_TEXTS;
         let mut draws = Vec::new();
-        for run in &entry.samples {
+        for run in entry.samples() {
             // What is drawn first is shown first, so that nobody chooses: of each run all, until there are enough.
             let texts = &run.samples[..run.samples.len().min(left)];
             left -= texts.len();
             draws.extend(Draw::of(run, texts));
         }
         (kept > 0).then_some(Samples { kept, shown: MOST_TEXTS - left, draws })
+    }
+
+    /// Each text that is shown, by the run that keeps it and its number there.
+    pub(super) fn by_run_and_number(&self) -> BTreeMap<(String, u32), String> {
+        let texts = self.draws.iter().flat_map(|draw| draw.texts.iter().map(|text| (draw.run.clone(), text)));
+        texts.map(|(run, text)| ((run, text.number), text.text.shown())).collect()
     }
 }
 
@@ -101,6 +109,14 @@ impl Draw {
 }
 
 impl Line {
+    /// What the page shows of it.
+    fn shown(&self) -> String {
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            Piece::Text(text) | Piece::Code(text) => text.as_str(),
+        });
+        pieces.collect()
+    }
+
     fn of(text: &str) -> Self {
         let (mut pieces, mut letters) = (Vec::new(), String::new());
         for letter in text.chars().take(MOST_CHARACTERS) {
@@ -134,41 +150,18 @@ fn is_shown(letter: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use harness_core::Digest;
-    use harness_core::contract::{OutputFile, SamplingRule};
     use harness_core::names::Project;
-    use harness_record::format::Evaluated;
 
     use super::*;
     use crate::families::Families;
-    use crate::fixture::{analysis, demo};
+    use crate::fixture::{analysis, demo, keeping};
 
     #[test]
     fn the_texts_that_were_kept_first_are_shown_and_all_are_counted() {
         let folder = tempfile::tempdir().unwrap();
         let trained = analysis(&Project::at(folder.path()), &demo()[0]);
-        let keeps = |run: &str, count: u32, temperature: f64| {
-            let mut keeps = trained.clone();
-            let (of, root) = (trained.run.open.run.clone(), trained.run.root);
-            keeps.run.open.evaluates = Some(Evaluated { run: of, root, checkpoints: Vec::new() });
-            keeps.run.open.run = run.parse().unwrap();
-            let listed = OutputFile { path: "samples.jsonl".to_owned(), sha256: Digest::of(b""), size_bytes: 0 };
-            keeps.run.record.files.push(listed);
-            let rule = SamplingRule { temperature, top_k: 40, top_p: 0.9 };
-            let (prompt, text) = ("It".to_owned(), " was".to_owned());
-            let line = |sample| SampleText {
-                step: 300,
-                sample,
-                seed: 5,
-                rule,
-                max_tokens: 1,
-                tokens: 1,
-                prompt: prompt.clone(),
-                text: text.clone(),
-            };
-            keeps.samples = (0..count).map(line).collect();
-            keeps
-        };
+        let keeps =
+            |run: &str, count: usize, temperature: f64| keeping(&trained, run, temperature, "It", &vec![" was"; count]);
         let (early, late) = ("20261123T100000Z-00000001", "20261123T110000Z-00000002");
         let mut of_another = keeps("20261123T090000Z-00000003", 1, 1.0);
         of_another.run.open.evaluates.as_mut().unwrap().run = late.parse().unwrap();
@@ -177,7 +170,7 @@ mod tests {
         let analyses = [keeps(late, 7, 0.8), of_another, not_citable, trained.clone(), keeps(early, 2, 0.0)];
         let families = Families::of(&analyses);
         let entry = families.entry("baseline").unwrap();
-        assert_eq!((entry.runs.len(), entry.samples.len(), entry.listed().len()), (1, 2, 3));
+        assert_eq!((entry.runs.len(), entry.samples().count(), entry.listed().len()), (1, 2, 3));
         let samples = Samples::of(entry).unwrap();
         assert_eq!((samples.kept, samples.shown), (9, 6));
         let told: Vec<(&str, &str)> = samples.draws.iter().map(|draw| (draw.run.as_str(), draw.how.as_str())).collect();

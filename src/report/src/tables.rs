@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::differences::Difference;
 use super::emphasis;
-use super::families::{Entry, Families};
+use super::families::Entry;
 use super::logbook::{self, Logbook};
 use super::model::Align::{Left, Right};
 use super::model::{Align, Cell, Row, Table};
@@ -60,7 +60,7 @@ impl Tables {
         let families = &numbers.families;
         let is_better =
             |entry: &Entry, key: &str| numbers.differences.verdict(families, entry, key) == Some(Verdict::Better);
-        let paper = of_logbook(logbook).chain([("runs", runs(families, logbook))]).collect();
+        let paper = of_logbook(logbook).chain([("runs", runs(numbers, logbook))]).collect();
         let of_entry = |entry: &Entry| Some((entry.name().to_owned(), Samples::of(entry)?));
         let samples = families.entries.iter().filter_map(of_entry).collect();
         let mut tables = Tables { format: VERSION, paper, experiments: BTreeMap::new(), samples };
@@ -711,8 +711,8 @@ const DIGITS: usize = 7;
 
 /// Every run with its digests: where each number of the paper leads. Of runs that do not count the reader learns what became
 /// of them.
-fn runs(families: &Families, logbook: &Logbook) -> Table {
-    let all = || families.entries.iter().flat_map(|entry| entry.listed());
+fn runs(numbers: &Numbers, logbook: &Logbook) -> Table {
+    let all = || numbers.families.entries.iter().flat_map(|entry| entry.listed());
     let is_listed = |name: &str| all().any(|analysis| analysis.run.open.run.as_str() == name);
     let others = logbook.ledger.entries.iter().filter(|entry| !entry.is_probe && !is_listed(&entry.name));
     let short = all().count() + others.clone().count() > RUNS_IN_FULL;
@@ -722,10 +722,15 @@ fn runs(families: &Families, logbook: &Logbook) -> Table {
     let mut rows: BTreeMap<&str, Vec<Listed>> = BTreeMap::new();
     for analysis in all() {
         let open = &analysis.run.open;
-        let status = if open.evaluates.is_some() { "samples of text" } else { analysis.run.record.status.word() };
-        let mut beside = vec![format!("seed {}", open.plan.seed), status.to_owned()];
+        let seed = format!("seed {}", open.plan.seed);
         let own = open.resumed_from.iter().filter(|from| from.experiment.is_none());
-        beside.extend(own.map(|from| format!("goes on from step {}", from.step)));
+        let goes_on = own.map(|from| format!("goes on from step {}", from.step));
+        let beside = match (&open.evaluates, numbers.opening(&open.run)) {
+            (None, _) if short => goes_on.collect(),
+            (None, _) => [seed, analysis.run.record.status.word().to_owned()].into_iter().chain(goes_on).collect(),
+            (Some(_), None) => vec![seed, "samples of text".to_owned()],
+            (Some(_), Some(count)) => vec![seed, format!("opening {count} of the test side")],
+        };
         let digests = [open.code.commit.clone(), open.data.root.to_string(), analysis.run.root.to_string()];
         rows.entry(open.experiment.as_str()).or_default().push((open.run.to_string(), beside, digests.map(digest)));
     }
@@ -750,11 +755,8 @@ fn runs(families: &Families, logbook: &Logbook) -> Table {
             table.rows.push(std::iter::once(name).chain([text(""), text(""), text("")]).collect());
         }
         for (run, beside, cells) in runs {
-            let lines = if short {
-                vec![text(&*run)]
-            } else {
-                [code(experiment), text(&*run)].into_iter().chain(beside.into_iter().map(text)).collect()
-            };
+            let name = (!short).then(|| code(experiment));
+            let lines = name.into_iter().chain([text(&*run)]).chain(beside.into_iter().map(text)).collect();
             table.rows.push(std::iter::once(Cell::Run { run, lines }).chain(cells).collect());
         }
     }

@@ -9,13 +9,14 @@ use harness_analyse::{
 };
 use harness_core::Digest;
 use harness_core::config::Choices;
-use harness_core::names::Project;
+use harness_core::names::{Project, RunId};
+use harness_record::{Opening, openings};
 use harness_study::{Decision, Evidence, StudyError, decide_by};
 use serde::Serialize;
 
 use super::claims::{self, Compiled};
 use super::differences::Differences;
-use super::families::{Entry, Families};
+use super::families::{Entry, Families, is_of_test_side};
 use super::model::{Count, Direction, Note, Number, Piece, Quantity, Shown};
 use super::plot::headline_tasks;
 use super::prose::{self, Segment};
@@ -34,6 +35,8 @@ pub struct Numbers<'a> {
     pub(super) claims: Vec<Compiled>,
     /// The means that sections ask for.
     pub(super) means: Vec<Mean>,
+    /// Every time that a run of the project scored a test side, oldest first.
+    pub(super) openings: Vec<Opening>,
     counts: Counts,
     standings: BTreeMap<String, Standings>,
 }
@@ -54,21 +57,24 @@ impl<'a> Numbers<'a> {
         let differences = Differences::of(&families, pairs)?;
         let standings: BTreeMap<String, Standings> =
             families.entries.iter().map(|entry| (entry.name().to_owned(), standings(entry))).collect();
-        let counts = Counts::of(&families, &differences, &standings);
+        let counts = Counts::of(&families, &differences, &standings, &[]);
         Ok(Numbers {
             families,
             differences,
             decisions: BTreeMap::new(),
             claims: Vec::new(),
             means: Vec::new(),
+            openings: Vec::new(),
             counts,
             standings,
         })
     }
 
-    /// With what was decided, over these runs and no others, of each experiment that registered what it expects: claims,
-    /// tables and words rest on that.
+    /// With how often test sides were opened, and with what was decided, over these runs and no others, of each experiment that
+    /// registered what it expects: claims, tables and words rest on that.
     pub fn decided(mut self, project: &Project) -> Result<Self, StudyError> {
+        self.openings = openings(project)?;
+        self.counts = Counts::of(&self.families, &self.differences, &self.standings, &self.openings);
         let expects = |entry: &Entry| entry.runs.iter().any(|run| run.run.experiment.expect.is_some());
         if !self.families.entries.iter().any(expects) {
             return Ok(self);
@@ -89,8 +95,13 @@ impl<'a> Numbers<'a> {
             }
         }
         self.decisions.values().for_each(|decision| self.differences.register(decision));
-        self.counts = Counts::of(&self.families, &self.differences, &self.standings);
+        self.counts = Counts::of(&self.families, &self.differences, &self.standings, &self.openings);
         Ok(self)
+    }
+
+    /// The how-manieth opening of its text a run is, if it scored a test side.
+    pub(super) fn opening(&self, run: &RunId) -> Option<usize> {
+        self.openings.iter().find(|opening| opening.run == *run).map(|opening| opening.count)
     }
 
     /// The counts of the paper (for `None`) or of an experiment, by name.
@@ -103,23 +114,24 @@ impl<'a> Numbers<'a> {
 
     /// Whether a page shows what the runs give.
     pub fn check(&self, note: &Note) -> Result<Backing, String> {
-        let backing = |number: f64, experiments: &[&str]| Backing {
-            number,
-            runs: experiments.iter().filter_map(|name| self.families.entry(name)).flat_map(Entry::run_ids).collect(),
+        let behind = |experiments: &[&str], key: &str| -> Vec<String> {
+            let entries = experiments.iter().filter_map(|name| self.families.entry(name));
+            entries.flat_map(|entry| entry.runs_behind(key)).collect()
         };
+        let backing = |number: f64, experiments: &[&str], key: &str| Backing { number, runs: behind(experiments, key) };
         match &note.quantity {
             Quantity::Value { experiment, key } => {
                 let values = self.families.entry(experiment).map(|entry| &entry.values);
                 let found = values.and_then(|values| Some((values, values.get(key)?)));
                 let (values, value) = found.ok_or("the runs have no such value")?;
                 same(note, &Number::among(values, value))?;
-                Ok(backing(value.number, &[experiment]))
+                Ok(backing(value.number, &[experiment], key))
             }
             Quantity::Difference { experiment, minus, key } => {
                 let found = self.differences.get(experiment, minus, key);
                 let found = found.ok_or("the runs have no such value in common")?;
                 same(note, &found.difference)?;
-                Ok(backing(found.difference.number, &[experiment, minus]))
+                Ok(backing(found.difference.number, &[experiment, minus], key))
             }
             Quantity::Interval { experiment, minus, key } => {
                 let found = self.differences.get(experiment, minus, key);
@@ -128,19 +140,19 @@ impl<'a> Numbers<'a> {
                 if note.shown != Shown::Text(shown.clone()) {
                     return Err(format!("the runs give `{shown}`, the paper shows `{}`", note.shown));
                 }
-                Ok(backing(found.difference.number, &[experiment, minus]))
+                Ok(backing(found.difference.number, &[experiment, minus], key))
             }
             Quantity::Direction { experiment, against, key, direction } => {
                 let found = self.differences.get(experiment, against, key);
                 let found = found.ok_or("the runs have no such value in common")?;
                 says(note, *direction, found.direction)?;
-                Ok(backing(found.difference.number, &[experiment, against]))
+                Ok(backing(found.difference.number, &[experiment, against], key))
             }
             Quantity::Standing { experiment, key, than, direction } => {
                 let found = self.standings.get(experiment).and_then(|of| of.get(key)?.get(than));
                 let found = found.ok_or("these two values are not held against each other")?;
                 says(note, *direction, found.direction)?;
-                Ok(backing(found.number, &[experiment]))
+                Ok(backing(found.number, &[experiment], key))
             }
             Quantity::Count { count, experiment } => {
                 let counts = self.counts(experiment.as_deref());
@@ -149,12 +161,20 @@ impl<'a> Numbers<'a> {
                     Shown::Text(text) if found.is_said_by(text) => {}
                     other => return Err(format!("the count is {}, which `{other}` does not say", found.number)),
                 }
-                Ok(backing(found.number as f64, &experiment.iter().map(String::as_str).collect::<Vec<_>>()))
+                let entry = experiment.as_ref().and_then(|name| self.families.entry(name));
+                Ok(Backing { number: found.number as f64, runs: entry.map_or_else(Vec::new, Entry::run_ids) })
             }
             Quantity::Mean { experiments, keys } => {
                 let mean = self.mean(experiments, keys)?;
                 same(note, &mean)?;
-                Ok(backing(mean.number, &experiments.iter().map(String::as_str).collect::<Vec<_>>()))
+                let of: Vec<&str> = experiments.iter().map(String::as_str).collect();
+                let mut runs = Vec::new();
+                for run in keys.iter().flat_map(|key| behind(&of, key)) {
+                    if !runs.contains(&run) {
+                        runs.push(run);
+                    }
+                }
+                Ok(Backing { number: mean.number, runs })
             }
             Quantity::Claim(claim) => said(note, claims::sentence(self, claim)?),
             Quantity::Verdict { experiment } => {
@@ -259,10 +279,16 @@ pub struct Listed {
     pub number: Number,
     /// Files of each run that it was computed from.
     pub files: Vec<String>,
+    /// The runs that it rests on, where those are not the experiment's: later evaluations, for the test side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<String>,
 }
 
 fn listed(entry: &Entry) -> BTreeMap<String, Listed> {
-    let listed = |value: &Value| Listed { number: Number::among(&entry.values, value), files: value.files.clone() };
+    let listed = |value: &Value| {
+        let runs = if is_of_test_side(&value.key) { entry.runs_behind(&value.key) } else { Vec::new() };
+        Listed { number: Number::among(&entry.values, value), files: value.files.clone(), runs }
+    };
     entry.values.iter().map(|(key, value)| (key.clone(), listed(value))).collect()
 }
 
@@ -405,7 +431,12 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(families: &Families, differences: &Differences, standings: &BTreeMap<String, Standings>) -> Self {
+    fn of(
+        families: &Families,
+        differences: &Differences,
+        standings: &BTreeMap<String, Standings>,
+        openings: &[Opening],
+    ) -> Self {
         let mut corpora: Vec<_> = families.entries.iter().map(|e| e.latest.run.open.data.root).collect();
         corpora.sort_unstable();
         corpora.dedup();
@@ -414,6 +445,7 @@ impl Counts {
             ("experiments", families.entries.len()),
             ("runs", families.entries.iter().map(|e| e.runs.len()).sum()),
             ("corpora", corpora.len()),
+            ("test-side-openings", openings_of(families, openings)),
         ] {
             counts.paper.insert(name, Count::of(count as u64));
         }
@@ -426,6 +458,7 @@ impl Counts {
             add("runs", entry.runs.len());
             add("runs-before-hypothesis", entry.runs_before_hypothesis());
             add("seeds", entry.seeds.len());
+            add("tested-seeds", entry.tested.len());
             add("fewest-seeds", seeds.clone().min().unwrap_or(0));
             add("most-seeds", seeds.max().unwrap_or(0));
             add("tasks", headline.len());
@@ -458,6 +491,19 @@ impl Counts {
         }
         counts
     }
+}
+
+/// How often the test sides that the paper's numbers are of had been opened when the last of those was measured, by whichever run of
+/// the project.
+pub(super) fn openings_of(families: &Families, openings: &[Opening]) -> usize {
+    let mut by_text: BTreeMap<&[Digest], usize> = BTreeMap::new();
+    for run in families.entries.iter().flat_map(|entry| &entry.tested) {
+        if let Some(opening) = openings.iter().find(|opening| opening.run == run.run.open.run) {
+            let count = by_text.entry(&opening.data_sha256).or_default();
+            *count = opening.count.max(*count);
+        }
+    }
+    by_text.values().sum()
 }
 
 /// Of how many headline tasks it is known how far their accuracy tells the experiments of a family apart, and how many do; none

@@ -54,8 +54,8 @@ pub(super) struct Arguments {
     /// report/checklist.toml; with --strict, exit with 1 while an answer is missing.
     #[arg(long, conflicts_with_all = ["mode", "draft", "check", "latex"])]
     checklist: bool,
-    /// Make no paper: list every bound number, direction, count, figure and table of the last one that is not what it was at this
-    /// commit, with the cause: a new seed, another plan, other data, a dropped run, another rule.
+    /// Make no paper: list every bound number, direction, count, figure, table and sample of text of the last one that is not what it
+    /// was at this commit, with the cause: a new seed or evaluation, another plan, other data, a dropped run, another rule.
     #[arg(long, value_name = "COMMIT", conflicts_with_all = ["draft", "check", "checklist", "strict", "latex"])]
     diff: Option<String>,
     /// Make no paper: show for each section that you edited what the records have changed in its draft since, and what is yours.

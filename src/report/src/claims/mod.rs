@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::draft::in_sentence;
 use super::error::{Place, ReportError};
-use super::families::Entry;
+use super::families::{Entry, TEST_BITS};
 use super::model::{Claim, Number, Piece, Relation, Scope, Shown, half_width};
 use super::section::{Argument, Call, Function, Named, Section};
 use super::values::{Backing, Numbers};
@@ -469,6 +469,7 @@ fn noun(numbers: &Numbers, experiment: &str, metric: &str) -> Noun {
     };
     let (words, plural) = match metric {
         "validation.bits_per_byte" => ("validation bits per byte".to_owned(), true),
+        TEST_BITS => ("test bits per byte".to_owned(), true),
         _ => metric.strip_prefix("tasks.").and_then(of_task).unwrap_or_else(|| (format!("`{metric}`"), false)),
     };
     Noun { words, plural }
@@ -500,7 +501,7 @@ fn found(numbers: &Numbers, claim: &Claim) -> Result<Found, String> {
     let mut backing: Vec<String> = Vec::new();
     let mut runs = [0, 0];
     for (at, name) in [experiment, than].into_iter().enumerate() {
-        let ids = numbers.families.entry(name).map_or_else(Vec::new, Entry::run_ids);
+        let ids = numbers.families.entry(name).map_or_else(Vec::new, |entry| entry.runs_behind(metric));
         runs[at] = ids.len();
         backing.extend(ids);
     }
@@ -633,7 +634,8 @@ pub(super) fn exploratory(numbers: &Numbers, claim: &Claim) -> Option<String> {
     let is_change = |entry: &&&Entry| entry.reference.is_some();
     let change = entries.iter().find(is_change).or_else(|| entries.first())?;
     let confirms = |entry: &&Entry| {
-        entry.seeds.iter().all(|run| matches!(run.run.open.plan.purpose, Purpose::Confirm | Purpose::Final))
+        let mut purposes = entry.runs_of(metric).iter().map(|run| run.run.open.plan.purpose);
+        purposes.all(|purpose| matches!(purpose, Purpose::Confirm | Purpose::Final))
     };
     let mut why = Vec::new();
     if !entries.iter().all(confirms) {

@@ -14,9 +14,13 @@ const GAP_PT: f64 = 7.0;
 /// What of a page a table may fill, in points.
 const HEIGHT_PT: f64 = 620.0;
 
+/// Where a line of a cell ends.
+const BREAK: &str = "\\harnessbreak{}";
+
 /// A cell: what is set, and the lines that it would have.
 struct Cell {
     set: String,
+    bold: bool,
     span: usize,
     lines: Vec<String>,
     face: Face,
@@ -54,6 +58,18 @@ impl Cell {
         self.lines.iter().map(|line| self.face.width(line)).fold(0.0, f64::max) * size
     }
 
+    /// How it is set: in a column that is broken at its width, or in one as wide as its longest line.
+    fn source(&self, is_broken: bool) -> String {
+        let set = match (self.set.contains(BREAK), is_broken) {
+            (false, _) => self.set.clone(),
+            (true, true) => self.set.replace(BREAK, "\\newline{}"),
+            (true, false) => {
+                format!("\\begin{{tabular}}[t]{{@{{}}l@{{}}}}{}\\end{{tabular}}", self.set.replace(BREAK, "\\\\ "))
+            }
+        };
+        if self.bold && !set.is_empty() { format!("\\textbf{{{set}}}") } else { set }
+    }
+
     /// What of it cannot be broken.
     fn least(&self, size: f64) -> f64 {
         if self.boxed {
@@ -79,25 +95,16 @@ impl Writer<'_> {
     fn cell(&mut self, node: &Json, bold: bool) -> Cell {
         self.before = ' ';
         let lines: Vec<String> = plain(node).lines().map(|line| line.trim().to_owned()).collect();
-        let mut set = self.inline(node);
-        if set.contains("\\harnessbreak{}") {
-            set = format!(
-                "\\begin{{tabular}}[t]{{@{{}}l@{{}}}}{}\\end{{tabular}}",
-                set.replace("\\harnessbreak{}", "\\\\ ")
-            );
-        }
-        if bold && !set.is_empty() {
-            set = format!("\\textbf{{{set}}}");
-        }
+        let set = self.inline(node);
         let face = if set.contains("\\texttt") {
             Face::Courier
-        } else if set.contains("\\textbf") {
+        } else if bold || set.contains("\\textbf") {
             Face::Bold
         } else {
             Face::Times
         };
         let boxed = set.contains("\\bounderror{");
-        Cell { set, span: 1, lines, face, boxed }
+        Cell { set, bold, span: 1, lines, face, boxed }
     }
 
     /// A table of the records.
@@ -289,7 +296,8 @@ impl Grid {
                 format!(">{{{ragged}\\arraybackslash}}p{{{width:.1}pt}}")
             }
         };
-        let columns: String = self.widths().iter().map(column).collect();
+        let widths = self.widths();
+        let columns: String = widths.iter().map(column).collect();
         let mut out = format!(
             "\\harnessfit{{\\fontsize{{{0}}}{{{1:.1}}}\\selectfont\\setlength{{\\tabcolsep}}{{{2:.1}pt}}%\n\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule\n",
             self.size,
@@ -297,7 +305,7 @@ impl Grid {
             GAP_PT / 2.0
         );
         for row in &self.header {
-            out.push_str(&line(row));
+            out.push_str(&line(row, &widths));
         }
         if !self.header.is_empty() {
             out.push_str("\\midrule\n");
@@ -306,19 +314,24 @@ impl Grid {
             if self.rules.contains(&at) && at > rows.start {
                 out.push_str("\\midrule\n");
             }
-            out.push_str(&line(&self.rows[at]));
+            out.push_str(&line(&self.rows[at], &widths));
         }
         out.push_str("\\bottomrule\n\\end{tabular}}");
         out
     }
 }
 
-fn line(row: &[Cell]) -> String {
-    let cell = |cell: &Cell| match cell.span {
-        1 => cell.set.clone(),
-        span => format!("\\multicolumn{{{span}}}{{l}}{{{}}}", cell.set),
+fn line(row: &[Cell], widths: &[(&'static str, Option<f64>)]) -> String {
+    let mut at = 0;
+    let mut cell = |cell: &Cell| {
+        let is_broken = cell.span == 1 && widths.get(at).is_some_and(|(_, width)| width.is_some());
+        at += cell.span;
+        match cell.span {
+            1 => cell.source(is_broken),
+            span => format!("\\multicolumn{{{span}}}{{l}}{{{}}}", cell.source(false)),
+        }
     };
-    let cells: Vec<String> = row.iter().map(cell).collect();
+    let cells: Vec<String> = row.iter().map(&mut cell).collect();
     // A row that begins with a bracket or a star would be read as an option of the break before it.
     let guard = if cells.first().is_some_and(|first| first.starts_with(['[', '*'])) { "{}" } else { "" };
     format!("{guard}{} \\\\\n", cells.join(" & "))

@@ -6,7 +6,7 @@ use std::process::Command;
 use harness_core::files;
 
 use super::{Latex, export};
-use crate::fixture::{books, demo};
+use crate::fixture::{books, demo, keeping};
 use crate::model::Shown;
 use crate::tests::{built, has_typst, project, runs, skip};
 use crate::{Mode, Options, Project, Proof};
@@ -136,11 +136,26 @@ fn a_paper_in_latex_has_the_same_numbers_as_the_one_of_typst() {
     }
     let mut synthetic = demo();
     synthetic.push(books());
-    let analyses = runs(&project, &synthetic);
+    let mut analyses = runs(&project, &synthetic);
+    // What a model writes may be anything: other scripts, what turns the direction, control characters, markup, words without end.
+    let word = "wordwithoutend".repeat(40);
+    let texts = [
+        "\u{5b57}\u{5e55} \u{5e9}\u{5dc}\u{5d5}\u{5dd} \u{202e}abc\u{0}\u{7}\u{1b}[0m\r\t\u{fffd}",
+        "\\input{/etc/passwd} \\end{document} $x_{1}^2$ %&#~^{}_ `` '' <<>> -- --- ?` !`",
+        word.as_str(),
+        "Дом \u{3b1}\u{3b2} \u{17e}\u{142}\u{df} \u{ab}\u{bb}\u{20ac}\u{2122}\u{2026}\u{2020}",
+        "",
+    ];
+    analyses.push(keeping(&analyses[0], "20261124T100000Z-00000007", 0.8, "\\def\\x{\\x}\\x \u{feff}", &texts));
     for mode in [Mode::Final, Mode::Review] {
         built(&project, &analyses, mode);
         let latex = exported(&project, mode);
         assert_eq!(latex.findings, []);
+        let set = files::read_to_string(&latex.folder.join("sections/A7-samples.tex")).unwrap();
+        assert!(
+            set.contains("\\texttt{U+5B57}") && set.contains("\\textbackslash{}end\\textbraceleft{}document"),
+            "{set}"
+        );
         assert!(latex.bound > 100 && !latex.official_style, "{latex:?}");
         let main = files::read_to_string(&latex.folder.join("main.tex")).unwrap();
         assert_eq!(main.contains("First Author"), mode == Mode::Final);

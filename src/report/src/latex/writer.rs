@@ -19,13 +19,24 @@ pub(super) struct Writer<'a> {
     pub(super) before: char,
     /// How many of each kind of element were lost.
     pub(super) lost: std::collections::BTreeMap<String, usize>,
+    /// Whether what is written is what a model wrote, which nobody can spell otherwise.
+    is_data: bool,
     /// The first thing that no LaTeX can be made of.
     pub(super) error: Option<ReportError>,
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(paper: &'a mut Gathered, section: usize, folder: &'a str) -> Self {
-        Writer { paper, section, folder, out: String::new(), before: ' ', lost: Default::default(), error: None }
+        Writer {
+            paper,
+            section,
+            folder,
+            out: String::new(),
+            before: ' ',
+            lost: Default::default(),
+            is_data: false,
+            error: None,
+        }
     }
 
     pub(super) fn push(&mut self, source: &str) {
@@ -60,9 +71,14 @@ impl<'a> Writer<'a> {
     /// A text, set as it is.
     pub(super) fn escaped(&mut self, text: &str) -> String {
         let mut unknown = Vec::new();
-        let set = escape::text(text, &mut |letter| unknown.push(letter));
+        let mut set = escape::text(text, &mut |letter| unknown.push(letter));
         for letter in unknown {
-            self.lose_at(&format!("character U+{:04X}", letter as u32), text.chars().take(60).collect());
+            if self.is_data {
+                let code = escape::code(&format!("U+{:04X}", letter as u32), &mut |_| {});
+                set = set.replace(&escape::unset(letter), &code);
+            } else {
+                self.lose_at(&format!("character U+{:04X}", letter as u32), text.chars().take(60).collect());
+            }
         }
         self.before = text.chars().next_back().unwrap_or(self.before);
         set
@@ -394,6 +410,11 @@ impl<'a> Writer<'a> {
             }
             Some("table") => self.table_of(element),
             Some("figure") => self.figure_of(element),
+            Some("data") => {
+                let outer = std::mem::replace(&mut self.is_data, true);
+                self.node(&value["body"]);
+                self.is_data = outer;
+            }
             Some("face") => {
                 self.lose(element, "styled");
                 self.node(&value["body"]);

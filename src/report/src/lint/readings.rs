@@ -5,6 +5,7 @@ use harness_analyse::{Unit, lower_is_better};
 use super::desk::{Desk, holds};
 use super::text::{Kind, Sentence};
 use super::{Found, Rule};
+use crate::families::is_of_test_side;
 use crate::section::{Call, Function};
 
 /// What a sentence tells wrongly of the numbers that are bound in it.
@@ -68,7 +69,7 @@ fn side(sentence: &Sentence, plain: &str) -> Option<Found> {
         .find(|&at| words[at] == "test" && words.get(at + 1).is_some_and(|next| OF_DATA.contains(&next.as_str())))?;
     let call = sentence
         .calls()
-        .find(|call| key(call).is_some_and(|key| !key.starts_with("test.") && !key.starts_with("data.")))?;
+        .find(|call| key(call).is_some_and(|key| !is_of_test_side(key) && !key.starts_with("data.")))?;
     if denied(plain) {
         return None;
     }
