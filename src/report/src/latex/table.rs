@@ -11,6 +11,8 @@ const COLUMN_PT: f64 = 218.0;
 const PAGE_PT: f64 = 453.0;
 /// Between two columns of a table.
 const GAP_PT: f64 = 7.0;
+/// From one line to the next, in font sizes.
+const LEADING: f64 = 1.2;
 /// What of a page a table may fill, in points.
 const HEIGHT_PT: f64 = 620.0;
 
@@ -24,7 +26,7 @@ struct Cell {
     span: usize,
     lines: Vec<String>,
     face: Face,
-    /// Whether it stands in a box, as a number with its error does, and cannot be broken.
+    /// Whether it stands in a box, as a number with its error and an interval do, and cannot be broken.
     boxed: bool,
 }
 
@@ -103,7 +105,7 @@ impl Writer<'_> {
         } else {
             Face::Times
         };
-        let boxed = set.contains("\\bounderror{");
+        let boxed = ["\\bounderror{", "\\bound{interval/"].iter().any(|box_of| set.contains(box_of));
         Cell { set, bold, span: 1, lines, face, boxed }
     }
 
@@ -269,14 +271,16 @@ impl Grid {
                     .sum::<f64>(),
                 None => cell.lines.len() as f64,
             });
-            lines.fold(1.0, f64::max) * self.size * 1.25
+            lines.fold(1.0, f64::max) * self.size * LEADING
         };
         let (mut parts, mut start, mut filled) = (Vec::new(), 0, 0.0);
         for (at, row) in self.rows.iter().enumerate() {
             let own = height(row);
             if filled + own > HEIGHT_PT && at > start {
-                parts.push(start..at);
-                (start, filled) = (at, 0.0);
+                // The heading of a group goes with what it is the heading of.
+                let cut = if self.rules.contains(&(at - 1)) && at - 1 > start { at - 1 } else { at };
+                parts.push(start..cut);
+                (start, filled) = (cut, self.rows[cut..at].iter().map(height).sum());
             }
             filled += own;
         }
@@ -301,7 +305,7 @@ impl Grid {
         let mut out = format!(
             "\\harnessfit{{\\fontsize{{{0}}}{{{1:.1}}}\\selectfont\\setlength{{\\tabcolsep}}{{{2:.1}pt}}%\n\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule\n",
             self.size,
-            self.size * 1.2,
+            self.size * LEADING,
             GAP_PT / 2.0
         );
         for row in &self.header {

@@ -70,7 +70,9 @@ fn side(sentence: &Sentence, plain: &str) -> Option<Found> {
     let call = sentence
         .calls()
         .find(|call| key(call).is_some_and(|key| !is_of_test_side(key) && !key.starts_with("data.")))?;
-    if denied(plain) {
+    // Where a value of the test side stands in the sentence, that is what the words are said of.
+    let is_told = sentence.calls().any(|call| key(call).is_some_and(is_of_test_side));
+    if is_told || denied(plain) {
         return None;
     }
     let key = key(call).unwrap_or_default();
