@@ -46,17 +46,11 @@ pub(super) fn text(text: &str, unknown: &mut dyn FnMut(char)) -> String {
 /// Code on one line. Where it is long it may be broken behind its punctuation.
 pub(super) fn code(source: &str, unknown: &mut dyn FnMut(char)) -> String {
     const UNBROKEN: usize = 24;
-    let mut out = String::from("\\texttt{");
+    let parts = source.split_inclusive(['-', '_', '.', '/', ',', '=', ':']);
+    // An apostrophe of code is straight.
+    let set = parts.map(|part| text(part, unknown).replace('\'', "\\textquotesingle{}").replace('-', "{-}"));
     let may_break = source.chars().count() > UNBROKEN;
-    for part in source.split_inclusive(['-', '_', '.', '/', ',', '=', ':']) {
-        // An apostrophe of code is straight.
-        out.push_str(&text(part, unknown).replace('\'', "\\textquotesingle{}").replace('-', "{-}"));
-        if may_break {
-            out.push_str("\\allowbreak{}");
-        }
-    }
-    out.push('}');
-    out
+    format!("\\texttt{{{}}}", set.collect::<Vec<_>>().join(if may_break { "\\allowbreak{}" } else { "" }))
 }
 
 /// An address for `\href` and `\url`: what is not plain ASCII of an address is written as its bytes.

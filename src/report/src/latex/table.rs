@@ -13,6 +13,8 @@ const PAGE_PT: f64 = 453.0;
 const GAP_PT: f64 = 7.0;
 /// From one line to the next, in font sizes.
 const LEADING: f64 = 1.2;
+/// What fits with its caption into the part of a page that LaTeX gives to floats at its top, in points: 0.7 of it.
+const TOP_PT: f64 = 430.0;
 /// What of a page a table may fill, in points.
 const HEIGHT_PT: f64 = 620.0;
 
@@ -131,10 +133,9 @@ impl Writer<'_> {
         };
         let (caption, label) = (self.caption(&mark["caption"]), self.label(element));
         let star = if grid.wide { "*" } else { "" };
-        let parts = grid.parts();
-        let several = parts.len() > 1;
-        for (at, part) in parts.into_iter().enumerate() {
-            let place = if several { "tp" } else { "t" };
+        for (at, (part, height_pt)) in grid.parts().into_iter().enumerate() {
+            // LaTeX keeps the top of a page for what leaves room below it, and everything behind waits for what does not.
+            let place = if height_pt > TOP_PT { "tp" } else { "t" };
             let (goes_on, caption, label) = if at == 0 {
                 ("", caption.clone(), label.as_str())
             } else {
@@ -259,8 +260,8 @@ impl Grid {
         (0..count).map(|at| (self.columns[at], can_break[at].then(|| width(at)))).collect()
     }
 
-    /// Which rows stand in one table, so that none is higher than a page.
-    fn parts(&self) -> Vec<std::ops::Range<usize>> {
+    /// Which rows stand in one table, so that none is higher than a page, with the height of it in points.
+    fn parts(&self) -> Vec<(std::ops::Range<usize>, f64)> {
         let widths = self.widths();
         let height = |row: &Vec<Cell>| {
             let lines = row.iter().zip(&widths).map(|(cell, (_, width))| match width {
@@ -279,12 +280,13 @@ impl Grid {
             if filled + own > HEIGHT_PT && at > start {
                 // The heading of a group goes with what it is the heading of.
                 let cut = if self.rules.contains(&(at - 1)) && at - 1 > start { at - 1 } else { at };
-                parts.push(start..cut);
-                (start, filled) = (cut, self.rows[cut..at].iter().map(height).sum());
+                let moved: f64 = self.rows[cut..at].iter().map(height).sum();
+                parts.push((start..cut, filled - moved));
+                (start, filled) = (cut, moved);
             }
             filled += own;
         }
-        parts.push(start..self.rows.len());
+        parts.push((start..self.rows.len(), filled));
         parts
     }
 

@@ -75,7 +75,7 @@ impl<'a> Writer<'a> {
         for letter in unknown {
             if self.is_data {
                 let code = escape::code(&format!("U+{:04X}", letter as u32), &mut |_| {});
-                set = set.replace(&escape::unset(letter), &code);
+                set = set.replace(&escape::unset(letter), &format!("\\hspace{{0pt}}{code}\\hspace{{0pt}}"));
             } else {
                 self.lose_at(&format!("character U+{:04X}", letter as u32), text.chars().take(60).collect());
             }
