@@ -116,6 +116,14 @@ fn samples_stand_in_the_appendix_and_an_edited_one_is_found() {
     let set = fs::read_to_string(latex.join("sections/A7-samples.tex")).unwrap();
     assert!(set.contains("\\textbackslash{}input\\textbraceleft{}z\\textbraceright{}"), "{set}");
 
+    let changed = |commit: &str| project.harness(&["report", "--diff", commit]).expect(0).stdout;
+    let sample = format!("sample 1 of run {} of tiny", id(&run));
+    let (is_new, told) = (format!("because new run {} of `tiny`, which keeps samples of", id(&run)), changed("HEAD"));
+    assert!(told.contains(&format!("{sample}: \u{2013} -> ")) && told.contains(&is_new), "{told}");
+    assert_eq!(told.matches("sample ").count(), 6, "{told}");
+    project.commit("Keep samples");
+    assert!(!changed("HEAD").contains("sample "), "{}", changed("HEAD"));
+
     // Any letter of a text, in what the paper was set from.
     let tables = project.path("report/build/tables.json");
     let before = fs::read_to_string(&tables).unwrap();
@@ -130,4 +138,7 @@ fn samples_stand_in_the_appendix_and_an_edited_one_is_found() {
     project.harness(&["drop", id(&run), "--because", "a test"]).expect(0);
     project.harness(&["report"]).expect(0);
     assert!(!appendix.exists(), "nobody had edited it");
+    let told = changed("HEAD");
+    let dropped = format!("because run {} of `tiny` was dropped: a test", id(&run));
+    assert!(told.contains(&sample) && told.contains(&dropped) && !told.contains(": \u{2013} -> "), "{told}");
 }

@@ -502,8 +502,8 @@ impl Records<'_> {
             (false, _) => "the validation side; there is no test side".to_owned(),
             (true, 0) => "the validation side; a test side is kept apart".to_owned(),
             (true, _) => format!(
-                "the validation side, but for those that are said to be of the test side, which was opened {times}, the first time for \
-                 each model counts"
+                "the validation side, but for those that are said to be of the test side, which was opened {times}; of each \
+                 model the first time counts"
             ),
         };
         format!(
