@@ -153,7 +153,7 @@ bench-overhead: ## time training under harness run against the bare trainer, in 
 	python3 tests/bench/train/overhead.py $(BIN) experiments/corpora/grammar.toml
 
 bench-report: ## time `harness report` on 36 runs of the stand-in trainer (a minute; ARGS="--changes 49 --seeds 4" for 200)
-	cargo build --locked --package harness --bin harness --example stand-in-trainer
+	cargo build --locked --profile $(PROFILE) --package harness --bin harness --example stand-in-trainer
 	python3 tests/bench/report/bench.py $(BIN)/examples/stand-in-trainer now=$(BIN)/harness,templates $(ARGS)
 
 bench-data: ## time the corpus pipeline against one in Python, in turn (about two minutes after the build)
