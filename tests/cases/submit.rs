@@ -766,7 +766,7 @@ fn a_laptop_has_the_programs_built_there_for_what_runs_ask_for() {
     assert!(refused.stderr.contains("there is no program `target/release/harness`"), "{}", refused.stderr);
     let said = there.harness(&laptop, &["submit", "tiny", "--set-up"]).expect(0);
     assert!(said.stderr.contains("set up for cuda\n"), "{}", said.all());
-    assert!(said.stdout.starts_with("submitted to Slurm on me@login: job 4711, 1 run"), "{}", said.stdout);
+    assert!(said.stdout.starts_with("submitted to Slurm on me@login: job 4711, one run"), "{}", said.stdout);
     there.run(&laptop, 4711, 0).expect(0);
     assert_eq!(there.states(&laptop), ["done"]);
 }
