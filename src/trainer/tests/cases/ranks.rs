@@ -247,7 +247,16 @@ fn a_rank_without_a_job_ends_when_it_is_told_to() {
     let mut joined = rank(free_port(), 1, 2);
     joined.arg("join");
     let joined = spawn(joined);
-    std::thread::sleep(Duration::from_secs(1));
+    // Before libtorch is loaded, nobody listens: bit 14 of what is caught is SIGTERM (proc(5)).
+    let status = format!("/proc/{}/status", joined.child.id());
+    let listens = || {
+        let status = files::read_to_string(status.as_ref()).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        u64::from_str_radix(&caught, 16).unwrap() & (1 << 14) != 0
+    };
+    while !listens() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     signal(joined.child.id(), "TERM");
     let since = Instant::now();
     let joined = joined.end();
