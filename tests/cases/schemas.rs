@@ -6,7 +6,7 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use harness_core::files::list_recursive;
 use serde_json::Value;
 
-use crate::common::{Project, repository};
+use crate::common::{Project, is_harness_itself, repository};
 
 /// Whether a path under the repository is a file of a kind.
 type IsOfKind = fn(&str) -> bool;
@@ -56,7 +56,10 @@ fn every_committed_file_names_its_schema_and_fits_it() {
     for (kind, is_of_kind) in KINDS {
         let (schemas, index) = compiled(kind);
         let committed = files("experiments", is_of_kind);
-        assert!(!committed.is_empty(), "{kind}");
+        // A project of one's own may have no study yet.
+        if committed.is_empty() && !is_harness_itself() {
+            continue;
+        }
         let folder = if ["project", "budget"].contains(&kind) { "schema" } else { "../schema" };
         let line = format!("#:schema {folder}/{kind}.json");
         let named: Vec<&str> = committed.iter().filter_map(|(_, text)| text.lines().next()).collect();
