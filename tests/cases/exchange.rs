@@ -185,7 +185,7 @@ fn the_checks_for_a_gpu_hold_on_the_cpu() {
     let script = repository().join("tests/bench/train/gpu_checks.py");
     let output = std::process::Command::new("python3").arg(script).arg(trainer).args(["--device", "cpu"]).output();
     let ran = Ran::of(output.expect("`make setup` needs python3 too")).expect(0);
-    assert_eq!(ran.stdout.matches("ok ").count(), 8, "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches("ok ").count(), 10, "{}", ran.stdout);
 }
 
 #[test]

@@ -294,8 +294,8 @@ fn an_interrupted_study_goes_on_with_the_trial_that_it_was_at() {
     let project = project(STUDY);
     let child = project.start("slow", &["study", "run", "tiny"]);
     let log = |run: &PathBuf| fs::read_to_string(run.join("log.jsonl")).unwrap_or_default();
-    let has_checkpoint = |run: &PathBuf| log(run).contains("\"event\":\"checkpoint\"");
-    until("a checkpoint", || project.runs("tiny").first().is_some_and(has_checkpoint));
+    let is_evaluated = |run: &PathBuf| log(run).contains("\"event\":\"evaluation\"");
+    until("an evaluation, in the middle of it", || project.runs("tiny").first().is_some_and(is_evaluated));
     signal(child.id(), Signal::INT);
     project.wait(child).expect(130);
     assert_eq!(ended(&project, "interrupted").keys().copied().collect::<Vec<_>>(), [0]);
