@@ -292,6 +292,8 @@ fn what_would_not_reach_a_node_is_refused_before() {
     project.write("experiments/tiny/experiment.toml", &auto.replace("[training]", "[training]\ndevice = \"cuda\""));
     project.commit("Use a GPU");
     project.write("cluster.toml", "time = \"01:00:00\"\n");
+    let planned = slurm.harness(&project, &["plan", "tiny"]).expect(0).stderr;
+    assert!(planned.contains("`harness submit` refuses it: `training.device` is \"cuda\""), "{planned}");
     refused(&["submit", "tiny"], 2, &["cluster.toml asks for no GPU", "hint: state `gpus = 1`"]);
     project.write("experiments/tiny/experiment.toml", TINY);
     project.commit("Use the processor");
@@ -317,6 +319,67 @@ fn what_would_not_reach_a_node_is_refused_before() {
     assert!(slurm.harness(&project, &["jobs", "--all"]).expect(0).stdout.contains("nothing is submitted"));
     refused(&["cancel", "4711"], 2, &["nothing that was submitted is `4711`"]);
     refused(&["fetch-runs"], 2, &["names no login node"]);
+}
+
+#[test]
+fn what_runs_would_not_use_of_what_is_asked_for_is_said_and_what_they_cannot_have_refused() {
+    let (project, slurm) = (project(), Box::new());
+    // A libtorch that serves CUDA, as far as anybody looks.
+    slurm.program("ldd", "echo \"  libtorch_cpu.so => $BOX/libtorch_cpu.so (0x0001)\"");
+    fs::write(slurm.path("libtorch_cuda.so"), "").unwrap();
+    let told = |devices: &str, cluster: &str, arguments: &[&str], code: i32| {
+        let config = TINY.replace("device = \"cpu\"\n", devices).replace("batch_size = 2\n", "batch_size = 8\n");
+        assert!(config.contains("batch_size = 8\n"));
+        project.write("experiments/tiny/experiment.toml", &config);
+        if !project.git(&["status", "--porcelain", "experiments"]).is_empty() {
+            project.commit("Share the work");
+        }
+        project.write("cluster.toml", &format!("time = \"01:00:00\"\n{cluster}"));
+        slurm.harness(&project, arguments).expect(code).stderr
+    };
+    let dry = ["submit", "tiny", "--dry-run"];
+    // What stands idle is said, wherever it is asked for; and what to change.
+    let idle = "cluster.toml asks for 4 GPUs for each run, and `tiny` computes on 1 (`training.devices`): the other 3 are idle";
+    for arguments in [&dry[..], &["submit", "tiny", "--seed", "9"], &["plan", "tiny"]] {
+        let said = told("", "gpus = 4\n", arguments, 0);
+        assert!(said.contains(idle), "{arguments:?}: {said}");
+        assert!(said.contains("hint: set `training.devices = \"all\"`, or state `gpus = 1` in cluster.toml"), "{said}");
+    }
+    let said = told("devices = 3\nbatch_size_stages = []\n", "gpus = 4\n", &["plan", "tiny"], 0);
+    assert!(said.contains("cannot be shared out equally among 3 processes"), "{said}");
+    let said = told("devices = 2\n", "scheduler = \"htcondor\"\ngpus = 3\n", &dry, 0);
+    assert!(said.contains("`tiny` computes on 2 (`training.devices`): the other one is idle, and paid for"), "{said}");
+    // What fits is left alone.
+    for (devices, cluster) in [
+        ("devices = \"all\"\n", "gpus = 4\n"),
+        ("devices = 4\n", "gpus = 4\n"),
+        ("", "gpus = 1\n"),
+        ("", "nodes = 2\ngpus = 2\ncpus = 2\n"),
+        ("devices = 2\n", "nodes = 2\ngpus = 2\ncpus = 2\n"),
+        ("device = \"cpu\"\ndevices = 2\n", "cpus = 4\n"),
+        ("device = \"cpu\"\ndevices = \"all\"\n", ""),
+        ("device = \"cpu\"\n", ""),
+    ] {
+        assert_eq!(told(devices, cluster, &dry, 0), "", "{devices} {cluster}");
+    }
+    // Processes that Slurm starts are not those of `training.devices`; and several share what cores there are.
+    let said = told("devices = 4\n", "nodes = 2\ngpus = 2\ncpus = 2\n", &dry, 0);
+    assert!(said.contains("among the 4 processes that cluster.toml has Slurm start"), "{said}");
+    let said = told("device = \"cpu\"\ndevices = 2\n", "cpus = 1\n", &dry, 0);
+    assert!(said.contains("asks for 1 core: they wait for each other\nhint: state `cpus = "), "{said}");
+    // What is certain to fail on a node is refused here.
+    let refused = told("devices = 4\n", "gpus = 2\n", &dry, 2);
+    assert!(refused.contains("`training.devices` of `tiny` is 4, and cluster.toml asks for 2 GPUs only"), "{refused}");
+    assert!(
+        refused.contains("hint: state `gpus = 4` in cluster.toml, or set `training.devices` to \"all\""),
+        "{refused}"
+    );
+    let refused = told("devices = \"all\"\n", "gpus = 3\n", &dry, 2);
+    assert!(refused.contains("cannot be shared out equally among 3 processes"), "{refused}");
+    // From a laptop before anything goes there.
+    let away = "host = \"me@nowhere\"\nfolder = \"thesis\"\ngpus = 2\n";
+    assert!(told("devices = 4\n", away, &["submit", "tiny"], 2).contains("asks for 2 GPUs only"));
+    assert!(told("", away, &dry, 0).contains("the other one is idle"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Source, parse_file};
+use super::{AllDevices, ConfigError, Device, Devices, Source, TrainingConfig, parse_file};
 use crate::files;
 use crate::names::Project;
 
@@ -160,6 +160,17 @@ impl Cluster {
     /// Processes that the scheduler starts of each run. One alone starts others by `training.devices`.
     pub fn processes(&self) -> u32 {
         self.nodes * self.tasks_per_node()
+    }
+
+    /// Processes that share each run of these choices: those that the scheduler starts, or one alone with the others that it starts by
+    /// `training.devices`.
+    pub fn ranks(&self, training: &TrainingConfig) -> u32 {
+        match training.devices {
+            _ if self.processes() > 1 => self.processes(),
+            Devices::Count(count) => count.get(),
+            Devices::All(AllDevices::All) if training.device == Device::Cpu => 1,
+            Devices::All(AllDevices::All) => self.gpus.max(1),
+        }
     }
 
     fn check(&self) -> Result<(), Mistake> {

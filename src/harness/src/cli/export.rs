@@ -134,7 +134,8 @@ fn skypilot(workplace: &Workplace, asked: &Asked, folder: &Path) -> Outcome {
         ));
     }
     let mut data = Vec::new();
-    for config in configs.values() {
+    for (name, config) in &configs {
+        cluster::asked_for(&cluster, name, config)?.iter().for_each(|warning| terminal::tell(warning));
         for path in cluster::data(project, config, &mut terminal::Screen::new())? {
             let in_store = path.strip_prefix(project.store()).unwrap_or(&path).to_owned();
             data.push((path, in_store));

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use harness_core::config::Checked;
+use harness_core::config::{Checked, Cluster};
 use harness_core::names::ExperimentName;
 use serde_json::json;
 
 use super::{Failure, Outcome, Workplace, terminal};
+use crate::cluster;
 use crate::exit_code;
 use crate::run::forecast::{ASSUMED_UTILIZATION, Corpus, Forecast, LAUNCH_S, Rate, rounded};
 use crate::run::processors::{GPUS, Gpu};
@@ -75,6 +76,13 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         return Ok(exit_code::SUCCESS);
     }
     show(&experiment, &main, &on_gpus);
+    if let Some(cluster) = Cluster::load(&workplace.project)? {
+        let looked_at = match cluster::asked_for(&cluster, &name, &experiment) {
+            Ok(warnings) => warnings,
+            Err(refusal) => vec![format!("`harness submit` refuses it: {refusal}")],
+        };
+        looked_at.iter().for_each(|text| terminal::tell(text));
+    }
     Ok(exit_code::SUCCESS)
 }
 

@@ -93,8 +93,9 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     let asked = arguments.asked();
     let (commit, configs) = asked
         .look(workplace, |name| Ok(run::check(&context, name, &Options::default()).map_err(ClusterError::from)?))?;
-    for config in configs.values() {
-        cluster::ready(&context, &cluster, config, &mut terminal::Screen::new())?;
+    for (name, config) in &configs {
+        let warnings = cluster::ready(&context, &cluster, name, config, &mut terminal::Screen::new())?;
+        warnings.iter().for_each(|warning| terminal::tell(warning));
     }
     ask_after_earlier(workplace, None)?;
     let tasks = asked.tasks(workplace, &configs)?;
@@ -124,6 +125,9 @@ fn from_laptop(workplace: &Workplace, arguments: &Arguments, cluster: &Cluster, 
     let commit = clean(workplace)?;
     let asked = arguments.asked();
     let (_, configs) = asked.look(workplace, |name| Ok((commit.clone(), load_config(project, name)?.experiment)))?;
+    for (name, config) in &configs {
+        cluster::asked_for(cluster, name, config)?.iter().for_each(|warning| terminal::tell(warning));
+    }
     if !arguments.dry_run {
         ask_after_earlier(workplace, Some(host))?;
     }
@@ -203,7 +207,8 @@ fn requested(workplace: &Workplace, arguments: &Arguments) -> Outcome {
                 request.commit
             )));
         }
-        cluster::ready(&context, &request.cluster, &config, &mut terminal::Screen::new())?;
+        // The laptop has told the warnings.
+        cluster::ready(&context, &request.cluster, name, &config, &mut terminal::Screen::new())?;
     }
     cluster::starts(&context, &request.tasks, &mut terminal::Screen::new())?;
     let time_s = cluster::time_s(&workplace.project, &request.cluster, &request.tasks)?;

@@ -24,7 +24,7 @@ use harness_record::environment;
 pub use error::ClusterError;
 pub use host::{Arrived, Fetched, Host, Refused, Request};
 pub use outside::quoted;
-pub use ready::{data, ready, starts, time_s};
+pub use ready::{asked_for, data, ready, starts, time_s};
 pub use scheduler::Seen;
 pub use script::Plan;
 pub use submission::{FORMAT, Owed, State, Submission, Task, commits_in_use, owed, submissions};

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness_core::config::{Choices, Cluster, Device, Scheduler};
+use harness_core::config::{Choices, Cluster, Device, Devices, Scheduler};
 use harness_core::files;
-use harness_core::names::Project;
+use harness_core::names::{ExperimentName, Project};
 use harness_corpus::tasks::{self, TaskRecipe};
 use harness_corpus::{Progress, Recipe, Store};
 use harness_record::load_config;
@@ -24,15 +24,18 @@ const HEAD_ROOM: f64 = 4.0 / 3.0;
 const AROUND_S: f64 = 300.0;
 
 /// Refuses an experiment whose data are not ready, or that does not go with the cluster. A task whose files are here is made ready
-/// by the way, which takes seconds.
+/// by the way, which takes seconds. Gives the warnings of [`asked_for`].
 pub fn ready(
     context: &RunContext,
     cluster: &Cluster,
+    name: &ExperimentName,
     config: &Choices,
     progress: &mut dyn Progress,
-) -> Result<(), ClusterError> {
-    fits(cluster, config, context.launcher.program())?;
-    data(context.project, config, progress).map(drop)
+) -> Result<Vec<String>, ClusterError> {
+    let warnings = asked_for(cluster, name, config)?;
+    serves(cluster, context.launcher.program())?;
+    data(context.project, config, progress)?;
+    Ok(warnings)
 }
 
 /// Refuses runs that could not begin from their trunks, whose data are ready.
@@ -74,38 +77,88 @@ pub fn data(project: &Project, config: &Choices, progress: &mut dyn Progress) ->
     Ok(paths)
 }
 
-/// Refuses an experiment whose device is not what is asked for, and a trainer that could not use it.
-fn fits(cluster: &Cluster, config: &Choices, trainer: &Path) -> Result<(), ClusterError> {
-    let unfit =
-        |problem: &str, hint: &str| Err(ClusterError::Unfit { problem: problem.to_owned(), hint: hint.to_owned() });
-    match (config.training.device, cluster.gpus) {
+/// Refuses an experiment that could not run with what is asked for. Gives what should be looked at all the same, a warning each with
+/// what to change.
+pub fn asked_for(cluster: &Cluster, name: &ExperimentName, config: &Choices) -> Result<Vec<String>, ClusterError> {
+    let unfit = |problem: String, hint: String| Err(ClusterError::Unfit { problem, hint });
+    let training = &config.training;
+    let gpus = cluster.gpus;
+    match (training.device, gpus) {
         (Device::Cuda, 0) => {
             return unfit(
-                "`training.device` is \"cuda\", and cluster.toml asks for no GPU",
-                "state `gpus = 1` in cluster.toml",
+                "`training.device` is \"cuda\", and cluster.toml asks for no GPU".to_owned(),
+                "state `gpus = 1` in cluster.toml".to_owned(),
             );
         }
         (Device::Cpu, 1..) => {
             return unfit(
-                "`training.device` is \"cpu\", so that the GPU that cluster.toml asks for would be idle",
-                "set `training.device = \"auto\"`, or leave `gpus` out of cluster.toml",
+                "`training.device` is \"cpu\", so that the GPU that cluster.toml asks for would be idle".to_owned(),
+                "set `training.device = \"auto\"`, or leave `gpus` out of cluster.toml".to_owned(),
             );
         }
         _ => {}
     }
-    let processes = cluster.processes();
-    if processes > 1
-        && let Some(problem) = config.training.not_shared_out(processes)
-    {
-        return Err(RunError::NotSharedOut { problem, ranks: processes }.into());
-    }
-    if cluster.gpus > 0 && serves_cuda(trainer) == Some(false) {
+    let (ranks, is_alone) = (cluster.ranks(training), cluster.processes() == 1);
+    if is_alone && gpus > 0 && ranks > gpus {
         return unfit(
-            "cluster.toml asks for a GPU, and the libtorch of the trainer is one for processors alone",
-            "`make setup build PROFILE=release LIBTORCH=cuda` installs the other and builds with it",
+            format!(
+                "`training.devices` of `{name}` is {ranks}, and cluster.toml asks for {} only",
+                counted(gpus, "GPU")
+            ),
+            format!(
+                "state `gpus = {ranks}` in cluster.toml, or set `training.devices` to \"all\" or to a number up to {gpus}"
+            ),
         );
     }
-    Ok(())
+    if let Some(problem) = training.not_shared_out(ranks).filter(|_| ranks > 1) {
+        return Err(RunError::NotSharedOut { problem, ranks }.into());
+    }
+    let mut warnings = Vec::new();
+    if is_alone && ranks < gpus {
+        let idle = gpus - ranks;
+        warnings.push(format!(
+            "warning: cluster.toml asks for {} for each run, and `{name}` computes on {ranks} (`training.devices`): the other {}, and \
+             paid for\nhint: set `training.devices = \"all\"`, or state `gpus = {ranks}` in cluster.toml",
+            counted(gpus, "GPU"),
+            if idle == 1 { "one is idle".to_owned() } else { format!("{idle} are idle") }
+        ));
+    }
+    if !is_alone
+        && let Devices::Count(devices) = training.devices
+        && !training.devices.is_one()
+        && devices.get() != cluster.tasks_per_node()
+    {
+        warnings.push(format!(
+            "warning: each run of `{name}` is shared out among the {ranks} processes that cluster.toml has Slurm start, and not by \
+             `training.devices = {devices}`\nhint: leave `training.devices` out, or change `nodes`, `gpus` or `tasks_per_node`"
+        ));
+    }
+    let on_node = if is_alone { ranks } else { cluster.tasks_per_node() };
+    let threads = on_node * training.threads;
+    if gpus == 0 && on_node > 1 && threads > cluster.cpus {
+        warnings.push(format!(
+            "warning: {on_node} processes of {} for each run of `{name}` (`training.threads`), and cluster.toml asks for {}: they wait \
+             for each other\nhint: state `cpus = {threads}` in cluster.toml",
+            counted(training.threads, "thread"),
+            counted(cluster.cpus, "core")
+        ));
+    }
+    Ok(warnings)
+}
+
+fn counted(number: u32, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Refuses a trainer that could not use what is asked for.
+fn serves(cluster: &Cluster, trainer: &Path) -> Result<(), ClusterError> {
+    if cluster.gpus == 0 || serves_cuda(trainer) != Some(false) {
+        return Ok(());
+    }
+    Err(ClusterError::Unfit {
+        problem: "cluster.toml asks for a GPU, and the libtorch of the trainer is one for processors alone".to_owned(),
+        hint: "`make setup build PROFILE=release LIBTORCH=cuda` installs the other and builds with it".to_owned(),
+    })
 }
 
 /// Whether the libtorch that a trainer is linked with serves CUDA, which needs no GPU to be seen; none where nothing says.

@@ -125,7 +125,7 @@ pub enum RunError {
     },
     /// A batch cannot be shared out among the ranks.
     #[error(
-        "{problem}\nhint: make `training.batch_size` (and each of `training.batch_size_stages`) a multiple of {ranks} times the sequences of a pass (`training.micro_batch_size`), or start fewer processes (`training.devices`; on a cluster `nodes` and `tasks_per_node`)"
+        "{problem}\nhint: make `training.batch_size` (and each of `training.batch_size_stages`) a multiple of {ranks} times the sequences of a pass (`training.micro_batch_size`), or start fewer processes (`training.devices`; on a cluster `gpus`, `nodes` and `tasks_per_node`)"
     )]
     NotSharedOut {
         /// Which batch.
