@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::common::Project;
+use crate::common::{Project, Ran};
 
 fn budget(project: &Project) -> Value {
     serde_json::from_str(&project.harness(&["budget", "--json"]).expect(0).stdout).unwrap()
@@ -243,4 +243,28 @@ fn the_queue_takes_what_can_be_paid_and_stops_where_it_cannot() {
     let stopped = project.harness(&["queue", "start"]).expect(1).stderr;
     assert!(stopped.contains("item 2, which is kept"), "{stopped}");
     assert_eq!(reasons(&project, "tiny"), [None, Some("one more".to_owned())]);
+}
+
+#[test]
+fn all_gpus_that_a_queue_has_lent_are_paid_for() {
+    let project = Project::new();
+    let mut command = project.command(&["run", "tiny"]);
+    command.env("SLURM_JOB_ID", "7").env("SLURM_GPUS_ON_NODE", "2").env("SLURM_JOB_NUM_NODES", "3");
+    Ran::of(command.output().unwrap()).expect(0);
+    let run = project.latest("tiny");
+    assert_eq!(Project::json(&run.join("open.json"))["launch"]["scheduler"]["gpus"], 6);
+    let wall_time_s = Project::json(&run.join("record.json"))["resources"]["wall_time_s"].as_f64().unwrap();
+    let spent = || -> Value {
+        let told = project.harness(&["budget", "--json"]).expect(0).stdout;
+        serde_json::from_str::<Value>(&told).unwrap()["entries"][0].clone()
+    };
+    // The stand-in computed on the processor: they stood idle all that time.
+    assert_eq!(spent()["spent"]["gpu_time_s"].as_f64(), Some(6.0 * wall_time_s));
+    assert_eq!(spent()["spent"]["cpu_time_s"], 0.0);
+    project.harness(&["audit", "tiny"]).expect(0);
+    // Of one whose end nobody saw, as long as it gave signs of life.
+    fs::remove_file(run.join("record.json")).unwrap();
+    let entry = spent();
+    assert_eq!(entry["known"], "at_least", "{entry}");
+    assert!(entry["spent"]["cpu_time_s"] == 0.0 && entry["spent"]["gpu_time_s"].as_f64() > Some(0.0), "{entry}");
 }

@@ -120,6 +120,53 @@ fn a_batch_that_cannot_be_shared_out_is_refused_before_the_run() {
 }
 
 #[test]
+fn what_a_run_takes_is_foretold_by_runs_of_as_many_processes_or_it_is_said_that_it_is_not() {
+    let Some(trainer) = trainer() else { return };
+    let project = Project::new();
+    // A store of its own, since the queue lies there.
+    fs::remove_file(project.path(".harness")).unwrap();
+    fs::create_dir(project.path(".harness")).unwrap();
+    let foretold = || -> serde_json::Value {
+        let listed = project.harness(&["queue", "list", "--json"]).expect(0).stdout;
+        serde_json::from_str::<serde_json::Value>(&listed).unwrap()["estimates"]["items"][0]["expected"].clone()
+    };
+    with_training(&project, "steps = 20\n");
+    project.harness_with_trainer(&trainer, &["run", "tiny"]).expect(0);
+    let seconds = |run: &Path| record(run)["resources"]["wall_time_s"].as_f64().unwrap();
+    let of_one = seconds(&project.latest("tiny"));
+    with_training(&project, "steps = 20\ndevices = 2\n");
+    project.harness(&["queue", "add", "tiny", "--seed", "9"]).expect(0);
+    // The same plan, and another number of processes: its time is told as it was, and how it was.
+    let expected = foretold();
+    assert_eq!((expected["seconds"].as_f64(), expected["ranks"].as_u64()), (Some(of_one), Some(1)), "{expected}");
+    let caveat = "computed from runs with 1 process on cpu; there is none with 2 processes on cpu";
+    assert_eq!(expected["caveat"], caveat);
+    let listed = project.harness(&["queue", "list"]).expect(0).stdout;
+    assert!(listed.contains(&format!("note: what `tiny` takes is {caveat}")), "{listed}");
+    project.write("experiments/budget.toml", "cpu_hours = 0.0001\n");
+    let budget = project.harness(&["budget"]).expect(0).stdout;
+    assert!(budget.contains(&format!("note: what is promised of `tiny` is {caveat}")), "{budget}");
+    let refused = project.harness(&["seeds", "tiny", "--seeds", "3"]).expect(2).stderr;
+    assert!(refused.contains(&format!("note: what each takes is {caveat}")), "{refused}");
+    fs::remove_file(project.path("experiments/budget.toml")).unwrap();
+    // From the first run of two processes on it is the time of these, whatever others took.
+    project.harness_with_trainer(&trainer, &["run", "tiny"]).expect(0);
+    let of_two = seconds(&project.latest("tiny"));
+    let expected = foretold();
+    assert_eq!((expected["seconds"].as_f64(), expected["ranks"].as_u64()), (Some(of_two), Some(2)), "{expected}");
+    assert_eq!((expected["runs_of_the_plan"].as_u64(), expected["device"].as_str()), (Some(1), Some("cpu")));
+    assert!(expected["caveat"].is_null(), "{expected}");
+    // Of another plan their pace is taken, not that of the one process.
+    with_training(&project, "steps = 40\ndevices = 2\n");
+    project.harness(&["queue", "add", "tiny", "--seed", "8"]).expect(0);
+    let listed = project.harness(&["queue", "list", "--json"]).expect(0).stdout;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let expected = &listed["estimates"]["items"][1]["expected"];
+    assert_eq!((expected["runs_of_the_plan"].as_u64(), expected["ranks"].as_u64()), (Some(0), Some(2)), "{expected}");
+    assert!(expected["caveat"].is_null() && expected["seconds"].as_f64() > Some(of_two), "{expected}");
+}
+
+#[test]
 fn ranks_that_somebody_else_starts_are_one_run() {
     let Some(trainer) = trainer() else { return };
     let project = Project::new();

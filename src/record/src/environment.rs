@@ -63,8 +63,10 @@ pub fn scheduler() -> Option<Scheduler> {
     let set = |name: &str| env::var(name).ok();
     let of_array = || Some(format!("{}_{}", set("SLURM_ARRAY_JOB_ID")?, set("SLURM_ARRAY_TASK_ID")?));
     let job = of_array().or_else(|| set("SLURM_JOB_ID"))?;
-    let restarts = set("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
-    Some(Scheduler { name: "slurm".to_owned(), job, restarts })
+    let number = |name: &str| set(name)?.parse::<u32>().ok();
+    let restarts = number("SLURM_RESTART_COUNT").unwrap_or(0);
+    let gpus = number("SLURM_GPUS_ON_NODE").map(|gpus| gpus * number("SLURM_JOB_NUM_NODES").unwrap_or(1));
+    Some(Scheduler { name: "slurm".to_owned(), job, restarts, gpus: gpus.filter(|gpus| *gpus > 0) })
 }
 
 /// When the machine is taken from this process, where whoever lends it says so: `HARNESS_END_TIME`, in seconds since 1970,

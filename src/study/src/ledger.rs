@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Add, AddAssign};
 
 use harness_core::config::Phase;
+use harness_core::contract::Started;
 use harness_core::files::{self, FileError};
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_core::scores::{StepLine, parse_csv};
-use harness_record::format::{Open, Purpose, Record, Status, file, read_open, read_record};
+use harness_record::format::{Open, Purpose, Record, Resources, Status, file, read_open, read_record};
 use harness_record::select::Traces;
 use harness_record::{all_runs, dropped, experiments, lived_s};
 use jiff::Timestamp;
@@ -322,13 +323,14 @@ fn of_run(
             (state, Some(record.ended_at.clone()))
         }
     };
-    let (spent, known) = match record.as_ref().and_then(|record| record.as_ref().ok()).and_then(measured) {
-        Some(spent) => (spent, Known::Measured),
-        None => match last_sign_of_life(&open, read) {
-            Some(spent) => (spent, Known::AtLeast),
-            None => (Spent::default(), Known::Unknown),
-        },
-    };
+    let (spent, known) =
+        match record.as_ref().and_then(|record| record.as_ref().ok()).and_then(|it| measured(&open, it)) {
+            Some(spent) => (spent, Known::Measured),
+            None => match last_sign_of_life(&open, read) {
+                Some(spent) => (spent, Known::AtLeast),
+                None => (Spent::default(), Known::Unknown),
+            },
+        };
     let entry = Entry {
         phase: phase(&open),
         purpose: Some(open.plan.purpose),
@@ -369,13 +371,24 @@ pub fn phase_of(purpose: Purpose, changes_another: bool) -> Phase {
     }
 }
 
+/// GPU seconds that nobody else could have: those of the GPUs that a run computed on, or of all that the queue of a cluster has lent
+/// it, where these are more.
+pub fn held_gpu_time_s(open: &Open, resources: &Resources) -> f64 {
+    resources.gpu_time_s.max(resources.wall_time_s * f64::from(lent_gpus(open)))
+}
+
+fn lent_gpus(open: &Open) -> u32 {
+    open.launch.scheduler.as_ref().and_then(|scheduler| scheduler.gpus).unwrap_or(0)
+}
+
 /// What its record says a run took; none where its end was not seen.
-fn measured(record: &Record) -> Option<Spent> {
+fn measured(open: &Open, record: &Record) -> Option<Spent> {
     let abandoned = record.failure.as_ref().is_some_and(|failure| failure.kind == "abandoned");
     let resources = &record.resources;
+    let gpu_time_s = held_gpu_time_s(open, resources);
     (!abandoned).then(|| Spent {
-        gpu_time_s: resources.gpu_time_s,
-        cpu_time_s: if resources.gpu_time_s > 0.0 { 0.0 } else { resources.wall_time_s },
+        gpu_time_s,
+        cpu_time_s: if gpu_time_s > 0.0 { 0.0 } else { resources.wall_time_s },
         energy_j: resources.energy_j.unwrap_or(0.0),
     })
 }
@@ -401,11 +414,14 @@ fn last_sign_of_life(open: &Open, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Opt
     let rows = read(file::STEPS).unwrap_or_default();
     let whole = rows.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     let rows: Vec<StepLine> = parse_csv(&rows[..whole], file::STEPS).unwrap_or_default();
-    let on_gpu = events.iter().any(|event| {
-        event.event == "started" && event.body["device"].as_str().is_some_and(|device| device.starts_with("cuda"))
+    let started = events.iter().find(|event| event.event == "started");
+    let computing = started.map_or(0, |event| match Started::deserialize(&event.body) {
+        Ok(started) => started.gpus(),
+        Err(_) => usize::from(event.body["device"].as_str().is_some_and(|device| device.starts_with("cuda"))),
     });
+    let gpus = computing.max(lent_gpus(open) as usize);
     let seconds = lived_s(&times, inherited, &rows);
-    let (gpu_time_s, cpu_time_s) = if on_gpu { (seconds, 0.0) } else { (0.0, seconds) };
+    let (gpu_time_s, cpu_time_s) = if gpus > 0 { (seconds * gpus as f64, 0.0) } else { (0.0, seconds) };
     Some(Spent { gpu_time_s, cpu_time_s, energy_j: 0.0 })
 }
 
@@ -419,6 +435,8 @@ fn probes(project: &Project, experiment: &ExperimentName, traces: &Traces) -> Re
         commit: Option<String>,
         wall_time_s: Option<f64>,
         energy_j: Option<f64>,
+        /// Of all its processes; left out of what was written before they were counted.
+        gpus: Option<u32>,
     }
     let folder = project.probes(experiment);
     let mut entries = Vec::new();
@@ -426,7 +444,8 @@ fn probes(project: &Project, experiment: &ExperimentName, traces: &Traces) -> Re
         let Ok(probe) = serde_json::from_slice::<Probe>(&files::read(&folder.join(&name))?) else { continue };
         let seconds = probe.wall_time_s.unwrap_or(0.0);
         let on_gpu = probe.device.starts_with("cuda");
-        let (gpu_time_s, cpu_time_s) = if on_gpu { (seconds, 0.0) } else { (0.0, seconds) };
+        let gpus = f64::from(probe.gpus.unwrap_or(1));
+        let (gpu_time_s, cpu_time_s) = if on_gpu { (gpus * seconds, 0.0) } else { (0.0, seconds) };
         entries.push(Entry {
             name: format!("experiments/{experiment}/probes/{name}"),
             is_probe: true,

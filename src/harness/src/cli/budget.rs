@@ -1,8 +1,9 @@
 //! `harness budget`: what was spent, what is promised, what is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use harness_core::config::{Limits, Phase};
+use harness_core::names::ExperimentName;
 use harness_record::environment;
 use harness_record::select::Traces;
 use harness_study::budget::{Line, PACE_DAYS, Quantity, lines};
@@ -126,6 +127,9 @@ fn shown(standing: &Standing) -> String {
             standing.unknown()
         ));
     }
+    let caveats: BTreeSet<(&ExperimentName, &String)> =
+        promises.iter().filter_map(|promise| Some((&promise.experiment, promise.caveat.as_ref()?))).collect();
+    text.extend(caveats.into_iter().map(|(name, caveat)| format!("note: what is promised of `{name}` is {caveat}")));
     text.push(String::new());
     let mut rows = Vec::new();
     let mut add = |title: &str, totals: BTreeMap<String, Total>| {

@@ -121,12 +121,12 @@ fn skypilot(workplace: &Workplace, asked: &Asked, folder: &Path) -> Outcome {
     }
     let commit = clean(workplace)?;
     let (_, configs) = asked.look(workplace, |name| Ok((commit.clone(), load_config(project, name)?.experiment)))?;
-    let tasks = asked.tasks(workplace, &configs)?;
+    let cluster = Cluster::load(project)?.unwrap_or_default();
+    let tasks = asked.tasks(workplace, &cluster, &configs)?;
     if tasks.is_empty() {
         terminal::say("nothing is missing");
         return Ok(exit_code::SUCCESS);
     }
-    let cluster = Cluster::load(project)?.unwrap_or_default();
     if cluster.processes() > 1 {
         return Err(Failure::usage(
             "cluster.toml has Slurm start several processes of a run, and what is exported rents one machine\n\

@@ -159,6 +159,13 @@ fn show(experiment: &Checked, forecast: &Forecast, on_gpus: &[Forecast]) {
             forecast.steps.saturating_sub(trunk.step)
         ));
     }
+    if !on_gpus.is_empty() && !experiment.training.devices.is_one() {
+        notes.push(
+            "the times on GPUs are those of one; how much faster several are (`training.devices`) no data sheet says: `--probe` measures \
+             it on the machine itself"
+                .to_owned(),
+        );
+    }
     if forecast.validation_flops.is_none() {
         notes.push(format!(
             "the times leave out evaluations, because the corpus is not prepared: `harness data prepare {}`",

@@ -1,6 +1,6 @@
 //! `harness queue`: runs one after the other, from the commit that each was added at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
@@ -448,6 +448,13 @@ fn shown(content: &Content, estimates: &Estimates) -> String {
                     .to_owned(),
             );
         }
+        let of = |id| content.items.iter().find(|item| item.id == id).map(|item| &item.experiment);
+        let caveats: BTreeSet<_> = estimates
+            .items
+            .iter()
+            .filter_map(|estimate| Some((of(estimate.id)?, estimate.expected.as_ref()?.caveat.as_ref()?)))
+            .collect();
+        lines.extend(caveats.into_iter().map(|(name, caveat)| format!("note: what `{name}` takes is {caveat}")));
         if content.workers.is_empty() {
             lines.push("hint: nobody works the queue off; `harness queue start` does".to_owned());
         }

@@ -98,12 +98,13 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         warnings.iter().for_each(|warning| terminal::tell(warning));
     }
     ask_after_earlier(workplace, None)?;
-    let tasks = asked.tasks(workplace, &configs)?;
+    let tasks = asked.tasks(workplace, &cluster, &configs)?;
     if tasks.is_empty() {
         return nothing(arguments.json);
     }
     cluster::starts(&context, &tasks, &mut terminal::Screen::new())?;
-    let time_s = cluster::time_s(&workplace.project, &cluster, &tasks)?;
+    let (time_s, caveats) = cluster::time_s(&workplace.project, &cluster, &tasks)?;
+    caveats.iter().for_each(|caveat| terminal::tell(caveat));
     let order = Order { cluster: &cluster, commit: &commit, harness: &own()?, time_s, tasks };
     if arguments.dry_run {
         return dry_run(&order, workplace.project.home(), context.launcher.program(), arguments.json);
@@ -131,7 +132,7 @@ fn from_laptop(workplace: &Workplace, arguments: &Arguments, cluster: &Cluster, 
     if !arguments.dry_run {
         ask_after_earlier(workplace, Some(host))?;
     }
-    let tasks = asked.tasks(workplace, &configs)?;
+    let tasks = asked.tasks(workplace, cluster, &configs)?;
     if tasks.is_empty() {
         return nothing(arguments.json);
     }
@@ -142,7 +143,8 @@ fn from_laptop(workplace: &Workplace, arguments: &Arguments, cluster: &Cluster, 
     }
     if arguments.dry_run {
         // The login node may know runs, and so times, that are not here.
-        let time_s = cluster::time_s(project, cluster, &tasks).ok().flatten();
+        let (time_s, caveats) = cluster::time_s(project, cluster, &tasks).unwrap_or_default();
+        caveats.iter().for_each(|caveat| terminal::tell(caveat));
         let program = Path::new(&cluster.program);
         let order = Order { cluster, commit: &commit, harness: program, time_s, tasks };
         let folder = cluster.folder.as_ref().map(Path::new).unwrap_or(project.home());
@@ -211,7 +213,8 @@ fn requested(workplace: &Workplace, arguments: &Arguments) -> Outcome {
         cluster::ready(&context, &request.cluster, name, &config, &mut terminal::Screen::new())?;
     }
     cluster::starts(&context, &request.tasks, &mut terminal::Screen::new())?;
-    let time_s = cluster::time_s(&workplace.project, &request.cluster, &request.tasks)?;
+    let (time_s, caveats) = cluster::time_s(&workplace.project, &request.cluster, &request.tasks)?;
+    caveats.iter().for_each(|caveat| terminal::tell(caveat));
     let order =
         Order { cluster: &request.cluster, commit: &request.commit, harness: &own()?, time_s, tasks: request.tasks };
     tell(&cluster::submit(&context, order)?, true);
@@ -289,6 +292,7 @@ impl Asked<'_> {
     pub(super) fn tasks(
         &self,
         workplace: &Workplace,
+        cluster: &Cluster,
         configs: &BTreeMap<ExperimentName, Checked>,
     ) -> Result<Vec<Task>, Failure> {
         let project = &workplace.project;
@@ -316,7 +320,7 @@ impl Asked<'_> {
                 });
             }
         }
-        afford_all(workplace, configs, &tasks, self.over_budget)?;
+        afford_all(workplace, cluster, configs, &tasks, self.over_budget)?;
         Ok(tasks)
     }
 }
@@ -324,6 +328,7 @@ impl Asked<'_> {
 /// Refuses runs that the budget does not pay for, beside what is promised already.
 fn afford_all(
     workplace: &Workplace,
+    cluster: &Cluster,
     configs: &BTreeMap<ExperimentName, Checked>,
     tasks: &[Task],
     over_budget: Option<&str>,
@@ -334,14 +339,17 @@ fn afford_all(
     for task in tasks {
         *new.entry((&task.experiment, task.purpose)).or_default() += 1;
     }
-    let paces = [Pace::on_cluster(project)?, Pace::here(project)?];
+    let paces = [Pace::on_cluster(project)?, Pace::here(project)?].map(|pace| pace.submitted_to(cluster));
     for ((name, purpose), count) in new {
         let config = &configs[name];
-        let mut each = None;
+        let mut expected = None;
         for pace in &paces {
-            each = each.or(pace.of(project, config)?.map(|expected| expected.spent()));
+            expected = expected.or(pace.of(project, config)?);
         }
-        let cost = afford::wished(project, &Wish { name, config, purpose, count, each }, &promised, over_budget)?;
+        let each = expected.as_ref().map(|expected| expected.spent());
+        let caveat = expected.and_then(|expected| expected.caveat);
+        let wish = Wish { name, config, purpose, count, each, caveat };
+        let cost = afford::wished(project, &wish, &promised, over_budget)?;
         promised.extend(cost.map(|cost| (phase_of(purpose, config.extends.is_some()), cost)));
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What is refused before anything is handed over: a node of the cluster makes nothing ready, and a mistake that shows there
 //! shows hours later.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -171,17 +172,26 @@ fn serves_cuda(trainer: &Path) -> Option<bool> {
 }
 
 /// The time limit to ask for, in seconds: as stated, else what the longest of the runs takes there, with a third on top, in whole
-/// minutes. HTCondor needs none.
-pub fn time_s(project: &Project, cluster: &Cluster, tasks: &[Task]) -> Result<Option<u64>, ClusterError> {
+/// minutes. HTCondor needs none. With notes on what that was computed from, where runs there were made in another way.
+pub fn time_s(
+    project: &Project,
+    cluster: &Cluster,
+    tasks: &[Task],
+) -> Result<(Option<u64>, BTreeSet<String>), ClusterError> {
+    let mut caveats = BTreeSet::new();
     if cluster.time.is_some() || cluster.scheduler == Scheduler::Htcondor {
-        return Ok(cluster.time_s());
+        return Ok((cluster.time_s(), caveats));
     }
-    let pace = Pace::on_cluster(project)?;
+    let mut caveat = |name: &ExperimentName, what: &str| {
+        caveats.insert(format!("note: the time limit of `{name}` is {what}; `time` of cluster.toml states another"));
+    };
+    let pace = Pace::on_cluster(project)?.submitted_to(cluster);
     let mut longest: f64 = 0.0;
     for task in tasks {
-        let known = expected(project, task, &pace)?.map(|expected| expected.seconds);
+        let known = expected(project, task, &pace)?;
+        known.iter().filter_map(|known| known.caveat.as_ref()).for_each(|text| caveat(&task.experiment, text));
         let seconds = match known {
-            Some(seconds) => seconds,
+            Some(expected) => expected.seconds,
             None => by_data_sheet(project, cluster, task)?.ok_or_else(|| ClusterError::Unfit {
                 problem: format!(
                     "no run there says yet how long one of `{}` takes, so that no time limit can be asked for",
@@ -193,7 +203,7 @@ pub fn time_s(project: &Project, cluster: &Cluster, tasks: &[Task]) -> Result<Op
         };
         longest = longest.max(seconds);
     }
-    Ok(Some(60 * ((HEAD_ROOM * longest + AROUND_S) / 60.0).ceil() as u64))
+    Ok((Some(60 * ((HEAD_ROOM * longest + AROUND_S) / 60.0).ceil() as u64), caveats))
 }
 
 /// What a run takes by the data sheet of the GPU that is asked for, if that is a known one.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use harness_core::config::{Phase, Scheduler};
+use harness_core::config::{Cluster, Phase, Scheduler};
 use harness_core::files;
 use harness_core::names::{ExperimentName, Project, RunId};
 use harness_record::format::{Open, Purpose, Status};
@@ -127,6 +127,8 @@ pub struct Owed {
     pub phase: Phase,
     /// What is left of it.
     pub cost: Option<Spent>,
+    /// What is to be said of how that is known.
+    pub caveat: Option<String>,
 }
 
 impl Submission {
@@ -194,10 +196,12 @@ impl Submission {
             let by = |pace: &Pace| {
                 let expected = expected(&plans, task, pace).ok().flatten()?;
                 let share = if expected.seconds > 0.0 { (1.0 - spent_s / expected.seconds).max(0.0) } else { 0.0 };
-                Some(expected.spent().times(share))
+                Some((expected.spent().times(share), expected.caveat))
             };
-            let cost = by(paces.0).or_else(|| self.at_most()).or_else(|| by(paces.1));
-            owed.push(Owed { job: self.job.clone(), task: task.clone(), phase, cost });
+            let at_most = || Some((self.at_most()?, None));
+            let (cost, caveat) = by(paces.0).or_else(at_most).or_else(|| by(paces.1)).unzip();
+            let caveat = caveat.flatten();
+            owed.push(Owed { job: self.job.clone(), task: task.clone(), phase, cost, caveat });
         }
         Ok(owed)
     }
@@ -252,7 +256,8 @@ pub fn owed(project: &Project) -> Result<Vec<Owed>, ClusterError> {
     if open.is_empty() {
         return Ok(Vec::new());
     }
-    let (there, here) = (Pace::on_cluster(project)?, Pace::here(project)?);
+    let cluster = Cluster::load(project)?.unwrap_or_default();
+    let [there, here] = [Pace::on_cluster(project)?, Pace::here(project)?].map(|pace| pace.submitted_to(&cluster));
     let mut owed = Vec::new();
     for mut submission in open {
         submission.follow(project, false, |_| None)?;

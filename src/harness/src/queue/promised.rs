@@ -33,6 +33,8 @@ pub struct Promise {
     pub task: Option<String>,
     /// What is still to be spent on it; null where no run on this machine says.
     pub cost: Option<Spent>,
+    /// What is to be said of how that is known: that runs were made in another way than this one will be.
+    pub caveat: Option<String>,
 }
 
 /// All of it, the queue first.
@@ -46,13 +48,16 @@ pub fn promised(
     let mut promises = queued(project, git, content, pace)?;
     for ((experiment, purpose), seeds) in outstanding(project, traces)? {
         let Ok(config) = load_config(project, &experiment).map(|loaded| loaded.experiment) else { continue };
-        let cost = pace.of(project, &config)?.map(|expected| expected.spent());
+        let expected = pace.of(project, &config)?;
+        let cost = expected.as_ref().map(|expected| expected.spent());
+        let caveat = expected.and_then(|expected| expected.caveat);
         for seed in seeds {
             let is_same =
                 |other: &Promise| (&other.experiment, other.seed, other.purpose) == (&experiment, seed, purpose);
             if !promises.iter().any(is_same) {
                 let (experiment, phase) = (experiment.clone(), phase_of(purpose, true));
-                promises.push(Promise { experiment, seed, purpose, phase, is_queued: false, task: None, cost });
+                let (is_queued, caveat) = (false, caveat.clone());
+                promises.push(Promise { experiment, seed, purpose, phase, is_queued, task: None, cost, caveat });
             }
         }
     }
@@ -74,6 +79,7 @@ pub fn queued(project: &Project, git: &Git, content: &Content, pace: &Pace) -> R
             is_queued: true,
             task: None,
             cost: estimate.left(),
+            caveat: estimate.expected.as_ref().and_then(|expected| expected.caveat.clone()),
         })
     };
     let submitted = cluster::owed(project)?.into_iter().map(|owed| Promise {
@@ -84,6 +90,7 @@ pub fn queued(project: &Project, git: &Git, content: &Content, pace: &Pace) -> R
         is_queued: true,
         task: Some(format!("{}_{}", owed.job, owed.task.task)),
         cost: owed.cost,
+        caveat: owed.caveat,
     });
     Ok(estimates.items.iter().filter_map(promise).chain(submitted).collect())
 }

@@ -30,6 +30,8 @@ pub struct Wish<'a> {
     pub count: usize,
     /// What one takes, where that is known.
     pub each: Option<Spent>,
+    /// What is to be said of how that is known.
+    pub caveat: Option<String>,
 }
 
 impl Wish<'_> {
@@ -44,6 +46,7 @@ pub struct OverBudget {
     name: ExperimentName,
     count: usize,
     is_known: bool,
+    caveat: Option<String>,
     refusal: Refusal,
     limits: Limits,
     /// All steps, and those that could be paid, where that is more than none.
@@ -60,8 +63,10 @@ pub fn several(
     promised: &[(Phase, Spent)],
     reason: Option<&str>,
 ) -> Result<Option<Spent>, RunError> {
-    let each = Pace::here(project)?.of(project, config)?.map(|expected| expected.spent());
-    wished(project, &Wish { name, config, purpose, count, each }, promised, reason)
+    let expected = Pace::here(project)?.of(project, config)?;
+    let each = expected.as_ref().map(|expected| expected.spent());
+    let caveat = expected.and_then(|expected| expected.caveat);
+    wished(project, &Wish { name, config, purpose, count, each, caveat }, promised, reason)
 }
 
 /// The same where it is known what each takes.
@@ -101,6 +106,7 @@ pub(super) fn check(
         name: wish.name.clone(),
         count: wish.count,
         is_known: wish.each.is_some(),
+        caveat: wish.caveat.clone(),
         steps: (fewer as f64 >= LEAST_SHARE * steps as f64 && fewer > 0).then_some((steps, fewer)),
         refusal,
         limits: limits.clone(),
@@ -144,6 +150,9 @@ impl fmt::Display for OverBudget {
             }
         }
         write!(f, " (experiments/budget.toml)")?;
+        if let Some(caveat) = &self.caveat {
+            write!(f, "\nnote: what each takes is {caveat}")?;
+        }
         if refusal.affordable > 0 {
             write!(f, "\nhint: {} can be paid{}", self.seeds(refusal.affordable), self.found())?;
         }

@@ -74,15 +74,16 @@ impl Deadline {
     }
 }
 
-/// What to say at the start of a run that takes so many seconds, where the machine is not lent for so long.
-pub(super) fn too_late(ends_at: Timestamp, seconds: f64) -> Option<String> {
+/// What to say at the start of a run that takes so many seconds, with what is to be said of these, where the machine is not lent for so long.
+pub(super) fn too_late(ends_at: Timestamp, seconds: f64, caveat: Option<&str>) -> Option<String> {
     let left_s = ends_at.duration_since(environment::now()).as_secs_f64().max(0.0);
     let hours = |seconds: f64| format!("{:.1} h", seconds / 3600.0);
     (seconds > left_s).then(|| {
         format!(
-            "warning: this takes about {}, and the time ends in {} (at {ends_at}): the run will stop with a checkpoint before that, \
+            "warning: this takes about {}{}, and the time ends in {} (at {ends_at}): the run will stop with a checkpoint before that, \
              and has to be gone on with (`--go-on`)",
             hours(seconds),
+            caveat.map_or(String::new(), |caveat| format!(" ({caveat})")),
             hours(left_s)
         )
     })

@@ -40,6 +40,8 @@ pub enum Rate {
         tokens_per_s: f64,
         /// `cpu` or `cuda:0`.
         device: String,
+        /// GPUs that computed.
+        gpus: usize,
         /// Largest memory of the process, in bytes; that of the GPU where there is one.
         peak_memory_bytes: u64,
         /// What the GPU drew in these steps, in watts, where there is one that tells.
@@ -225,15 +227,14 @@ impl Forecast {
         let evaluation_flops = validation_flops.unwrap_or(0.0) + task_flops.unwrap_or(0.0);
         let time_s = seconds(training_flops + evaluation_flops);
         // Power and memory of the GPU, where the rate is that of one.
-        let (on_gpu, power_w, gpu_memory_bytes) = match &rate {
-            Some(Rate::DataSheet { gpu, .. }) => (true, Some(gpu.power_w), Some(gpu.memory_bytes)),
-            Some(Rate::Probe { device, gpu_power_w, gpu_memory_bytes, .. }) => {
-                (device.starts_with("cuda"), *gpu_power_w, *gpu_memory_bytes)
-            }
-            None => (training.device == Device::Cuda, None, None),
+        let (gpus, power_w, gpu_memory_bytes) = match &rate {
+            Some(Rate::DataSheet { gpu, .. }) => (1, Some(gpu.power_w), Some(gpu.memory_bytes)),
+            Some(Rate::Probe { gpus, gpu_power_w, gpu_memory_bytes, .. }) => (*gpus, *gpu_power_w, *gpu_memory_bytes),
+            None => (usize::from(training.device == Device::Cuda), None, None),
         };
+        let on_gpu = gpus > 0;
         let memory = Memory::of(model, &experiment.optimizer, training, vocabulary, on_gpu);
-        let gpu_hours = time_s.filter(|_| on_gpu).map(|time_s| time_s / 3600.0);
+        let gpu_hours = time_s.filter(|_| on_gpu).map(|time_s| gpus as f64 * time_s / 3600.0);
         Forecast {
             parameters,
             parameters_without_embeddings,
@@ -403,12 +404,13 @@ mod tests {
         let rate = |gpu_memory_bytes| Rate::Probe {
             tokens_per_s: 400_000.0,
             device: "cuda:0".to_owned(),
+            gpus: 2,
             peak_memory_bytes: 20 << 30,
             gpu_power_w: Some(500.0),
             gpu_memory_bytes: Some(gpu_memory_bytes),
         };
         let forecast = Forecast::of(&gpt2(), corpus, Some(rate(80 << 30)));
-        let hours = 5000.0 * 480.0 * 1024.0 / 400_000.0 / 3600.0;
+        let hours = 2.0 * 5000.0 * 480.0 * 1024.0 / 400_000.0 / 3600.0;
         assert!((forecast.gpu_hours.unwrap() - hours).abs() < 1e-9);
         assert!((forecast.energy_kwh.unwrap() - 0.5 * hours).abs() < 1e-9);
         assert_eq!(forecast.fits, Some(true));

@@ -92,22 +92,23 @@ pub fn run(
         let steps_after = |step: u64| experiment.training.steps.saturating_sub(step) as f64;
         let taken_over = experiment.trunk.as_ref().map_or(0, |trunk| trunk.step);
         let left = origin.map_or(1.0, |origin| steps_after(origin.checkpoint.step) / steps_after(taken_over));
-        let expected = Pace::here(project)?.of_resolved(project, &experiment)?;
+        let expected =
+            Pace::here(project)?.with_ranks(plan.open.launch.world_size).of_resolved(project, &experiment)?;
         let wish = Wish {
             name: wanted.name(),
             config: &experiment,
             purpose: wanted.purpose(),
             count: 1,
             each: expected.as_ref().map(|expected| expected.spent().times(left)),
+            caveat: expected.as_ref().and_then(|expected| expected.caveat.clone()),
         };
         let reason = options.over_budget.as_deref();
         if !limits.is_empty() {
             plan.open.plan.over_budget = afford::check(project, &limits, &wish, &options.promised, reason)?;
         }
-        let late = plan
-            .ends_at
-            .zip(expected)
-            .and_then(|(ends_at, expected)| end_time::too_late(ends_at, left * expected.seconds));
+        let late = plan.ends_at.zip(expected).and_then(|(ends_at, expected)| {
+            end_time::too_late(ends_at, left * expected.seconds, expected.caveat.as_deref())
+        });
         late.iter().for_each(|warning| watcher.progress().note(warning));
     }
     for lost in origin.iter().flat_map(|origin| &origin.passed_over) {

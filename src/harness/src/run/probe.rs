@@ -3,6 +3,7 @@
 //! with how sure that is.
 
 use harness_core::config::Choices;
+use harness_core::contract::Started;
 use harness_core::names::ExperimentName;
 use harness_record::environment;
 use harness_statistics::quantile;
@@ -92,6 +93,8 @@ pub struct Probe {
     pub plan_sha256: String,
     /// `cpu` or `cuda:0`.
     pub device: String,
+    /// GPUs that computed.
+    pub gpus: usize,
     /// Optimizer steps of each short run.
     pub steps: u64,
     /// What was tried, ascending.
@@ -295,6 +298,7 @@ impl Prober<'_> {
             energy_j: tried.iter().filter_map(energy_j).reduce(|sum, energy_j| sum + energy_j),
             plan_sha256: self.bench.experiment().plan_digest().to_string(),
             device: started.map_or("none", |started| started.device.as_str()).to_owned(),
+            gpus: started.map_or(0, Started::gpus),
             steps,
             points: tried.iter().map(|(setting, short)| point(*setting, short)).collect(),
             recommended: None,
@@ -425,6 +429,7 @@ mod tests {
             energy_j: None,
             plan_sha256: String::new(),
             device: "cpu".to_owned(),
+            gpus: 0,
             steps: 10,
             points: losses.iter().map(point).collect(),
             recommended: None,

@@ -164,7 +164,8 @@ impl ShortRun {
         let gpu_power_w = (!powers.is_empty()).then(|| mean(&powers));
         let gpu = self.started.as_ref().and_then(|started| started.about.gpus.first());
         let gpu_memory_bytes = gpu.map(|gpu| gpu.memory_bytes);
-        Ok(Rate::Probe { tokens_per_s, device, peak_memory_bytes, gpu_power_w, gpu_memory_bytes })
+        let gpus = self.started.as_ref().map_or(0, Started::gpus);
+        Ok(Rate::Probe { tokens_per_s, device, gpus, peak_memory_bytes, gpu_power_w, gpu_memory_bytes })
     }
 
     /// The loss it came to: the mean over the last fifth of the steps, and the standard error of that mean as if

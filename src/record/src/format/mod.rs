@@ -285,6 +285,9 @@ pub struct Scheduler {
     pub job: String,
     /// How often it has started the job again.
     pub restarts: u32,
+    /// GPUs that it has lent the job, on all its nodes, whether they are used or not; absent where there are none, or nothing says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u32>,
 }
 
 /// The run whose weights an evaluation reads.
