@@ -22,7 +22,7 @@ ifneq ($(filter auto cpu cuda,$(LIBTORCH)),)
 unexport LIBTORCH
 endif
 
-.PHONY: help setup build dist init demo test error-rates test-hostile test-dist test-dashboard pictures test-resume test-cluster test-tamper test-rebuild test-studies schemas check doc exp study queue next report audit doctor ci licences package deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
+.PHONY: help setup build dist init demo test error-rates test-hostile test-dist test-dashboard pictures test-resume test-cluster test-condor test-tamper test-rebuild test-studies schemas check doc exp study queue next report audit doctor ci licences package deny bench-overhead bench-audit bench-report bench-data bench-data-large bench-train bench-scaling bench-eval test-parity test-lm-eval lock typst-from-source clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -67,6 +67,10 @@ test-cluster: setup ## in a throwaway Slurm: eight runs, a node killed, one pree
 	cargo test --package harness --test runner --locked -- cases::cluster --include-ignored --nocapture
 	SLURMBOX=$$(mktemp -d /tmp/slurm.XXXXXX) sh -c 'trap "tests/cluster/slurmbox stop; rm -rf $$SLURMBOX" EXIT; \
 	  tests/cluster/slurmbox start && SLURM_CONF=$$SLURMBOX/slurm.conf tests/cluster/walk.sh $(BIN)'
+
+test-condor: setup ## in a throwaway HTCondor pool: a run over its time, one taken off its machine (as root, with mmdebstrap; minutes)
+	cargo build --workspace --bins --locked
+	tests/cluster/condor.sh $(BIN)
 
 test-tamper: setup ## edit every field, row and file of sealed runs: what is found at which level? (minutes)
 	cargo build --package harness --all-targets --locked

@@ -506,30 +506,40 @@ fn scripts_are_such_as_a_person_would_write() {
 #[test]
 fn condor_starts_a_task_again_that_was_stopped() {
     let (project, condor) = (project(), Box::new());
-    project.write("cluster.toml", "scheduler = \"htcondor\"\n");
+    project.write("cluster.toml", "scheduler = \"htcondor\"\ntime = \"00:01:00\"\n");
     condor.program("condor_submit", "pwd >\"$BOX/pwd\"; cp job.sub \"$BOX\"; echo '12.0 - 12.0'");
     condor.program("condor_q", "cat \"$BOX/ads\" 2>/dev/null");
     condor.program("condor_history", "exit 1");
     condor.program("condor_rm", "echo \"$@\" >\"$BOX/removed\"");
     let said = condor.harness(&project, &["submit", "tiny"]).expect(0).stdout;
-    assert!(said.starts_with("submitted to HTCondor: job 12, one run;"), "{said}");
+    assert!(said.starts_with("submitted to HTCondor: job 12, one run, 1 min"), "{said}");
     let folder = fs::read_to_string(condor.path("pwd")).unwrap();
-    let task = || {
+    let task_of = |script: &str| {
         let mut command = condor.command(&project, &[]);
         let environment: Vec<_> = command.get_envs().filter_map(|(n, v)| Some((n.to_owned(), v?.to_owned()))).collect();
         command = Command::new("bash");
-        command.args(["task.sh", "0"]).current_dir(folder.trim()).env_clear().envs(environment);
+        command.args([script, "0"]).current_dir(folder.trim()).env_clear().envs(environment);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };
+    let task = || task_of("task.sh");
     let running = task().env("STAND_IN", "slow").spawn().unwrap();
     until_checkpoint(&project, 1);
     fs::write(condor.path("ads"), r#"[{"ClusterId":12,"ProcId":0,"JobStatus":2}]"#).unwrap();
     assert_eq!(condor.states(&project), ["running"]);
     signal(running.id(), Signal::TERM);
     project.wait(running).expect(85);
+    // It sees by itself that its time ends, and has as much again at its next start.
+    let script = fs::read_to_string(Path::new(folder.trim()).join("task.sh")).unwrap();
+    let short = Path::new(folder.trim()).join("short.sh");
+    assert!(script.contains("export HARNESS_END_TIME=$(($(date +%s) - SECONDS + 60))\n"), "{script}");
+    fs::write(&short, script.replace(" + 60)", " + 11)")).unwrap();
+    let stopped = Ran::of(task_of("short.sh").env("STAND_IN", "slow").output().unwrap()).expect(85);
+    assert!(stopped.stderr.contains("the time that the machine is lent for ends"), "{}", stopped.stderr);
+    let kind = Project::json(&project.latest("tiny").join("record.json"))["failure"]["kind"].clone();
+    assert_eq!(kind, "time_limit");
     Ran::of(task().output().unwrap()).expect(0);
-    assert_eq!((condor.states(&project), project.runs("tiny").len()), (vec!["done".to_owned()], 2));
+    assert_eq!((condor.states(&project), project.runs("tiny").len()), (vec!["done".to_owned()], 3));
     condor.harness(&project, &["submit", "tiny", "--seed", "8"]).expect(0);
     condor.harness(&project, &["cancel", "12"]).expect(0);
     assert_eq!(fs::read_to_string(condor.path("removed")).unwrap(), "12\n");

@@ -141,9 +141,16 @@ impl Plan<'_> {
 
     /// What HTCondor starts, with the number of the task.
     pub fn condor_task(&self) -> String {
+        // The time is that of one start: what goes on with this code has as much again. HTCondor tells no job when its time ends.
+        let ends = self.time_s.map_or(String::new(), |seconds| {
+            format!(
+                "# A run that knows when its time ends stops before that, with a checkpoint.\n\
+                 export HARNESS_END_TIME=$(($(date +%s) - SECONDS + {seconds}))\n"
+            )
+        });
         format!(
             "#!/bin/bash\n{}\n\
-             {} &\n\
+             {ends}{} &\n\
              program=$!\n\
              # What tells of the end is told on: the run stops with a checkpoint.\n\
              trap 'kill -TERM \"$program\" 2>/dev/null' TERM\n\
