@@ -378,6 +378,9 @@ pub struct Determinism {
     /// The trainer's own CPU kernels are used where they serve.
     #[serde(default)]
     pub cpu_kernels: bool,
+    /// The products of the trainer's own kernels, those inside attention among them, go through the tiles of the processor (AMX).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub amx: bool,
     /// Who multiplies the matrices of the model: `own` for the trainer's own kernels, or `libtorch`. Absent in records of trainers
     /// that had none of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,7 @@
 // backward pass works on transposed scores (keys by queries), so that what it computes is at once the A of the products
 // for keys and values; for queries it is the B.
 
+#include "amx.h"
 #include "cpu_kernels.h"
 #include "tiles.h"
 
@@ -49,6 +50,7 @@ struct Blocks {
   Bf16 weights[BLOCK * BLOCK];
   Bf16 score_gradients[BLOCK * BLOCK];
   uint32_t paired_score_gradients[BLOCK / 2 * BLOCK];
+  uint32_t turned_score_gradients[BLOCK * BLOCK / 2];  // of queries by pairs of keys
   float largest[BLOCK];
   float sum[BLOCK];
 };
@@ -135,6 +137,7 @@ size_t attention_scratch_bytes(int64_t length, int64_t width) {
 
 void attention(Rows q, Rows k, Rows v, Rows y, float* lse, int64_t length, int64_t width, float scale, void* scratch) {
   const Scratch memory(scratch, length, width);
+  const amx::Tiles tiles(harness_amx_in_use);
   Blocks& s = *memory.blocks;
   uint32_t *keys = memory.bf16[0], *values = memory.bf16[1];
   float* output = memory.float32[0];  // (BLOCK, D)
@@ -146,10 +149,10 @@ void attention(Rows q, Rows k, Rows v, Rows y, float* lse, int64_t length, int64
     std::fill(s.largest, s.largest + BLOCK, NONE);
     std::fill(s.sum, s.sum + BLOCK, 0.0f);
     for (int64_t j = 0; j <= i; j += BLOCK) {
-      product(ByRows{q.at + i * q.stride, q.stride}, keys + j * width / 2, BLOCK, s.scores, BLOCK, rows, BLOCK, width / 2, false);
+      fast_product(ByRows{q.at + i * q.stride, q.stride}, keys + j * width / 2, BLOCK, s.scores, BLOCK, rows, BLOCK, width / 2, false);
       auto* weigh_block = i == j ? weigh<true> : weigh<false>;
       weigh_block(s, rows, 1, scale2, j > 0 ? output : nullptr, width);
-      product(ByRows{s.weights, BLOCK}, values + j / 2 * width, width, output, width, rows, width, BLOCK / 2, j > 0);
+      fast_product(ByRows{s.weights, BLOCK}, values + j / 2 * width, width, output, width, rows, width, BLOCK / 2, j > 0);
     }
     for (int64_t m = 0; m < rows; m++) {
       lse[i + m] = s.largest[m] + std::log2(s.sum[m]);
@@ -163,6 +166,7 @@ void attention(Rows q, Rows k, Rows v, Rows y, float* lse, int64_t length, int64
 void attention_backward(Rows q, Rows k, Rows v, Rows y, Rows dy, const float* lse, Rows dq, Rows dk, Rows dv, int64_t length,
                         int64_t width, float scale, void* scratch) {
   const Scratch memory(scratch, length, width);
+  const amx::Tiles tiles(harness_amx_in_use);
   Blocks& s = *memory.blocks;
   const int64_t wide = padded(length);
   uint32_t *keys = memory.bf16[0], *q_transposed = memory.bf16[1], *q_paired = memory.bf16[2];
@@ -186,14 +190,21 @@ void attention_backward(Rows q, Rows k, Rows v, Rows y, Rows dy, const float* ls
     const int64_t keys_here = std::min(BLOCK, length - j);
     for (int64_t i = j; i < length; i += BLOCK) {
       const int64_t block = i * width / 2, queries = std::min(BLOCK, length - i);
-      product(ByRows{k.at + j * k.stride, k.stride}, q_transposed + block, BLOCK, s.scores, BLOCK, keys_here, BLOCK, width / 2, false);
-      product(ByRows{v.at + j * v.stride, v.stride}, dy_transposed + block, BLOCK, s.gradients, BLOCK, keys_here, BLOCK, width / 2, false);
+      fast_product(ByRows{k.at + j * k.stride, k.stride}, q_transposed + block, BLOCK, s.scores, BLOCK, keys_here, BLOCK, width / 2, false);
+      fast_product(ByRows{v.at + j * v.stride, v.stride}, dy_transposed + block, BLOCK, s.gradients, BLOCK, keys_here, BLOCK, width / 2, false);
       auto* gradients = i == j || queries < BLOCK ? gradients_of_scores<true> : gradients_of_scores<false>;
       gradients(s, keys_here, queries, j - i, splat(scale), splat(scale * LOG2_E), padded_lse + i, delta + i);
-      product(ByRows{s.weights, BLOCK}, dy_paired + block, width, value_sums + j * width, width, keys_here, width, BLOCK / 2, true);
-      product(ByRows{s.score_gradients, BLOCK}, q_paired + block, width, key_sums + j * width, width, keys_here, width, BLOCK / 2, true);
-      product(Transposed{s.paired_score_gradients, BLOCK}, keys + j / 2 * width, width, query_sums + i * width, width, queries, width,
-              BLOCK / 2, true);
+      fast_product(ByRows{s.weights, BLOCK}, dy_paired + block, width, value_sums + j * width, width, keys_here, width, BLOCK / 2, true);
+      fast_product(ByRows{s.score_gradients, BLOCK}, q_paired + block, width, key_sums + j * width, width, keys_here, width, BLOCK / 2, true);
+      const uint32_t* right = keys + j / 2 * width;
+      float* sums = query_sums + i * width;
+      if (harness_amx_in_use) {
+        transpose(s.paired_score_gradients, BLOCK, BLOCK / 2, BLOCK, s.turned_score_gradients, BLOCK / 2);
+        const auto left = ByRows::of_pairs(s.turned_score_gradients, BLOCK / 2);
+        amx::product(left, right, width, sums, width, queries, width, BLOCK / 2, true);
+      } else {
+        product(Transposed{s.paired_score_gradients, BLOCK}, right, width, sums, width, queries, width, BLOCK / 2, true);
+      }
     }
   }
   for (int64_t t = 0; t < length; t++) {

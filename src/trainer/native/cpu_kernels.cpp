@@ -15,6 +15,7 @@ bool has_cpu_kernels() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16");
 }
+bool has_amx() { return __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16"); }
 
 template <typename T>
 void activate(Activation activation, const T* x, T* y, int64_t width) {

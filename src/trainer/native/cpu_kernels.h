@@ -15,6 +15,12 @@ struct Bf16 {
 
 // Whether this processor can run them.
 bool has_cpu_kernels();
+// Whether it has tiles (AMX) for products of bfloat16; the system has to allow their use besides.
+bool has_amx();
+// Whether products go through those tiles. It is set before the first product.
+extern "C" {
+inline bool harness_amx_in_use = false;
+}
 
 // What a feed-forward layer does between its products, from a wide row to an active row: GELU(x) in its tanh form,
 // silu(x) y for the first and the second half of a row that is twice as wide, or max(x, 0)^2.
@@ -65,6 +71,11 @@ struct Rows {
 // n of rows 2 p and 2 p + 1 side by side in panel[p][n], 0 where the matrix has ended. A left factor has an even number of
 // columns. Every element of a product is one sum in the order of the inner dimension.
 constexpr int64_t PANEL = 64;
+// Rows of a left factor in the largest tile, and in a block that goes through all panels. Threads share them out in multiples
+// of the first.
+inline int64_t rows_of_tile() { return harness_amx_in_use ? 32 : 6; }
+constexpr int64_t BLOCK_ROWS = 128;
+inline int64_t rows_of_block() { return BLOCK_ROWS / rows_of_tile() * rows_of_tile(); }
 constexpr int64_t pairs_of(int64_t rows) { return (rows + 1) / 2; }
 
 // The panel of x (rows, columns), with at most 64 columns; x is rounded to bfloat16.

@@ -5,12 +5,13 @@
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
-#include <ATen/cpu/Utils.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "guarded.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 #include <vector>
 
 #ifndef INTRA_OP_PARALLEL
@@ -26,9 +27,10 @@ extern "C" {
 
 int harness_cpu_kernels();
 
-// Whether products of bfloat16 are ours: where the processor has tiles (AMX) for them, libtorch's use those.
+// Whether products of bfloat16 are ours. HARNESS_PRODUCTS=libtorch leaves them to libtorch, for comparison.
 int harness_own_products() {
-  static const bool on = harness_cpu_kernels() && !at::cpu::init_amx();
+  static const char* wanted = std::getenv("HARNESS_PRODUCTS");
+  static const bool on = harness_cpu_kernels() && (wanted == nullptr || std::string_view(wanted) != "libtorch");
   return on;
 }
 
@@ -93,14 +95,12 @@ at::Tensor packed_transpose(const at::Tensor& x) {
   return panels;
 }
 
-// Rows of a left factor are shared out in multiples of this.
-constexpr int64_t ROWS = 6, BLOCK_OF_ROWS = 20 * ROWS;
-
-// body(begin, end) for stretches of rows, in parallel.
+// body(begin, end) for stretches of rows of a left factor, in parallel.
 template <typename F>
 void in_rows(int64_t rows, F body) {
-  at::parallel_for(0, (rows + ROWS - 1) / ROWS, 1,
-                   [&](int64_t begin, int64_t end) { body(begin * ROWS, std::min(rows, end * ROWS)); });
+  const int64_t at_once = harness::rows_of_tile();
+  at::parallel_for(0, (rows + at_once - 1) / at_once, 1,
+                   [&](int64_t begin, int64_t end) { body(begin * at_once, std::min(rows, end * at_once)); });
 }
 harness::Rows from(harness::Rows x, int64_t row) { return {x.at + row * x.stride, x.stride}; }
 
@@ -118,9 +118,10 @@ at::Tensor product_of_active(harness::Activation activation, const at::Tensor& x
                              int64_t columns, const float* bias) {
   const at::Tensor y = at::empty({x.size(0), columns}, x.options());
   in_rows(x.size(0), [&](int64_t begin, int64_t end) {
-    std::vector<harness::Bf16> active(BLOCK_OF_ROWS * width);
-    for (int64_t row = begin; row < end; row += BLOCK_OF_ROWS) {
-      const int64_t rows = std::min(BLOCK_OF_ROWS, end - row);
+    const int64_t block = harness::rows_of_block();
+    std::vector<harness::Bf16> active(block * width);
+    for (int64_t row = begin; row < end; row += block) {
+      const int64_t rows = std::min(block, end - row);
       for (int64_t i = 0; i < rows; i++)
         harness::activate<harness::Bf16>(activation, from(rows_of(x), row + i).at, active.data() + i * width, width);
       harness::multiply({active.data(), width}, rows, panel_of(panels, 0), panels.size(1), columns, bias, from(rows_of(y), row));

@@ -8,6 +8,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/Version.h>
+#include <ATen/cpu/Utils.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "cpu_ops.h"
@@ -33,9 +34,16 @@ extern "C" {
 // The kernels need the instructions that libtorch calls AVX512 and the bfloat16 products; ATEN_CPU_CAPABILITY turns them
 // off together with libtorch's own.
 int harness_cpu_kernels() {
-  static const bool on = at::get_cpu_capability() == "AVX512" && harness::has_cpu_kernels();
+  static const bool on = [] {
+    const bool on = at::get_cpu_capability() == "AVX512" && harness::has_cpu_kernels();
+    harness::harness_amx_in_use = on && harness::has_amx() && at::cpu::init_amx();
+    return on;
+  }();
   return on;
 }
+
+// Whether the products of our kernels go through the tiles of the processor (AMX).
+int harness_amx() { return harness_cpu_kernels() && harness::harness_amx_in_use; }
 
 }  // extern "C"
 

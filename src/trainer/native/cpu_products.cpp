@@ -1,6 +1,7 @@
-// Matrix products of any size by panels. See cpu_kernels.h; the products of single tiles are in tiles.h.
+// Matrix products of any size by panels. See cpu_kernels.h; the products of single tiles are in tiles.h and amx.h.
 
 #include "activations.h"
+#include "amx.h"
 #include "cpu_kernels.h"
 #include "tiles.h"
 
@@ -12,9 +13,8 @@ namespace {
 
 constexpr int64_t DEPTH = 512;        // pairs of a panel that are multiplied at a time: 128 kB, which the second cache holds
 constexpr int64_t NEAR_DEPTH = 256;   // the same where a tile's columns of both factors are to stay in the first cache
-constexpr int64_t TILE_ROWS = 6;      // of the largest tile
+constexpr int64_t TILE_ROWS = 6;      // of the largest tile in registers
 constexpr int64_t TILES = (PANEL + TILE_ROWS - 1) / TILE_ROWS;
-constexpr int64_t BLOCK_ROWS = 20 * TILE_ROWS;
 
 // Sixteen numbers in bfloat16; those beyond the mask are 0.
 inline __m256i rounded(const Bf16* from, __mmask16 mask) { return _mm256_maskz_loadu_epi16(mask, from); }
@@ -57,61 +57,33 @@ void add_sums(const uint32_t* panel, int64_t pairs, int64_t columns, float* sums
   }
 }
 
-// Sixteen rows of sixteen pairs.
-inline void transpose(__m512i (&x)[LANES]) {
-  __m512i y[LANES];
-  for (int i = 0; i < LANES; i += 2) {
-    y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-    y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-  }
-  for (int i = 0; i < LANES; i += 4) {
-    for (int j = 0; j < 2; j++) {
-      x[i + 2 * j] = _mm512_unpacklo_epi64(y[i + j], y[i + j + 2]);
-      x[i + 2 * j + 1] = _mm512_unpackhi_epi64(y[i + j], y[i + j + 2]);
-    }
-  }
-  for (int i = 0; i < LANES; i += 8) {
-    for (int j = 0; j < 4; j++) {
-      y[i + j] = _mm512_shuffle_i32x4(x[i + j], x[i + j + 4], 0x88);
-      y[i + j + 4] = _mm512_shuffle_i32x4(x[i + j], x[i + j + 4], 0xDD);
-    }
-  }
-  for (int j = 0; j < 8; j++) {
-    x[j] = _mm512_shuffle_i32x4(y[j], y[j + 8], 0x88);
-    x[j + 8] = _mm512_shuffle_i32x4(y[j], y[j + 8], 0xDD);
-  }
-}
-
 // The product with each panel: into(row, column, mask, sums) for sixteen columns at a time. Rows go through all panels in
 // blocks.
 template <typename F>
 void multiply_with(Rows a, int64_t rows, const uint32_t* panels, int64_t pairs, int64_t columns, F into) {
   alignas(64) float sums[BLOCK_ROWS * PANEL];
-  for (int64_t block = 0; block < rows; block += BLOCK_ROWS) {
-    const int64_t here = std::min(BLOCK_ROWS, rows - block);
+  const amx::Tiles tiles(harness_amx_in_use);
+  // One tile of the processor's is as fast as many in registers, so both its factors have to be near.
+  const int64_t depth = harness_amx_in_use ? NEAR_DEPTH : DEPTH, block_rows = rows_of_block();
+  for (int64_t block = 0; block < rows; block += block_rows) {
+    const int64_t here = std::min(block_rows, rows - block);
     for (int64_t column = 0; column < columns; column += PANEL) {
       // All but the last part of a deep panel are summed up first.
-      const int64_t last = (pairs - 1) / DEPTH * DEPTH;
+      const int64_t last = (pairs - 1) / depth * depth;
       const uint32_t* panel = panels + column * pairs;
-      for (int64_t p = 0; p < last; p += DEPTH)
-        product(ByRows{a.at + block * a.stride + 2 * p, a.stride}, panel + p * PANEL, PANEL, sums, PANEL, here, PANEL, DEPTH, p > 0);
-      auto finish = [&](int64_t m, auto tile_rows) {
-        constexpr int M = decltype(tile_rows)::value;
-        auto row_into = [&](int i, int v, Lanes sum) {
-          const int64_t n = column + v * LANES;
-          if (n < columns) into(block + m + i, n, first(columns - n), sum);
-        };
-        const ByRows left{a.at + (block + m) * a.stride + 2 * last, a.stride};
-        if (last > 0) {
-          tile<M, PANEL / LANES>(left, panel + last * PANEL, PANEL, sums + m * PANEL, PANEL, pairs - last, row_into);
-        } else {
-          tile<M, PANEL / LANES>(left, panel, PANEL, nullptr, 0, pairs, row_into);
-        }
+      auto left = [&](int64_t p) { return ByRows{a.at + block * a.stride + 2 * p, a.stride}; };
+      for (int64_t p = 0; p < last; p += depth)
+        fast_product(left(p), panel + p * PANEL, PANEL, sums, PANEL, here, PANEL, depth, p > 0);
+      auto part_into = [&](int64_t m, int64_t v, Lanes sums) {
+        const int64_t n = column + v;
+        if (n < columns) into(block + m, n, first(columns - n), sums);
       };
-      int64_t m = 0;
-      for (; m + 6 <= here; m += 6) finish(m, std::integral_constant<int, 6>());
-      for (; m + 4 <= here; m += 4) finish(m, std::integral_constant<int, 4>());
-      for (; m < here; m++) finish(m, std::integral_constant<int, 1>());
+      const float* before = last > 0 ? sums : nullptr;
+      if (harness_amx_in_use) {
+        amx::product_with(left(last), panel + last * PANEL, PANEL, before, PANEL, here, PANEL, pairs - last, part_into);
+      } else {
+        product_with(left(last), panel + last * PANEL, PANEL, before, PANEL, here, PANEL, pairs - last, part_into);
+      }
     }
   }
 }
@@ -171,30 +143,42 @@ void multiply_by_slopes(Activation activation, Rows a, int64_t rows, const uint3
 
 void multiply_transposed(Rows a, int64_t inner, int64_t rows, const uint32_t* panels, int64_t columns, float* c,
                          int64_t c_stride, bool add, float* sums) {
-  // Some of A in pairs of rows, and then the columns that a tile takes next to each other.
+  // Some of A in pairs of rows, and then either the columns that a tile takes next to each other, or their transpose.
   alignas(64) uint32_t some[NEAR_DEPTH * PANEL], parts[TILES][NEAR_DEPTH * TILE_ROWS + LANES];
-  alignas(64) float of_tile[TILE_ROWS * PANEL];
+  uint32_t* transposed = parts[0];
+  static_assert(sizeof parts >= sizeof some);
+  alignas(64) float of_tile[PANEL * PANEL];
+  const amx::Tiles tiles(harness_amx_in_use);
+  const int64_t rows_at_once = harness_amx_in_use ? PANEL : TILE_ROWS;
   if (sums != nullptr) std::fill(sums, sums + rows, 0.0f);
   const int64_t pairs = pairs_of(inner);
   for (int64_t p = 0; p < pairs; p += NEAR_DEPTH) {
     const int64_t depth = std::min(NEAR_DEPTH, pairs - p);
     pack(a.at + 2 * p * a.stride, a.stride, std::min(2 * NEAR_DEPTH, inner - 2 * p), rows, some);
     if (sums != nullptr) add_sums(some, depth, rows, sums);
-    for (int64_t m = 0; m < rows; m += TILE_ROWS)
-      for (int64_t i = 0; i < depth; i++)
-        _mm512_storeu_si512(parts[m / TILE_ROWS] + i * TILE_ROWS,
-                            _mm512_maskz_loadu_epi32(first(std::min(TILE_ROWS, PANEL - m)), some + i * PANEL + m));
+    if (harness_amx_in_use) {
+      transpose(some, PANEL, depth, PANEL, transposed, NEAR_DEPTH);
+    } else {
+      for (int64_t m = 0; m < rows; m += TILE_ROWS)
+        for (int64_t i = 0; i < depth; i++)
+          _mm512_storeu_si512(parts[m / TILE_ROWS] + i * TILE_ROWS,
+                              _mm512_maskz_loadu_epi32(first(std::min(TILE_ROWS, PANEL - m)), some + i * PANEL + m));
+    }
     for (int64_t n = 0; n < columns; n += PANEL) {
       const uint32_t* panel = panels + n * pairs + p * PANEL;
-      for (int64_t m = 0; m < rows; m += TILE_ROWS) {
-        const int64_t here = std::min(TILE_ROWS, rows - m);
-        const Transposed part{parts[m / TILE_ROWS], TILE_ROWS};
+      for (int64_t m = 0; m < rows; m += rows_at_once) {
+        const int64_t here = std::min(rows_at_once, rows - m);
+        auto multiply = [&](float* into, int64_t stride, bool add) {
+          const auto left = ByRows::of_pairs(transposed, NEAR_DEPTH);
+          if (harness_amx_in_use) return amx::product(left, panel, PANEL, into, stride, here, PANEL, depth, add);
+          product(Transposed{parts[m / TILE_ROWS], TILE_ROWS}, panel, PANEL, into, stride, here, PANEL, depth, add);
+        };
         float* at = c + m * c_stride + n;
         if (n + PANEL <= columns) {
-          product(part, panel, PANEL, at, c_stride, here, PANEL, depth, add || p > 0);
+          multiply(at, c_stride, add || p > 0);
           continue;
         }
-        product(part, panel, PANEL, of_tile, PANEL, here, PANEL, depth, false);
+        multiply(of_tile, PANEL, false);
         for (int64_t i = 0; i < here; i++) {
           for (int64_t j = 0; j < columns - n; j += LANES) {
             float* to = at + i * c_stride + j;

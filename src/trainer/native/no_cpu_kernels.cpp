@@ -7,6 +7,7 @@
 namespace harness {
 
 bool has_cpu_kernels() { return false; }
+bool has_amx() { return false; }
 
 template <typename T>
 void activate(Activation, const T*, T*, int64_t) {

@@ -115,6 +115,7 @@ pub fn determinism(
         inter_op_threads: tch::get_num_interop_threads().max(0) as u32,
         cpu_capability: native::cpu_capability(),
         cpu_kernels: native::cpu_kernels(),
+        amx: native::amx(),
         product_kernel: Some(
             if native::own_products(device, compute_kind(precision)) { "own" } else { "libtorch" }.to_owned(),
         ),
@@ -125,7 +126,13 @@ pub fn determinism(
 /// The environment variables that change numbers or speed, as `NAME=value`, sorted.
 fn environment_of_numbers(all: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
     let families = ["OMP_", "GOMP_", "KMP_", "MKL_", "ONEDNN_", "DNNL_", "CUBLAS_", "CUDNN_", "PYTORCH_", "MALLOC_"];
-    let single = ["ATEN_CPU_CAPABILITY", "CUDA_LAUNCH_BLOCKING", "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE"];
+    let single = [
+        "ATEN_CPU_CAPABILITY",
+        "CUDA_LAUNCH_BLOCKING",
+        "CUDA_VISIBLE_DEVICES",
+        "HARNESS_PRODUCTS",
+        "NVIDIA_TF32_OVERRIDE",
+    ];
     let counts = |name: &str| families.iter().any(|f| name.starts_with(f)) || single.contains(&name);
     let mut found: Vec<String> =
         all.into_iter().filter(|(name, _)| counts(name)).map(|(name, value)| format!("{name}={value}")).collect();

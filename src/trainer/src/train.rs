@@ -242,8 +242,8 @@ fn what_ranks_share(job: &Job, device: Device, gpu: Option<&Gpu>) -> Result<Vec<
         Some(gpu) => format!("{} ({})", gpu.name, gpu.compute_capability),
         None => {
             let products = native::own_products(device, device::compute_kind(job.training.precision));
-            let kernels = native::cpu_kernels();
-            format!("{}, own kernels: {kernels}, own products: {products}", native::cpu_capability())
+            let (kernels, amx) = (native::cpu_kernels(), native::amx());
+            format!("{}, own kernels: {kernels}, AMX: {amx}, own products: {products}", native::cpu_capability())
         }
     };
     let kind = if device.is_cuda() { "a GPU" } else { "the CPU" };

@@ -2,6 +2,7 @@
 
 usage: bench.py HARNESS_TRAINER [--python PYTHON] [--size NAME] [--precision f32|bf16] [--device cpu|cuda]
                 [--batch N] [--rounds N] [--steps N] [--threads N] [--peers LIST] [--free]
+                [--libtorch-products]
 
 All programs begin with the same weights and see the same batch in each step: the shard holds exactly one batch, so
 the order within it does not matter. They run in turn: all but one are stopped by a signal (SIGSTOP), so that what
@@ -215,6 +216,14 @@ def check_losses(programs: list[Program], measure: str, expected: list[float], p
             f"{errors}.")
 
 
+def kernels(started: dict) -> str:
+    """Who multiplies matrices on a CPU."""
+    determinism = started["determinism"]
+    if started["device"] != "cpu":
+        return ""
+    return f"Products: {determinism['product_kernel']}{', AMX' if determinism.get('amx') else ''}."
+
+
 def quantiles(of: list[float]) -> tuple[float, float, float]:
     """10th percentile, median and 90th percentile."""
     tenths = statistics.quantiles(of, n=10, method="inclusive")
@@ -234,6 +243,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--peers", default="compile,eager", help="of compile and eager")
     parser.add_argument("--free", action="store_true", help="also with algorithms that are not deterministic")
+    parser.add_argument("--libtorch-products", action="store_true", help="also with libtorch's products of bfloat16")
     arguments = parser.parse_args()
     arguments.trainer = arguments.trainer.resolve()
 
@@ -254,6 +264,10 @@ def main() -> None:
         if arguments.free:
             path = write_job(folder / "deterministic.json", job, folder / "deterministic", deterministic=True)
             commands["deterministic harness"] = [str(arguments.trainer), "run", str(path)]
+        if arguments.libtorch_products:
+            path = write_job(folder / "libtorch.json", job, folder / "libtorch", deterministic=not arguments.free)
+            command = ["env", "HARNESS_PRODUCTS=libtorch", str(arguments.trainer), "run", str(path)]
+            commands["harness, libtorch's products"] = command
         commands |= {kind: reference(kind) for kind in arguments.peers.split(",") if kind}
         programs: dict[str, Program] = {}
         skipped = 2 if arguments.device == "cuda" else 1
@@ -289,7 +303,7 @@ def print_table(arguments: argparse.Namespace, settings: dict, programs: dict[st
     shape = "L{layers} H{heads} C{width} V{vocabulary_size} T{context_length}".format(**settings)
     print(f"\nCommit {commit.stdout.strip()}, {device}. {arguments.size}: {shape}, {started['parameters'] / 1e6:.1f} M parameters, "
           f"{len(settings['tokens'])} sequences, {arguments.precision}, libtorch {started['about']['libtorch']}; "
-          f"{arguments.rounds} rounds of {arguments.steps} steps.")
+          f"{arguments.rounds} rounds of {arguments.steps} steps. {kernels(started)}")
     print(f"{agreement} Matrix products: {rate / 1e9:.0f} GFLOP/s in the same run.\n")
     print("| program | tokens/s, median (p10 to p90) | CPU s per step | share of the product rate | peak memory, MiB "
           "| to the first step, s | harness / this: tokens/s | CPU s, this / harness |")

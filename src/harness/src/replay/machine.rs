@@ -91,6 +91,7 @@ pub(super) fn differences(open: &Open, host: &Host, recorded: &Started, here: &S
     row("processor", &open.host.cpu, &host.cpu);
     row("instructions of the processor", &old.cpu_capability, &new.cpu_capability);
     row("kernels of the trainer's own", &old.cpu_kernels, &new.cpu_kernels);
+    row("their use of AMX", &old.amx, &new.amx);
     row("C library", &open.host.libc, &host.libc);
     row("deterministic algorithms", &old.deterministic_algorithms, &new.deterministic_algorithms);
     row("cuDNN's search for the fastest algorithm", &old.cudnn_benchmark, &new.cudnn_benchmark);
