@@ -20,6 +20,8 @@ bool has_amx();
 // Whether products go through those tiles. It is set before the first product.
 extern "C" {
 inline bool harness_amx_in_use = false;
+// Whether a product in the tiles is the one in registers but for rounding.
+bool harness_amx_agrees();
 }
 
 // What a feed-forward layer does between its products, from a wide row to an active row: GELU(x) in its tanh form,

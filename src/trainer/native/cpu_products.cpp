@@ -6,6 +6,7 @@
 #include "tiles.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace harness {
 
@@ -190,6 +191,27 @@ void multiply_transposed(Rows a, int64_t inner, int64_t rows, const uint32_t* pa
       }
     }
   }
+}
+
+bool harness_amx_agrees() {
+  // Sides that fill two tiles and a part of a third, and pairs likewise.
+  constexpr int64_t ROWS = 37, PAIRS = 41;
+  Bf16 left[ROWS * 2 * PAIRS];
+  uint32_t right[PAIRS * PANEL];
+  uint32_t state = 1;
+  // Among +-[1, 2), without a pattern.
+  auto next = [&] { return static_cast<uint16_t>(0x3F80 | ((state = state * 1664525 + 1013904223) >> 16 & 0x807F)); };
+  for (Bf16& x : left) x.bits = next();
+  for (uint32_t& pair : right) pair = next() | uint32_t{next()} << 16;
+  float in_registers[ROWS * PANEL], in_tiles[ROWS * PANEL];
+  for (int64_t i = 0; i < ROWS * PANEL; i++) in_registers[i] = in_tiles[i] = 1;
+  const ByRows a{left, 2 * PAIRS};
+  product(a, right, PANEL, in_registers, PANEL, ROWS, PANEL, PAIRS, true);
+  const amx::Tiles tiles(true);
+  amx::product(a, right, PANEL, in_tiles, PANEL, ROWS, PANEL, PAIRS, true);
+  bool agrees = true;
+  for (int64_t i = 0; i < ROWS * PANEL; i++) agrees &= std::abs(in_tiles[i] - in_registers[i]) < 1e-3f;
+  return agrees;
 }
 
 template void pack(const float*, int64_t, int64_t, int64_t, uint32_t*);

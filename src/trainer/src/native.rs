@@ -785,6 +785,7 @@ mod tests {
 
     unsafe extern "C" {
         static mut harness_amx_in_use: bool;
+        fn harness_amx_agrees() -> bool;
     }
 
     /// Set in the process of a test whose products go the other way.
@@ -797,6 +798,8 @@ mod tests {
             if !amx() {
                 emulated_amx::install();
             }
+            // SAFETY: there are tiles, be it emulated ones.
+            assert!(unsafe { harness_amx_agrees() });
             // SAFETY: the kernels have been asked for, which sets it, and none runs now.
             unsafe { harness_amx_in_use = !harness_amx_in_use }
             return test();
