@@ -78,6 +78,7 @@ fn run(job: &Job) {
         parameters: parameters.0,
         parameters_without_embeddings: parameters.1,
         flops_per_token: job.model.training_flops_per_token(job.vocabulary_size),
+        predicted_memory_bytes: None,
         peak: None,
         first_step,
         determinism: Determinism::default(),

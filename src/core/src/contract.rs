@@ -228,6 +228,10 @@ pub struct Started {
     pub parameters_without_embeddings: u64,
     /// Training FLOPs per token (forward and backward).
     pub flops_per_token: f64,
+    /// What a step was predicted to hold in memory, in bytes, without libtorch itself. Absent in records of older trainers, and where
+    /// nothing is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_memory_bytes: Option<u64>,
     /// The peak that `model_flops_utilization` is stated against, where it is known.
     pub peak: Option<Peak>,
     /// Optimizer steps already done (0, or the resumed checkpoint's).

@@ -378,6 +378,7 @@ fn started(config: &Experiment) -> Started {
         parameters: config.model.parameters(2048).0,
         parameters_without_embeddings: config.model.parameters(2048).1,
         flops_per_token: config.model.training_flops_per_token(2048),
+        predicted_memory_bytes: None,
         peak: None,
         first_step: 0,
         determinism,

@@ -36,8 +36,8 @@ impl Owners {
             return Ok(());
         }
         (0..ranks.size).try_for_each(|rank| {
-            let updated = self.places(parameters, rank).into_iter().map(|i| parameters.tensors()[i].shallow_clone());
-            ranks.broadcast(rank, &updated.collect::<Vec<_>>())
+            let updated = parameters.at(&self.places(parameters, rank));
+            ranks.broadcast(rank, &updated)
         })
     }
 

@@ -14,6 +14,7 @@ use harness_core::config::{AttentionKernel, ModelConfig, OnNonFinite, learning_r
 use harness_core::contract::{
     Closing, Evaluation, Job, Message, Peak, Skipped, Started, Unanswered, VERSION, checkpoint_path,
 };
+use harness_core::memory::Memory;
 use harness_core::order::RollingDigest;
 use harness_core::random;
 use harness_core::scores::{ActivationStatistics, StepLine};
@@ -167,6 +168,7 @@ pub fn run(job: &Job, ranks: Ranks, outside: &dyn Outside, steps_done: &AtomicU6
         parameters: parameter_count,
         parameters_without_embeddings: without_embeddings,
         flops_per_token: job.model.training_flops_per_token(job.vocabulary_size),
+        predicted_memory_bytes: (position.step < training.steps).then(|| predicted_memory_bytes(job, chosen.device)),
         peak: peak.clone(),
         first_step: position.step,
         determinism: device::determinism(chosen.device, training.precision, attention_kernel, std::env::vars()),
@@ -231,6 +233,10 @@ fn attention_kernel(job: &Job, parameters: &Parameters, device: Device, compute:
                 .to_owned(),
         ),
     })
+}
+
+fn predicted_memory_bytes(job: &Job, device: Device) -> u64 {
+    Memory::of(&job.model, &job.optimizer, &job.training, job.vocabulary_size, device.is_cuda()).total_bytes()
 }
 
 /// What has to be the same on all ranks that train together, by name.

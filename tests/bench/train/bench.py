@@ -316,6 +316,8 @@ def print_table(arguments: argparse.Namespace, settings: dict, programs: dict[st
         memory = f"{program.peak_memory_bytes() / 2**20:.0f}"
         if arguments.device == "cuda":
             memory += f", GPU {program.peak_gpu_memory_bytes() / 2**20:.0f}"
+        if program is ours:
+            memory += f" ({started['predicted_memory_bytes'] / 2**20:.0f} predicted, without libtorch)"
         print(f"| {program.name} | {tokens / middle:.0f} ({tokens / high:.0f} to {tokens / low:.0f}) "
               f"| {statistics.median(program.cpu_s):.3f} | {100 * share:.0f} % | {memory} "
               f"| {program.first_step_s:.1f} | {statistics.median(paired):.2f} | {statistics.median(cpu_paired):.2f} |")

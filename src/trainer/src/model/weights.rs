@@ -52,6 +52,11 @@ impl Parameters {
         &self.tensors
     }
 
+    /// Those at some places, sharing their memory.
+    pub fn at(&self, places: &[usize]) -> Vec<Tensor> {
+        places.iter().map(|&place| self.tensors[place].shallow_clone()).collect()
+    }
+
     /// Names with tensors, in order.
     pub fn named(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.specs.iter().map(|spec| spec.name.as_str()).zip(&self.tensors)

@@ -38,7 +38,7 @@ impl Adamw {
     ) -> Self {
         let group = |rule: UpdateRule| {
             let places: Vec<usize> = places.iter().copied().filter(|&i| rules[i] == rule).collect();
-            let members: Vec<Tensor> = places.iter().map(|&i| parameters.tensors()[i].shallow_clone()).collect();
+            let members = parameters.at(&places);
             let zeros = || members.iter().map(|p| p.detach().zeros_like()).collect();
             let count = |p: &Tensor| Tensor::full([], steps as f64, (Kind::Float, p.device()));
             Group {

@@ -61,7 +61,7 @@ impl Muon {
     ) -> Self {
         let inside = |i: &usize| parameters.specs()[*i].role == Role::Hidden;
         let (places, rest): (Vec<usize>, Vec<usize>) = places.iter().copied().partition(inside);
-        let members: Vec<Tensor> = places.iter().map(|&i| parameters.tensors()[i].shallow_clone()).collect();
+        let members = parameters.at(&places);
         let by_neuron = config.kind == OptimizerKind::Normuon;
         Muon {
             config: config.clone(),
