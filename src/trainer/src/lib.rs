@@ -27,3 +27,4 @@ pub mod self_test;
 mod skip;
 pub mod span;
 pub mod train;
+pub mod watch;

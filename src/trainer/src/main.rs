@@ -4,13 +4,14 @@ use std::os::unix::process::CommandExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use harness_build::BUILD;
 use harness_core::config::Device;
-use harness_core::contract::{GeneratedSample, Job, Message, VERSION, exit_code};
+use harness_core::contract::{Failure, GeneratedSample, Job, Message, VERSION, exit_code};
 use harness_core::files;
 use harness_trainer::error::Error;
 use harness_trainer::messages::{Outside, Parent};
@@ -78,18 +79,30 @@ fn main() -> ExitCode {
 fn run(meeting: Result<Option<Meeting>, Error>, path: Option<&Path>) -> u8 {
     let is_first = meeting.as_ref().is_ok_and(|meeting| meeting.as_ref().is_none_or(|meeting| meeting.rank == 0));
     let parent = if is_first { Parent::listen() } else { Parent::mute() };
-    let steps_done = AtomicU64::new(0);
+    let steps_done = Arc::new(AtomicU64::new(0));
+    let on_lost = {
+        let (parent, steps_done) = (parent.clone(), Arc::clone(&steps_done));
+        move |problem: &str| {
+            let failure = Error::Rank(problem.to_owned()).to_failure(steps_done.load(Ordering::Relaxed));
+            complain(&failure);
+            parent.send(&Message::Failed(failure));
+            // What waits for the lost rank would hold up an exit in order.
+            native::exit_at_once(exit_code::RANK_LOST)
+        }
+    };
     // The message of a panic goes to the parent as a failure, not to the terminal.
     panic::set_hook(Box::new(|_| {}));
-    let mut follows = false;
+    let (mut follows, mut watch) = (false, None);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-        let Some((job, ranks, another)) = meet(meeting?, path)? else { return Ok(None) };
+        let Some((job, mut ranks, another)) = meet(meeting?, path)? else { return Ok(None) };
         follows = another;
+        watch = ranks.watch(on_lost)?;
         train::run(&job, ranks, &parent, &steps_done).map(Some)
     }));
     let error = match outcome {
         Ok(Ok(None)) => return exit_code::SUCCESS,
         Ok(Ok(Some(closing))) => {
+            watch.iter().for_each(|watch| watch.end(None));
             parent.send(&closing);
             if follows && matches!(closing, Message::Finished(_)) {
                 eprintln!("error: the next job cannot be joined: {}", join_next());
@@ -101,8 +114,8 @@ fn run(meeting: Result<Option<Meeting>, Error>, path: Option<&Path>) -> u8 {
         Err(payload) => Error::from_panic(payload),
     };
     let failure = error.to_failure(steps_done.load(Ordering::Relaxed));
-    eprintln!("error: {}", failure.message);
-    failure.hint.iter().for_each(|hint| eprintln!("hint: {hint}"));
+    watch.iter().for_each(|watch| watch.end(Some(&failure.message)));
+    complain(&failure);
     let code = match failure.kind.as_str() {
         "job" => exit_code::USAGE,
         "rank" => exit_code::RANK_LOST,
@@ -110,6 +123,11 @@ fn run(meeting: Result<Option<Meeting>, Error>, path: Option<&Path>) -> u8 {
     };
     parent.send(&Message::Failed(failure));
     code
+}
+
+fn complain(failure: &Failure) {
+    eprintln!("error: {}", failure.message);
+    failure.hint.iter().for_each(|hint| eprintln!("hint: {hint}"));
 }
 
 /// Tells the ranks that wait for a job that there is none.
@@ -204,8 +222,7 @@ fn generate() -> u8 {
         Ok(()) => exit_code::SUCCESS,
         Err(error) => {
             let failure = error.to_failure(0);
-            eprintln!("error: {}", failure.message);
-            failure.hint.iter().for_each(|hint| eprintln!("hint: {hint}"));
+            complain(&failure);
             if failure.kind == "job" { exit_code::USAGE } else { exit_code::FAILED }
         }
     }

@@ -16,6 +16,7 @@ use crate::error::{Error, first_line};
 unsafe extern "C" {
     fn harness_error() -> *const c_char;
     fn harness_catch_stop_signals();
+    fn _exit(code: c_int) -> !;
     fn harness_end_on_stop_signal(ends: c_int);
     fn harness_stop_signalled() -> c_int;
     fn harness_keep_freed_memory();
@@ -143,6 +144,12 @@ fn from_c(buffer: &[c_char]) -> String {
 
 fn pointers(tensors: &[Tensor]) -> Vec<*const C_tensor> {
     tensors.iter().map(Tensor::as_ptr).collect()
+}
+
+/// Ends the process without what else is done at its end.
+pub fn exit_at_once(code: u8) -> ! {
+    // SAFETY: does not return.
+    unsafe { _exit(code.into()) }
 }
 
 /// SIGINT, SIGTERM and SIGUSR1 become a request to stop in order, see [`stop_signalled`].

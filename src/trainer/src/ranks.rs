@@ -7,6 +7,7 @@
 //! function here gives its own part back.
 
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::time::Duration;
 
 use harness_core::contract::{self, Rank};
@@ -18,6 +19,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::Error;
 use crate::native::collectives::{Group, Meeting, Reducer, has_nccl, nccl_version};
+use crate::watch::Watch;
 
 /// How long ranks wait for each other: one may be writing a checkpoint, or reading one from a slow disk.
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -79,12 +81,14 @@ pub struct Ranks {
     group: Option<Group>,
     /// Name or address of the machine of rank 0, for the way there.
     host: String,
+    /// Notices whether the others are there; none before [`Ranks::watch`].
+    watch: Option<Arc<Watch>>,
 }
 
 impl Ranks {
     /// One that is alone.
     pub fn alone() -> Self {
-        Ranks { rank: 0, size: 1, group: None, host: String::new() }
+        Ranks { rank: 0, size: 1, group: None, host: String::new(), watch: None }
     }
 
     /// Meets the others, and holds against rank 0 how many there are to be.
@@ -92,7 +96,7 @@ impl Ranks {
         let (rank, size) = (meeting.rank, meeting.size);
         let group = Group::join(meeting, patience, TIMEOUT)?;
         group.set(&format!("size/{rank}"), size.to_string().as_bytes())?;
-        let joined = Ranks { rank, size, group: Some(group), host: meeting.host.clone() };
+        let joined = Ranks { rank, size, group: Some(group), host: meeting.host.clone(), watch: None };
         // Rank 0 first: who is of another size must not wait for ranks that there will never be.
         for other in 0..size {
             let theirs = joined.take(&format!("size/{other}"))?;
@@ -107,6 +111,29 @@ impl Ranks {
             }
         }
         Ok(joined)
+    }
+
+    /// From here on `on_lost` is called, in a thread of its own, where another rank is gone without having left. Gives what says how
+    /// this one ends; nothing where it is alone. A rank that rank 0 cannot be reached from is not watched over, and says so.
+    pub fn watch(&mut self, on_lost: impl Fn(&str) + Send + Sync + 'static) -> Result<Option<Arc<Watch>>, Error> {
+        let on_lost = Box::new(on_lost);
+        let watch = match self.rank {
+            _ if self.group.is_none() => return Ok(None),
+            0 => Watch::serve(self.size, on_lost).and_then(|(watch, port)| {
+                self.post("watch", &port.to_string()).map_err(std::io::Error::other)?;
+                Ok(watch)
+            }),
+            rank => {
+                let port = self.take("watch")?.parse().unwrap_or(0);
+                Watch::connect(&self.host, port, rank, on_lost)
+            }
+        };
+        self.watch = watch
+            .inspect_err(|e| {
+                eprintln!("warning: rank {} does not notice at once where another is lost: {e}", self.rank)
+            })
+            .ok();
+        Ok(self.watch.clone())
     }
 
     /// Leaves a text for the other ranks.
@@ -230,6 +257,7 @@ impl Ranks {
     /// Leaves; rank 0, whose store the others read, last.
     pub fn leave(&self) -> Result<(), Error> {
         let Some(group) = &self.group else { return Ok(()) };
+        self.watch.iter().for_each(|watch| watch.leave());
         if !self.is_first() {
             return group.set(&format!("left/{}", self.rank), b"1");
         }

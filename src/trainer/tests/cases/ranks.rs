@@ -201,6 +201,26 @@ fn ranks_that_disagree_are_refused_before_the_first_step() {
     assert!(three[0].failed().message.contains(problem), "{}", three[0].stderr);
 }
 
+/// Here rank 0 waits in the store, where nothing of libtorch's notices.
+#[test]
+fn a_rank_that_ends_alone_ends_the_others_with_its_reason() {
+    let place = Place::new();
+    let elsewhere = Place::new();
+    let job = short(&place, "job", |job| job.train_shards = vec!["train.tokens".into()]);
+    let folders = [place.path(""), elsewhere.path("")];
+    files::remove(&elsewhere.path("train.tokens")).unwrap();
+    let outcomes = Together::start_with(&[&job, &job], |rank, command| {
+        command.current_dir(&folders[rank]);
+    });
+    let outcome = outcomes.end().swap_remove(0);
+    assert_eq!((outcome.failed().kind.as_str(), code(&outcome)), ("rank", exit_code::RANK_LOST));
+    let message = &outcome.failed().message;
+    assert!(
+        message.starts_with("another rank was lost: rank 1 failed: ") && message.contains("train.tokens"),
+        "{message}"
+    );
+}
+
 #[test]
 fn ranks_stop_together_where_one_is_told_to_and_go_on_in_another_number() {
     let place = Place::new();
