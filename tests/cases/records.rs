@@ -103,12 +103,12 @@ fn a_record_of_a_newer_version_is_not_called_changed() {
     let (open, record) = (run.join("open.json"), run.join("record.json"));
     let before = [&open, &record].map(|path| fs::read(path).unwrap());
     for path in [&open, &record] {
-        replace(path, "\"format\": 6", "\"format\": 7");
+        replace(path, "\"format\": 7", "\"format\": 8");
     }
     seal_again(&run);
     told(project.harness(&["report"]).expect(1));
     let ran = project.harness(&["audit", "tiny"]).expect(3);
-    assert!(ran.stdout.contains("has format 7; this program reads 2 to 6"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("has format 8; this program reads 2 to 7"), "{}", ran.stdout);
     assert!(project.harness(&["runs"]).expect(0).stdout.contains("other version"));
 
     fs::write(&open, &before[0]).unwrap();

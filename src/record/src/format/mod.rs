@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 /// The version of both files. Raised with every change, new fields too: an older program refuses what it does not know,
 /// and has to be able to say that the record is newer.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// The first version whose programs count as today's do: what an older one counted otherwise is not held against it.
 pub const SINCE: u32 = 4;
 /// The oldest version that is read.
@@ -36,7 +36,7 @@ pub enum Unread {
     Wrong(String),
 }
 
-/// Reads `open.json` of any version; versions 3 to 6 differ in what need not be there.
+/// Reads `open.json` of any version; versions 3 to 7 differ in what need not be there.
 pub fn read_open(bytes: &[u8]) -> Result<Open, Unread> {
     match version(bytes)? {
         2 => parse::<v2::Open>(bytes).map(Open::from),
@@ -44,7 +44,7 @@ pub fn read_open(bytes: &[u8]) -> Result<Open, Unread> {
     }
 }
 
-/// Reads `record.json` of any version; versions 2 and 3 have the same fields, and so have 4 to 6.
+/// Reads `record.json` of any version; versions 2 and 3 have the same fields, and so have 4 to 7.
 pub fn read_record(bytes: &[u8]) -> Result<Record, Unread> {
     match version(bytes)? {
         2 | 3 => parse::<v3::Record>(bytes).map(Record::from),
