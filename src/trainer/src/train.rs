@@ -168,7 +168,7 @@ pub fn run(job: &Job, ranks: Ranks, outside: &dyn Outside, steps_done: &AtomicU6
         parameters: parameter_count,
         parameters_without_embeddings: without_embeddings,
         flops_per_token: job.model.training_flops_per_token(job.vocabulary_size),
-        predicted_memory_bytes: (position.step < training.steps).then(|| predicted_memory_bytes(job, chosen.device)),
+        predicted_memory_bytes: batches.is_some().then(|| predicted_memory_bytes(job, chosen.device)),
         peak: peak.clone(),
         first_step: position.step,
         determinism: device::determinism(chosen.device, training.precision, attention_kernel, std::env::vars()),
