@@ -79,6 +79,31 @@ fn a_proposal_goes_from_its_seeds_to_a_decision() {
     assert_eq!(deviated["proposal"]["expect"]["at_least"], 0.01, "what was registered is shown");
 }
 
+/// Bits per byte of another text are others whatever was changed: they decide nothing, and lend no other change their variance.
+#[test]
+fn a_change_that_is_validated_on_another_text_decides_nothing() {
+    let project = Project::new();
+    project.write("experiments/project.toml", "id = \"test\"\n");
+    let corpus = fs::read_to_string(project.path("experiments/corpora/tiny.toml")).unwrap();
+    project.write("experiments/corpora/other.toml", &corpus.replace("seed = 5", "seed = 6"));
+    let of_data = format!("corpus = \"other\"\n{}", WARM.split("\n[schedule]").next().unwrap());
+    project.write("experiments/data/experiment.toml", &of_data);
+    project.write("experiments/warm/experiment.toml", WARM);
+    project.commit("Propose");
+    project.harness(&["seeds", "tiny", "--seeds", "3"]).expect(0);
+    for (count, better) in [("1", "better:200"), ("2", "better:220"), ("3", "better:210")] {
+        project.harness_with(better, &["seeds", "warm", "--seeds", count]).expect(0);
+    }
+    let alone = decided(&project, "warm");
+    project.harness(&["seeds", "data", "--seeds", "3"]).expect(0);
+    let decision = decided(&project, "data");
+    assert_eq!((decision["verdict"].as_str(), decision["action"].as_str()), (Some("INADMISSIBLE"), Some("HOLD")));
+    assert!(decision["estimate"].is_null());
+    let because = decision["because"][0].as_str().unwrap();
+    assert!(because.starts_with("`data` was validated on other documents than `tiny`"), "{because}");
+    assert_eq!(decided(&project, "warm")["estimate"], alone["estimate"]);
+}
+
 #[test]
 fn seeds_that_somebody_chose_and_files_in_no_commit_decide_nothing() {
     let project = Project::new();

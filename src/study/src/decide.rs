@@ -243,6 +243,14 @@ pub fn decide_by(evidence: &Evidence, name: &ExperimentName) -> Result<Decision,
         }
         sides.take(evidence, &*evidence.seeded(member, purpose)?, &decision.seeds)?;
     }
+    if !sides.measure_the_same(sides.at, &expect.metric) {
+        decision.because.push(format!(
+            "`{name}` was validated on other documents than `{against}`, so `{}` of the two is not compared; hold the same documents \
+             out of both corpora, or expect something of a task",
+            expect.metric
+        ));
+        return Ok(decision);
+    }
     let named = |run: &Rc<Numbers>| RunName { run: run.run.clone(), root: run.root, seed: run.seed };
     decision.runs = [sides.at, 0].map(|side| sides.runs[side].iter().map(named).collect());
     decision.costs = sides.costs();
@@ -320,12 +328,19 @@ impl Sides {
         Ok(())
     }
 
-    /// The metric of each run of each side; `None` where the two sides that matter lack it. Other members that lack it drop out.
+    /// Whether a metric of a side measures the same as that of the baseline.
+    fn measure_the_same(&self, side: usize, metric: &str) -> bool {
+        self.runs[side].iter().zip(&self.runs[0]).all(|(run, baseline)| run.measures_the_same(baseline, metric))
+    }
+
+    /// The metric of each run of each side; `None` where the two sides that matter lack it, or measure something else by it. Other
+    /// members of which that is so drop out.
     fn values(&self, metric: &str) -> Option<(Vec<Vec<f64>>, usize)> {
         let of = |side: &Vec<Rc<Numbers>>| -> Option<Vec<f64>> { side.iter().map(|run| run.number(metric)).collect() };
         let (mut values, mut at) = (vec![of(&self.runs[0])?], 0);
         for (side, runs) in self.runs.iter().enumerate().skip(1) {
             let own = of(runs).filter(|own| own.iter().all(|value| value.is_finite()));
+            let own = own.filter(|_| self.measure_the_same(side, metric));
             if side == self.at {
                 at = values.len();
                 values.push(own?);

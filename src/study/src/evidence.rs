@@ -24,6 +24,8 @@ pub struct Numbers {
     pub root: Digest,
     /// Its seed.
     pub seed: u64,
+    /// The documents that it was validated on.
+    validation_text: Vec<Digest>,
     /// Every value, by its key.
     pub values: BTreeMap<String, Value>,
 }
@@ -32,7 +34,13 @@ impl Numbers {
     fn of(analysis: &RunAnalysis) -> Self {
         let run = &analysis.run;
         let (id, seed, values) = (run.open.run.clone(), run.open.plan.seed, analysis.values.clone());
-        Numbers { run: id, root: run.root, seed, values }
+        let validation_text = run.corpus.validation_documents.iter().map(|document| document.sha256).collect();
+        Numbers { run: id, root: run.root, seed, validation_text, values }
+    }
+
+    /// Whether a number of both measures the same: what is of the validation text does where they were validated on the same.
+    pub fn measures_the_same(&self, other: &Numbers, metric: &str) -> bool {
+        !metric.starts_with("validation.") || self.validation_text == other.validation_text
     }
 
     /// A value as a number.
