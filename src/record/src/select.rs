@@ -99,6 +99,11 @@ pub enum LastSeen {
 }
 
 impl Reason {
+    /// Whether it would count but for another plan, purpose or a later run of its seed.
+    pub fn is_paid_for(&self) -> bool {
+        matches!(self, Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_))
+    }
+
     /// What runs left out for this reason have in common, for counting them; nothing where no number is lost with them.
     fn kind(&self) -> Option<&'static str> {
         Some(match self {
@@ -213,10 +218,9 @@ impl RunSet {
 
     /// The runs that the paper lists: those that count, those that would but for another plan, purpose or a later run of
     /// their seed, which were paid for, those that keep texts of one that counts, and those that scored the test side with any of
-    /// these.
+    /// these. None of an experiment of which no run counts, such as a study that was only tuned.
     pub fn in_paper(&self) -> impl Iterator<Item = &SealedRun> {
-        let is_paid_for =
-            |why: &Reason| matches!(why, Reason::OtherPlan | Reason::OtherPurpose(_) | Reason::RepeatedBy(_));
+        let is_paid_for = Reason::is_paid_for;
         let counts = |run: &RunId| self.runs.iter().any(|counted| counted.open.run == *run);
         let is_listed_too =
             move |run: &RunId| self.left_out.iter().any(|left| left.run == *run && is_paid_for(&left.why));
@@ -226,7 +230,9 @@ impl RunSet {
             }
             (why, _) => is_paid_for(why),
         };
-        self.runs.iter().chain(self.left_out.iter().filter(is_listed).filter_map(LeftOut::sealed))
+        let any_counts = !self.runs.is_empty();
+        let listed = self.left_out.iter().filter(move |left| any_counts && is_listed(left));
+        self.runs.iter().chain(listed.filter_map(LeftOut::sealed))
     }
 
     /// The runs that a person names: one by its id or its folder, or those of an experiment.

@@ -294,7 +294,8 @@ impl Citable {
             notes.insert(set.experiment.to_string(), set.notes());
             let in_paper: Vec<SealedRun> = set.in_paper().cloned().collect();
             for LeftOut { run, why, .. } in &set.left_out {
-                if in_paper.iter().all(|in_paper| in_paper.open.run != *run) {
+                // What a study was tuned by is in the ledger and in the table of studies.
+                if !why.is_paid_for() && in_paper.iter().all(|in_paper| in_paper.open.run != *run) {
                     terminal::tell(&format!("left out run {run} of {}: {why}", set.experiment));
                 }
             }
