@@ -18,7 +18,10 @@ fn paper() -> Option<Project> {
     project.write("experiments/warm/experiment.toml", warm);
     project.commit("Propose");
     project.write("experiments/warm/experiment.toml", &warm.replace("0.02", "0.01"));
+    // A study that was only tuned has runs, and none that counts.
+    project.write("experiments/tuned/experiment.toml", "extends = \"tiny\"\n\n[optimizer]\nlearning_rate = 0.01\n");
     project.commit("Expect less");
+    project.harness(&["run", "tuned", "--purpose", "tune"]).expect(0);
     project.harness(&["seeds", "tiny", "--seeds", "3"]).expect(0);
     project.harness(&["seeds", "warm", "--seeds", "3"]).expect(0);
     project.harness(&["run", "tiny", "--seed", "77"]).expect(0);

@@ -87,8 +87,13 @@ pub fn known_recipes(project: &Project, folder: &str) -> Result<Vec<String>, Fil
     Ok(names.iter().filter_map(|name| name.strip_suffix(".toml")).map(str::to_owned).collect())
 }
 
-/// The error for a recipe that is not there.
+/// The error for a recipe that is not there, or whose name names no recipe.
 fn no_such_recipe(project: &Project, folder: &str, what: &str, name: &str) -> Result<Box<Wrong>, FileError> {
+    if !well_named(name) {
+        let problem = format!("`{name}` is no name of a {what} recipe");
+        let hint = "use letters from a to z, digits, `-` and `_`, for its file too".to_owned();
+        return Ok(Box::new(Wrong { path: String::new(), place: None, problem, hint: Some(hint) }));
+    }
     let known = known_recipes(project, folder)?;
     let hint = match nearest(name, &known) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -99,6 +104,10 @@ fn no_such_recipe(project: &Project, folder: &str, what: &str, name: &str) -> Re
     Ok(Box::new(Wrong { path: String::new(), place: None, problem, hint: Some(hint) }))
 }
 
+fn well_named(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
+
 /// The text of the recipe `name` at `path`; the error for one that is not there names the nearest.
 pub(crate) fn recipe_text(
     project: &Project,
@@ -107,8 +116,7 @@ pub(crate) fn recipe_text(
     what: &str,
     name: &str,
 ) -> Result<String, RecipeError> {
-    let well_named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    if !well_named || !files::is_file(path) {
+    if !well_named(name) || !files::is_file(path) {
         return Err(no_such_recipe(project, folder, what, name)?.into());
     }
     Ok(files::read_to_string(path)?)

@@ -164,7 +164,10 @@ fn skypilot(workplace: &Workplace, asked: &Asked, folder: &Path) -> Outcome {
         files::write(&folder.join(name), text.as_bytes())?;
         terminal::say_exactly(&folder.join(name).display().to_string());
     }
-    terminal::tell(&format!("hint: sky jobs launch {}", folder.join("task.yaml").display()));
+    terminal::tell(&format!(
+        "hint: sky jobs launch {}",
+        cluster::quoted(&folder.join("task.yaml").display().to_string())
+    ));
     Ok(exit_code::SUCCESS)
 }
 

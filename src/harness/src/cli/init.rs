@@ -7,6 +7,7 @@ use harness_report::Author;
 use serde_json::json;
 
 use super::{Outcome, Workplace, terminal};
+use crate::cluster::quoted;
 use crate::exit_code;
 use crate::new_project::{self, BASELINE, Begun, Wanted};
 
@@ -93,7 +94,7 @@ pub(super) fn execute(workplace: &Workplace, arguments: &Arguments) -> Outcome {
     });
     terminal::tell(&format!(
         "hint: cd {}; make exp NAME={BASELINE} trains your first model, docs/guide.md goes on from there",
-        arguments.folder.display()
+        quoted(&arguments.folder.display().to_string())
     ));
     Ok(exit_code::SUCCESS)
 }

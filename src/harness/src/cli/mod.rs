@@ -64,7 +64,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use harness_core::names::Project;
 use harness_corpus::{Fetcher, HubAccess, Store};
 
@@ -401,9 +401,17 @@ fn mirror() -> Option<PathBuf> {
     Some(mirror.canonicalize().unwrap_or(mirror))
 }
 
+/// An option takes a number below 0 for what it is, and refuses it with its own reason, not as an option that nobody knows.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let is_option = |arg: &Arg| arg.get_long().is_some() && arg.get_action().takes_values();
+    let taking = |arg: Arg| if is_option(&arg) { arg.allow_negative_numbers(true) } else { arg };
+    command.mut_args(taking).mut_subcommands(with_negative_numbers)
+}
+
 /// Parses the command line, runs the command, prints its error. Gives the exit code.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let matches = with_negative_numbers(Arguments::command()).try_get_matches();
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(answer) => return ExitCode::from(terminal::answer(&answer)),
     };
