@@ -7,8 +7,7 @@
 # next time); its processes and mounts end with this script. Needs root, mmdebstrap and the network of Debian.
 set -euo pipefail
 
-say() { printf '%s  %s\n' "$(date +%T)" "$*"; }
-fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # --- outside: the root folder of the pool ----------------------------------------------------------------------------
 outside() {
@@ -23,7 +22,7 @@ outside() {
     say "a Debian with HTCondor in $root"
     mmdebstrap --quiet --variant=minbase --include=minicondor,procps,git trixie "$root"
   fi
-  cp "$0" "$root/condor.sh"
+  cp "$0" "$(dirname "$0")/common.sh" "$root/"
   # Namespaces of its own: with them all that is mounted and started below is gone.
   unshare --mount --pid --fork --kill-child bash "$root/condor.sh" --mounted "$root" "$bin"
 }
@@ -75,49 +74,9 @@ runs() {
   git config --global user.name Condor
   git config --global user.email condor@example.org
   git config --global init.defaultBranch main
-  mkdir -p ~/runs/experiments/walk ~/runs/experiments/corpora ~/runs/experiments/tasks
+  mkdir ~/runs
   cd ~/runs
-  cat >experiments/walk/experiment.toml <<'TOML'
-title = "Walk"
-hypothesis = "It arrives."
-corpus = "walk"
-
-[model]
-layers = 2
-heads = 2
-width = 32
-context_length = 64
-
-[training]
-steps = 12000
-batch_size = 8
-device = "cpu"
-threads = 1
-precision = "f32"
-checkpoint_every = 3000
-
-[evaluation]
-validation_at = { every = 6000 }
-TOML
-  cat >experiments/corpora/walk.toml <<'TOML'
-title = "Walk"
-language = "en"
-licence = "CC0-1.0"
-citation = "none"
-
-[generate]
-kind = "grammar"
-seed = 5
-documents = 2000
-
-[split]
-validation = 0.02
-
-[tokenizer]
-kind = "bpe"
-vocabulary_size = 300
-TOML
-  printf '/.harness\nexperiments/*/runs/*/checkpoints/\n' >.gitignore
+  write_project 12000 3000 6000
   printf 'scheduler = "htcondor"\ntime = "00:01:00"\n' >cluster.toml
   git init -q
   git add -A

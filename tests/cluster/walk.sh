@@ -6,14 +6,13 @@
 # BIN is the folder of harness and harness-trainer. Expects SLURM_CONF of a running Slurm with two idle nodes of one core each,
 # partitions `main` and `urgent` of which the second preempts the first, and a requeue that waits for seconds only (slurmbox). Needs root, sshd, rsync, git and python3.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 BIN=$(cd "$1" && pwd)
 : "${SLURM_CONF:?names the configuration of a running Slurm}"
 W=$(mktemp -d /tmp/harness-walk.XXXXXX)
 export HOME=$W/home GIT_CONFIG_GLOBAL=$W/gitconfig
 mkdir -p "$HOME" "$W/bin" "$W/sshd" /run/sshd
 
-say() { printf '%s  %s\n' "$(date +%T)" "$*"; }
-fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 until_true() { # WHAT SECONDS COMMAND...
   local what=$1 end=$((SECONDS + $2)); shift 2
   until "$@"; do [ $SECONDS -lt $end ] || fail "never: $what"; sleep 1; done
@@ -59,49 +58,9 @@ git config --global user.email walk@example.org
 git config --global init.defaultBranch main
 
 # --- the laptop: a project whose runs take half a minute ------------------------------------------------------------
-mkdir -p "$W/laptop/experiments/walk" "$W/laptop/experiments/corpora" "$W/laptop/experiments/tasks"
+mkdir "$W/laptop"
 cd "$W/laptop"
-cat >experiments/walk/experiment.toml <<'TOML'
-title = "Walk"
-hypothesis = "It arrives."
-corpus = "walk"
-
-[model]
-layers = 2
-heads = 2
-width = 32
-context_length = 64
-
-[training]
-steps = 2500
-batch_size = 8
-device = "cpu"
-threads = 1
-precision = "f32"
-checkpoint_every = 100
-
-[evaluation]
-validation_at = { every = 1250 }
-TOML
-cat >experiments/corpora/walk.toml <<'TOML'
-title = "Walk"
-language = "en"
-licence = "CC0-1.0"
-citation = "none"
-
-[generate]
-kind = "grammar"
-seed = 5
-documents = 2000
-
-[split]
-validation = 0.02
-
-[tokenizer]
-kind = "bpe"
-vocabulary_size = 300
-TOML
-printf '/.harness\nexperiments/*/runs/*/checkpoints/\n' >.gitignore
+write_project 2500 100 1250
 cat >cluster.toml <<TOML
 host = "login"
 folder = "$W/it's there"
